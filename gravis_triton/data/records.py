@@ -1,0 +1,53 @@
+"""Plain data that every kind of image collection is described with."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+
+class ImageReference(Protocol):
+    """Where one picture (a photograph or a mask) can be had from; cheap to hold and to pickle."""
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        """Decode the picture, upright (EXIF orientation applied).
+
+        short_side: a decoder may return a smaller picture, as long as its short side is at least this.
+        Raises OSError or ValueError when the picture cannot be decoded in full.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """A string that changes whenever the picture may have changed; costs no decoding."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One source image of a collection, and what is known of it.
+
+    label: index into `Collection.classes`, or None where it is unknown.
+    group: lesion or patient; images of one group must not be split between training and evaluation.
+    split: "train", "validation" or "test" where the data set has official splits.
+    """
+
+    id: str
+    image: ImageReference
+    label: int | None = None
+    group: str | None = None
+    split: str | None = None
+    mask: ImageReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The source images of one data set, in a fixed order.
+
+    classes: names of the disease classes; empty where the data set has no labels.
+    scored_classes: the classes whose one-against-rest AUCs are averaged: those the challenge scores, else all.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    classes: tuple[str, ...] = ()
+    scored_classes: tuple[str, ...] = ()

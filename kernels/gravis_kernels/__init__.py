@@ -1,0 +1,1 @@
+"""Fused losses for grouping augmented views."""
