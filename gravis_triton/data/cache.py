@@ -1,0 +1,172 @@
+"""The decode-once cache: every image is decoded a single time, resized, and kept for all later runs."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from gravis_triton.data.cached_images import CachedImages
+from gravis_triton.data.records import Record
+from gravis_triton.data.shards import Shard, open_shard, shard_of, skipped_in, write_shard
+from gravis_triton.errors import UserError
+
+Progress = Callable[[int, int], None]
+
+# A collection is kept in at most this many files, as each stays open while it is mapped.
+_MOST_SHARDS = 256
+_SMALLEST_SHARD = 32
+
+# More damaged images than this are no accident of single files.
+_TOLERATED = 0.05
+
+_SECONDS_A_DAY = 86_400
+
+
+def cached_images(
+    records: Sequence[Record],
+    *,
+    short_side: int,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress | None = None,
+) -> CachedImages:
+    """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into
+    it.
+
+    Aspect ratio and field of view are kept; a picture longer than 16 times its short side counts as
+    unreadable.
+    directory: where the cache lies; by default $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted
+        at any time between runs. Its files are named by a digest of their records' fingerprints and of
+        `short_side`, so every run that needs the same pictures shares them, an interrupted build goes on
+        where it stopped, and a changed image is decoded anew. Several processes may build the same cache at
+        once; they share the work.
+    workers: processes that decode; 0: this process does.
+    progress: called with (records done, records in all), at the start and after each file of records.
+    Raises UserError when more than 5 % of the images cannot be read, and when the disk is full or not
+    writable.
+    """
+    if short_side < 1:
+        raise UserError(f"short side {short_side}: at least 1 pixel is needed")
+    folder = _prepared(directory or default_directory())
+    shards = _plan(records, short_side, folder)
+    skipped: list[tuple[str, str]] = []
+    missing, done = [], 0
+    for shard in shards:
+        table = open_shard(shard)
+        if table is None:
+            missing.append(shard)
+        else:
+            skipped += skipped_in(table)
+            done += len(shard.pictures)
+    _refuse_too_many(skipped, len(records))
+    _report(progress, done, len(records))
+    for shard, skipped_here in _built(_from_own_start(missing), workers):
+        skipped += skipped_here
+        _refuse_too_many(skipped, len(records))
+        done += len(shard.pictures)
+        _report(progress, done, len(records))
+    return CachedImages(shards, records)
+
+
+def default_directory() -> Path:
+    """$GRAVIS_CACHE, else ~/.cache/gravis-triton."""
+    configured = os.environ.get("GRAVIS_CACHE")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "gravis-triton"
+
+
+def _prepared(directory: Path) -> Path:
+    folder = directory / "images"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in folder.glob("*.tmp"):  # of runs that were killed
+            if abandoned.stat().st_mtime < time.time() - _SECONDS_A_DAY:
+                abandoned.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process was faster
+        pass
+    except OSError as error:
+        raise UserError(f"cannot use {directory} for the image cache ({error}): set GRAVIS_CACHE") from error
+    return folder
+
+
+def _plan(records: Sequence[Record], short_side: int, folder: Path) -> list[Shard]:
+    size = max(_SMALLEST_SHARD, -(-len(records) // _MOST_SHARDS))
+    pictures = [(record.id, record.image) for record in records]
+    return [
+        shard_of(folder, short_side, pictures[start : start + size])
+        for start in range(0, len(pictures), size)
+    ]
+
+
+def _from_own_start(missing: list[Shard]) -> list[Shard]:
+    """Processes that build the same cache begin at different shards, and skip those that others finished."""
+    start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return missing[start:] + missing[:start]
+
+
+def _built(missing: list[Shard], workers: int) -> Iterator[tuple[Shard, list[tuple[str, str]]]]:
+    """(shard, its unreadable pictures) as they get finished."""
+    workers = min(workers, len(missing))
+    if workers == 0:
+        for shard in missing:
+            yield shard, _build(shard)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_prepare_worker)
+    try:
+        futures = {pool.submit(_build, shard): shard for shard in missing}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that decodes images was killed, perhaps for want of memory: use fewer workers; "
+            "what is finished will be used"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _build(shard: Shard) -> list[tuple[str, str]]:
+    table = open_shard(shard)
+    if table is None:
+        write_shard(shard)
+        table = open_shard(shard)
+    if table is None:
+        raise UserError(f"{shard.file} cannot be read back after writing: see to the disk, then run again")
+    return skipped_in(table)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    # Not fork: the caller may hold threads (a progress display) whose locks a forked process would inherit.
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def _prepare_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent has ended in whatever way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _refuse_too_many(skipped: Sequence[tuple[str, str]], total: int) -> None:
+    if len(skipped) > _TOLERATED * total:
+        examples = "; ".join(f"{image_id}: {reason}" for image_id, reason in skipped[:3])
+        raise UserError(
+            f"at least {len(skipped)} of {total} images cannot be read, more than {_TOLERATED:.0%}, "
+            f"e.g. {examples}"
+        )
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

@@ -1,0 +1,55 @@
+"""Decoding one picture: upright, in full, as 8-bit RGB (photographs) or 8-bit grey (masks)."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def decode_photograph(source: Path | BinaryIO, short_side: int | None = None) -> Image.Image:
+    """The photograph in `source` as an upright RGB image (EXIF orientation applied).
+
+    short_side: a JPEG larger than this is decoded at 1/2, 1/4 or 1/8 of its size (Pillow's draft mode), as
+    long as its short side stays at least this many pixels.
+    Raises OSError or ValueError when it cannot be decoded in full; nothing missing is ever filled up with
+    grey.
+    Pillow's own limit against decompression bombs (about 179 million pixels) stays in force.
+    """
+    return _decode(source, lambda image: _to_eight_bits(image).convert("RGB"), short_side)
+
+
+def decode_mask(source: Path | BinaryIO) -> Image.Image:
+    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_photograph` does."""
+    return _decode(source, lambda image: _to_eight_bits(image).convert("L"), None)
+
+
+def _decode(
+    source: Path | BinaryIO, convert: Callable[[Image.Image], Image.Image], short_side: int | None
+) -> Image.Image:
+    try:
+        with Image.open(source) as image:
+            if short_side is not None:
+                _draft(image, short_side)
+            image.load()
+            return convert(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise anything, from SyntaxError to struct.error
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _draft(image: Image.Image, short_side: int) -> None:
+    scale = short_side / min(image.size)
+    if scale < 1:
+        image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit grey at 255 when it converts; here the whole range is kept."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).clip(0, 65535) // 257
+    return Image.fromarray(values.astype(np.uint8))
