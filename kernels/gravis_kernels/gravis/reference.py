@@ -1,0 +1,77 @@
+"""The GraVIS losses as dense PyTorch, straight from their formulas: the contract of every faster path.
+
+Memory grows with views * (sources * views)**2, so this is for small batches, tests and float64 checks.
+"""
+
+import torch
+from torch import Tensor
+
+from gravis_kernels.settings import GravisSettings
+
+
+def anchor_losses(embeddings: Tensor, views: int, settings: GravisSettings) -> Tensor:
+    """l_i of every anchor, differentiable, in the dtype of its input.
+
+    embeddings: (sources * views, dim), source after source. The formulas stand at
+    `gravis_kernels.gravis_loss`. Returns (sources * views,).
+    """
+    anchors = torch.arange(embeddings.shape[0], device=embeddings.device)
+    source, view = anchors // views, anchors % views
+    similarities = embeddings @ embeddings.T
+    positives = similarities.unflatten(1, (-1, views))[
+        anchors, source
+    ]  # [B, K], the anchor's own view included
+    negatives = similarities[source[:, None] != source].view(len(anchors), 1, -1)  # [B, 1, B - K]
+    if settings.attention == "rank":
+        return _one_minus_smooth_average_precision(positives, negatives, settings.temperature)
+
+    own = view[:, None] == torch.arange(views, device=view.device)
+    attention = _attention(positives, own, settings)
+    if settings.negatives == "mean":
+        violations = negatives - positives[:, :, None] + settings.margin
+        hardness = _penalty(violations, settings).mean(2)
+    else:
+        t = settings.temperature
+        soft_hardest = t * torch.logsumexp(negatives / t, dim=2)
+        hardness = _penalty(soft_hardest - positives + settings.margin, settings)
+    return (attention * hardness).sum(1)
+
+
+def _one_minus_smooth_average_precision(positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    above = torch.sigmoid((negatives - positives[:, :, None]) / temperature).sum(2)
+    pairs = torch.sigmoid((positives[:, None, :] - positives[:, :, None]) / temperature)
+    rank_among_positives = 1 + pairs.sum(2) - 0.5  # k = j gave sigmoid(0)
+    return (above / (rank_among_positives + above)).mean(1)
+
+
+def _attention(positives: Tensor, own: Tensor, settings: GravisSettings) -> Tensor:
+    if settings.attention == "uniform":
+        return (~own).to(positives.dtype) / (own.shape[1] - 1)
+    if settings.detach_attention:
+        positives = positives.detach()
+    return (positives / settings.attention_temperature).masked_fill(own, -torch.inf).softmax(1)
+
+
+def _penalty(x: Tensor, settings: GravisSettings) -> Tensor:
+    if settings.penalty == "hinge":
+        return x.relu()
+    if settings.penalty == "sigmoid":
+        return torch.sigmoid(x / settings.temperature)
+    return settings.temperature * torch.logaddexp(x / settings.temperature, x.new_zeros(()))
+
+
+def loss_and_gradient(
+    columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, need_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+
+    columns: (B, dim), the views of all sources of all processes, source after source; rows `row_start` to
+    `row_start + rows` are this process's own. Returns the sum of l_i / B over own rows (scalar) and
+    d(mean of all l_i) / d(own rows), shape (rows, dim), or None.
+    """
+    own = slice(row_start, row_start + rows)
+    with torch.set_grad_enabled(need_gradient):
+        leaf = columns.detach().requires_grad_(need_gradient)
+        losses = anchor_losses(leaf, views, settings)
+        gradient = torch.autograd.grad(losses.mean(), leaf)[0][own] if need_gradient else None
+    return losses[own].detach().sum() / len(losses), gradient

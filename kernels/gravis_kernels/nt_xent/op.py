@@ -1,0 +1,39 @@
+"""`nt_xent_loss`: a corner of the GraVIS family, computed by its kernels."""
+
+import torch.distributed as dist
+from torch import Tensor
+
+from gravis_kernels.gravis.op import Backend, loss_of
+from gravis_kernels.validation import complete_settings
+
+
+def nt_xent_loss(
+    embeddings: Tensor,
+    *,
+    temperature: float = 0.2,
+    normalize: bool = True,
+    process_group: dist.ProcessGroup | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """NT-Xent over any number of views: every positive against all negatives.
+
+    With z the L2-normalised embeddings and e_ij = exp(<z_i, z_j> / temperature), the mean over all views i
+    and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
+    e_in)), the negatives being the views of other sources. For 2 views this is SimCLR's loss.
+
+    It is `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
+    temperature`; shapes, precision, `normalize`, `process_group` (with what DistributedDataParallel needs),
+    `backend` and the errors are described there.
+
+    Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
+    """
+    settings = complete_settings(
+        margin=0.0,
+        attention="uniform",
+        attention_temperature=1.0,
+        negatives="logsumexp",
+        penalty="softplus",
+        temperature=temperature,
+        detach_attention=False,
+    )
+    return loss_of(embeddings, settings, normalize, process_group, backend) / temperature

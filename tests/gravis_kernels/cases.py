@@ -1,0 +1,71 @@
+"""Settings, shapes and measures that the tests of every backend share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gravis_kernels import gravis_loss
+from torch import Tensor
+
+# one of every kind of computation; names are pytest ids
+SETTINGS: dict[str, dict[str, Any]] = {
+    "softmax-hinge": {},
+    "softmax-hinge-detached": {"detach_attention": True, "margin": 0.2},
+    "uniform-hinge": {"attention": "uniform", "margin": 1.0},
+    "softmax-softplus": {"penalty": "softplus"},
+    "uniform-sigmoid": {"attention": "uniform", "penalty": "sigmoid"},
+    "softmax-lse-hinge": {"negatives": "logsumexp"},
+    "softmax-lse-softplus": {"negatives": "logsumexp", "penalty": "softplus", "margin": 0.1},
+    "nt-xent": {"attention": "uniform", "negatives": "logsumexp", "penalty": "softplus", "margin": 0.0},
+    "rank": {"attention": "rank"},
+}
+
+# (sources, views, dim): two sources, few and many views, one row less and more than tiles of 64 and 128
+SHAPES: list[tuple[int, int, int]] = [
+    (2, 2, 16),
+    (2, 33, 16),
+    (21, 3, 64),
+    (32, 2, 96),
+    (13, 5, 128),
+    (7, 20, 192),
+    (43, 3, 256),
+    (4, 33, 384),
+]
+
+TEMPERATURES = (0.05, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Result:
+    loss: Tensor
+    gradient: Tensor
+
+
+def make_embeddings(
+    sources: int,
+    views: int,
+    dim: int,
+    *,
+    spread: float = 1.5,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Views scattered around the centre of their source: the larger the spread, the harder the positives."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(sources, 1, dim, generator=generator, dtype=torch.float64)
+    noise = torch.randn(sources, views, dim, generator=generator, dtype=torch.float64)
+    return (centres + spread * noise).to(dtype)
+
+
+def evaluate(embeddings: Tensor, **arguments: Any) -> Result:
+    """The loss and its gradient for the embeddings, both on the CPU in float64."""
+    leaf = embeddings.detach().clone().requires_grad_()
+    loss = gravis_loss(leaf, **arguments)
+    loss.backward()
+    assert leaf.grad is not None
+    return Result(loss.detach().double().cpu(), leaf.grad.double().cpu())
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Root mean square of the difference over that of the expectation, which must not be zero."""
+    return float((actual.double() - expected.double()).norm() / expected.double().norm())
