@@ -1,0 +1,84 @@
+"""One synthetic dermoscopic image, from (seed, index) to pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gravis_triton.data.synthetic import artefacts
+from gravis_triton.data.synthetic.canvas import Array, canvas_of, lattice_noise
+from gravis_triton.data.synthetic.lesion import Lesion, outline, pigment
+from gravis_triton.data.synthetic.skin import MELANIN, paint_skin
+from gravis_triton.data.synthetic.structures import modulation, overlays
+from gravis_triton.data.synthetic.traits import Traits, draw_traits, label_of, stream
+from gravis_triton.errors import UserError
+
+# Small pictures are drawn at least this large and averaged down, so that fine structures do not alias.
+_FINEST = 128
+
+
+@dataclass(frozen=True)
+class SyntheticImage:
+    """pixels (size, size, 3) uint8 RGB; mask (size, size) uint8, 255 in the lesion, else 0; label."""
+
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    label: int
+
+
+def render(seed: int, index: int, size: int) -> SyntheticImage:
+    """Image `index` of the collection `seed`, `size` pixels a side; the same scene at every size.
+
+    Raises UserError for a negative seed or index and for a size below 16.
+    """
+    if seed < 0 or index < 0:
+        raise UserError(f"synthetic images are numbered from 0: got seed {seed}, index {index}")
+    if size < 16:
+        raise UserError(f"synthetic images need a size of at least 16 pixels, got {size}")
+    label = label_of(seed, index)
+    factor = -(-_FINEST // size)
+    canvas = canvas_of(size * factor)
+    traits = draw_traits(label, stream(seed, index, 1))
+    lesion = outline(canvas, traits, stream(seed, index, 2), stream(seed, index, 3))
+
+    density = paint_skin(canvas, stream(seed, index, 4)).reshape(-1, 3)
+    density[lesion.where] += _stain(lesion, traits, stream(seed, index, 5), stream(seed, index, 6))
+    flat = np.exp(-density)
+    for opacity, colour in overlays(lesion, traits, stream(seed, index, 7)):
+        under = flat[lesion.where]
+        tone = colour * flat.mean() / 0.62
+        flat[lesion.where] = under + opacity[:, None] * (tone - under)
+    picture = flat.reshape(canvas.size, canvas.size, 3)
+
+    rng = stream(seed, index, 8)
+    artefacts.add_hairs(picture, canvas, rng)
+    artefacts.add_ruler(picture, canvas, rng)
+    artefacts.add_bubbles(picture, canvas, rng)
+    picture = artefacts.shine(picture, canvas, stream(seed, index, 9))
+    picture += 0.012 * lattice_noise(canvas, stream(seed, index, 10), _FINEST)[..., None]
+
+    inside = np.zeros(canvas.size**2, np.float32)
+    inside[lesion.where] = lesion.depth > 0
+    return SyntheticImage(
+        pixels=np.rint(255 * np.clip(_average(picture, factor), 0, 1)).astype(np.uint8),
+        mask=np.where(_average(inside.reshape(canvas.size, -1, 1), factor)[..., 0] > 0.5, 255, 0).astype(
+            np.uint8
+        ),
+        label=label,
+    )
+
+
+def _stain(lesion: Lesion, traits: Traits, tone: np.random.Generator, rng: np.random.Generator) -> Array:
+    """Added optical density (n, 3). tone draws the mean darkness and warmth, whatever the class."""
+    darkness = np.exp(tone.uniform(np.log(0.35), np.log(1.1)))
+    warmth = np.exp(tone.normal(0, 0.16, 3)).astype(np.float32)
+    relative = pigment(lesion, traits, rng) * modulation(lesion, traits, rng)[:, None]
+    relative *= lesion.cover[:, None] * warmth
+    mean = relative.mean(1)[lesion.depth > 0].mean()
+    return relative * np.float32(darkness * MELANIN.mean() / mean)
+
+
+def _average(picture: Array, factor: int) -> Array:
+    """Mean over blocks of factor x factor pixels; picture: (size, size, channels)."""
+    side = picture.shape[0] // factor
+    return picture.reshape(side, factor, side, factor, -1).mean((1, 3))
