@@ -1,5 +1,6 @@
 """Opening the images that a user names."""
 
+import os
 from pathlib import Path
 
 from gravis_triton.data import synthetic
@@ -23,7 +24,7 @@ def open_collection(spec: str, *, seed: int = 0, synthetic_sources: int = 1000) 
         return _open_synthetic(seed, synthetic_sources)
     if spec.startswith("hf:"):
         return open_hub(spec.removeprefix("hf:"))
-    directory = Path(spec).expanduser()
+    directory = Path(os.path.abspath(Path(spec).expanduser()))
     if not directory.exists():
         raise UserError(f"{spec}: no such directory; give synthetic, a directory, or hf:OWNER/NAME")
     if not directory.is_dir():

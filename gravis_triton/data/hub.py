@@ -71,6 +71,9 @@ def _load(name: str) -> Mapping[str, Any]:
             f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and a directory that exists"
         )
     try:
+        if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
+            saved = datasets.load_from_disk(path)
+            return saved if isinstance(saved, datasets.DatasetDict) else {"all": saved}
         splits: Mapping[str, Any] = datasets.load_dataset(path, revision=revision or None)
     except Exception as error:  # the library raises dozens of kinds, from ConnectionError to pyarrow's own
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__

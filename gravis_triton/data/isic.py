@@ -23,27 +23,32 @@ _NO_PHOTOGRAPH = ("_superpixels", "_segmentation")
 def open_isic(directory: Path) -> Collection | None:
     """The data set in `directory`, or None where it is none of the official layouts.
 
-    directory: the folder that holds the official folders, or one of these: then its images alone, with what
+    directory: absolute; holds the official folders, or is one of these: then its images alone, with what
     their data set's other files beside it tell about them.
     An image without a row of labels has label None. Raises UserError for labels without an image, malformed
     files, several data sets in one folder, and a folder of masks given as images.
     """
-    own = layout_of_folder(directory.absolute().name)
+    own = _layout_around(directory)
+    if own is not None:
+        return _read(own, directory.parent, only=directory.name)
     inside = _recognised(directory)
     if len(inside) > 1:
         names = " and ".join(layout.name for layout in inside)
         raise UserError(
-            f"{directory} holds {names}: give each a folder of its own, or give one of its image folders"
+            f"{directory} holds {names}: give each a folder of its own, or name one of its image folders"
         )
     if inside:
         return _read(inside[0], directory, only=None)
-    parent = directory.absolute().parent
-    if directory.name in PLAIN_NAMES:
-        own = next((layout for layout in _recognised(parent) if _has_folder(layout, directory.name)), None)
-    if own is not None:
-        return _read(own, parent, only=directory.absolute().name)
     _refuse_labels_alone(directory)
     return None
+
+
+def _layout_around(directory: Path) -> Layout | None:
+    """The data set one of whose own folders `directory` is."""
+    if directory.name not in PLAIN_NAMES:
+        return layout_of_folder(directory.name)
+    around = _recognised(directory.parent)
+    return next((layout for layout in around if directory.name in _folders(layout)), None)
 
 
 def _recognised(directory: Path) -> list[Layout]:
@@ -52,10 +57,6 @@ def _recognised(directory: Path) -> list[Layout]:
 
 def _folders(layout: Layout) -> list[str]:
     return [folder for part in layout.parts for folder in part.folders]
-
-
-def _has_folder(layout: Layout, name: str) -> bool:
-    return name in _folders(layout)
 
 
 def _is_evidence(layout: Layout, directory: Path, folder: str) -> bool:

@@ -72,7 +72,8 @@ def shine(picture: Array, canvas: Canvas, rng: np.random.Generator) -> Array:
     cx, cy = rng.normal(0, 0.07, 2)
     from_centre = np.hypot(canvas.x - cx, canvas.y - cy)
     level -= rng.uniform(0, 0.16) * from_centre**2
-    cast = np.exp(rng.normal(0, [0.05, 0.06, 0.10]))
+    warm, green = rng.normal(0, 0.05), rng.normal(0, 0.015)
+    cast = np.exp([warm, green, -1.2 * warm])
     lit = (picture * (level[..., None] * cast * rng.uniform(0.82, 1.12))).astype(np.float32)
     if rng.uniform() < 0.35:
         radius, blur = rng.uniform(1.0, 1.3), rng.uniform(0.02, 0.1)

@@ -32,7 +32,7 @@ class Lesion:
 
 def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.random.Generator) -> Lesion:
     """Lay a lesion into the frame. place draws position and size (whatever the class), rng the shape."""
-    radius = float(np.exp(place.uniform(np.log(0.34), np.log(0.72))))
+    radius = float(np.exp(place.uniform(np.log(0.38), np.log(0.76))))
     centre = place.uniform(-1, 1, 2) * max(0.04, 0.8 - radius) * 0.45
     elongation, turn = place.uniform(1.0, 1.35), place.uniform(0, np.pi)
     x, y = canvas.x - np.float32(centre[0]), canvas.y - np.float32(centre[1])
@@ -40,9 +40,9 @@ def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.
     u, v = x.ravel()[reach] / np.float32(radius), y.ravel()[reach] / np.float32(radius)
 
     # the border wanders off the star shape where it is irregular
-    warp = np.float32(0.9 * traits.irregularity)
-    wu = u + warp * wave_noise(u, v, rng, 0.7)
-    wv = v + warp * wave_noise(u, v, rng, 0.7)
+    warp = np.float32(0.5 * traits.irregularity)
+    wu = u + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
+    wv = v + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
     angle, distance = np.arctan2(wv, wu), np.sqrt(wu * wu + wv * wv)
     ellipse = 1 / np.hypot(np.cos(_ANGLES - turn) / elongation, np.sin(_ANGLES - turn) * elongation) ** 0.5
     border = ellipse * np.exp(
@@ -108,9 +108,9 @@ def _palette(colours: int, rng: np.random.Generator) -> Array:
     """(colours, 3) densities: browns first, then black, blue-grey, red and pale in a random order."""
     light = 0.6 * MELANIN
     dark = 1.25 * MELANIN
-    black = 1.5 * MELANIN + 0.5
-    blue = 0.95 * DEEP_MELANIN
-    red = 0.35 * MELANIN + 0.9 * BLOOD
+    black = 1.4 * MELANIN + 0.5
+    blue = 0.75 * DEEP_MELANIN + 0.3 * MELANIN
+    red = 0.35 * MELANIN + 0.7 * BLOOD
     if colours == 1:
         return np.stack([MELANIN])
     if colours == 2:

@@ -42,12 +42,8 @@ def render(seed: int, index: int, size: int) -> SyntheticImage:
     lesion = outline(canvas, traits, stream(seed, index, 2), stream(seed, index, 3))
 
     density = paint_skin(canvas, stream(seed, index, 4)).reshape(-1, 3)
-    density[lesion.where] += _stain(lesion, traits, stream(seed, index, 5), stream(seed, index, 6))
     flat = np.exp(-density)
-    for opacity, colour in overlays(lesion, traits, stream(seed, index, 7)):
-        under = flat[lesion.where]
-        tone = colour * flat.mean() / 0.62
-        flat[lesion.where] = under + opacity[:, None] * (tone - under)
+    flat[lesion.where] = _paint(lesion, flat, traits, stream(seed, index, 5), stream(seed, index, 6))
     picture = flat.reshape(canvas.size, canvas.size, 3)
 
     rng = stream(seed, index, 8)
@@ -68,14 +64,30 @@ def render(seed: int, index: int, size: int) -> SyntheticImage:
     )
 
 
-def _stain(lesion: Lesion, traits: Traits, tone: np.random.Generator, rng: np.random.Generator) -> Array:
-    """Added optical density (n, 3). tone draws the mean darkness and warmth, whatever the class."""
-    darkness = np.exp(tone.uniform(np.log(0.35), np.log(1.1)))
-    warmth = np.exp(tone.normal(0, 0.16, 3)).astype(np.float32)
-    relative = pigment(lesion, traits, rng) * modulation(lesion, traits, rng)[:, None]
-    relative *= lesion.cover[:, None] * warmth
-    mean = relative.mean(1)[lesion.depth > 0].mean()
-    return relative * np.float32(darkness * MELANIN.mean() / mean)
+def _paint(
+    lesion: Lesion, skin: Array, traits: Traits, tone: np.random.Generator, rng: np.random.Generator
+) -> Array:
+    """Colours (n, 3) of the lesion's pixels on `skin` (pixels, 3).
+
+    tone draws the lesion's mean darkness and hue, whatever the class; the painted whole is balanced to them.
+    """
+    darkness = np.exp(tone.uniform(np.log(0.35), np.log(1.4)))
+    hue = np.exp(tone.normal(0, [0.16, 0.08, 0.16])).astype(np.float32)
+    under = skin[lesion.where]
+    inside = lesion.depth > 0
+
+    shade = 1 + tone.uniform(-0.3, 0.7) * np.clip(lesion.depth, -0.3, 1)
+    relative = (
+        pigment(lesion, traits, rng)
+        * modulation(lesion, traits, rng)[:, None]
+        * (lesion.cover * shade)[:, None]
+    )
+    colour = under * np.exp(-darkness * relative * MELANIN.mean() / relative[inside].mean())
+    daylight = 0.35 + skin.mean()
+    for opacity, paint in overlays(lesion, traits, rng):
+        colour += opacity[:, None] * (paint * daylight - colour)
+    wanted = np.exp(-darkness * hue * MELANIN) * under[inside].mean(0)
+    return colour * (wanted / colour[inside].mean(0)) ** lesion.cover[:, None]
 
 
 def _average(picture: Array, factor: int) -> Array:

@@ -26,16 +26,19 @@ def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Arra
 
 def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """A honeycomb of dark lines; disorder makes meshes uneven, lines thick and the whole patchy."""
-    pitch = rng.uniform(0.10, 0.16) / lesion.radius
+    pitch = rng.uniform(0.085, 0.13) / lesion.radius
     u, v = lesion.u, lesion.v
     bend = np.float32(0.5 * disorder * pitch)
     u = u + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
     v = v + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
-    pattern = cell_pattern(u, v, rng, pitch, 0.25 + 0.6 * disorder)
-    thickness = 0.24 * (1 + 0.5 * disorder * np.tanh(wave_noise(lesion.u, lesion.v, rng, 0.8)))
+    pattern = cell_pattern(u, v, rng, pitch, 0.4 + 0.5 * disorder)
+    thickness = rng.uniform(0.2, 0.3) * (
+        1 + 0.5 * disorder * np.tanh(wave_noise(lesion.u, lesion.v, rng, 0.8))
+    )
     lines = np.exp(-((pattern.gap / thickness) ** 2))
     patchy = smooth_step(1.2 - 1.6 * disorder + 1.2 * wave_noise(lesion.u, lesion.v, rng, 1.0))
-    return 1.5 * (lines - 0.35) * patchy
+    strength = 1.1 + 0.25 * wave_noise(lesion.u, lesion.v, rng, 0.5)
+    return strength * (lines - 0.4) * patchy
 
 
 def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
@@ -47,21 +50,21 @@ def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Arra
     side = rng.uniform(0, 2 * np.pi)
     lean = np.float32(np.cos(side)) * lesion.u + np.float32(np.sin(side)) * lesion.v
     gathered = smooth_step(1.0 - 1.4 * disorder + 2.0 * disorder * lean)
-    return 1.4 * (clods - 0.3) * gathered
+    return 1.1 * (clods - 0.35) * gathered
 
 
 def _ridges(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Fissures between ridges, as on a brain's surface: dark lines where a banded noise changes sign."""
     wavelength = rng.uniform(0.26, 0.40) / lesion.radius
     field = wave_noise(lesion.u, lesion.v, rng, wavelength)
-    return 1.3 * np.exp(-((field / 0.28) ** 2)) - 0.4
+    return 1.0 * np.exp(-((field / 0.4) ** 2)) - 0.4
 
 
 def _openings(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Comedo-like openings: few, sharp, dark brown plugs of uneven size."""
-    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.22, 0.32) / lesion.radius, 0.95)
-    size = np.where(pattern.draw < 0.6, 0.14 + 0.25 * pattern.draw, -1.0)
-    return 1.7 * smooth_step((size - pattern.nearest) / 0.06) * (lesion.depth > 0.05)
+    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.17, 0.28) / lesion.radius, 0.95)
+    size = np.where(pattern.draw < 0.6, 0.12 + 0.25 * pattern.draw, -1.0)
+    return 1.5 * smooth_step((size - pattern.nearest) / 0.1) * (lesion.depth > 0.05)
 
 
 def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[tuple[Array, Array]]:
@@ -70,14 +73,14 @@ def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[t
     inside = smooth_step((lesion.depth - 0.08) / 0.12)
     if traits.veil:
         patch = _patch(lesion, rng, 0.5)
-        layers.append((0.62 * traits.veil * patch * inside, np.array([0.52, 0.58, 0.72], np.float32)))
+        layers.append((0.62 * traits.veil * patch * inside, np.array([0.56, 0.57, 0.66], np.float32)))
     if traits.regression:
         patch = _patch(lesion, rng, 0.45)
         layers.append((0.7 * traits.regression * patch * inside, np.array([0.88, 0.80, 0.79], np.float32)))
     if traits.cysts:
-        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.2, 0.3) / lesion.radius, 0.95)
-        size = np.where(pattern.draw > 0.4, 0.12 + 0.16 * pattern.draw, -1.0)
-        spots = smooth_step((size - pattern.nearest) / 0.13) * inside
+        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.14, 0.22) / lesion.radius, 0.95)
+        size = np.where(pattern.draw > 0.5, 0.08 + 0.16 * pattern.draw, -1.0)
+        spots = smooth_step((size - pattern.nearest) / 0.18) * inside
         layers.append((0.85 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))
     return layers
 

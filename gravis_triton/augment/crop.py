@@ -1,0 +1,120 @@
+"""Random resized crop, rotation and flip as one affine sampling of the source image."""
+
+import math
+from typing import Any
+
+import torch
+from kornia.augmentation import GeometricAugmentationBase2D
+from kornia.geometry.transform import warp_affine
+from torch import Tensor
+
+_CANDIDATES = 10  # boxes tried before the fallback, as in torchvision's RandomResizedCrop
+
+
+class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
+    """Crop a random box, rotated about its centre, perhaps mirrored, and resize it to a square.
+
+    The box follows torchvision's RandomResizedCrop: area uniform in `scale` times the image's, aspect ratio
+    log-uniform in `ratio`, the first of ten candidates that fits, else the largest central box within `ratio`.
+    Unlike a chain of crop, rotation and flip, the pixels are sampled once, and the corners that the rotation
+    uncovers show what lies beyond the box; beyond the image its edge pixels repeat.
+
+    size: side of the square output, in pixels.
+    degrees: the angle is uniform in [-degrees, degrees].
+    flip: probability of a horizontal mirror image.
+
+    Input (batch, channels, height, width); output (batch, channels, size, size). An image that fills only the
+    upper left part of its canvas has its true size in `extents`, (batch, 2) as (height, width) in pixels; the rest
+    of the canvas must repeat the image's edge pixels.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        degrees: float = 10.0,
+        flip: float = 0.5,
+        same_on_batch: bool = False,
+    ) -> None:
+        super().__init__(p=1.0, same_on_batch=same_on_batch)
+        self.flags = {"size": size, "scale": scale, "ratio": ratio, "degrees": degrees, "flip": flip}
+
+    def forward(
+        self,
+        input: Tensor,
+        params: dict[str, Tensor] | None = None,
+        extents: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        if params is None:
+            params = self.forward_parameters(input.shape)
+        if extents is not None:
+            params["extents"] = extents
+        return super().forward(input, params, **kwargs)
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """Draw what does not depend on the images' sizes: every value is uniform in [0, 1)."""
+        draws = 1 if self.same_on_batch else batch_shape[0]
+        uniform = torch.rand(draws, 2 * _CANDIDATES + 4).expand(batch_shape[0], -1)
+        area, ratio, position = uniform.split([_CANDIDATES, _CANDIDATES, 4], dim=1)
+        return {
+            "area": area,
+            "ratio": ratio,
+            "centre": position[:, :2],
+            "angle": position[:, 2],
+            "mirror": position[:, 3],
+        }
+
+    def compute_transformation(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]
+    ) -> Tensor:
+        """The (batch, 3, 3) matrices from source pixels to view pixels."""
+        params = {name: value.to(input.device) for name, value in params.items()}
+        batch, _, height, width = input.shape
+        extents = params.get(
+            "extents", torch.tensor([height, width], device=input.device).expand(batch, 2)
+        ).float()
+        box = _first_fitting_box(params["area"], params["ratio"], extents, flags["scale"], flags["ratio"])
+        centre = box / 2 + params["centre"] * (extents - box)  # (batch, 2) as (y, x), like box and extents
+        angle = torch.deg2rad((2 * params["angle"] - 1) * flags["degrees"])
+        cos, sin = angle.cos(), angle.sin()
+        step_y, step_x = (box / flags["size"]).unbind(1)
+        step_x = torch.where(params["mirror"] < flags["flip"], -step_x, step_x)
+        # view pixel -> source pixel; pixel centres lie at +0.5 of the continuous coordinates that boxes are given in
+        linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1).view(
+            batch, 2, 2
+        )
+        middle = torch.full((2, 1), (flags["size"] - 1) / 2, device=input.device)
+        shift = centre.flip(1).unsqueeze(2) - 0.5 - linear @ middle
+        matrix = torch.eye(3, device=input.device).repeat(batch, 1, 1)
+        matrix[:, :2, :2], matrix[:, :2, 2:] = linear, shift
+        return torch.linalg.inv(matrix)
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        assert transform is not None  # kornia computes it before
+        size = (flags["size"], flags["size"])
+        return warp_affine(input, transform[:, :2].to(input), size, mode="bilinear", padding_mode="border")
+
+
+def _first_fitting_box(
+    area: Tensor, ratio: Tensor, extents: Tensor, scale: tuple[float, float], ratios: tuple[float, float]
+) -> Tensor:
+    """Heights and widths (batch, 2), in pixels, of the first candidate box that fits into each image.
+
+    area, ratio: (batch, candidates) uniform draws; extents: (batch, 2) heights and widths.
+    """
+    log_low, log_high = math.log(ratios[0]), math.log(ratios[1])
+    areas = (scale[0] + area * (scale[1] - scale[0])) * extents.prod(1, keepdim=True)
+    aspects = torch.exp(log_low + ratio * (log_high - log_low))  # width / height
+    boxes = torch.stack([(areas / aspects).sqrt(), (areas * aspects).sqrt()], dim=2)  # (batch, candidates, 2)
+    fits = (boxes <= extents.unsqueeze(1)).all(2)
+    first = fits.float().argmax(1)
+    chosen = boxes[torch.arange(len(boxes), device=boxes.device), first]
+    heights, widths = extents.unbind(1)
+    largest = torch.stack(
+        [torch.minimum(heights, widths / ratios[0]), torch.minimum(widths, heights * ratios[1])], 1
+    )
+    return torch.where(fits.any(1, keepdim=True), chosen, largest)

@@ -1,0 +1,27 @@
+"""From settings to decoded source images."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from gravis_triton.data.cache import cached_images
+from gravis_triton.data.cached_images import CachedImages
+from gravis_triton.data.collection import open_collection
+from gravis_triton.data.records import Collection
+from gravis_triton.settings import DataSettings
+
+
+def prepare_images(
+    settings: DataSettings, *, seed: int, progress: Callable[[int, int], None]
+) -> tuple[Collection, CachedImages]:
+    """The collection that the settings name, without its test split and unreadable images, and its decoded images
+    in the same order. `progress` hears (done, total) while images are decoded."""
+    collection = open_collection(settings.data, seed=seed, synthetic_sources=settings.synthetic_sources)
+    images = cached_images(
+        [record for record in collection.records if record.split != "test"],
+        short_side=settings.cache_size,
+        directory=Path(settings.cache_dir) if settings.cache_dir else None,
+        workers=settings.num_workers,
+        progress=progress,
+    )
+    return dataclasses.replace(collection, records=images.records), images

@@ -1,0 +1,52 @@
+"""Which source images a process sees in which step: a pure function of seed, epoch and step."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from gravis_triton.errors import UserError
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of source indices for one process, every source at most once an epoch over all processes.
+
+    Each epoch is a new permutation; step s takes its s-th run of batch_size * processes sources, of which every
+    process gets an equal part. The last, incomplete run is dropped: two copies of a source in one batch would be
+    negatives of each other. `start(epoch, step)` goes to any point, so that a resumed run sees what it would have seen.
+
+    Raises UserError if there are fewer sources than one step needs.
+    """
+
+    def __init__(
+        self, sources: int, *, batch_size: int, process: int = 0, processes: int = 1, seed: int = 0
+    ) -> None:
+        self.sources, self.batch_size, self.process, self.processes, self.seed = (
+            sources,
+            batch_size,
+            process,
+            processes,
+            seed,
+        )
+        if len(self) == 0:
+            raise UserError(
+                f"{sources} source images are fewer than one step needs ({batch_size} per process x {processes} "
+                f"processes): lower --batch-size to at most {sources // processes}"
+            )
+        self.start(0, 0)
+
+    def __len__(self) -> int:
+        """Steps in a whole epoch."""
+        return self.sources // (self.batch_size * self.processes)
+
+    def start(self, epoch: int, step: int) -> None:
+        """The next iteration goes through this epoch, from this step on."""
+        self.epoch, self.first = epoch, step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.sources, generator=generator)[
+            : len(self) * self.batch_size * self.processes
+        ]
+        mine = order.view(len(self), self.processes, self.batch_size)[self.first :, self.process]
+        yield from mine.tolist()

@@ -1,0 +1,39 @@
+"""Frozen features of an encoder."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gravis_triton.data.loader import Images, central_square_loader
+from gravis_triton.models import normalization
+
+
+@torch.no_grad()
+def extract_features(
+    encoder: nn.Module,
+    images: Images,
+    indices: Sequence[int],
+    *,
+    size: int,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int = 128,
+) -> Tensor:
+    """Features (len(indices), dim), float32 on the CPU, of the central squares of images, resized to `size`.
+
+    The encoder runs in evaluation mode and is left in the mode it was found in.
+    """
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in normalization(encoder))
+    training = encoder.training
+    encoder.eval()
+    features = []
+    for squares in central_square_loader(images, indices, batch_size=batch_size, workers=workers):
+        pixels = (
+            F.interpolate(squares.to(device).float(), size=(size, size), mode="bilinear", antialias=True)
+            / 255
+        )
+        features.append(encoder((pixels - mean) / std).float().cpu())
+    encoder.train(training)
+    return torch.cat(features)

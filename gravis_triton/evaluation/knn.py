@@ -1,0 +1,69 @@
+"""How well nearest neighbours in feature space share a diagnosis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from torch import Tensor
+
+_ROWS = 1024  # queries compared with the whole bank at a time
+
+
+@dataclass(frozen=True, slots=True)
+class KnnScores:
+    """balanced_accuracy: mean recall over the classes. mean_auc: mean one-against-rest AUC of the scored classes."""
+
+    balanced_accuracy: float
+    mean_auc: float
+
+
+def knn_probabilities(
+    bank: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    classes: int,
+    neighbours: int = 20,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Class probabilities (queries, classes) from the labels of the nearest features by cosine similarity.
+
+    The `neighbours` nearest of the bank (n, dim) vote with weight exp(similarity / temperature) (Wu et al., 2018,
+    arXiv 1805.01978). A vote counts in inverse proportion to its class's share of the bank, so that rare diseases are
+    not outvoted by moles: the target is balanced accuracy.
+    """
+    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
+    class_weight = 1 / torch.bincount(labels, minlength=classes).clamp(min=1).float()
+    votes = []
+    for rows in queries.split(_ROWS):
+        similarity, nearest = (rows @ bank.T).topk(min(neighbours, len(bank)), dim=1)
+        weight = torch.exp((similarity - 1) / temperature) * class_weight[labels[nearest]]
+        votes.append(torch.zeros(len(rows), classes).scatter_add_(1, labels[nearest], weight))
+    return F.normalize(torch.cat(votes), p=1, dim=1)
+
+
+def knn_scores(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    query_labels: Tensor,
+    *,
+    classes: int,
+    scored: Sequence[int],
+) -> KnnScores:
+    """Score features `queries` with known labels by their neighbours in `bank`; `scored` classes enter the mean AUC.
+
+    A class that the queries lack, or that all of them have, has no AUC and is left out of the mean.
+    """
+    probabilities = knn_probabilities(bank, bank_labels, queries, classes=classes)
+    aucs = [
+        roc_auc_score(query_labels == c, probabilities[:, c])
+        for c in scored
+        if 0 < int((query_labels == c).sum()) < len(query_labels)
+    ]
+    return KnnScores(
+        balanced_accuracy=float(balanced_accuracy_score(query_labels, probabilities.argmax(1))),
+        mean_auc=float(sum(aucs) / len(aucs)) if aucs else float("nan"),
+    )

@@ -1,0 +1,32 @@
+"""What a run says, and what it leaves behind."""
+
+from gravis_triton.report.display import Display
+from gravis_triton.report.pictures import save_views
+from gravis_triton.report.run import Journal, open_run
+from gravis_triton.report.status import run_recipe
+from gravis_triton.report.summary import (
+    Summary,
+    record_scores,
+    say_batch,
+    say_data,
+    say_summary,
+    summarize,
+    write_summary,
+)
+from gravis_triton.training.metrics import StepMetrics
+
+__all__ = [
+    "Display",
+    "Journal",
+    "StepMetrics",
+    "Summary",
+    "open_run",
+    "record_scores",
+    "run_recipe",
+    "save_views",
+    "say_batch",
+    "say_data",
+    "say_summary",
+    "summarize",
+    "write_summary",
+]

@@ -1,0 +1,105 @@
+"""Where a run speaks: a live display on a terminal, plain lines elsewhere, silence on all processes but the first."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from gravis_triton.training.metrics import StepMetrics
+
+_PLAIN_SECONDS = 5.0  # between two plain lines about the same task
+
+
+class Display:
+    """Says lines, follows tasks and training steps. `speaks` is false on all processes but the first."""
+
+    def __init__(self, speaks: bool = True) -> None:
+        # outside a terminal a line is a record: it is not wrapped
+        self.console = Console(quiet=not speaks, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def task(self, description: str) -> Iterator[Callable[[int, int], None]]:
+        """A piece of work that reports (done, total)."""
+        if not self.console.is_terminal:
+            yield self._plain_task(description)
+            return
+        with Progress(*_bar_columns(), console=self.console, transient=True) as bar:
+            task = bar.add_task(description, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def _plain_task(self, description: str) -> Callable[[int, int], None]:
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > _PLAIN_SECONDS:
+                last = time.monotonic()
+                self.say(f"{description}: {done:,} of {total:,}")
+
+        return report
+
+    @contextmanager
+    def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[StepMetrics], None]]:
+        """Follow training from `first_step` on; call with the metrics whenever there are new ones."""
+        start = time.monotonic()
+
+        def remaining(step: int) -> float:
+            return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
+
+        if not self.console.is_terminal:
+            yield lambda metrics: self.say(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
+            return
+        bar = Progress(*_bar_columns(), console=self.console)
+        task = bar.add_task("training", total=total_steps, completed=first_step)
+        with Live(bar, console=self.console, refresh_per_second=4) as live:
+
+            def show(metrics: StepMetrics) -> None:
+                bar.update(
+                    task, completed=metrics.step, description=f"epoch {metrics.epoch}/{metrics.epochs}"
+                )
+                live.update(Group(bar, _metrics_table(metrics)))
+
+            yield show
+
+
+def _bar_columns() -> tuple[
+    TextColumn, BarColumn, MofNCompleteColumn, TimeElapsedColumn, TextColumn, TimeRemainingColumn
+]:
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+    )
+
+
+def _metrics_table(metrics: StepMetrics) -> Table:
+    table = Table(box=None, pad_edge=False)
+    values = metrics.texts()
+    for name in values:
+        table.add_column(name, style="cyan", justify="right")
+    table.add_row(*values.values())
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,122 @@
+"""The directory of a run: what goes where, and when it may be used."""
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import PretrainSettings, RunSettings, run_directory, write_settings
+
+
+def choose_run_directory(settings: RunSettings, *labels: str) -> Path:
+    """Where a run writes: --output-dir, the run that --resume names, or runs/<date>-<time>-<labels>."""
+    if settings.output_dir is not None:
+        return Path(settings.output_dir)
+    if settings.resume == "auto":
+        raise UserError(
+            "--resume auto needs --output-dir: the run directory whose newest checkpoint to go on from"
+        )
+    if settings.resume is not None:
+        return run_directory(Path(settings.resume))
+    name = "-".join([time.strftime("%Y%m%d-%H%M%S"), *(label.replace("/", "_") for label in labels)])
+    return Path("runs") / name
+
+
+def open_run_directory(directory: Path, *, resume: bool, overwrite: bool) -> None:
+    """Create the directory of a run; called by the first process only.
+
+    Raises UserError when it holds files and neither resume nor overwrite is set, or when overwrite would empty a
+    directory that is not a run's.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--output-dir {directory} is a file")
+    if directory.is_dir() and any(directory.iterdir()) and not resume:
+        if not overwrite:
+            raise UserError(
+                f"{directory} is not empty: give --resume auto to go on, --overwrite, or another --output-dir"
+            )
+        if not (directory / "config.yaml").is_file():
+            raise UserError(
+                f"--overwrite: {directory} holds files but no run (no config.yaml); empty it yourself"
+            )
+        shutil.rmtree(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create {directory}: {error.strerror}") from error
+
+
+def open_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
+    """The run directory, the same for all processes, with config.yaml in it and the trackers started."""
+    name: list[str | Path] = [choose_run_directory(settings, settings.model, settings.loss)]
+    run = Path(broadcast_object_list(name)[0])
+    # a name with a time in it is not open to a second run, and --resume names one that is
+    resume = settings.resume is not None
+    if accelerator.is_main_process:
+        open_run_directory(run, resume=resume, overwrite=settings.overwrite)
+        write_settings(
+            dataclasses.replace(settings, output_dir=str(run), overwrite=False, config=None),
+            run / "config.yaml",
+        )
+    accelerator.wait_for_everyone()
+    if settings.tracker is not None:
+        accelerator.project_configuration.set_directories(str(run))
+        accelerator.init_trackers("gravis-triton", config=dataclasses.asdict(settings))
+    return run
+
+
+class Journal:
+    """metrics.jsonl, one JSON object a line with the `step` it was measured at, and the trackers beside it.
+
+    Made at `step`, it forgets what an earlier launch measured later than that: it will be measured again.
+    All processes may append; the first one writes. What is not a number is null.
+    """
+
+    def __init__(self, run: Path, step: int, accelerator: Accelerator) -> None:
+        self.path, self.accelerator = run / "metrics.jsonl", accelerator
+        self.lines = [line for line in _read_lines(self.path) if line["step"] <= step] if step else []
+        if accelerator.is_main_process:
+            write_whole(self.path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        line = {name: finite_or_none(value) for name, value in values.items()}
+        self.lines.append(line)
+        if self.accelerator.is_main_process:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        known = {name: value for name, value in line.items() if value is not None and name != "step"}
+        self.accelerator.log(known, step=line["step"])
+
+    def first(self, name: str) -> Any:
+        """The first value under a name, None if there is none."""
+        return next((line[name] for line in self.lines if name in line), None)
+
+    def last(self, name: str) -> Any:
+        """The last value under a name, None if there is none."""
+        return next((line[name] for line in reversed(self.lines) if name in line), None)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """All lines of an earlier launch; a last one that a kill cut short is left out."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+
+def finite_or_none(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,29 @@
+"""Typed settings, from flags and YAML files."""
+
+from gravis_triton.settings.files import parse_settings, read_settings, run_directory, write_settings
+from gravis_triton.settings.groups import (
+    DataSettings,
+    LossName,
+    LossSettings,
+    ModelSettings,
+    OptimizationSettings,
+    PretrainSettings,
+    RunSettings,
+)
+from gravis_triton.settings.resolve import flag, resolve_settings
+
+__all__ = [
+    "DataSettings",
+    "LossName",
+    "LossSettings",
+    "ModelSettings",
+    "OptimizationSettings",
+    "PretrainSettings",
+    "RunSettings",
+    "flag",
+    "parse_settings",
+    "read_settings",
+    "resolve_settings",
+    "run_directory",
+    "write_settings",
+]

@@ -1,0 +1,25 @@
+"""Training: setup, steps, epochs, checkpoints."""
+
+from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
+from gravis_triton.training.epoch import Training, seed_step, train_epoch
+from gravis_triton.training.export import export_encoder
+from gravis_triton.training.interrupt import StopRequest, stop_on_signals
+from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model, start_accelerator
+from gravis_triton.training.step import backward
+
+__all__ = [
+    "Progress",
+    "StopRequest",
+    "Training",
+    "backward",
+    "build_optimizer",
+    "build_scheduler",
+    "export_encoder",
+    "prepare_model",
+    "save_checkpoint",
+    "seed_step",
+    "start_accelerator",
+    "start_progress",
+    "stop_on_signals",
+    "train_epoch",
+]

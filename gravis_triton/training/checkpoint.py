@@ -1,0 +1,124 @@
+"""Checkpoints that are whole or absent, and continue exactly."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import run_directory
+
+_KEPT = 2
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is. `step` counts optimiser steps, `seconds` the time spent training in all its launches."""
+
+    step: int = 0
+    seconds: float = 0.0
+    processes: int = 1
+    steps_per_epoch: int = 0
+
+
+def save_checkpoint(accelerator: Accelerator, directory: Path, progress: Progress) -> Path:
+    """Write `directory`/step-N with everything a run needs to go on; called by all processes.
+
+    It is written under another name and renamed when complete, so that a kill or a full disk leaves the earlier
+    checkpoints whole; only then are those thinned out to the newest two. Raises UserError when it cannot be written.
+    """
+    final = directory / f"step-{progress.step:08d}"
+    partial = directory / f".partial-{final.name}"
+    if accelerator.is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    try:
+        accelerator.save_state(str(partial))
+        if accelerator.is_main_process:
+            (partial / "progress.json").write_text(json.dumps(asdict(progress)))
+            for file in partial.iterdir():
+                _flush_to_disk(file)
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        kept = latest_checkpoint(directory)
+        raise UserError(
+            f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; is the disk full? "
+            + (f"the newest whole one is {kept}" if kept else "there is no earlier one")
+        ) from error
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        for old in _checkpoints(directory)[:-_KEPT]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return final
+
+
+def _flush_to_disk(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step-*"))
+
+
+def latest_checkpoint(directory: Path) -> Path | None:
+    """The newest whole checkpoint in a `checkpoints` directory."""
+    found = _checkpoints(directory)
+    return found[-1] if found else None
+
+
+def find_checkpoint(resume: str | None, output_dir: Path) -> Path | None:
+    """The checkpoint that `--resume` means: None without it, and where "auto" finds none yet.
+
+    Raises UserError when a named one is not there.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        return latest_checkpoint(output_dir / "checkpoints")
+    named = Path(resume)
+    found = (
+        named
+        if named.parent.name == "checkpoints"
+        else latest_checkpoint(run_directory(named) / "checkpoints")
+    )
+    if found is None or not (found / "progress.json").is_file():
+        raise UserError(
+            f"--resume {resume}: there is no checkpoint; give a run directory or one of its checkpoints"
+        )
+    return found
+
+
+def start_progress(
+    accelerator: Accelerator, *, resume: str | None, output_dir: Path, steps_per_epoch: int
+) -> Progress:
+    """Where training starts: at step 0, or where the checkpoint that `--resume` means left model and optimiser."""
+    progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch)
+    checkpoint = find_checkpoint(resume, output_dir)
+    return progress if checkpoint is None else load_checkpoint(accelerator, checkpoint, progress)
+
+
+def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progress) -> Progress:
+    """Put the prepared model, optimiser and scaler back to where they were.
+
+    Raises UserError when the run was launched so differently (processes, steps per epoch) that it would not continue
+    exactly, or when the checkpoint does not fit the model.
+    """
+    progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
+    for name, what in (("processes", "processes"), ("steps_per_epoch", "steps an epoch")):
+        then, now = getattr(progress, name), getattr(expected, name)
+        if then != now:
+            raise UserError(
+                f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it alike"
+            )
+    try:
+        accelerator.load_state(str(checkpoint))
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
+    return progress

@@ -1,0 +1,97 @@
+"""From settings to the parts of a training run."""
+
+import difflib
+from datetime import timedelta
+
+import timm.optim
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.tracking import get_available_trackers
+from timm.layers import convert_sync_batchnorm
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import OptimizationSettings, RunSettings
+
+_PATIENCE = timedelta(hours=12)  # processes wait for the first one to decode the images
+
+
+def start_accelerator(settings: RunSettings) -> Accelerator:
+    """Join the processes that `accelerate launch` started. Raises UserError for a tracker that is not installed, and
+    for arithmetic that the device does not have."""
+    if settings.tracker is not None:
+        available = [str(tracker) for tracker in get_available_trackers()]
+        if settings.tracker not in available:
+            raise UserError(
+                f"--tracker {settings.tracker} is not installed here; "
+                + (
+                    f"available: {', '.join(available)}"
+                    if available
+                    else f"try: pip install {settings.tracker}"
+                )
+            )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=settings.mixed_precision,
+            log_with=settings.tracker,
+            project_dir=settings.output_dir,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+            step_scheduler_with_optimizer=False,
+        )
+    except (ValueError, ImportError) as error:
+        raise UserError(f"accelerate refuses these settings: {str(error).splitlines()[0]}") from error
+    return accelerator
+
+
+def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
+    """timm's optimiser over the model, without weight decay for biases and normalisation layers."""
+    known = timm.optim.list_optimizers()
+    if settings.opt.lower() not in known:
+        near = difflib.get_close_matches(settings.opt, known, n=3)
+        raise UserError(
+            f"unknown optimiser --opt {settings.opt}; near names: {', '.join(map(str, near or known))}"
+        )
+    return timm.optim.create_optimizer_v2(
+        model,
+        opt=settings.opt,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+    )
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, steps_per_epoch: int
+) -> Scheduler:
+    """timm's learning rate schedule, a pure function of the step: `scheduler.step_update(step)` sets the rate."""
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=settings.sched,
+        num_epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,  # type: ignore[arg-type]  # timm multiplies it by the steps of an epoch
+        warmup_lr=settings.lr / 100,
+        decay_epochs=max(1, settings.epochs // 3),
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    return scheduler
+
+
+def prepare_model(
+    model: nn.Module, accelerator: Accelerator, *, channels_last: bool, compile: bool
+) -> nn.Module:
+    """Memory format, BatchNorm over all processes, compilation.
+
+    On GPUs BatchNorm is synchronised, because the loss contrasts the whole batch over all processes: with statistics
+    of each process's own views, the encoder could tell by them which views were processed together, and the gradient
+    would depend on the number of processes. (PyTorch has it for GPUs only; CPU processes keep their own statistics.)
+    """
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = convert_sync_batchnorm(model)
+    if compile:
+        model.compile()
+    return model
