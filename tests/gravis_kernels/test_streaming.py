@@ -6,7 +6,7 @@ from cases import SETTINGS, SHAPES, TEMPERATURES, evaluate, make_embeddings, rel
 from gravis_kernels.gravis import streaming
 
 
-@pytest.fixture(params=[512, 64], ids=["one-tile", "many-tiles"])
+@pytest.fixture(params=[streaming.TILE, 64], ids=["one-tile", "many-tiles"])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(streaming, "TILE", request.param)
     return request.param

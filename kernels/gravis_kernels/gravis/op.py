@@ -175,8 +175,8 @@ def _prepare(backend: Backend, columns: Tensor, given: torch.dtype) -> tuple[Any
         if not on_gpu and os.environ.get("TRITON_INTERPRET") != "1":
             raise RuntimeError(
                 'backend "triton" needs embeddings on a CUDA or ROCm device, not on '
-                f'"{columns.device.type}": move them, or pass backend="auto", or set TRITON_INTERPRET=1 in the '
-                "environment before Python starts to try the kernels slowly"
+                f'"{columns.device.type}": move them, or pass backend="auto", or set TRITON_INTERPRET=1 in '
+                "the environment before Python starts to try the kernels slowly"
             )
         columns = columns.to(given)
     module = importlib.import_module(f"gravis_kernels.gravis.{name}")

@@ -52,7 +52,7 @@ class Hinge:
             bins += torch.gt(similarities, thresholds[:, k : k + 1], out=exceeds)
         return bins.long()
 
-    def totals(self, anchors: slice) -> tuple[Tensor, Tensor | None]:
+    def totals(self, anchors: slice) -> tuple[Tensor, Tensor]:
         """h_ij and the number of violations u_ij, summed over negatives, (anchors, K) each."""
         violations, sums = (_from_the_end(x[anchors]) for x in (self.counts, self.sums))
         excess = sums - violations * self.thresholds[anchors]
@@ -66,25 +66,33 @@ class Smooth:
 
     def __init__(self, thresholds: Tensor, weights: Tensor | None, penalty: str, temperature: float) -> None:
         """thresholds, weights: (B, K), as for `Hinge`."""
-        self.thresholds, self.weights, self.temperature = thresholds, weights, temperature
-        self.penalty = sigmoid if penalty == "sigmoid" else softplus
+        self.temperature, self.thresholds = temperature, thresholds / temperature
+        self.penalty = _sigmoid if penalty == "sigmoid" else _softplus
+        # from phi and phi' of x / t without its factor to those of x
+        self.value_scale, self.slope_scale = (
+            (1.0, 1 / temperature) if penalty == "sigmoid" else (temperature, 1.0)
+        )
+        self.weights = None if weights is None else weights * self.slope_scale
         self.values = torch.zeros_like(thresholds, dtype=_sum_dtype(thresholds.device))
-        self.slopes = None if weights is None else torch.zeros_like(self.values)
+        self.slopes = torch.zeros_like(self.values)
 
     def visit(self, anchors: slice, similarities: Tensor) -> Tensor | None:
-        weighted = None if self.weights is None else torch.zeros_like(similarities)
+        scaled = similarities / self.temperature
+        # buffers that stay in the cache: a new tensor per threshold would take longer than its arithmetic
+        x, slope = torch.empty_like(scaled), torch.empty_like(scaled)
+        weighted = None if self.weights is None else torch.zeros_like(scaled)
         for k, threshold in enumerate(self.thresholds[anchors].split(1, dim=1)):
-            value, slope = self.penalty(similarities - threshold, self.temperature)
-            self.values[anchors, k] += value.sum(1)
-            if weighted is not None and self.weights is not None and self.slopes is not None:
+            torch.sub(scaled, threshold, out=x)
+            self.values[anchors, k] += self.penalty(x, slope).sum(1)
+            if weighted is not None and self.weights is not None:
                 self.slopes[anchors, k] += slope.sum(1)
                 weighted.addcmul_(slope, self.weights[anchors, k : k + 1])
         return weighted
 
-    def totals(self, anchors: slice) -> tuple[Tensor, Tensor | None]:
-        """Sums of phi and of its slope over negatives, (anchors, K) each."""
-        dtype = self.thresholds.dtype
-        return self.values[anchors].to(dtype), None if self.slopes is None else self.slopes[anchors].to(dtype)
+    def totals(self, anchors: slice) -> tuple[Tensor, Tensor]:
+        """Sums of phi and of its slope over negatives, (anchors, K) each; slopes are 0 without weights."""
+        values, slopes = self.values[anchors] * self.value_scale, self.slopes[anchors] * self.slope_scale
+        return values.to(self.thresholds.dtype), slopes.to(self.thresholds.dtype)
 
 
 class LogSumExp:
@@ -119,14 +127,20 @@ def hinge(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def softplus(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """temperature * log(1 + exp(x / temperature)) and its slope."""
-    scaled = x / -temperature
-    return logsigmoid(scaled) * -temperature, torch.sigmoid(-scaled)
+    scaled = x / temperature
+    return logsigmoid(-scaled) * -temperature, torch.sigmoid(scaled)
 
 
-def sigmoid(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """sigmoid(x / temperature) and its slope."""
-    value = torch.sigmoid(x / temperature)
-    return value, value * (1 - value) / temperature
+def _sigmoid(x: Tensor, slope: Tensor) -> Tensor:
+    """sigmoid(x), in place of x, with its slope written to `slope`."""
+    torch.addcmul(x.sigmoid_(), x, x, value=-1, out=slope)
+    return x
+
+
+def _softplus(x: Tensor, slope: Tensor) -> Tensor:
+    """log(1 + exp(x)) with its slope written to `slope`; x is overwritten."""
+    torch.sigmoid(x, out=slope)
+    return logsigmoid(x.neg_()).neg_()
 
 
 def _from_the_end(bins: Tensor) -> Tensor:
