@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import gravis_loss
+from gravis_kernels import GravisSettings, gravis_loss
 from torch import Tensor
 
 # one of every kind of computation; names are pytest ids
@@ -35,6 +35,13 @@ SHAPES: list[tuple[int, int, int]] = [
 TEMPERATURES = (0.05, 0.5, 1.0)
 
 
+def complete(**settings: Any) -> GravisSettings:
+    """The settings as a backend gets them."""
+    if settings.get("attention") == "rank":
+        return GravisSettings(**{**settings, "margin": 0.0, "penalty": "sigmoid"})
+    return GravisSettings(**settings)
+
+
 @dataclass(frozen=True)
 class Result:
     loss: Tensor
@@ -59,7 +66,7 @@ def make_embeddings(
 
 def evaluate(embeddings: Tensor, **arguments: Any) -> Result:
     """The loss and its gradient for the embeddings, both on the CPU in float64."""
-    leaf = embeddings.detach().clone().requires_grad_()
+    leaf = embeddings.detach().requires_grad_()  # not a copy: what surrounds it in memory stays
     loss = gravis_loss(leaf, **arguments)
     loss.backward()
     assert leaf.grad is not None
@@ -69,3 +76,12 @@ def evaluate(embeddings: Tensor, **arguments: Any) -> Result:
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Root mean square of the difference over that of the expectation, which must not be zero."""
     return float((actual.double() - expected.double()).norm() / expected.double().norm())
+
+
+def surrounded_by_nan(embeddings: Tensor) -> Tensor:
+    """The same values, contiguous, inside a buffer of NaN: reading past either end shows in the result."""
+    rows = embeddings.flatten(0, -2)
+    buffer = torch.full((len(rows) + 512, rows.shape[1]), torch.nan, dtype=rows.dtype, device=rows.device)
+    inside = buffer[256 : 256 + len(rows)]
+    inside.copy_(rows)
+    return inside.view(embeddings.shape)

@@ -2,8 +2,19 @@
 
 import pytest
 import torch
-from cases import SETTINGS, SHAPES, TEMPERATURES, evaluate, make_embeddings, relative_error
+from cases import (
+    SETTINGS,
+    SHAPES,
+    TEMPERATURES,
+    complete,
+    evaluate,
+    make_embeddings,
+    relative_error,
+    surrounded_by_nan,
+)
+from gravis_kernels import gravis_loss
 from gravis_kernels.gravis import streaming
+from gravis_kernels.gravis.reference import anchor_losses
 
 
 @pytest.fixture(params=[streaming.TILE, 64], ids=["one-tile", "many-tiles"])
@@ -47,3 +58,96 @@ def test_temperatures_with_and_without_normalisation(
     actual = evaluate(embeddings, backend="streaming", **arguments)
     assert relative_error(actual.loss, expected.loss) < 1e-12
     assert relative_error(actual.gradient, expected.gradient) < 1e-12
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_at_most_twice_as_wrong_as_the_reference_in_it(
+    settings: dict, dtype: torch.dtype
+) -> None:
+    embeddings = make_embeddings(11, 3, 32, dtype=torch.float64)
+    exact = evaluate(embeddings, backend="reference", **settings)
+    actual = evaluate(embeddings.to(dtype), backend="streaming", **settings)
+    leaf = embeddings.to(dtype).requires_grad_()
+    rows = torch.nn.functional.normalize(leaf, dim=2).flatten(0, 1)
+    loss = anchor_losses(rows, 3, complete(**settings)).mean()
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    assert relative_error(actual.gradient, exact.gradient) <= 2 * relative_error(gradient, exact.gradient)
+    assert abs(actual.loss - exact.loss) <= 2 * abs(loss - exact.loss) + 1e-6
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_nan_around_the_input_changes_nothing(settings: dict, tile: int) -> None:
+    embeddings = make_embeddings(43, 3, 16)
+    plain = evaluate(embeddings, backend="streaming", **settings)
+    surrounded = evaluate(surrounded_by_nan(embeddings), backend="streaming", **settings)
+    assert torch.equal(plain.loss, surrounded.loss)
+    assert torch.equal(plain.gradient, surrounded.gradient)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_nan_in_one_embedding_shows_in_the_loss(settings: dict) -> None:
+    embeddings = make_embeddings(5, 3, 16)
+    embeddings[2, 1, 7] = torch.nan
+    assert gravis_loss(embeddings, backend="streaming", **settings).isnan()
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_two_runs_give_the_same_bits(settings: dict) -> None:
+    embeddings = make_embeddings(43, 10, 16)
+    first, second = (evaluate(embeddings, backend="streaming", **settings) for _ in range(2))
+    assert torch.equal(first.loss, second.loss)
+    assert torch.equal(first.gradient, second.gradient)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize("length", [1e-3, 30.0, 1e4])
+def test_similarities_of_any_size(settings: dict, length: float) -> None:
+    embeddings = make_embeddings(9, 4, 8, dtype=torch.float64) * length
+    arguments = {**settings, "normalize": False, "temperature": 0.05}
+    expected = evaluate(embeddings, backend="reference", **arguments)
+    for dtype in (torch.float64, torch.float32):
+        actual = evaluate(embeddings.to(dtype), backend="streaming", **arguments)
+        assert actual.loss.isfinite()
+        assert actual.gradient.isfinite().all()
+    actual = evaluate(embeddings, backend="streaming", **arguments)
+    assert relative_error(actual.loss, expected.loss) < 1e-10
+    assert (actual.gradient - expected.gradient).norm() <= 1e-9 * expected.gradient.norm() + 1e-12
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_own_rows_get_the_gradient_of_the_whole_loss(settings: dict, tile: int) -> None:
+    views, rows = 3, torch.nn.functional.normalize(make_embeddings(40, 3, 8, dtype=torch.float64), dim=2)
+    columns = rows.flatten(0, 1)
+    whole, gradient = streaming.loss_and_gradient(columns, 0, 120, views, complete(**settings), True)
+    shares = []
+    for start, count in ((0, 30), (30, 3), (33, 87)):
+        share, own = streaming.loss_and_gradient(columns, start, count, views, complete(**settings), True)
+        assert relative_error(own, gradient[start : start + count]) < 1e-12
+        only_share, nothing = streaming.loss_and_gradient(
+            columns, start, count, views, complete(**settings), False
+        )
+        assert nothing is None
+        assert only_share.item() == pytest.approx(share.item(), rel=1e-13)
+        shares.append(share)
+    assert sum(shares).item() == pytest.approx(whole.item(), rel=1e-13)
+
+
+def test_gradient_is_zero_when_every_margin_is_satisfied(tile: int) -> None:
+    embeddings = torch.eye(50).repeat_interleave(3, dim=0).view(50, 3, 50)  # sources at right angles
+    result = evaluate(embeddings, backend="streaming", margin=0.9)
+    assert result.loss == 0
+    assert not result.gradient.any()
+
+
+def test_slope_of_the_hinge_at_zero_is_zero() -> None:
+    embeddings = torch.eye(4).repeat_interleave(2, dim=0).view(4, 2, 4)
+    result = evaluate(embeddings, backend="streaming", margin=1.0, attention="uniform")
+    assert result.loss == 0
+    assert not result.gradient.any()
+
+
+def test_equal_thresholds_are_counted_each(tile: int) -> None:
+    embeddings = torch.eye(30, dtype=torch.float64).repeat_interleave(4, dim=0).view(30, 4, 30)
+    # every threshold is 1 - 1.25, every negative 0, so each triplet lacks a quarter
+    assert evaluate(embeddings, backend="streaming", margin=1.25).loss == pytest.approx(0.25, rel=1e-14)

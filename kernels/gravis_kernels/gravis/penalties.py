@@ -1,7 +1,6 @@
 """What a tile of similarities adds to the loss and what slopes it gets, penalty by penalty.
 
-Thresholds t_ij = s_ij - margin are those of the anchors' positives: a similarity s is penalised by phi(s -
-t_ij).
+Positive j of anchor i sets the threshold t_ij = s_ij - margin: phi(s - t_ij) penalises a similarity s of i.
 """
 
 from collections.abc import Callable
@@ -32,11 +31,8 @@ class Hinge:
         bins = self._bins(anchors, similarities)
         if bins is None:
             return None
-        shape = (len(similarities), self.counts.shape[1])
-        self.counts[anchors] += similarities.new_zeros(shape).scatter_add_(
-            1, bins, torch.ones_like(similarities)
-        )
-        self.sums[anchors] += similarities.new_zeros(shape).scatter_add_(1, bins, similarities)
+        self.counts[anchors] += self._per_bin(bins, torch.ones_like(similarities))
+        self.sums[anchors] += self._per_bin(bins, similarities)
         return None if self.slopes is None else self.slopes[anchors].gather(1, bins)
 
     def _bins(self, anchors: slice, similarities: Tensor) -> Tensor | None:
@@ -51,6 +47,9 @@ class Hinge:
         for k in range(reachable):
             bins += torch.gt(similarities, thresholds[:, k : k + 1], out=exceeds)
         return bins.long()
+
+    def _per_bin(self, bins: Tensor, values: Tensor) -> Tensor:
+        return values.new_zeros(len(values), self.counts.shape[1]).scatter_add_(1, bins, values)
 
     def totals(self, anchors: slice) -> tuple[Tensor, Tensor]:
         """h_ij and the number of violations u_ij, summed over negatives, (anchors, K) each."""

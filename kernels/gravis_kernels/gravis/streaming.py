@@ -53,7 +53,7 @@ def _mean(
     columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool
 ) -> Parts:
     batch, views = positives.shape
-    attention = _attention(positives, settings)
+    attention = attention_weights(positives, settings)
     thresholds = positives - settings.margin
     weights = attention / (batch * (batch - views)) if need_gradient else None
     penalty: Hinge | Smooth
@@ -80,7 +80,7 @@ def _logsumexp(
         slice(0, batch) if need_gradient else own
     )  # the slopes of own rows need the maxima of all columns
     _sweep(columns, anchors, views, maximum.visit, need_gradient=False)
-    attention = _attention(positives, settings)
+    attention = attention_weights(positives, settings)
     violations = maximum.values()[:, None] - positives + settings.margin
     if settings.penalty == "hinge":
         hardness, slopes = hinge(violations)
@@ -124,7 +124,8 @@ def _rank(
     return losses[own], positive_slopes, gradient
 
 
-def _attention(positives: Tensor, settings: GravisSettings) -> Tensor:
+def attention_weights(positives: Tensor, settings: GravisSettings) -> Tensor:
+    """a_ij, (B, K), 0 for the own view; positives: s_ij, (B, K), the own view included."""
     batch, views = positives.shape
     own = torch.eye(views, dtype=torch.bool, device=positives.device).repeat(batch // views, 1)
     if settings.attention == "uniform":
