@@ -1,0 +1,160 @@
+# mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
+"""Negatives "logsumexp": two passes over tiles of similarities, with no loop over positives in either.
+
+    v_i = t log(sum over n of exp(s_in / t))              the first pass, by a running maximum
+    w_i = sum over j of a_ij phi'(v_i - s_ij + margin)    among the views of a source
+    G_in = w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)        dz_i = sum over n of G_in z_n / B
+
+The second pass needs v and w of every column, so the first runs over all anchors, whoever owns them.
+"""
+
+import triton
+import triton.language as tl
+
+from gravis_kernels import tiles as tk
+from gravis_kernels.gravis.triton_positives import add_negatives_and_store, attention_of, own_similarity
+
+
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
+def soft_maximum(
+    z_ptr, partial_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):  # fmt: skip
+    """partial[split, (maximum m, sum of exp((s_in - m) / t)), row] over a run of column tiles."""
+    i_tile = tl.program_id(0)
+    i_split = tl.program_id(1)
+    row = row_start + i_tile * BLOCK_M
+    count_rows = row_start + rows - row
+    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative there is multiplies it by 0.
+    m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
+    total = tl.zeros([BLOCK_M], tl.float32)
+    for j_tile in range(
+        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
+    ):
+        col = j_tile * BLOCK_N
+        s, _ = tk.tile_similarity(
+            z_ptr, z_row, row, count_rows, col, B - col, D, BLOCK_M, BLOCK_N, BLOCK_D, PRECISION, UPCAST
+        )
+        s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
+        higher = tl.maximum(m, tl.max(s, 1))
+        total = total * tl.exp2((m - higher) * log2_rate) + tl.sum(
+            tl.exp2((s - higher[:, None]) * log2_rate), 1
+        )
+        m = higher
+    o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
+    p_m = partial_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
+    tl.store(p_m, m, mask=o_own < rows)
+    tl.store(p_m + rows, total, mask=o_own < rows)
+
+
+@triton.jit
+def terms(
+    s,
+    soft,
+    o_k,
+    views,
+    margin,
+    attention_log2_rate,
+    log2_rate,
+    ATTENTION: tl.constexpr,
+    PENALTY: tl.constexpr,
+):
+    """a_ij, h_ij and phi' among the views of a source, zero where there is no positive."""
+    others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
+    a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
+    t = s - margin
+    h, slope = tk.value_and_slope(soft[:, None], t, log2_rate, PENALTY)
+    if PENALTY == "hinge":
+        h -= t * slope
+    positive = others & (o_k[:, None] < views)
+    return tl.where(positive, a, 0.0), tl.where(positive, h, 0.0), tl.where(positive, slope, 0.0)
+
+
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "splits"])
+def weigh_logsumexp(
+    z_ptr, partial_ptr, soft_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
+    attention_log2_rate, log2_rate, weight_scale,
+    D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
+    """v_i and w_i (times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
+    o_k = tl.arange(0, BLOCK_K)
+    o_own = tl.program_id(0) * views + o_k
+    inside = o_k < views
+    m = tl.full([BLOCK_K], tk.ABSENT, tl.float32)
+    total = tl.zeros([BLOCK_K], tl.float32)
+    for split in range(splits):
+        p_m = partial_ptr + tl.cast(split, tl.int64) * 2 * rows + o_own
+        part = tl.load(p_m, mask=inside, other=0.0)
+        higher = tl.maximum(m, part)
+        grown = tl.load(p_m + rows, mask=inside, other=1.0) * tl.exp2((part - higher) * log2_rate)
+        total = total * tl.exp2((m - higher) * log2_rate) + grown
+        m = higher
+    soft = m + tl.log2(total) / log2_rate
+    s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
+    a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
+    tl.store(soft_ptr + o_own, soft, mask=inside)
+    tl.store(weight_ptr + o_own, tl.sum(a * slope, 1) * weight_scale, mask=inside)
+    tl.store(loss_ptr + tl.program_id(0), tl.sum(a * h) / B.to(tl.float32))
+
+
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
+def pull_logsumexp(
+    z_ptr, soft_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):  # fmt: skip
+    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; those without any weight are skipped."""
+    i_tile = tl.program_id(0)
+    i_split = tl.program_id(1)
+    i_chunk = tl.program_id(2)
+    row = row_start + i_tile * BLOCK_M
+    count_rows = row_start + rows - row
+    o_row = row + tl.arange(0, BLOCK_M)
+    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    soft_row = tl.load(soft_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
+    weight_row = tl.load(weight_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
+    most = tl.max(weight_row)
+    dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    for j_tile in range(
+        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
+    ):
+        col = j_tile * BLOCK_N
+        o_col = col + tl.arange(0, BLOCK_N)
+        weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
+        if most + tl.max(weight_col) > 0:
+            s, z_col = tk.tile_similarity(
+                z_ptr, z_row, row, count_rows, col, B - col, D, BLOCK_M, BLOCK_N, BLOCK_D, PRECISION, UPCAST
+            )
+            s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
+            soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
+            g = weight_row * tl.exp2((s - soft_row) * log2_rate) + weight_col * tl.exp2(
+                (s - soft_col) * log2_rate
+            )
+            if D > BLOCK_D:
+                z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
+            dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
+    tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)
+
+
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "splits"])
+def finish_logsumexp(
+    z_ptr, soft_ptr, parts_ptr, gradient_ptr, B, views, row_start, rows, splits, margin, attention_log2_rate,
+    attention_rate, log2_rate, weight_scale,
+    D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a source's views; attention_rate is 0 where attention is a constant."""
+    own_row = tl.program_id(0) * views
+    o_k = tl.arange(0, BLOCK_K)
+    soft = tl.load(soft_ptr + row_start + own_row + o_k, mask=o_k < views, other=0.0)
+    s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
+    a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
+    losses = tl.sum(a * h, 1)
+    dsp = a * ((h - losses[:, None]) * attention_rate - slope) / B.to(tl.float32)
+    add_negatives_and_store(
+        dsp, z_ptr, parts_ptr, gradient_ptr, row_start + own_row, own_row, rows, views, splits,
+        1.0 / (B.to(tl.float32) * weight_scale), D, BLOCK_K, PRECISION, UPCAST,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+# mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
+"""Device helpers that the Triton kernels share: products, tiles in pieces, masks, penalties."""
+
+import triton
+import triton.language as tl
+
+# Stands for "no similarity": finite even times a rate, so that no 0 * inf makes NaN.
+ABSENT = tl.constexpr(-1.0e30)
+# Stands for "no threshold": above every similarity.
+FAR = tl.constexpr(3.0e38)
+
+
+@triton.jit
+def product(x, y, accumulator, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
+    """accumulator + x @ y in float32; UPCAST where 16-bit products are not to be had (the interpreter)."""
+    if UPCAST:
+        x = x.to(tl.float32)
+        y = y.to(tl.float32)
+    return tl.dot(x, y, accumulator, input_precision=PRECISION)
+
+
+@triton.jit
+def load_embeddings(z_ptr, first, count, chunk, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Rows first .. first+BLOCK, dimensions chunk*BLOCK_D ..; zero from row `count` of the block on and beyond D."""
+    o_row = tl.arange(0, BLOCK)[:, None]
+    o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
+    inside = o_row < count
+    if D % BLOCK_D != 0:
+        inside = inside & (o_dim < D)
+    return tl.load(z_ptr + tl.cast(first, tl.int64) * D + (o_row * D + o_dim), mask=inside, other=0.0)
+
+
+@triton.jit
+def store_part(
+    parts_ptr, dz, split, chunk, own_row, rows, D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr
+):
+    """One program's share of the gradient, into parts[split, row, D]."""
+    o_row = own_row + tl.arange(0, BLOCK_M)[:, None]
+    o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
+    p_part = parts_ptr + (tl.cast(split, tl.int64) * rows + o_row) * D + o_dim
+    tl.store(p_part, dz, mask=(o_row < rows) & (o_dim < D))
+
+
+@triton.jit
+def tile_similarity(
+    z_ptr, z_row, row, count_rows, col, count_cols, D: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
+    """<z_i, z_n> of one tile, and the columns' embeddings; z_row is used where all D dimensions are in it."""
+    s = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+    z_col = load_embeddings(z_ptr, col, count_cols, 0, D, BLOCK_N, BLOCK_D)
+    s = product(z_row, tl.trans(z_col), s, PRECISION, UPCAST)
+    for c in tl.static_range(1, (D + BLOCK_D - 1) // BLOCK_D):
+        x = load_embeddings(z_ptr, row, count_rows, c, D, BLOCK_M, BLOCK_D)
+        y = load_embeddings(z_ptr, col, count_cols, c, D, BLOCK_N, BLOCK_D)
+        s = product(x, tl.trans(y), s, PRECISION, UPCAST)
+    return s, z_col
+
+
+@triton.jit
+def keep_negatives(s, row, first_col, B, views, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """s with ABSENT where column and row have one source, or there is no such column.
+
+    Most tiles hold nothing but negatives: one branch a tile finds out, and only the others pay for a mask.
+    """
+    clash = (first_col < row + BLOCK_M + views) & (first_col + BLOCK_N + views > row)
+    if clash | (first_col + BLOCK_N > B):
+        own = ((row + tl.arange(0, BLOCK_M)) // views * views)[:, None]
+        col = (first_col + tl.arange(0, BLOCK_N))[None, :]
+        s = tl.where(((col < own) | (col >= own + views)) & (col < B), s, ABSENT)
+    return s
+
+
+@triton.jit
+def thresholds_of_rows(table_ptr, row, slots, TILE: tl.constexpr):
+    """Pointers to the first threshold of each row in the table [tile, slot, (threshold, weight), row of tile]."""
+    return table_ptr + (row // TILE).to(tl.int64) * (slots * 2 * TILE) + row % TILE
+
+
+@triton.jit
+def halves(x):
+    """The left and the right half of the columns of x."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return tl.split(tl.permute(tl.reshape(x, [M, 2, N // 2]), (0, 2, 1)))
+
+
+@triton.jit
+def join_halves(x, y):
+    """The inverse of `halves`."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return tl.reshape(tl.permute(tl.join(x, y), (0, 2, 1)), [M, 2 * N])
+
+
+@triton.jit
+def pieces(x):
+    """x as eight runs of columns, from left to right; only registers get new names.
+
+    A sum over columns taken run by run is a chain of multiply-adds; over a whole tile it is a tree, which
+    cannot fuse the multiplications.
+    """
+    a, b = halves(x)
+    a0, a1 = halves(a)
+    b0, b1 = halves(b)
+    return halves(a0) + halves(a1) + halves(b0) + halves(b1)
+
+
+@triton.jit
+def whole(p):
+    """The inverse of `pieces`."""
+    left = join_halves(join_halves(p[0], p[1]), join_halves(p[2], p[3]))
+    right = join_halves(join_halves(p[4], p[5]), join_halves(p[6], p[7]))
+    return join_halves(left, right)
+
+
+@triton.jit
+def column(x, c, o_col):
+    """Column c of x, as a vector."""
+    return tl.sum(tl.where(o_col[None, :] == c, x, 0.0), 1)
+
+
+@triton.jit
+def slope(s, t, log2_rate, PENALTY: tl.constexpr):
+    """phi'(s - t), for "sigmoid" times its temperature; log2_rate = log2(e) / temperature."""
+    if PENALTY == "hinge":
+        d = (s > t).to(tl.float32)
+    elif PENALTY == "softplus":
+        d = 1.0 / (1.0 + tl.exp2((t - s) * log2_rate))
+    else:
+        e = tl.exp2(-tl.abs(s - t) * log2_rate)
+        d = e / ((1.0 + e) * (1.0 + e))
+    return d
+
+
+@triton.jit
+def value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
+    """phi(s - t) and `slope`; for "hinge" the value is short of -t * slope, which is left to whoever adds up.
+
+    Stable for differences of any size: exponents are never positive, or end in 1 / inf.
+    """
+    if PENALTY == "hinge":
+        d = (s > t).to(tl.float32)
+        v = s * d
+    else:
+        x = s - t
+        e = tl.exp2(-tl.abs(x) * log2_rate)
+        r = 1.0 / (1.0 + e)
+        p = tl.where(x > 0, r, e * r)
+        if PENALTY == "softplus":
+            v = tl.maximum(x, 0.0) + tl.log2(1.0 + e) / log2_rate
+            d = p
+        else:
+            v = p
+            d = e * r * r
+    return v, d
