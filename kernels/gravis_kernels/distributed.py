@@ -13,7 +13,7 @@ def gather_rows(rows: Tensor, views: int, group: dist.ProcessGroup) -> tuple[Ten
     """
     shapes = _gather(rows.new_tensor([len(rows), views, rows.shape[1]], dtype=torch.int64), group).tolist()
     if any(shape[1:] != shapes[0][1:] for shape in shapes):
-        listed = ", ".join(f"rank {r}: views {v}, dim {d}" for r, (_, v, d) in enumerate(shapes))
+        listed = "; ".join(f"rank {r}: views {v}, dim {d}" for r, (_, v, d) in enumerate(shapes))
         raise ValueError(f"views and dim must be the same on all processes, got {listed}")
     counts = [shape[0] for shape in shapes]
     padded = rows.new_zeros(max(counts), rows.shape[1])

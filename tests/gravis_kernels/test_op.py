@@ -1,0 +1,202 @@
+"""The public function: what it accepts, which precision it computes in, torch.compile, the choice of a backend."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from cases import SETTINGS, complete, evaluate, make_embeddings, relative_error
+from gravis_kernels import gravis_loss, nt_xent_loss
+from gravis_kernels.gravis.op import loss_op
+from torch._dynamo.testing import CompileCounter
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attention": "cosine"}, "attention must be one of softmax, rank, uniform, got 'cosine'"),
+        ({"negatives": "hardest"}, "negatives must be one of mean, logsumexp, got 'hardest'"),
+        ({"penalty": "relu"}, "penalty must be one of hinge, softplus, sigmoid, got 'relu'"),
+        ({"backend": "cuda"}, "backend must be one of auto, triton, streaming, reference, got 'cuda'"),
+        ({"temperature": 0.0}, "temperature must be positive and finite, got 0.0"),
+        ({"temperature": float("nan")}, "temperature must be positive and finite, got nan"),
+        ({"attention_temperature": -1}, "attention_temperature must be positive and finite, got -1"),
+        ({"margin": float("inf")}, "margin must be finite, got inf"),
+        (
+            {"penalty": "sigmoid", "negatives": "logsumexp"},
+            'penalty "sigmoid" is defined for negatives "mean" only',
+        ),
+        ({"attention": "rank", "margin": 0.5}, 'attention "rank" has margin 0.0, got 0.5: leave margin out'),
+        ({"attention": "rank", "penalty": "hinge"}, "has penalty 'sigmoid', got 'hinge': leave penalty out"),
+        ({"attention": "rank", "negatives": "logsumexp"}, "has negatives 'mean', got 'logsumexp'"),
+        ({"attention": "rank", "detach_attention": True}, "leave detach_attention out"),
+    ],
+)
+def test_settings_outside_the_family_are_refused_with_the_value(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        gravis_loss(make_embeddings(2, 2, 4), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        (torch.randn(8, 4), r"must be \(sources, views, dim\), got shape \(8, 4\)"),
+        (torch.randn(1, 4, 8), "at least 2 sources to have negatives, got 1"),
+        (torch.randn(4, 1, 8), "at least 2 views of a source to have positives, got 1"),
+        (torch.randn(0, 4, 8), "at least 2 sources to have negatives, got 0"),
+        (torch.randn(2, 2, 0), r"at least 1 dimension, got shape \(2, 2, 0\)"),
+        (torch.ones(2, 2, 4, dtype=torch.int64), "got torch.int64"),
+    ],
+    ids=lambda value: str(tuple(value.shape)) if isinstance(value, torch.Tensor) else "",
+)
+def test_embeddings_of_a_wrong_shape_or_kind_are_refused(embeddings: torch.Tensor, message: str) -> None:
+    for loss in (gravis_loss, nt_xent_loss):
+        with pytest.raises(ValueError, match=message):
+            loss(embeddings)
+
+
+def test_rank_needs_no_further_settings_and_accepts_those_it_has() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    explicit = gravis_loss(embeddings, attention="rank", margin=0, negatives="mean", penalty="sigmoid")
+    assert gravis_loss(embeddings, attention="rank") == explicit
+
+
+@pytest.mark.parametrize("backend", ["streaming", "reference"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_value_is_the_same_without_gradient(settings: dict, backend: str) -> None:
+    embeddings = make_embeddings(7, 3, 8).requires_grad_()
+    with torch.no_grad():
+        silent = gravis_loss(embeddings, backend=backend, **settings)
+    assert not silent.requires_grad
+    assert silent.item() == pytest.approx(
+        gravis_loss(embeddings, backend=backend, **settings).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_loss_is_float32_and_the_gradient_has_the_dtype_of_the_embeddings(dtype: torch.dtype) -> None:
+    embeddings = make_embeddings(4, 3, 8, dtype=dtype).requires_grad_()
+    loss = gravis_loss(embeddings)
+    loss.backward()
+    assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert embeddings.grad is not None
+    assert embeddings.grad.dtype == dtype
+
+
+def test_gradient_is_scaled_before_it_is_rounded_to_half_precision() -> None:
+    embeddings = make_embeddings(4, 3, 8, dtype=torch.float16) * 1000
+    exact = evaluate(embeddings.double()).gradient
+    assert exact.abs().max() < 1e-4, "too small for float16 unless a gradient scaler's factor comes first"
+    leaf = embeddings.requires_grad_()
+    (gravis_loss(leaf) * 2**16).backward()
+    assert leaf.grad is not None
+    assert relative_error(leaf.grad, exact * 2**16) < 1e-3
+
+
+def test_autocast_computes_in_float32() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    plain = evaluate(embeddings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = evaluate(embeddings)
+    assert torch.equal(plain.loss, inside.loss)
+    assert torch.equal(plain.gradient, inside.gradient)
+
+
+def test_an_embedding_of_length_zero_gets_no_gradient_and_spoils_no_other() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    embeddings[1, 1] = 0
+    result = evaluate(embeddings)
+    assert result.loss.isfinite()
+    assert result.gradient.isfinite().all()
+    assert not result.gradient[1, 1].any()
+
+
+def test_transposed_embeddings_are_taken_as_they_are_meant() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    view_first = embeddings.transpose(0, 1).contiguous().transpose(0, 1)
+    assert not view_first.is_contiguous()
+    assert torch.equal(evaluate(view_first).gradient, evaluate(embeddings).gradient)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize("need_gradient", [True, False])
+def test_opcheck(settings: dict, need_gradient: bool) -> None:
+    given = complete(**settings)
+    arguments = (
+        given.margin,
+        given.attention,
+        given.attention_temperature,
+        given.negatives,
+        given.penalty,
+        given.temperature,
+        given.detach_attention,
+        True,
+        "",
+        "auto",
+        need_gradient,
+    )
+    embeddings = make_embeddings(4, 3, 8).requires_grad_(need_gradient)
+    results = torch.library.opcheck(loss_op, (embeddings, *arguments))
+    assert set(results.values()) == {"SUCCESS"}
+
+
+@pytest.fixture
+def _nothing_compiled() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("_nothing_compiled")
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_compiles_as_one_graph_with_the_same_result(settings: dict) -> None:
+    def loss_of_head(weight: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return gravis_loss(features @ weight, **settings)
+
+    weight, features = make_embeddings(1, 8, 8)[0], make_embeddings(5, 3, 8)
+    losses, gradients = [], []
+    for function in (loss_of_head, torch.compile(loss_of_head, fullgraph=True, backend="aot_eager")):
+        leaf = weight.clone().requires_grad_()
+        loss = function(leaf, features)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(leaf.grad)
+    assert losses[0] == losses[1]
+    assert torch.equal(gradients[0], gradients[1])
+
+
+@pytest.mark.usefixtures("_nothing_compiled")
+def test_another_number_of_sources_compiles_nothing_anew() -> None:
+    counter = CompileCounter()
+    compiled = torch.compile(
+        lambda z: gravis_loss(z) + nt_xent_loss(z), fullgraph=True, backend=counter, dynamic=True
+    )
+    for sources in (4, 7, 9, 30):
+        embeddings = make_embeddings(sources, 3, 8).requires_grad_()
+        expected = gravis_loss(embeddings) + nt_xent_loss(embeddings)
+        assert compiled(embeddings).item() == expected.item()
+    assert counter.frame_count == 1
+
+
+def test_eager_calls_do_not_pass_the_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gravis_kernels.gravis.op.loss_op", None)
+    assert evaluate(make_embeddings(4, 3, 8)).loss > 0
+
+
+def test_triton_on_the_cpu_is_refused_unless_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(
+        RuntimeError, match='not on "cpu": move them, or pass backend="auto", or set TRITON_INTERPRET=1'
+    ):
+        gravis_loss(make_embeddings(4, 3, 8), backend="triton")
+
+
+def test_on_the_cpu_auto_is_streaming_and_triton_is_not_imported() -> None:
+    script = (
+        "import sys, torch; from gravis_kernels import gravis_loss; x = torch.randn(4, 3, 8); "
+        "assert gravis_loss(x) == gravis_loss(x, backend='streaming'); "
+        "print([name for name in sys.modules if name.split('.')[0] == 'triton'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
