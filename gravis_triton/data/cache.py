@@ -1,16 +1,13 @@
 """The decode-once cache: every image is decoded a single time, resized, and kept for all later runs."""
 
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from gravis_triton.data.cached_images import CachedImages
+from gravis_triton.data.processes import results_of
 from gravis_triton.data.records import Record
 from gravis_triton.data.shards import Shard, open_shard, shard_of, skipped_in, write_shard
 from gravis_triton.errors import UserError
@@ -65,11 +62,12 @@ def cached_images(
             done += len(shard.pictures)
     _refuse_too_many(skipped, len(records))
     _report(progress, done, len(records))
-    for shard, skipped_here in _built(_from_own_start(missing), workers):
-        skipped += skipped_here
-        _refuse_too_many(skipped, len(records))
-        done += len(shard.pictures)
-        _report(progress, done, len(records))
+    with closing(results_of(_build, _from_own_start(missing), workers=workers)) as results:
+        for shard, skipped_here in results:
+            skipped += skipped_here
+            _refuse_too_many(skipped, len(records))
+            done += len(shard.pictures)
+            _report(progress, done, len(records))
     return CachedImages(shards, records)
 
 
@@ -108,27 +106,6 @@ def _from_own_start(missing: list[Shard]) -> list[Shard]:
     return missing[start:] + missing[:start]
 
 
-def _built(missing: list[Shard], workers: int) -> Iterator[tuple[Shard, list[tuple[str, str]]]]:
-    """(shard, its unreadable pictures) as they get finished."""
-    workers = min(workers, len(missing))
-    if workers == 0:
-        for shard in missing:
-            yield shard, _build(shard)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_prepare_worker)
-    try:
-        futures = {pool.submit(_build, shard): shard for shard in missing}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that decodes images was killed, perhaps for want of memory: use fewer workers; "
-            "what is finished will be used"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _build(shard: Shard) -> list[tuple[str, str]]:
     table = open_shard(shard)
     if table is None:
@@ -137,25 +114,6 @@ def _build(shard: Shard) -> list[tuple[str, str]]:
     if table is None:
         raise UserError(f"{shard.file} cannot be read back after writing: see to the disk, then run again")
     return skipped_in(table)
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    # Not fork: the caller may hold threads (a progress display) whose locks a forked process would inherit.
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-
-
-def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent has ended in whatever way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _refuse_too_many(skipped: Sequence[tuple[str, str]], total: int) -> None:
