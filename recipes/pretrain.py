@@ -24,21 +24,9 @@ def main() -> int:
     settings = resolve_loss(resolve_settings(parse_settings(PretrainSettings)))
     accelerator = training.start_accelerator(settings)
     display = report.Display(accelerator.is_main_process)
+    run = report.choose_run(settings, accelerator)
 
-    # source images, decoded once; those held out are not trained on
-    with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
-        collection, images = prepare_images(settings, seed=settings.seed, progress=decoding)
-    sources, held_out = hold_out(collection, fraction=settings.held_out, seed=settings.seed)
-    batches = EpochBatches(
-        len(sources),
-        batch_size=settings.batch_size,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        seed=settings.seed,
-    )
-    loader = source_loader(images, sources, batches, workers=settings.num_workers)
-
-    # encoder with projection head, views, loss, optimiser
+    # encoder with projection head, and its views
     training.seed_step(settings.seed, 0, 0)  # the same weights in every process
     encoder = build_encoder(settings.model, image_size=settings.image_size, pretrained=settings.pretrained)
     mean, std = normalization(encoder)
@@ -48,17 +36,33 @@ def main() -> int:
         model, accelerator, channels_last=settings.channels_last, compile=settings.compile
     )
     optimizer = training.build_optimizer(model, settings)
-    scheduler = training.build_scheduler(optimizer, settings, steps_per_epoch=len(batches))
-    model, optimizer = accelerator.prepare(model, optimizer)
+
+    # source images, decoded once; those held out are not trained on
+    with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
+        collection, images = prepare_images(settings, seed=settings.seed, progress=decoding)
+    sources, held_out = hold_out(collection, fraction=settings.held_out, seed=settings.seed)
+    report.say_data(display, collection, images, sources, held_out)
+    batches = EpochBatches(
+        len(sources),
+        batch_size=settings.batch_size,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        seed=settings.seed,
+    )
+    loader = source_loader(images, sources, batches, workers=settings.num_workers)
+    report.say_batch(display, settings, processes=accelerator.num_processes, steps_per_epoch=len(batches))
 
     # a new run, or one to go on with
-    run = report.open_run(settings, accelerator)
+    scheduler = training.build_scheduler(optimizer, settings, steps_per_epoch=len(batches))
+    model, optimizer = accelerator.prepare(model, optimizer)
+    parts = training.Training(
+        accelerator, batches, loader, views, model, Objective(settings), optimizer, scheduler
+    )
     progress = training.start_progress(
         accelerator, resume=settings.resume, output_dir=run, steps_per_epoch=len(batches)
     )
+    report.open_run(run, settings, accelerator)
     journal = report.Journal(run, progress.step, accelerator)
-    report.say_data(display, collection, images, sources, held_out)
-    report.say_batch(display, settings, processes=accelerator.num_processes, steps_per_epoch=len(batches))
 
     def score(what: str) -> None:
         if accelerator.is_main_process:
@@ -81,9 +85,6 @@ def main() -> int:
             report.save_views(run / "views.png", shown, views)
 
     # train, epoch by epoch
-    parts = training.Training(
-        accelerator, batches, loader, views, model, Objective(settings), optimizer, scheduler
-    )
     last_step = settings.epochs * len(batches)
     if settings.max_steps:
         last_step = min(last_step, settings.max_steps)

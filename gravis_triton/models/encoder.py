@@ -97,13 +97,15 @@ def load_encoder(directory: Path) -> nn.Module:
 class Pretrainer(nn.Module):
     """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalised.
 
-    The projection head has two layers, as published; it is thrown away after pre-training.
+    The projection head has two layers, as published, the inner one `hidden` wide (0: as wide as the features); it is
+    thrown away after pre-training.
     """
 
     def __init__(self, encoder: nn.Module, *, hidden: int, dim: int) -> None:
         super().__init__()
         self.encoder = encoder
         features = cast(int, encoder.head_hidden_size)
+        hidden = hidden or features
         self.projection = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
         )

@@ -2,7 +2,7 @@
 
 from gravis_triton.report.display import Display
 from gravis_triton.report.pictures import save_views
-from gravis_triton.report.run import Journal, open_run
+from gravis_triton.report.run import Journal, choose_run, open_run
 from gravis_triton.report.status import run_recipe
 from gravis_triton.report.summary import (
     Summary,
@@ -20,6 +20,7 @@ __all__ = [
     "Journal",
     "StepMetrics",
     "Summary",
+    "choose_run",
     "open_run",
     "record_scores",
     "run_recipe",

@@ -14,11 +14,31 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import PretrainSettings, RunSettings, run_directory, write_settings
+from gravis_triton.settings import PretrainSettings, run_directory, write_settings
 
 
-def choose_run_directory(settings: RunSettings, *labels: str) -> Path:
-    """Where a run writes: --output-dir, the run that --resume names, or runs/<date>-<time>-<labels>."""
+def choose_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
+    """Where a run writes, the same for all processes: --output-dir, the run that --resume names, or
+    runs/<date>-<time>-<model>-<loss>. Nothing is created yet, so that a run that fails before it starts leaves nothing.
+
+    Raises UserError when the directory holds files and the settings neither resume nor overwrite it, and when overwrite
+    would empty a directory that is not a run's.
+    """
+    name = broadcast_object_list([str(_named_or_new(settings))])[0]
+    run = Path(name)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"--output-dir {run} is a file")
+    if run.is_dir() and any(run.iterdir()) and settings.resume is None:
+        if not settings.overwrite:
+            raise UserError(
+                f"{run} is not empty: give --resume auto to go on, --overwrite, or another --output-dir"
+            )
+        if not (run / "config.yaml").is_file():
+            raise UserError(f"--overwrite: {run} holds files but no run (no config.yaml); empty it yourself")
+    return run
+
+
+def _named_or_new(settings: PretrainSettings) -> Path:
     if settings.output_dir is not None:
         return Path(settings.output_dir)
     if settings.resume == "auto":
@@ -27,51 +47,26 @@ def choose_run_directory(settings: RunSettings, *labels: str) -> Path:
         )
     if settings.resume is not None:
         return run_directory(Path(settings.resume))
-    name = "-".join([time.strftime("%Y%m%d-%H%M%S"), *(label.replace("/", "_") for label in labels)])
-    return Path("runs") / name
+    return (
+        Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{settings.model.replace('/', '_')}-{settings.loss}"
+    )
 
 
-def open_run_directory(directory: Path, *, resume: bool, overwrite: bool) -> None:
-    """Create the directory of a run; called by the first process only.
-
-    Raises UserError when it holds files and neither resume nor overwrite is set, or when overwrite would empty a
-    directory that is not a run's.
-    """
-    if directory.exists() and not directory.is_dir():
-        raise UserError(f"--output-dir {directory} is a file")
-    if directory.is_dir() and any(directory.iterdir()) and not resume:
-        if not overwrite:
-            raise UserError(
-                f"{directory} is not empty: give --resume auto to go on, --overwrite, or another --output-dir"
-            )
-        if not (directory / "config.yaml").is_file():
-            raise UserError(
-                f"--overwrite: {directory} holds files but no run (no config.yaml); empty it yourself"
-            )
-        shutil.rmtree(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create {directory}: {error.strerror}") from error
-
-
-def open_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
-    """The run directory, the same for all processes, with config.yaml in it and the trackers started."""
-    name: list[str | Path] = [choose_run_directory(settings, settings.model, settings.loss)]
-    run = Path(broadcast_object_list(name)[0])
-    # a name with a time in it is not open to a second run, and --resume names one that is
-    resume = settings.resume is not None
+def open_run(run: Path, settings: PretrainSettings, accelerator: Accelerator) -> None:
+    """Create the chosen directory, emptied if the settings say so, with config.yaml in it; start the trackers."""
     if accelerator.is_main_process:
-        open_run_directory(run, resume=resume, overwrite=settings.overwrite)
-        write_settings(
-            dataclasses.replace(settings, output_dir=str(run), overwrite=False, config=None),
-            run / "config.yaml",
-        )
+        try:
+            if settings.overwrite and run.is_dir():
+                shutil.rmtree(run)
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {run}: {error.strerror}") from error
+        saved = dataclasses.replace(settings, output_dir=None, overwrite=False, resume=None, config=None)
+        write_settings(saved, run / "config.yaml")
     accelerator.wait_for_everyone()
     if settings.tracker is not None:
         accelerator.project_configuration.set_directories(str(run))
         accelerator.init_trackers("gravis-triton", config=dataclasses.asdict(settings))
-    return run
 
 
 class Journal:

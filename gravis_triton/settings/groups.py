@@ -35,8 +35,8 @@ class ModelSettings:
     """Side of the square views, in pixels; 0: 64 for the synthetic images, 224 for others."""
     pretrained: bool = False
     """Start from timm's ImageNet weights instead of random ones."""
-    projection_hidden: int = 512
-    """Width of the projection head's hidden layer."""
+    projection_hidden: int = 0
+    """Width of the projection head's hidden layer; 0: as many as the encoder has features."""
     projection_dim: int = 128
     """Dimensions of the embeddings that are contrasted."""
 
@@ -68,13 +68,13 @@ class OptimizationSettings:
     """Passes over the source images; 0: 12 for the synthetic images, 100 for others."""
     batch_size: int = 48
     """Source images per step and process; each gives `views` views."""
-    opt: str = "sgd"
-    """Any timm optimiser: sgd (with Nesterov momentum), momentum (without), adamw, lars, lamb, ..."""
-    lr: float = 0.05
+    opt: str = "adamw"
+    """Any timm optimiser: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb, ..."""
+    lr: float = 1e-3
     """Highest learning rate."""
     momentum: float = 0.9
     """Momentum of the optimisers that have one."""
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.05
     """Weight decay; biases and normalisation layers have none."""
     sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
     """Shape of the learning rate over the epochs, after the warm-up."""

@@ -30,7 +30,7 @@ def _cores() -> int:
 
 def _check_ranges(settings: PretrainSettings) -> None:
     at_least = {
-        "views": 2, "batch_size": 1, "synthetic_sources": 1, "image_size": 0, "cache_size": 0, "projection_hidden": 1,
+        "views": 2, "batch_size": 1, "synthetic_sources": 1, "image_size": 0, "cache_size": 0, "projection_hidden": 0,
         "projection_dim": 1, "epochs": 0, "max_steps": 0, "grad_cache_chunk": 0, "log_every": 1, "eval_every": 0,
         "checkpoint_every": 1, "num_workers": -1, "warmup_epochs": 0, "weight_decay": 0, "momentum": 0, "rotation": 0,
         "brightness": 0, "contrast": 0, "saturation": 0, "cutout_holes": 0, "cutout_side": 0, "blur_sigma": 0,

@@ -19,7 +19,6 @@ from gravis_triton.data.records import Record
 from gravis_triton.data.references import ImageFile
 from gravis_triton.errors import UserError
 
-
 FULL_DISK = Path("/dev/full")
 
 
@@ -293,7 +292,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     build: Callable[..., CachedImages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "open_for_writing", lambda file: FULL_DISK.open("wb"))  # noqa: SIM115
+        patch.setattr(shards, "open_for_writing", lambda file: FULL_DISK.open("wb"))
         with pytest.raises(
             UserError, match=r"disk full while writing the image cache in .*: free some space, or set"
         ):

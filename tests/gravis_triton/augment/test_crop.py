@@ -1,0 +1,127 @@
+"""A ramp image holds its own coordinates, and bilinear sampling keeps a ramp: views tell where they were taken."""
+
+import math
+
+import pytest
+import torch
+from torchvision.transforms import RandomResizedCrop
+
+from gravis_triton.augment import RandomResizedRotatedCrop
+
+MIDDLE = torch.tensor([0.5])
+
+
+def ramp(height: int, width: int, batch: int = 1) -> torch.Tensor:
+    """Channel 0 is the x coordinate of a pixel's centre, channel 1 its y coordinate, channel 2 is one."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)]).float().expand(batch, -1, -1, -1)
+
+
+def parameters(crop: RandomResizedRotatedCrop, shape: torch.Size, **values: float) -> dict[str, torch.Tensor]:
+    drawn = crop.forward_parameters(shape)
+    for name, value in values.items():
+        drawn[name] = torch.full_like(drawn[name], value)
+    return drawn
+
+
+def test_a_box_of_a_quarter_of_the_area_in_the_upper_left_corner_is_sampled_at_the_centres_of_its_cells():
+    image = ramp(16, 16)
+    crop = RandomResizedRotatedCrop(4, scale=(0.25, 0.25), ratio=(1.0, 1.0), degrees=0.0, flip=0.0)
+    view = crop(image, parameters(crop, image.shape, centre=0.0))
+    assert torch.allclose(view[0, 0, 0], torch.tensor([1.0, 3.0, 5.0, 7.0]), atol=1e-4)  # 8 pixels in 4 cells
+    assert torch.allclose(view[0, 1, :, 0], torch.tensor([1.0, 3.0, 5.0, 7.0]), atol=1e-4)
+
+
+def test_the_box_in_the_lower_right_corner_ends_at_the_edge_of_the_image():
+    image = ramp(16, 16)
+    crop = RandomResizedRotatedCrop(4, scale=(0.25, 0.25), ratio=(1.0, 1.0), degrees=0.0, flip=0.0)
+    view = crop(image, parameters(crop, image.shape, centre=1.0))
+    assert torch.allclose(view[0, 0, 0], torch.tensor([9.0, 11.0, 13.0, 15.0]), atol=1e-4)
+
+
+def test_a_mirror_image_runs_backwards_in_x_only():
+    image = ramp(16, 16)
+    crop = RandomResizedRotatedCrop(4, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=0.0, flip=1.0)
+    view = crop(image)
+    assert torch.allclose(view[0, 0, 0], torch.tensor([14.0, 10.0, 6.0, 2.0]), atol=1e-4)
+    assert torch.allclose(view[0, 1, :, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-4)
+
+
+def test_a_quarter_turn_swaps_the_axes_about_the_centre():
+    image = ramp(16, 16)
+    crop = RandomResizedRotatedCrop(4, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=90.0, flip=0.0)
+    view = crop(image, parameters(crop, image.shape, angle=1.0, centre=0.5))
+    assert torch.allclose(
+        view[0, 1, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-3
+    )  # along a row, y grows
+    assert torch.allclose(view[0, 0, :, 0], torch.tensor([14.0, 10.0, 6.0, 2.0]), atol=1e-3)
+
+
+def test_corners_uncovered_by_the_rotation_repeat_edge_pixels_and_are_never_black():
+    view = RandomResizedRotatedCrop(32, scale=(1.0, 1.0), degrees=45.0)(ramp(16, 16, 20))
+    assert torch.allclose(view[:, 2], torch.ones(20, 32, 32), atol=1e-5)
+
+
+def test_crops_stay_inside_an_image_that_fills_only_part_of_its_canvas():
+    image = ramp(24, 40, 200)
+    crop = RandomResizedRotatedCrop(8, scale=(0.2, 1.0), degrees=0.0)
+    view = crop(image, extents=torch.tensor([[12, 30]]).expand(200, 2))
+    assert view[:, 0].max() < 30
+    assert view[:, 1].max() < 12
+    assert view[:, 0].max() > 28  # and reach its far edges
+    assert view[:, 1].max() > 11
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (96, 128), (96, 288)])
+def test_crops_reach_every_corner_and_are_distorted_by_no_more_than_the_aspect_ratio_allows(shape):
+    crop = RandomResizedRotatedCrop(16, scale=(0.2, 1.0), degrees=0.0, flip=0.0)
+    view = crop(ramp(*shape, 400))
+    x, y = view[:, 0], view[:, 1]
+    step_x, step_y = x[:, 0, 1] - x[:, 0, 0], y[:, 1, 0] - y[:, 0, 0]
+    stretch = step_x / step_y
+    assert stretch.min() > 3 / 4 - 1e-3
+    assert stretch.max() < 4 / 3 + 1e-3
+    for coordinate, length in ((x, shape[1]), (y, shape[0])):
+        assert coordinate.min() < 0.1 * length
+        assert coordinate.max() > 0.9 * length
+
+
+def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
+    torch.manual_seed(0)
+    draws, height, width = 4000, 300, 400
+    theirs = torch.tensor(
+        [
+            RandomResizedCrop.get_params(torch.empty(3, height, width), [0.2, 1.0], [3 / 4, 4 / 3])
+            for _ in range(draws)
+        ]
+    ).float()  # top, left, height, width
+    crop = RandomResizedRotatedCrop(2, scale=(0.2, 1.0), degrees=0.0, flip=0.0)
+    transform = crop.compute_transformation(
+        torch.empty(draws, 3, height, width), crop.generate_parameters((draws, 3, height, width)), crop.flags
+    )
+    box_height, box_width = 2 / transform[:, 1, 1], 2 / transform[:, 0, 0]
+    top = (-transform[:, 1, 2] - 0.5) / transform[:, 1, 1] + 0.5
+    for ours, other, scale in (
+        (box_height * box_width, theirs[:, 2] * theirs[:, 3], height * width),
+        (box_width / box_height, theirs[:, 3] / theirs[:, 2], 1.0),
+        (top, theirs[:, 0], height),
+    ):
+        error = math.sqrt((ours.var() + other.var()).item() / draws)
+        assert (
+            abs(ours.mean() - other.mean()).item() < 4 * error + 0.002 * scale
+        )  # torchvision rounds to pixels
+        assert abs(ours.std() / other.std() - 1).item() < 0.06
+
+
+def test_the_same_draws_give_the_same_view_again():
+    image = torch.rand(5, 3, 32, 32)
+    crop = RandomResizedRotatedCrop(16)
+    view = crop(image)
+    assert torch.equal(view, crop(image, crop._params))
+    assert not torch.equal(view, crop(image))
+
+
+def test_the_same_view_on_the_whole_batch_where_asked():
+    image = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
+    view = RandomResizedRotatedCrop(16, same_on_batch=True)(image)
+    assert torch.equal(view[0], view[3])

@@ -1,0 +1,124 @@
+import dataclasses
+
+import pytest
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import (
+    PretrainSettings,
+    flag,
+    parse_settings,
+    read_settings,
+    resolve_settings,
+    run_directory,
+    write_settings,
+)
+
+
+def test_flags_are_the_fields_with_dashes():
+    settings = parse_settings(PretrainSettings, ["--batch-size", "7", "--loss", "nt-xent", "--compile"])
+    assert (settings.batch_size, settings.loss, settings.compile) == (7, "nt-xent", True)
+
+
+def test_flags_override_the_config_file_which_overrides_defaults(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("views: 6\nlr: 1\nmargin: null\ntracker: tensorboard\n")
+    settings = parse_settings(PretrainSettings, ["--config", str(file), "--views", "5"])
+    assert (settings.views, settings.lr, settings.tracker) == (5, 1.0, "tensorboard")
+    assert settings.batch_size == PretrainSettings().batch_size
+
+
+def test_a_flag_given_its_default_value_still_overrides_the_config_file(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"views: {PretrainSettings().views + 3}\n")
+    settings = parse_settings(
+        PretrainSettings, ["--config", str(file), "--views", str(PretrainSettings().views)]
+    )
+    assert settings.views == PretrainSettings().views
+
+
+def test_written_settings_read_back_equal(tmp_path):
+    settings = resolve_settings(dataclasses.replace(PretrainSettings(), margin=0.3, loss="triplet", lr=1e-5))
+    write_settings(settings, tmp_path / "config.yaml")
+    assert read_settings(PretrainSettings, tmp_path / "config.yaml") == settings
+
+
+def test_every_setting_has_a_help_text(capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse_settings(PretrainSettings, ["--help"])
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(PretrainSettings):
+        assert flag(field.name) in text
+    assert "Views made of every source image" in text
+    assert "Short side of the decoded images" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("views: [1", r"settings.yaml is not valid YAML: "),
+        ("- views", r"must hold `name: value` lines, not a list"),
+        ("veiws: 3", r"there is no setting 'veiws'; did you mean 'views'\?"),
+        ("views: many", r"views must be int, not 'many'"),
+        ("views: true", r"views must be int, not True"),
+        ("lr: null", r"lr must be float, not None"),
+        ("loss: supcon", r"loss must be gravis\|gravis-rank\|nt-xent\|triplet, not 'supcon'"),
+        ("margin: wide", r"margin must be float or null, not 'wide'"),
+    ],
+)
+def test_a_config_file_that_makes_no_sense_is_refused_by_name(tmp_path, text, message):
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        parse_settings(PretrainSettings, ["--config", str(file)])
+
+
+def test_a_missing_config_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read the config file .*nowhere.yaml: No such file"):
+        parse_settings(PretrainSettings, ["--config", str(tmp_path / "nowhere.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--veiws", "3"], "Perhaps you meant"),
+        (["--views", "x"], "invalid literal"),
+        (["--loss", "x"], "invalid choice"),
+    ],
+)
+def test_flags_that_make_no_sense_end_with_status_2_and_a_hint(capsys, args, message):
+    with pytest.raises(SystemExit) as exit:
+        parse_settings(PretrainSettings, args)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sizes_and_epochs_follow_the_data_unless_given():
+    synthetic, real = (resolve_settings(PretrainSettings(data=d)) for d in ("synthetic", "somewhere"))
+    assert (synthetic.image_size, synthetic.cache_size) == (64, 96)
+    assert (real.image_size, real.cache_size) == (224, 336)
+    assert synthetic.epochs < real.epochs
+    assert resolve_settings(PretrainSettings(image_size=80, cache_size=100)).cache_size == 100
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"views": 1}, "--views must be at least 2, not 1"),
+        ({"batch_size": 0}, "--batch-size must be at least 1, not 0"),
+        ({"epochs": -3}, "--epochs must be at least 0, not -3"),
+        ({"grayscale": 1.5}, "--grayscale must lie between 0 and 1, not 1.5"),
+        ({"hue": 0.6}, "--hue must lie between 0 and 0.5, not 0.6"),
+        ({"crop_scale": 0.0}, "--crop-scale must be above 0 and at most 1, not 0.0"),
+        ({"held_out": 1.0}, "--held-out must lie between 0 and 1, not 1.0"),
+        ({"lr": 0.0}, "--lr must be positive, not 0.0"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_flag(values, message):
+    with pytest.raises(UserError, match=message):
+        resolve_settings(PretrainSettings(**values))
+
+
+def test_a_checkpoint_belongs_to_its_run(tmp_path):
+    assert run_directory(tmp_path / "run" / "checkpoints" / "step-00000003") == tmp_path / "run"
+    assert run_directory(tmp_path / "run") == tmp_path / "run"

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.training import Progress, save_checkpoint, start_progress
+
+
+@pytest.fixture
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture
+def model(accelerator):
+    torch.manual_seed(0)
+    model = accelerator.prepare(nn.Linear(3, 3))
+    yield model
+    accelerator.free_memory()
+
+
+def test_a_checkpoint_puts_weights_and_progress_back(tmp_path, accelerator, model):
+    saved = model.weight.detach().clone()
+    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=7, seconds=1.5, steps_per_epoch=4))
+    with torch.no_grad():
+        model.weight.zero_()
+    progress = start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+    assert (progress.step, progress.seconds) == (7, 1.5)
+    assert torch.equal(model.weight, saved)
+
+
+def test_the_newest_two_are_kept(tmp_path, accelerator, model):
+    for step in (1, 2, 11, 100):
+        save_checkpoint(accelerator, tmp_path, Progress(step=step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000100"]
+
+
+def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest(
+    tmp_path, accelerator, model, monkeypatch
+):
+    checkpoints = tmp_path / "checkpoints"
+    save_checkpoint(accelerator, checkpoints, Progress(step=1, steps_per_epoch=4))
+
+    def killed(directory):
+        torch.save({"half": 1}, f"{directory}.bin")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accelerator, "save_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(accelerator, checkpoints, Progress(step=2, steps_per_epoch=4))
+    assert start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4).step == 1
+
+
+def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerator, model, monkeypatch):
+    checkpoints = tmp_path / "checkpoints"
+    save_checkpoint(accelerator, checkpoints, Progress(step=1))
+
+    def full(directory):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(accelerator, "save_state", full)
+    with pytest.raises(
+        UserError, match=r"No space left on device; is the disk full\? the newest whole one is .*00001"
+    ):
+        save_checkpoint(accelerator, checkpoints, Progress(step=2))
+    assert [path.name for path in checkpoints.iterdir()] == ["step-00000001"]
+
+
+def test_auto_starts_anew_where_there_is_no_checkpoint_yet(tmp_path, accelerator):
+    assert start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4).step == 0
+
+
+def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
+    with pytest.raises(UserError, match=r"--resume .*: there is no checkpoint"):
+        start_progress(accelerator, resume=str(tmp_path), output_dir=tmp_path, steps_per_epoch=4)
+
+
+def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
+    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, processes=2, steps_per_epoch=4))
+    with pytest.raises(UserError, match=r"written by a run of 2 processes, this one has 1: launch it alike"):
+        start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
+    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    accelerator.free_memory()
+    accelerator.prepare(nn.Linear(3, 4))
+    with pytest.raises(UserError, match=r"step-00000001 does not fit this model"):
+        start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+    accelerator.free_memory()

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import OptimizationSettings, RunSettings
+from gravis_triton.training import build_optimizer, build_scheduler, seed_step, start_accelerator
+
+
+def rates(settings: OptimizationSettings, steps_per_epoch: int) -> list[float]:
+    optimizer = build_optimizer(nn.Linear(2, 2), settings)
+    scheduler = build_scheduler(optimizer, settings, steps_per_epoch=steps_per_epoch)
+    values = []
+    for step in range(settings.epochs * steps_per_epoch):
+        scheduler.step_update(step)
+        values.append(optimizer.param_groups[0]["lr"])
+    return values
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
+    lr = rates(OptimizationSettings(epochs=10, lr=0.4, warmup_epochs=1.0), 20)
+    assert lr[0] == pytest.approx(0.004)
+    assert lr[10] == pytest.approx(0.004 + 0.396 / 2)
+    assert max(lr) == pytest.approx(0.4, rel=0.03)
+    assert lr[100] == pytest.approx(0.2)
+    assert lr[-1] < 1e-4
+
+
+def test_the_rate_is_a_function_of_the_step_alone():
+    settings = OptimizationSettings(epochs=4, lr=0.1)
+    optimizer = build_optimizer(nn.Linear(2, 2), settings)
+    build_scheduler(optimizer, settings, steps_per_epoch=5).step_update(13)
+    assert optimizer.param_groups[0]["lr"] == rates(settings, 5)[13]
+
+
+def test_biases_and_normalisation_have_no_weight_decay():
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    optimizer = build_optimizer(model, OptimizationSettings(weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert [decay[id(p)] for p in model.parameters()] == [0.1, 0.0, 0.0, 0.0]
+
+
+def test_an_unknown_optimiser_is_answered_with_near_names():
+    with pytest.raises(UserError, match=r"unknown optimiser --opt adamww; near names: .*adamw"):
+        build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="adamww"))
+
+
+def test_a_tracker_that_is_not_installed_is_named():
+    with pytest.raises(UserError, match=r"--tracker nonesuch is not installed here"):
+        start_accelerator(RunSettings(tracker="nonesuch"))
+
+
+def test_randomness_differs_by_seed_step_and_process():
+    draws = set()
+    for place in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)]:
+        seed_step(*place)
+        draws.add(torch.rand(()).item())
+    assert len(draws) == 4

@@ -1,0 +1,59 @@
+"""Running a recipe as a user does, small enough for a test."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tiny(cache):
+    """Flags that make a pre-training run small."""
+    return (
+        "--model test_resnet --image-size 32 --synthetic-sources 60 --views 3 --batch-size 8 --epochs 2 "
+        f"--num-workers 0 --log-every 2 --cache-dir {cache}"
+    ).split()
+
+
+@pytest.fixture
+def launch():
+    """Start a recipe in a process of its own; returns the process."""
+
+    def start(recipe: str, *flags: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(RECIPES / recipe), *flags],
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Run a recipe in this process; returns its exit status, stdout and stderr."""
+
+    def run(recipe: str, *flags: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+        monkeypatch.setattr(sys, "argv", [recipe, *flags])
+        for state in (AcceleratorState, PartialState, GradientState):
+            state._reset_state()
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+        out, err = capsys.readouterr()
+        return int(exit.value.code or 0), out, err
+
+    return run
