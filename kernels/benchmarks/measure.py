@@ -1,0 +1,109 @@
+"""Time and memory of one call, on a CPU or a GPU."""
+
+import ctypes
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock time of the call; on a GPU until its work is done."""
+    _synchronise(device)
+    start = time.perf_counter()
+    call()
+    _synchronise(device)
+    return time.perf_counter() - start
+
+
+def extra_bytes_of(call: Callable[[], object], device: torch.device) -> int | None:
+    """The most memory that the call held at once above what was held before; None where that cannot be told.
+
+    On a GPU what PyTorch allocated; on a CPU the resident memory of the process, which Linux can tell.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        seconds_of(call, device)
+        return torch.cuda.max_memory_allocated(device) - before
+    if not os.access(CLEAR_REFS, os.W_OK):
+        call()
+        return None
+    # memory freed earlier but kept by the allocator would hide what the call takes
+    ctypes.CDLL(None).malloc_trim(0)
+    CLEAR_REFS.write_text("5")  # starts the record of the peak anew
+    before = _resident("VmRSS")
+    call()
+    return max(0, _resident("VmHWM") - before)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that a call may take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a reader needs to place the numbers."""
+
+    device: str
+    driver: str | None
+    threads: int
+    system: str
+    python: str
+    torch: str
+    triton: str | None
+
+
+def describe_machine(device: torch.device) -> Machine:
+    try:
+        import triton
+
+        triton_version = triton.__version__
+    except ImportError:
+        triton_version = None
+    return Machine(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        driver=_driver() if device.type == "cuda" else None,
+        threads=torch.get_num_threads(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        triton=triton_version,
+    )
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _resident(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _driver() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None

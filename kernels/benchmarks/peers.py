@@ -1,0 +1,215 @@
+"""The losses of this package and what stands beside them, as functions of embeddings (sources, views, dim)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss
+from gravis_kernels.gravis.reference import anchor_losses
+from gravis_kernels.nt_xent.reference import anchor_losses as nt_xent_anchor_losses
+from torch import Tensor
+from torch.nn.functional import normalize
+
+Loss = Callable[[Tensor], Tensor]
+
+FAMILY: dict[str, dict[str, Any]] = {
+    "hinge": {},
+    "softplus": {"penalty": "softplus"},
+    "logsumexp": {"negatives": "logsumexp", "penalty": "softplus"},
+    "rank": {"attention": "rank"},
+}
+LOSSES = (*FAMILY, "nt-xent")
+TEMPERATURE = 0.2
+ROW_BLOCK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Something to measure.
+
+    build: makes the loss, for a number of views; ImportError where its library is missing.
+    memory: bytes that forward and backward will take, from (batch, views), to skip what cannot fit.
+    growth: the exponent with which its time grows with the batch.
+    same: whether it computes the very loss that it stands beside, so that gradients can be compared.
+    """
+
+    name: str
+    build: Callable[[int], Loss]
+    memory: Callable[[int, int], float]
+    growth: int = 2
+    same: bool = True
+    compiled: bool = False
+
+
+def subject(loss: str, backend: str) -> Peer:
+    """This package's loss."""
+
+    def build(views: int) -> Loss:
+        if loss == "nt-xent":
+            return lambda x: nt_xent_loss(x, backend=backend)  # type: ignore[arg-type]
+        return lambda x: gravis_loss(x, backend=backend, **FAMILY[loss])
+
+    return Peer(f"gravis_kernels ({backend})", build, lambda batch, views: 64 * 2**20 + 4e3 * batch)
+
+
+def peers_of(loss: str, device: str) -> list[Peer]:
+    """All that stands beside a loss, the dense forms of its formula first."""
+
+    def cubes(count: int) -> Callable[[int, int], float]:
+        return lambda batch, views: 4.0 * count * batch * batch * views
+
+    squares = lambda batch, views: 48.0 * batch * batch  # noqa: E731
+    released = Peer(
+        "released algorithm, O(B^3)", lambda views: released_loss, lambda b, k: 36.0 * b**3, 3, loss == "rank"
+    )
+    if loss == "nt-xent":
+        peers = [
+            Peer("dense", lambda views: dense_nt_xent, squares),
+            Peer("dense, torch.compile", lambda views: torch.compile(dense_nt_xent), squares, compiled=True),
+            Peer("pytorch-metric-learning NTXentLoss", metric_nt_xent, lambda b, k: 16.0 * k * b**3, 3),
+            Peer("pytorch-metric-learning SupConLoss", metric_supcon, squares, same=False),
+            Peer("lightly NTXentLoss (2 views)", lightly_nt_xent, squares),
+        ]
+        clip = Peer("Inf-CL, one direction (2 views)", inf_cl, lambda b, k: 4e3 * b, same=False)
+        return [*peers, clip] if device == "cuda" else peers
+    dense = dense_loss(FAMILY[loss])
+    count = 2 if loss == "logsumexp" else 8
+    peers = [
+        Peer("dense", lambda views: dense, squares if loss == "logsumexp" else cubes(count)),
+        Peer("dense, torch.compile", lambda views: torch.compile(dense), cubes(count), compiled=True),
+        released,
+    ]
+    if loss == "hinge":
+        blocks = Peer(
+            "dense in row blocks", lambda views: row_block_hinge, lambda b, k: 6.0 * ROW_BLOCK_BYTES
+        )
+        name = "pytorch-metric-learning TripletMarginLoss"
+        triplets = Peer(name, metric_triplet, lambda b, k: 96.0 * b * b * k, same=False)
+        return [*peers[:1], blocks, *peers[1:], triplets]
+    return peers
+
+
+def _rows(embeddings: Tensor) -> Tensor:
+    return normalize(embeddings, dim=2).flatten(0, 1)
+
+
+def dense_loss(arguments: dict[str, Any]) -> Loss:
+    settings = GravisSettings(**arguments)
+    return lambda x: anchor_losses(_rows(x), x.shape[1], settings).mean()
+
+
+def dense_nt_xent(x: Tensor) -> Tensor:
+    return nt_xent_anchor_losses(_rows(x), x.shape[1], TEMPERATURE).mean()
+
+
+def released_loss(x: Tensor) -> Tensor:
+    """1 - Smooth-AP by the tensor of all differences s_in - s_ij: O(B^3) time and memory."""
+    sources, views, _ = x.shape
+    rows = _rows(x)
+    similarities = rows @ rows.T
+    above = torch.sigmoid((similarities[:, None, :] - similarities[:, :, None]) / TEMPERATURE)  # [i, j, n]
+    others = 1 - torch.eye(len(rows), device=x.device, dtype=x.dtype)
+    rank_among_all = 1 + (above * others).sum(2)
+    source = torch.arange(sources, device=x.device)
+    positives = similarities.view(sources, views, sources, views)[source, :, source]  # [source, i, j]
+    above = torch.sigmoid((positives[:, :, None, :] - positives[:, :, :, None]) / TEMPERATURE)
+    rank_among_positives = 1 + (above * others[:views, :views]).sum(3)
+    all_ranks = rank_among_all.view(sources, views, sources, views)[source, :, source]
+    return 1 - (rank_among_positives / all_ranks).mean()
+
+
+class _RowBlocks(torch.autograd.Function):
+    """The dense hinge loss and its gradient by autograd, a block of anchors at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, views: int) -> Tensor:
+        batch = len(rows)
+        leaf = rows.detach().requires_grad_(ctx.needs_input_grad[0])
+        size = max(1, ROW_BLOCK_BYTES // (4 * batch * views))
+        total = rows.new_zeros(())
+        for anchors in torch.arange(batch, device=rows.device).split(size):
+            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
+                loss = _hinge_of(anchors, leaf, views) / batch
+            if loss.requires_grad:
+                loss.backward()
+            total += loss.detach()
+        ctx.save_for_backward(leaf.grad)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None]:
+        return ctx.saved_tensors[0] * grad_loss, None
+
+
+def _hinge_of(anchors: Tensor, rows: Tensor, views: int) -> Tensor:
+    """Sum of l_i over the anchors, by a tensor anchors x views x batch."""
+    settings = GravisSettings()
+    similarities = rows[anchors] @ rows.T
+    sources = torch.arange(len(rows), device=rows.device) // views
+    own_source = sources[anchors][:, None] == sources
+    positives = similarities[own_source].view(-1, views)
+    own_view = (anchors % views)[:, None] == torch.arange(views, device=rows.device)
+    attention = (positives / settings.attention_temperature).masked_fill(own_view, -torch.inf).softmax(1)
+    lacks = (similarities[:, None, :] - positives[:, :, None] + settings.margin).relu()
+    hardness = lacks.masked_fill(own_source[:, None, :], 0).sum(2) / (len(rows) - views)
+    return (attention * hardness).sum()
+
+
+def row_block_hinge(x: Tensor) -> Tensor:
+    rows = _rows(x)
+    if torch.is_grad_enabled():
+        return _RowBlocks.apply(rows, x.shape[1])
+    return _RowBlocks.apply(rows.detach(), x.shape[1])
+
+
+def _labelled(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.flatten(0, 1), torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
+
+
+def metric_triplet(views: int) -> Loss:
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+
+    loss = TripletMarginLoss(margin=GravisSettings().margin, distance=CosineSimilarity())
+    return lambda x: loss(*_labelled(x))
+
+
+def metric_nt_xent(views: int) -> Loss:
+    from pytorch_metric_learning.losses import NTXentLoss
+
+    loss = NTXentLoss(temperature=TEMPERATURE)
+    return lambda x: loss(*_labelled(x))
+
+
+def metric_supcon(views: int) -> Loss:
+    from pytorch_metric_learning.losses import SupConLoss
+
+    loss = SupConLoss(temperature=TEMPERATURE)
+    return lambda x: loss(*_labelled(x))
+
+
+def lightly_nt_xent(views: int) -> Loss:
+    from lightly.loss import NTXentLoss
+
+    _need_two(views)
+    loss = NTXentLoss(temperature=TEMPERATURE)
+    return lambda x: loss(x[:, 0], x[:, 1])
+
+
+def inf_cl(views: int) -> Loss:
+    from inf_cl import cal_flash_loss
+
+    _need_two(views)
+
+    def loss(x: Tensor) -> Tensor:
+        first, second = normalize(x, dim=2).unbind(1)
+        scale = torch.tensor(1 / TEMPERATURE, device=x.device)
+        return cal_flash_loss(first, second, scale=scale, head_dim=min(256, x.shape[2])).mean()
+
+    return loss
+
+
+def _need_two(views: int) -> None:
+    if views != 2:
+        raise ValueError(f"takes 2 views, not {views}")
