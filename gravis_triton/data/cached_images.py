@@ -66,9 +66,8 @@ def _open(shard: Shard) -> pa.Table:
 def _bytes_of(chunk: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
     """(all bytes, (rows + 1) offsets into them) of one chunk, without copying."""
     _, offsets, pixels = chunk.buffers()
-    rows = slice(chunk.offset, chunk.offset + len(chunk) + 1)
     data = np.empty(0, np.uint8) if pixels is None else np.frombuffer(pixels, np.uint8)
-    return data, np.frombuffer(offsets, np.int64)[rows]
+    return data, np.frombuffer(offsets, np.int64)[: len(chunk) + 1]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -105,7 +105,7 @@ def _merged(first: Record, second: Record) -> Record:
         label=second.label if first.label is None else first.label,
         group=second.group if first.group is None else first.group,
         mask=second.mask if first.mask is None else first.mask,
-        split=max(first.split or "", second.split or "", key=lambda s: -_SPLIT_ORDER.index(s)),
+        split=max(first.split or "", second.split or "", key=_SPLIT_ORDER.index),
     )
 
 

@@ -218,14 +218,15 @@ def test_many_records_are_kept_in_at_most_256_files(
     assert len(shard_files(tmp_path)) == 250
 
 
-@pytest.mark.parametrize("damage", [b"", b"no arrow file", "cut"])
+@pytest.mark.parametrize("damage", [b"", b"no arrow file", "cut", "other rows"])
 def test_a_damaged_shard_is_built_anew(
     build: Callable[..., CachedImages], tmp_path: Path, damage: bytes | str
 ) -> None:
     decoded: list[int] = []
     expected = build(gradients(40, decoded))[39].copy()
-    for file in shard_files(tmp_path):
-        file.write_bytes(file.read_bytes()[:-2000] if damage == "cut" else damage)  # type: ignore[arg-type]
+    contents = [file.read_bytes() for file in shard_files(tmp_path)]
+    for file, content, other in zip(shard_files(tmp_path), contents, reversed(contents), strict=True):
+        file.write_bytes({"cut": content[:-2000], "other rows": other}.get(damage, damage))
     assert np.array_equal(build(gradients(40, decoded))[39], expected)
     assert len(decoded) == 80
 

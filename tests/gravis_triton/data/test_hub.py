@@ -63,6 +63,22 @@ def test_parquet_with_splits_class_labels_lesions_and_masks(tmp_path: Path) -> N
     assert [int(image[0, 0, 0]) for image in images] == [10, 20, 30, 40, 50]
 
 
+def test_label_column_is_preferred_to_other_classes_and_minus_one_is_unknown(tmp_path: Path) -> None:
+    features = {
+        "image": datasets.Image(),
+        "sex": datasets.ClassLabel(names=["female", "male"]),
+        "label": datasets.ClassLabel(names=["nevus", "melanoma"]),
+    }
+    parquet(
+        tmp_path / "data",
+        "train",
+        {"image": [picture(1), picture(2)], "sex": [0, 0], "label": [1, -1]},
+        features,
+    )
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert [record.label for record in collection.records] == [1, None]
+
+
 def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
     features = {
         "img": datasets.Image(),
