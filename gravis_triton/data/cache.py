@@ -32,20 +32,18 @@ def cached_images(
     workers: int,
     progress: Progress | None = None,
 ) -> CachedImages:
-    """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into
-    it.
+    """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into it.
 
-    Aspect ratio and field of view are kept; a picture longer than 16 times its short side counts as
-    unreadable.
-    directory: where the cache lies; by default $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted
-        at any time between runs. Its files are named by a digest of their records' fingerprints and of
-        `short_side`, so every run that needs the same pictures shares them, an interrupted build goes on
-        where it stopped, and a changed image is decoded anew. Several processes may build the same cache at
-        once; they share the work.
+    Aspect ratio and field of view are kept; a picture longer than 16 times its short side counts as unreadable.
+    records: runs that give the same records in the same order share their images, whatever the labels; files hold runs
+        of 32 records or more, so give a whole collection rather than a changing part of it.
+    directory: where the cache lies; by default $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted at any
+        time between runs. Its files are named by a digest of their records' fingerprints and of `short_side`: an
+        interrupted build goes on where it stopped, and a changed image is decoded anew. Several processes may build
+        the same cache at once; they share the work.
     workers: processes that decode; 0: this process does.
     progress: called with (records done, records in all), at the start and after each file of records.
-    Raises UserError when more than 5 % of the images cannot be read, and when the disk is full or not
-    writable.
+    Raises UserError when more than 5 % of the images cannot be read, and when the disk is full or not writable.
     """
     if short_side < 1:
         raise UserError(f"short side {short_side}: at least 1 pixel is needed")
@@ -102,7 +100,7 @@ def _plan(records: Sequence[Record], short_side: int, folder: Path) -> list[Shar
 
 def _from_own_start(missing: list[Shard]) -> list[Shard]:
     """Processes that build the same cache begin at different shards, and skip those that others finished."""
-    start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    start = int(os.environ.get("RANK", 0)) * len(missing) // int(os.environ.get("WORLD_SIZE", 1))
     return missing[start:] + missing[:start]
 
 
