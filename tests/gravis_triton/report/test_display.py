@@ -1,0 +1,67 @@
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from gravis_triton.report import Display, StepMetrics
+
+METRICS = StepMetrics(
+    step=20,
+    epoch=2,
+    epochs=5,
+    loss=0.51234,
+    lr=0.001,
+    images_per_second=40.4,
+    views_per_second=161.6,
+    waiting=0.031,
+    positive_similarity=0.8,
+    negative_similarity=0.1,
+    violated=0.023,
+    attention_entropy=0.95,
+)
+
+
+def display_on(terminal: bool) -> tuple[Display, io.StringIO]:
+    display, out = Display(), io.StringIO()
+    display.console = Console(file=out, force_terminal=terminal, width=120, soft_wrap=not terminal)
+    return display, out
+
+
+def test_outside_a_terminal_every_report_is_one_line():
+    display, out = display_on(terminal=False)
+    with display.training(0, 100) as show:
+        show(METRICS)
+        show(dataclasses.replace(METRICS, step=40, loss=0.4))
+    first, second = out.getvalue().splitlines()
+    assert first.startswith(
+        "epoch 2/5  step 20  loss 0.5123  lr 1.00e-03  images/s 40  views/s 162  waiting 3%"
+    )
+    assert "positives 0.800  negatives 0.100  violated 2.3%  attention entropy 0.950" in first
+    assert "step 40  loss 0.4000" in second
+
+
+def test_on_a_terminal_a_bar_and_a_table_show_the_last_report():
+    display, out = display_on(terminal=True)
+    with display.training(0, 100) as show:
+        show(METRICS)
+        display.say("a line between")
+    text = out.getvalue()
+    for part in ("epoch 2/5", "20/100", "eta", "positives", "0.5123", "2.3%", "a line between"):
+        assert part in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_all_processes_but_the_first_are_silent(capsys, terminal):
+    display = Display(speaks=False)
+    display.say("not heard")
+    with display.training(0, 10) as show, display.task("not seen") as task:
+        show(METRICS)
+        task(1, 2)
+    assert capsys.readouterr().out == ""
+
+
+def test_text_of_the_user_is_not_taken_for_markup():
+    display, out = display_on(terminal=False)
+    display.say("--data my[bold]folder")
+    assert out.getvalue() == "--data my[bold]folder\n"
