@@ -18,7 +18,7 @@ class Lesion:
 
     where: flat indices of those pixels; u, v: position relative to the centre in units of the mean radius;
     depth: how far inside the border, in the same units (negative outside); cover: 0 outside to 1 inside, 0.5
-    on the border; fingers: 0 to 1 along the streaks that leave it; radius: mean radius in frame units.
+    on the border; fingers: 0 to 1 along the streaks that leave it; radius: the mean radius in frame units.
     """
 
     where: NDArray[np.intp]
@@ -32,8 +32,8 @@ class Lesion:
 
 def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.random.Generator) -> Lesion:
     """Lay a lesion into the frame. place draws position and size (whatever the class), rng the shape."""
-    radius = float(np.exp(place.uniform(np.log(0.38), np.log(0.76))))
-    centre = place.uniform(-1, 1, 2) * max(0.04, 0.8 - radius) * 0.45
+    radius = float(np.exp(place.uniform(np.log(0.48), np.log(0.82))))
+    centre = place.uniform(-1, 1, 2) * max(0.05, 0.9 - radius) * 0.5
     elongation, turn = place.uniform(1.0, 1.35), place.uniform(0, np.pi)
     x, y = canvas.x - np.float32(centre[0]), canvas.y - np.float32(centre[1])
     reach = np.flatnonzero(x * x + y * y < (1.75 * radius) ** 2)
@@ -80,32 +80,37 @@ def _fingers(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def pigment(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
     """Relative optical density (n, 3) of the lesion's ground, before structures; order 1."""
-    u, v = lesion.u, lesion.v
     palette = _palette(traits.colours, rng)
-    if traits.colours <= 2:
-        amount = _concentric(lesion, rng)
-        share = (
-            np.stack([1 - amount, amount], 1)[:, : len(palette)]
-            if len(palette) == 2
-            else np.ones((len(u), 1))
-        )
-    else:
-        drift = rng.uniform(0, 2 * np.pi, len(palette))
-        fields = [
-            1.2 * wave_noise(u, v, rng, 1.3) + 2.0 * traits.eccentricity * (np.cos(d) * u + np.sin(d) * v)
-            for d in drift
-        ]
-        score = 3.0 * np.stack(fields, 1)
-        share = np.exp(score - score.max(1, keepdims=True))
-        share /= share.sum(1, keepdims=True)
-    ground = share.astype(np.float32) @ palette
-    tilt = 1 + 0.45 * traits.eccentricity * np.tanh(_slope(lesion, rng))
-    mottle = 1 + rng.uniform(0.05, 0.16) * wave_noise(u, v, rng, 0.35)
+    ground = _shares(lesion, traits, rng) @ palette
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.float32(2 * np.cos(angle)) * lesion.u + np.float32(2 * np.sin(angle)) * lesion.v
+    tilt = 1 + 0.45 * traits.eccentricity * np.tanh(slope)
+    mottle = 1 + rng.uniform(0.05, 0.16) * wave_noise(lesion.u, lesion.v, rng, 0.35)
     return ground * (tilt * mottle)[:, None]
 
 
+def _shares(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
+    """How much of each colour lies where, (n, colours), summing to 1: two in rings, more in compartments."""
+    u, v = lesion.u, lesion.v
+    if traits.colours == 1:
+        return np.ones((len(u), 1), np.float32)
+    if traits.colours == 2:
+        dark = _concentric(lesion, rng)
+        return np.stack([1 - dark, dark], 1)
+    lean = 2.0 * traits.eccentricity
+    score = np.stack(
+        [
+            1.2 * wave_noise(u, v, rng, 1.3) + lean * (np.float32(np.cos(d)) * u + np.float32(np.sin(d)) * v)
+            for d in rng.uniform(0, 2 * np.pi, traits.colours)
+        ],
+        1,
+    )
+    share = np.exp(3.0 * (score - score.max(1, keepdims=True)))
+    return share / share.sum(1, keepdims=True)
+
+
 def _palette(colours: int, rng: np.random.Generator) -> Array:
-    """(colours, 3) densities: browns first, then black, blue-grey, red and pale in a random order."""
+    """(colours, 3) densities: browns first, then black, blue-grey and red in a random order."""
     light = 0.6 * MELANIN
     dark = 1.25 * MELANIN
     black = 1.4 * MELANIN + 0.5
@@ -121,12 +126,7 @@ def _palette(colours: int, rng: np.random.Generator) -> Array:
 
 
 def _concentric(lesion: Lesion, rng: np.random.Generator) -> Array:
-    """Share of the darker colour where colours lie in rings: dark centre, pale centre, or even."""
+    """Share of the darker of two colours that lie in rings: a dark centre, or a pale one."""
     edge = rng.uniform(0.25, 0.6)
     inside = smooth_step((lesion.depth - np.float32(edge)) / np.float32(0.3))
     return inside if rng.uniform() < 0.65 else 1 - inside
-
-
-def _slope(lesion: Lesion, rng: np.random.Generator) -> Array:
-    angle = rng.uniform(0, 2 * np.pi)
-    return np.float32(2 * np.cos(angle)) * lesion.u + np.float32(2 * np.sin(angle)) * lesion.v

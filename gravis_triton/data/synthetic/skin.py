@@ -42,8 +42,8 @@ def _freckles(canvas: Canvas, rng: np.random.Generator) -> Array:
 
 
 def _vessels(canvas: Canvas, rng: np.random.Generator) -> Array:
-    """Fine red meandering vessels, in two images in five."""
-    if rng.uniform() > 0.4:
+    """Fine red meandering vessels, in one image in four."""
+    if rng.uniform() > 0.25:
         return np.zeros_like(canvas.x)
     lines = int(rng.integers(8, 45))
     heading = rng.uniform(0, 2 * np.pi, (lines, 1)) + np.cumsum(rng.normal(0, 0.45, (lines, 9)), 1)

@@ -26,7 +26,7 @@ def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Arra
 
 def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """A honeycomb of dark lines; disorder makes meshes uneven, lines thick and the whole patchy."""
-    pitch = rng.uniform(0.085, 0.13) / lesion.radius
+    pitch = rng.uniform(0.10, 0.15) / lesion.radius
     u, v = lesion.u, lesion.v
     bend = np.float32(0.5 * disorder * pitch)
     u = u + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
@@ -43,7 +43,7 @@ def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array
 
 def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """Round dark clods; disorder varies their size and gathers them on one side."""
-    pitch = rng.uniform(0.13, 0.19) / lesion.radius
+    pitch = rng.uniform(0.15, 0.22) / lesion.radius
     pattern = cell_pattern(lesion.u, lesion.v, rng, pitch, 0.3 + 0.6 * disorder)
     size = 0.36 * (1 - 0.7 * disorder * pattern.draw)
     clods = smooth_step((size - pattern.nearest) / 0.12)
@@ -55,14 +55,14 @@ def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Arra
 
 def _ridges(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Fissures between ridges, as on a brain's surface: dark lines where a banded noise changes sign."""
-    wavelength = rng.uniform(0.26, 0.40) / lesion.radius
+    wavelength = rng.uniform(0.28, 0.42) / lesion.radius
     field = wave_noise(lesion.u, lesion.v, rng, wavelength)
     return 1.0 * np.exp(-((field / 0.4) ** 2)) - 0.4
 
 
 def _openings(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Comedo-like openings: few, sharp, dark brown plugs of uneven size."""
-    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.17, 0.28) / lesion.radius, 0.95)
+    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.19, 0.30) / lesion.radius, 0.95)
     size = np.where(pattern.draw < 0.6, 0.12 + 0.25 * pattern.draw, -1.0)
     return 1.5 * smooth_step((size - pattern.nearest) / 0.1) * (lesion.depth > 0.05)
 
@@ -78,7 +78,7 @@ def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[t
         patch = _patch(lesion, rng, 0.45)
         layers.append((0.7 * traits.regression * patch * inside, np.array([0.88, 0.80, 0.79], np.float32)))
     if traits.cysts:
-        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.14, 0.22) / lesion.radius, 0.95)
+        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.17, 0.26) / lesion.radius, 0.95)
         size = np.where(pattern.draw > 0.5, 0.08 + 0.16 * pattern.draw, -1.0)
         spots = smooth_step((size - pattern.nearest) / 0.18) * inside
         layers.append((0.85 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))

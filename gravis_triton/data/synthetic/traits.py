@@ -10,7 +10,7 @@ SYNTHETIC_CLASSES = ("melanoma", "seborrheic_keratosis", "nevus")
 _CUMULATIVE = (374 / 2000, (374 + 254) / 2000)
 
 # How often a group of traits is borrowed from another class, so that no single sign decides.
-_BORROWED = 0.08
+_BORROWED = 0.06
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ class Profile:
 
 PROFILES = (
     Profile(  # melanoma: asymmetric, notched, many colours, atypical structures
-        asymmetry=(0.12, 0.30),
+        asymmetry=(0.12, 0.27),
         irregularity=(0.05, 0.14),
         softness=(0.05, 0.20),
         abruptness=(0.4, 1.0),
-        colours=(0.0, 0.15, 0.40, 0.30, 0.15),
+        colours=(0.0, 0.08, 0.40, 0.35, 0.17),
         eccentricity=(0.3, 0.8),
         patterns=(0.50, 0.30, 0.20),
         disorder=(0.6, 1.0),
-        streaks=(0.45, 0.5, 1.0),
-        veil=(0.50, 0.4, 1.0),
+        streaks=(0.50, 0.5, 1.0),
+        veil=(0.55, 0.5, 1.0),
         regression=(0.35, 0.4, 1.0),
         cysts=(0.04, 0.3, 0.6),
         openings=(0.03, 0.3, 0.6),
@@ -94,18 +94,18 @@ PROFILES = (
         streaks=(0.02, 0.3, 0.6),
         veil=(0.05, 0.3, 0.6),
         regression=(0.03, 0.3, 0.5),
-        cysts=(0.75, 0.5, 1.0),
-        openings=(0.65, 0.5, 1.0),
-        ridges=(0.60, 0.5, 1.0),
+        cysts=(0.80, 0.6, 1.0),
+        openings=(0.75, 0.6, 1.0),
+        ridges=(0.65, 0.6, 1.0),
     ),
     Profile(  # nevus: symmetric, regular, one or two colours, an orderly network or globules, fading out
         asymmetry=(0.02, 0.13),
         irregularity=(0.01, 0.06),
         softness=(0.10, 0.30),
         abruptness=(0.0, 0.3),
-        colours=(0.55, 0.40, 0.05),
+        colours=(0.60, 0.37, 0.03),
         eccentricity=(0.0, 0.3),
-        patterns=(0.55, 0.30, 0.15),
+        patterns=(0.55, 0.33, 0.12),
         disorder=(0.0, 0.35),
         streaks=(0.04, 0.4, 0.8),
         veil=(0.03, 0.3, 0.6),
@@ -144,7 +144,7 @@ def _from_profile(profile: Profile, rng: np.random.Generator) -> Traits:
         return float(strength if rng.uniform() < chance else 0.0)
 
     pattern = int(rng.choice(3, p=profile.patterns))
-    strength = float(rng.uniform(0.5, 1.0))
+    strength = float(rng.uniform(0.6, 1.0))
     return Traits(
         asymmetry=rng.uniform(*profile.asymmetry),
         irregularity=rng.uniform(*profile.irregularity),
