@@ -29,7 +29,10 @@ def open_collection(spec: str, *, seed: int = 0, synthetic_sources: int = 1000) 
         raise UserError(f"{spec}: no such directory; give synthetic, a directory, or hf:OWNER/NAME")
     if not directory.is_dir():
         raise UserError(f"{spec} is a file; give the directory that holds the images")
-    return open_isic(directory) or open_folder(directory)
+    try:
+        return open_isic(directory) or open_folder(directory)
+    except PermissionError as error:
+        raise UserError(f"{error.filename}: no permission to read it") from error
 
 
 def _open_synthetic(seed: int, sources: int) -> Collection:

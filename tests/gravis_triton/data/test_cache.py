@@ -210,6 +210,18 @@ def test_an_interrupt_within_a_shard_leaves_no_part_of_it(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_files_that_another_process_finished_meanwhile_are_used(build: Callable[..., CachedImages]) -> None:
+    decoded: list[int] = []
+    records = gradients(100, decoded)
+
+    def another_process(done: int, total: int) -> None:
+        if done == 32:
+            build(records)
+
+    assert len(build(records, progress=another_process)) == 100
+    assert len(decoded) == 100
+
+
 def test_many_records_are_kept_in_at_most_256_files(
     build: Callable[..., CachedImages], tmp_path: Path
 ) -> None:

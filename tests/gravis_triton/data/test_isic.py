@@ -397,6 +397,15 @@ def test_one_hot_row_without_a_class_is_told(tmp_path: Path, photographs) -> Non
         open_collection(str(tmp_path))
 
 
+def test_a_folder_that_may_not_be_read_is_told(isic_2017: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(UserError, match=r"ISIC-2017_Training_Data: no permission to read it"):
+        open_collection(str(isic_2017))
+
+
 def test_two_files_of_one_image_id_are_refused(tmp_path: Path, photographs) -> None:
     photographs(tmp_path / "ISIC-2017_Training_Data", ["ISIC_1.jpg", "ISIC_1.png"])
     with pytest.raises(UserError, match=r"two images of the same id ISIC_1"):
