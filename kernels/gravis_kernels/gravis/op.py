@@ -72,8 +72,9 @@ def gravis_loss(
                 loss = gravis_loss(model(views), process_group=torch.distributed.group.WORLD)
                 (loss * torch.distributed.get_world_size()).backward()
 
-        backend: "triton": fused kernels. "streaming": tiled PyTorch, any device. "reference": dense PyTorch.
-            "auto": "triton" for embeddings on a CUDA or ROCm device, "streaming" on every other device.
+        backend: "triton": fused kernels, for up to 64 views and 1,024 dimensions, not float64. "streaming": tiled
+            PyTorch, any device. "reference": dense PyTorch. "auto": "triton" for embeddings on a CUDA or ROCm
+            device, "streaming" on every other device; nothing is tried instead of a backend that refuses.
 
     Returns:
         A scalar in float32 (float64 for float64 embeddings). Half-precision embeddings are computed in

@@ -67,10 +67,9 @@ class Smooth:
         """thresholds, weights: (B, K), as for `Hinge`."""
         self.temperature, self.thresholds = temperature, thresholds / temperature
         self.penalty = _sigmoid if penalty == "sigmoid" else _softplus
-        # from phi and phi' of x / t without its factor to those of x
-        self.value_scale, self.slope_scale = (
-            (1.0, 1 / temperature) if penalty == "sigmoid" else (temperature, 1.0)
-        )
+        # what makes sigmoid(x / t) and log(1 + exp(x / t)) and their slopes, taken for x / t, those of phi(x)
+        self.value_scale = 1.0 if penalty == "sigmoid" else temperature
+        self.slope_scale = self.value_scale / temperature
         self.weights = None if weights is None else weights * self.slope_scale
         self.values = torch.zeros_like(thresholds, dtype=_sum_dtype(thresholds.device))
         self.slopes = torch.zeros_like(self.values)

@@ -4,6 +4,8 @@ Similarities are visited tile by tile, every unordered pair of own rows once: a 
 anchors and, transposed, its columns. What happens in a tile is a `Visit`: it takes the anchors' range and
 their similarities [anchors, negatives] (-inf where both belong to one source), keeps the sums it needs, and
 returns the slopes d(loss)/d(similarity), or None where they are zero or not asked for.
+
+On a CPU the same input gives the same bits.
 """
 
 from collections.abc import Callable
@@ -44,9 +46,8 @@ def loss_and_gradient(
     return loss, gradient
 
 
-Parts = tuple[
-    Tensor, Tensor | None, Tensor | None
-]  # l_i [rows], dL/ds_ij [rows, K], the negatives' part [rows, D]
+# l_i [rows], dL/ds_ij of the positives [rows, K], the negatives' part of the gradient [rows, D]
+Parts = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 def _mean(
@@ -76,9 +77,8 @@ def _logsumexp(
 ) -> Parts:
     batch, views = positives.shape
     maximum = LogSumExp(batch, settings.temperature, like=columns)
-    anchors = (
-        slice(0, batch) if need_gradient else own
-    )  # the slopes of own rows need the maxima of all columns
+    # a column's slopes for own rows need its own maximum
+    anchors = slice(0, batch) if need_gradient else own
     _sweep(columns, anchors, views, maximum.visit, need_gradient=False)
     attention = attention_weights(positives, settings)
     violations = maximum.values()[:, None] - positives + settings.margin
@@ -99,9 +99,8 @@ def _rank(
     columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool
 ) -> Parts:
     batch, views = positives.shape
-    anchors = (
-        slice(0, batch) if need_gradient else own
-    )  # the slopes of own rows need the ranks of all columns
+    # a column's slopes for own rows need its own ranks
+    anchors = slice(0, batch) if need_gradient else own
     counting = Smooth(positives, None, "sigmoid", settings.temperature)
     _sweep(columns, anchors, views, counting.visit, need_gradient=False)
     above, _ = counting.totals(anchors)
@@ -111,9 +110,8 @@ def _rank(
     losses = (above / ranks).mean(1)
     if not need_gradient:
         return losses, None, None
-    per_rank = 1 / (
-        batch * views * ranks.square()
-    )  # of dL/d(above) and, negated, of dL/d(rank among positives)
+    # dL/d(above) = (ranks - above) * per_rank, dL/d(rank among positives) = -above * per_rank
+    per_rank = 1 / (batch * views * ranks.square())
     weights = (ranks - above) * per_rank
     weighing = Smooth(positives, weights, "sigmoid", settings.temperature)
     gradient = _sweep(columns, own, views, weighing.visit, need_gradient)
@@ -148,22 +146,20 @@ def _sweep(columns: Tensor, own: slice, views: int, visit: Visit, need_gradient:
     own_tiles = _tiles(own.start, own.stop, views)
     other_tiles = _tiles(0, own.start, views) + _tiles(own.stop, len(columns), views)
     for index, rows in enumerate(own_tiles):
-        for others in own_tiles[index:] + other_tiles:
+        mutual = [(tile, True) for tile in own_tiles[index:]]  # earlier tiles have met this one
+        for others, both in mutual + [(tile, False) for tile in other_tiles]:
             similarities = columns[rows] @ columns[others].T
             if rows == others:
                 _exclude_own_source(similarities, views)
-            forward = visit(rows, similarities)
-            if rows == others:
-                backward = forward
-            elif need_gradient or others in own_tiles:
-                backward = visit(others, similarities.T.contiguous())
+                forward = backward = visit(rows, similarities)
             else:
-                backward = None
+                forward = visit(rows, similarities)
+                backward = visit(others, similarities.T.contiguous()) if both or need_gradient else None
             slopes = _both_directions(forward, backward)
             if gradient is None or slopes is None:
                 continue
             gradient[_shift(rows, own)].addmm_(slopes, columns[others])
-            if rows != others and others in own_tiles:
+            if both and rows != others:
                 gradient[_shift(others, own)].addmm_(slopes.T, columns[rows])
     return gradient
 
