@@ -8,8 +8,8 @@ from torch import Tensor
 def gather_rows(rows: Tensor, views: int, group: dist.ProcessGroup) -> tuple[Tensor, int]:
     """The rows of every process of the group in the order of the ranks, and where this process's own begin.
 
-    rows: (own sources * views, dim). Processes may hold different numbers of sources, but `views`, the width
-    and the dtype must agree; ValueError on every rank otherwise.
+    rows: (own sources * views, dim). Processes may hold different numbers of sources, which costs one more small
+    exchange to tell, but must agree on `views` and dim: ValueError on every rank otherwise.
     """
     shapes = _gather(rows.new_tensor([len(rows), views, rows.shape[1]], dtype=torch.int64), group).tolist()
     if any(shape[1:] != shapes[0][1:] for shape in shapes):

@@ -1,6 +1,7 @@
-"""`import cases` works in every test of this folder."""
+"""`import cases` and the benchmarks' modules work in every test of this folder."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "kernels" / "benchmarks")]

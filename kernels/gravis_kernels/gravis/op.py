@@ -163,7 +163,8 @@ def _compute(
             dist.all_reduce(loss, group=process_group)
         if gradient is not None:
             if normalize:
-                gradient = (gradient - rows * (rows * gradient).sum(1, keepdim=True)) * scales
+                along = (rows * gradient).sum(1, keepdim=True)
+                gradient = gradient.addcmul_(rows, along, value=-1).mul_(scales)
             gradient = gradient.view_as(embeddings)
     return loss, gradient
 
