@@ -43,18 +43,19 @@ def store_part(
 
 @triton.jit
 def tile_similarity(
-    z_ptr, z_row, row, count_rows, col, count_cols, D: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    z_ptr, z_row, z_col, row, count_rows, col, count_cols, D: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """<z_i, z_n> of one tile, and the columns' embeddings; z_row is used where all D dimensions are in it."""
+    """<z_i, z_n> of one tile: of z_row and z_col where these hold all D dimensions, otherwise chunk by chunk."""
     s = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    z_col = load_embeddings(z_ptr, col, count_cols, 0, D, BLOCK_N, BLOCK_D)
-    s = product(z_row, tl.trans(z_col), s, PRECISION, UPCAST)
-    for c in tl.static_range(1, (D + BLOCK_D - 1) // BLOCK_D):
-        x = load_embeddings(z_ptr, row, count_rows, c, D, BLOCK_M, BLOCK_D)
-        y = load_embeddings(z_ptr, col, count_cols, c, D, BLOCK_N, BLOCK_D)
-        s = product(x, tl.trans(y), s, PRECISION, UPCAST)
-    return s, z_col
+    if D <= BLOCK_INNER:
+        s = product(z_row, tl.trans(z_col), s, PRECISION, UPCAST)
+    else:
+        for c in range((D + BLOCK_INNER - 1) // BLOCK_INNER):
+            x = load_embeddings(z_ptr, row, count_rows, c, D, BLOCK_M, BLOCK_INNER)
+            y = load_embeddings(z_ptr, col, count_cols, c, D, BLOCK_N, BLOCK_INNER)
+            s = product(x, tl.trans(y), s, PRECISION, UPCAST)
+    return s
 
 
 @triton.jit
@@ -121,36 +122,56 @@ def column(x, c, o_col):
 
 
 @triton.jit
+def reciprocal(x):
+    """1 / x for x >= 1, in two instructions where a division takes eight."""
+    r = tl.rsqrt(x)
+    return r * r
+
+
+@triton.jit
 def slope(s, t, log2_rate, PENALTY: tl.constexpr):
     """phi'(s - t), for "sigmoid" times its temperature; log2_rate = log2(e) / temperature."""
     if PENALTY == "hinge":
         d = (s > t).to(tl.float32)
     elif PENALTY == "softplus":
-        d = 1.0 / (1.0 + tl.exp2((t - s) * log2_rate))
+        d = reciprocal(1.0 + tl.exp2((t - s) * log2_rate))
     else:
         e = tl.exp2(-tl.abs(s - t) * log2_rate)
-        d = e / ((1.0 + e) * (1.0 + e))
+        r = reciprocal(1.0 + e)
+        d = e * r * r
     return d
 
 
 @triton.jit
 def value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
-    """phi(s - t) and `slope`; for "hinge" the value is short of -t * slope, which is left to whoever adds up.
+    """phi(s - t) in parts, and `slope`. Stable for differences of any size: e is in 0 .. 1.
 
-    Stable for differences of any size: exponents are never positive, or end in 1 / inf.
+    The parts (v, f) are those of which a sum over many s is cheapest:
+    hinge: the sum of v - t * slope; sigmoid: that of v; softplus: the sum of v + log2(f) / log2_rate, and so
+    one logarithm of a product of a few f, each at most 2.
     """
     if PENALTY == "hinge":
         d = (s > t).to(tl.float32)
         v = s * d
+        f = d
     else:
         x = s - t
         e = tl.exp2(-tl.abs(x) * log2_rate)
-        r = 1.0 / (1.0 + e)
-        p = tl.where(x > 0, r, e * r)
+        r = reciprocal(1.0 + e)
+        v = tl.where(x > 0, r, e * r)
+        d = e * r * r
+        f = 1.0 + e
         if PENALTY == "softplus":
-            v = tl.maximum(x, 0.0) + tl.log2(1.0 + e) / log2_rate
-            d = p
-        else:
-            v = p
-            d = e * r * r
-    return v, d
+            d = v
+            v = tl.maximum(x, 0.0)
+    return v, f, d
+
+
+@triton.jit
+def value_alone(v, f, d, t, log2_rate, PENALTY: tl.constexpr):
+    """phi from the parts of `value_and_slope`."""
+    if PENALTY == "hinge":
+        v -= t * d
+    elif PENALTY == "softplus":
+        v += tl.log2(f) / log2_rate
+    return v

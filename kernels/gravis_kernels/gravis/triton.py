@@ -96,13 +96,13 @@ class _Work:
         sizes = self.launch
         return self.constants | {
             "BLOCK_M": sizes.block_rows, "BLOCK_N": sizes.block_columns, "BLOCK_D": sizes.block_dim,
-            "num_warps": sizes.num_warps,
+            "BLOCK_INNER": sizes.block_inner, "num_warps": sizes.num_warps, "num_stages": sizes.num_stages,
         }  # fmt: skip
 
     @property
     def source(self) -> dict[str, Any]:
         """Constants of the kernels with a program a source."""
-        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4}
+        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 1}
 
     @property
     def weight_scale(self) -> float:

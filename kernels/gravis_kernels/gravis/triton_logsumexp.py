@@ -18,8 +18,8 @@ from gravis_kernels.gravis.triton_positives import add_negatives_and_store, atte
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
 def soft_maximum(
     z_ptr, partial_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
-    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
-    UPCAST: tl.constexpr,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """partial[split, (maximum m, sum of exp((s_in - m) / t)), row] over a run of column tiles."""
     i_tile = tl.program_id(0)
@@ -34,8 +34,21 @@ def soft_maximum(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        s, _ = tk.tile_similarity(
-            z_ptr, z_row, row, count_rows, col, B - col, D, BLOCK_M, BLOCK_N, BLOCK_D, PRECISION, UPCAST
+        z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+        s = tk.tile_similarity(
+            z_ptr,
+            z_row,
+            z_col,
+            row,
+            count_rows,
+            col,
+            B - col,
+            D,
+            BLOCK_M,
+            BLOCK_N,
+            BLOCK_INNER,
+            PRECISION,
+            UPCAST,
         )
         s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
         higher = tl.maximum(m, tl.max(s, 1))
@@ -65,9 +78,8 @@ def terms(
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
     a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
     t = s - margin
-    h, slope = tk.value_and_slope(soft[:, None], t, log2_rate, PENALTY)
-    if PENALTY == "hinge":
-        h -= t * slope
+    value, factor, slope = tk.value_and_slope(soft[:, None], t, log2_rate, PENALTY)
+    h = tk.value_alone(value, factor, slope, t, log2_rate, PENALTY)
     positive = others & (o_k[:, None] < views)
     return tl.where(positive, a, 0.0), tl.where(positive, h, 0.0), tl.where(positive, slope, 0.0)
 
@@ -103,8 +115,8 @@ def weigh_logsumexp(
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
 def pull_logsumexp(
     z_ptr, soft_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
-    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
-    UPCAST: tl.constexpr,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """dz[split, row, D] = sum of G_in z_n over a run of column tiles; those without any weight are skipped."""
     i_tile = tl.program_id(0)
@@ -125,15 +137,28 @@ def pull_logsumexp(
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         if most + tl.max(weight_col) > 0:
-            s, z_col = tk.tile_similarity(
-                z_ptr, z_row, row, count_rows, col, B - col, D, BLOCK_M, BLOCK_N, BLOCK_D, PRECISION, UPCAST
+            z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+            s = tk.tile_similarity(
+                z_ptr,
+                z_row,
+                z_col,
+                row,
+                count_rows,
+                col,
+                B - col,
+                D,
+                BLOCK_M,
+                BLOCK_N,
+                BLOCK_INNER,
+                PRECISION,
+                UPCAST,
             )
             s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
             soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
             g = weight_row * tl.exp2((s - soft_row) * log2_rate) + weight_col * tl.exp2(
                 (s - soft_col) * log2_rate
             )
-            if D > BLOCK_D:
+            if D > BLOCK_INNER:
                 z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
             dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
     tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)

@@ -67,17 +67,22 @@ def visit_rows(
             w = tl.load(t_ptrs + (k * (2 * TILE) + TILE))[:, None]
         h = tl.zeros([M, N], tl.float32)
         u = tl.zeros([M, N], tl.float32)
+        factors = tl.full([M, N], 1.0, tl.float32)
         grown = g[:0]
         for q in tl.static_range(8):
             if STATISTICS:
-                value, d = tk.value_and_slope(s[q], t, log2_rate, PENALTY)
+                value, factor, d = tk.value_and_slope(s[q], t, log2_rate, PENALTY)
                 h += value
+                if PENALTY == "softplus":
+                    factors *= factor
                 u += d
             else:
                 d = tk.slope(s[q], t, log2_rate, PENALTY)
             grown += (g[q] + w * d if GRADIENT else g[q],)
         g = grown
         if STATISTICS:
+            if PENALTY == "softplus":
+                h += tl.log2(factors) / log2_rate
             p_sums = sums_ptrs + k * (2 * M)
             tl.store(p_sums, tl.load(p_sums) + tl.join(tl.sum(h, 1), tl.sum(u, 1)), mask=keep)
     return g
@@ -134,7 +139,7 @@ def weight_of_violated_columns(g, table_ptr, last, TILE: tl.constexpr):
 @triton.jit(do_not_specialize=["B", "slots", "views", "row_start", "rows", "tiles_per_split"])
 def sweep(
     z_ptr, table_ptr, bounds_ptr, sums_ptr, dz_ptr, B, slots, views, row_start, rows, tiles_per_split, log2_rate,
-    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     BLOCK_SLOTS: tl.constexpr, PENALTY: tl.constexpr, STATISTICS: tl.constexpr, GRADIENT: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
@@ -159,8 +164,21 @@ def sweep(
     last_tile = tl.minimum((i_split + 1) * tiles_per_split, col_tiles)
     for j_tile in range(i_split * tiles_per_split, last_tile):
         col = j_tile * BLOCK_N
-        s, z_col = tk.tile_similarity(
-            z_ptr, z_row, row, count_rows, col, B - col, D, BLOCK_M, BLOCK_N, BLOCK_D, PRECISION, UPCAST
+        z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+        s = tk.tile_similarity(
+            z_ptr,
+            z_row,
+            z_col,
+            row,
+            count_rows,
+            col,
+            B - col,
+            D,
+            BLOCK_M,
+            BLOCK_N,
+            BLOCK_INNER,
+            PRECISION,
+            UPCAST,
         )
         s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
         row_first, row_last, col_first, col_last = 0, slots, 0, slots
@@ -198,7 +216,7 @@ def sweep(
                 if PENALTY == "hinge":
                     g = weight_of_violated_columns(g, p_table, col_first, BLOCK_N)
                 g = visit_columns(p, g, p_table, col_first, col_last, log2_rate, PENALTY, BLOCK_N)
-                if D > BLOCK_D:
+                if D > BLOCK_INNER:
                     z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
                 dz = tk.product(tk.whole(g).to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
     if GRADIENT:

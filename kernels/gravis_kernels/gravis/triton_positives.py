@@ -59,11 +59,11 @@ def add_negatives_and_store(
     """gradient = parts_scale * sum over splits of parts + (dsp + dsp^T) z, for the views of one source."""
     both = dsp + tl.trans(dsp)
     o_k = tl.arange(0, BLOCK_K)[:, None]
-    for c in range((D + 63) // 64):
-        z = tk.load_embeddings(z_ptr, row, views, c, D, BLOCK_K, 64).to(tl.float32)
-        o_dim = c * 64 + tl.arange(0, 64)[None, :]
+    for c in range((D + 31) // 32):
+        z = tk.load_embeddings(z_ptr, row, views, c, D, BLOCK_K, 32).to(tl.float32)
+        o_dim = c * 32 + tl.arange(0, 32)[None, :]
         inside = (o_k < views) & (o_dim < D)
-        negatives = tl.zeros([BLOCK_K, 64], tl.float32)
+        negatives = tl.zeros([BLOCK_K, 32], tl.float32)
         for split in range(splits):
             p_part = parts_ptr + (split * rows + own_row).to(tl.int64) * D + (o_k * D + o_dim)
             negatives += tl.load(p_part, mask=inside, other=0.0)

@@ -25,7 +25,7 @@ def rank_among_positives(s, o_k, views, log2_rate):
     """R_ij, [BLOCK_K, BLOCK_K]."""
     rank = tl.full(s.shape, 0.5, tl.float32)  # 1, less the sigmoid(0) of k = j
     for k in range(views):
-        value, _ = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
+        value, _, _ = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
         rank += value
     return rank
 
@@ -73,7 +73,7 @@ def finish_rank(
     dsp = tl.where(inside, -rank / (all_rank * all_rank) * slopes, 0.0)
     for k in range(views):
         # what s_ik does to the ranks of all j
-        _, slope = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
+        _, _, slope = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
         pull = tl.where(o_k[None, :] == k, 0.0, d_rank * slope)
         dsp += tl.where(o_k[None, :] == k, tl.sum(pull, 1)[:, None], -pull)
     dsp = tl.where(inside, dsp, 0.0) * (rate / (views.to(tl.float32) * B.to(tl.float32)))

@@ -1,0 +1,296 @@
+"""What the compiler makes of every kernel, for GPUs that need not be there.
+
+Launches of the losses are recorded instead of run, and each distinct kernel is compiled for each target. Printed
+and written as JSON: registers, spills, shared memory, and for the loops over positives the instructions per
+(similarity, k), the unit that a fused loss pays per triple of anchor, positive and negative.
+
+    python kernels/benchmarks/instructions.py --out kernels/benchmarks/results/instructions.json
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.pop("TRITON_INTERPRET", None)  # read when a kernel is decorated
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # as is the default, but says nothing
+
+import torch
+import triton
+from gravis_kernels import configs
+from gravis_kernels.gravis.triton import loss_and_gradient
+from gravis_kernels.settings import GravisSettings
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+TARGETS = {
+    "sm80": GPUTarget("cuda", 80, 32),
+    "sm90": GPUTarget("cuda", 90, 32),
+    "sm100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+SHARED_MEMORY = {
+    "sm80": 163 * 1024,
+    "sm90": 227 * 1024,
+    "sm100": 227 * 1024,
+    "gfx942": 64 * 1024,
+}  # bytes a block
+DTYPES = {2: torch.bfloat16, 4: torch.float32}
+LOSSES = {
+    "softmax-hinge-mean": GravisSettings(),
+    "softmax-softplus-mean": GravisSettings(penalty="softplus"),
+    "softmax-sigmoid-mean": GravisSettings(penalty="sigmoid"),
+    "softmax-hinge-logsumexp": GravisSettings(negatives="logsumexp"),
+    "uniform-softplus-logsumexp": GravisSettings(
+        attention="uniform", negatives="logsumexp", penalty="softplus"
+    ),
+    "rank": GravisSettings(attention="rank", penalty="sigmoid", margin=0.0),
+}
+TORCH_TO_TRITON = {
+    torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel as the launcher would start it."""
+
+    target: str
+    loss: str
+    dim: int
+    element_size: int
+    views: int
+    gradient: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over positives: of "rows" or "columns". instructions: per similarity of the tile."""
+
+    direction: str
+    instructions: float
+    most_frequent: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    target: str
+    kernel: str
+    loss: str
+    dim: int
+    views: int
+    dtype: str
+    constants: dict[str, Any]
+    registers: int
+    spilled_bytes: int
+    shared_bytes: int
+    shared_limit: int
+    loops: list[Loop]
+
+    @property
+    def per_triple(self) -> float:
+        """Instructions per (similarity, k), both directions of a pair together."""
+        return sum(loop.instructions for loop in self.loops)
+
+
+@dataclass(frozen=True)
+class Launch:
+    kernel: JITFunction
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    options: dict[str, int]
+
+
+def recorded(case: Case) -> list[Launch]:
+    """The launches of one call of a loss on a small batch."""
+    launches: list[Launch] = []
+
+    def record(kernel: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
+        named = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
+        options = {"num_warps": named.pop("num_warps", 4), "num_stages": named.pop("num_stages", 3)}
+        constants = {p.name: named[p.name] for p in kernel.params if p.is_constexpr}
+        signature = {n: "constexpr" if n in constants else type_of(named[n]) for n in kernel.arg_names}
+        launches.append(Launch(kernel, signature, constants, options))
+
+    columns = torch.zeros(2 * case.views, case.dim, dtype=DTYPES[case.element_size])
+    run, machine = JITFunction.run, configs.machine
+    try:
+        JITFunction.run, configs.machine = record, lambda _: configs.Machine(case.target, 132)
+        loss_and_gradient(columns, 0, len(columns), case.views, LOSSES[case.loss], case.gradient)
+    finally:
+        JITFunction.run, configs.machine = run, machine
+    return launches
+
+
+def type_of(argument: Any) -> str:
+    if isinstance(argument, torch.Tensor):
+        return TORCH_TO_TRITON[argument.dtype]
+    return "fp32" if isinstance(argument, float) else "i32"
+
+
+def compiled(case: Case, kernels: list[str]) -> list[Report]:
+    """Reports of a case's kernels: those named, or all if none is."""
+    return [
+        examined(launch, case)
+        for launch in recorded(case)
+        if not kernels or launch.kernel.__name__ in kernels
+    ]
+
+
+def examined(launch: Launch, case: Case) -> Report:
+    pointers = [i for i, n in enumerate(launch.kernel.arg_names) if launch.signature[n].startswith("*")]
+    aligned = {(i,): [["tt.divisibility", 16]] for i in pointers}
+    binary = triton.compile(
+        ASTSource(launch.kernel, launch.signature, launch.constants, aligned),
+        target=TARGETS[case.target],
+        options=launch.options,
+    )
+    examine = amd_binary if case.target.startswith("gfx") else nvidia_binary
+    registers, spilled, loops = examine(binary.asm)
+    constants = launch.constants
+    loops_over_positives = []
+    if launch.kernel.__name__ == "sweep":
+        threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
+        similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
+        loops_over_positives = hot_loops(loops, similarities)
+    return Report(
+        case.target, launch.kernel.__name__, case.loss, case.dim, case.views, str(DTYPES[case.element_size])[6:],
+        constants | launch.options, registers, spilled, binary.metadata.shared,
+        SHARED_MEMORY[case.target], loops_over_positives,
+    )  # fmt: skip
+
+
+def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, list[list[str]]]:
+    """Registers, bytes spilled, and the instructions of every innermost loop."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(asm["cubin"])
+        file.flush()
+        usage = cuobjdump("--dump-resource-usage", file.name)
+        sass = cuobjdump("--dump-sass", file.name)
+    registers, stack, local = (int(re.search(rf"{n}:(\d+)", usage)[1]) for n in ("REG", "STACK", "LOCAL"))
+    lines = [(int(a, 16), i) for a, i in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", sass, re.MULTILINE)]
+    jumps = [(a, re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", i)) for a, i in lines]
+    loops = [(int(jump[1], 16), a) for a, jump in jumps if jump and int(jump[1], 16) < a]
+    bodies = [[i for a, i in lines if first <= a <= last] for first, last in innermost(loops)]
+    return registers, stack + local, [[mnemonic(i) for i in body] for body in bodies]
+
+
+def cuobjdump(option: str, path: str) -> str:
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    return subprocess.run([tool, option, path], capture_output=True, text=True, check=True).stdout
+
+
+def mnemonic(instruction: str) -> str:
+    return re.sub(r"^@!?U?P\w+\s+", "", instruction).split()[0].split(".")[0]
+
+
+def amd_binary(asm: dict[str, Any]) -> tuple[int, int, list[list[str]]]:
+    """Registers and bytes spilled; loops are not told apart in AMD's assembly."""
+    counts = [
+        int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
+    ]
+    return counts[0], 4 * counts[1], []
+
+
+def innermost(loops: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [
+        (first, last)
+        for first, last in loops
+        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in loops)
+    ]
+
+
+def hot_loops(bodies: list[list[str]], similarities: int) -> list[Loop]:
+    """The loops that compare or exponentiate every similarity of a tile; of copies of a loop the longest."""
+    found: dict[str, Loop] = {}
+    for body in bodies:
+        counts = {name: body.count(name) for name in dict.fromkeys(body)}
+        work = max(counts.get(name, 0) for name in ("FSET", "FSETP", "MUFU"))
+        if work < similarities or any("MMA" in name for name in counts):
+            continue
+        loop = Loop(
+            "rows" if "STG" in counts else "columns",  # rows keep sums
+            round(len(body) / similarities, 2),
+            dict(sorted(counts.items(), key=lambda item: -item[1])[:8]),
+        )
+        known = found.get(loop.direction)
+        if known is None or known.instructions < loop.instructions:
+            found[loop.direction] = loop
+    return list(found.values())
+
+
+def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
+    """Every row of the launch table with every loss, with gradient and without, and all kernels of each."""
+    return [
+        (Case(target, loss, width, element_size, 20, gradient), [])
+        for target, element_size, width in configs.TABLE
+        for loss in LOSSES
+        for gradient in (True, False)
+        if target in targets
+    ]
+
+
+def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
+    """Every row of the launch table with every kernel, in the variant that asks most of it."""
+    parts = {
+        "softmax-hinge-mean": [],
+        "softmax-hinge-logsumexp": ["soft_maximum", "weigh_logsumexp", "pull_logsumexp", "finish_logsumexp"],
+        "rank": ["weigh_rank", "finish_rank"],
+    }
+    return [
+        (Case(target, loss, width, element_size, 20, True), kernels)
+        for target, element_size, width in configs.TABLE
+        for loss, kernels in parts.items()
+        if target in targets
+    ]
+
+
+def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Report]:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        reports = [r for reports in pool.map(compiled, *zip(*chosen, strict=True)) for r in reports]
+    unique = {json.dumps([r.target, r.kernel, r.dtype, r.constants], sort_keys=True): r for r in reports}
+    return list(unique.values())
+
+
+def show(reports: list[Report]) -> None:
+    header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
+    print(header + f"{'shared KiB':>12}{'instructions per (similarity, k)':>34}")
+    for r in reports:
+        line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
+        loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
+        print(
+            line
+            + f"{r.shared_bytes / 1024:12.1f}"
+            + (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(34)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--once", action="store_true", help="each kernel in one variant a launch, not in all")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    choose = every_kernel if arguments.once else every_variant
+    reports = all_reports(choose(arguments.targets), arguments.processes)
+    show(reports)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = [asdict(r) | {"instructions_per_triple": round(r.per_triple, 2)} for r in reports]
+        versions = {"triton": triton.__version__, "torch": torch.__version__}
+        arguments.out.write_text(json.dumps(versions | {"kernels": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
