@@ -14,11 +14,15 @@ from gravis_triton.settings import DataSettings
 def prepare_images(
     settings: DataSettings, *, seed: int, progress: Callable[[int, int], None]
 ) -> tuple[Collection, CachedImages]:
-    """The collection that the settings name, without its test split and unreadable images, and its decoded images
-    in the same order. `progress` hears (done, total) while images are decoded."""
+    """The collection that the settings name, and its decoded images in the same order.
+
+    Left out are the official test split, what shows a lesion or patient of it, and what cannot be read. `progress`
+    hears (done, total) while images are decoded.
+    """
     collection = open_collection(settings.data, seed=seed, synthetic_sources=settings.synthetic_sources)
+    tested = {record.group for record in collection.records if record.split == "test"} - {None}
     images = cached_images(
-        [record for record in collection.records if record.split != "test"],
+        [record for record in collection.records if record.split != "test" and record.group not in tested],
         short_side=settings.cache_size,
         directory=Path(settings.cache_dir) if settings.cache_dir else None,
         workers=settings.num_workers,
