@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -58,6 +59,8 @@ TORCH_TO_TRITON = {
     torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8"
 }  # fmt: skip
 
+Range = tuple[int, int]  # first and last address of a loop
+
 
 @dataclass(frozen=True)
 class Case:
@@ -94,6 +97,7 @@ class Report:
     shared_bytes: int
     shared_limit: int
     loops: list[Loop]
+    rest_of_tile: float  # instructions per similarity outside the loops, masks that few tiles need included
 
     @property
     def per_triple(self) -> float:
@@ -109,8 +113,8 @@ class Launch:
     options: dict[str, int]
 
 
-def recorded(case: Case) -> list[Launch]:
-    """The launches of one call of a loss on a small batch."""
+def recorded(case: Case, sources: int = 2) -> list[Launch]:
+    """The launches of one call of a loss."""
     launches: list[Launch] = []
 
     def record(kernel: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
@@ -120,7 +124,7 @@ def recorded(case: Case) -> list[Launch]:
         signature = {n: "constexpr" if n in constants else type_of(named[n]) for n in kernel.arg_names}
         launches.append(Launch(kernel, signature, constants, options))
 
-    columns = torch.zeros(2 * case.views, case.dim, dtype=DTYPES[case.element_size])
+    columns = torch.zeros(sources * case.views, case.dim, dtype=DTYPES[case.element_size])
     run, machine = JITFunction.run, configs.machine
     try:
         JITFunction.run, configs.machine = record, lambda _: configs.Machine(case.target, 132)
@@ -156,20 +160,22 @@ def examined(launch: Launch, case: Case) -> Report:
     examine = amd_binary if case.target.startswith("gfx") else nvidia_binary
     registers, spilled, loops = examine(binary.asm)
     constants = launch.constants
-    loops_over_positives = []
-    if launch.kernel.__name__ == "sweep":
+    hot: dict[Range, Loop] = {}
+    rest = 0.0
+    if launch.kernel.__name__ == "sweep" and loops:
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
-        loops_over_positives = hot_loops(loops, similarities)
+        hot = hot_loops(loops, similarities)
+        rest = round(outside_loops(loops, list(hot)) / similarities, 2)
     return Report(
         case.target, launch.kernel.__name__, case.loss, case.dim, case.views, str(DTYPES[case.element_size])[6:],
         constants | launch.options, registers, spilled, binary.metadata.shared,
-        SHARED_MEMORY[case.target], loops_over_positives,
+        SHARED_MEMORY[case.target], list(hot.values()), rest,
     )  # fmt: skip
 
 
-def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, list[list[str]]]:
-    """Registers, bytes spilled, and the instructions of every innermost loop."""
+def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]]]:
+    """Registers, bytes spilled, and the instructions of every loop."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(asm["cubin"])
         file.flush()
@@ -179,8 +185,8 @@ def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, list[list[str]]]:
     lines = [(int(a, 16), i) for a, i in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", sass, re.MULTILINE)]
     jumps = [(a, re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", i)) for a, i in lines]
     loops = [(int(jump[1], 16), a) for a, jump in jumps if jump and int(jump[1], 16) < a]
-    bodies = [[i for a, i in lines if first <= a <= last] for first, last in innermost(loops)]
-    return registers, stack + local, [[mnemonic(i) for i in body] for body in bodies]
+    bodies = {(first, last): [mnemonic(i) for a, i in lines if first <= a <= last] for first, last in loops}
+    return registers, stack + local, bodies
 
 
 def cuobjdump(option: str, path: str) -> str:
@@ -192,26 +198,27 @@ def mnemonic(instruction: str) -> str:
     return re.sub(r"^@!?U?P\w+\s+", "", instruction).split()[0].split(".")[0]
 
 
-def amd_binary(asm: dict[str, Any]) -> tuple[int, int, list[list[str]]]:
+def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]]]:
     """Registers and bytes spilled; loops are not told apart in AMD's assembly."""
     counts = [
         int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
     ]
-    return counts[0], 4 * counts[1], []
+    return counts[0], 4 * counts[1], {}
 
 
-def innermost(loops: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [
-        (first, last)
-        for first, last in loops
-        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in loops)
-    ]
+def within(inner: Range, outer: Range) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def hot_loops(bodies: list[list[str]], similarities: int) -> list[Loop]:
+def innermost(loops: Iterable[Range]) -> list[Range]:
+    return [loop for loop in loops if not any(other != loop and within(other, loop) for other in loops)]
+
+
+def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, Loop]:
     """The loops that compare or exponentiate every similarity of a tile; of copies of a loop the longest."""
-    found: dict[str, Loop] = {}
-    for body in bodies:
+    found: dict[str, tuple[Range, Loop]] = {}
+    for place in innermost(loops):
+        body = loops[place]
         counts = {name: body.count(name) for name in dict.fromkeys(body)}
         work = max(counts.get(name, 0) for name in ("FSET", "FSETP", "MUFU"))
         if work < similarities or any("MMA" in name for name in counts):
@@ -221,10 +228,16 @@ def hot_loops(bodies: list[list[str]], similarities: int) -> list[Loop]:
             round(len(body) / similarities, 2),
             dict(sorted(counts.items(), key=lambda item: -item[1])[:8]),
         )
-        known = found.get(loop.direction)
-        if known is None or known.instructions < loop.instructions:
-            found[loop.direction] = loop
-    return list(found.values())
+        if loop.direction not in found or found[loop.direction][1].instructions < loop.instructions:
+            found[loop.direction] = place, loop
+    return dict(found.values())
+
+
+def outside_loops(loops: dict[Range, list[str]], hot: list[Range]) -> int:
+    """Instructions of the loop over tiles, the one around the hot loops, that are in no loop within it."""
+    around = [loop for loop in loops if loop not in hot and all(within(h, loop) for h in hot)]
+    tiles = min(around, key=lambda loop: loop[1] - loop[0])
+    return len(loops[tiles]) - sum(len(loops[i]) for i in innermost(loops) if within(i, tiles))
 
 
 def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
@@ -262,15 +275,15 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Re
 
 def show(reports: list[Report]) -> None:
     header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
-    print(header + f"{'shared KiB':>12}{'instructions per (similarity, k)':>34}")
+    print("Instructions: per (similarity, k), rows + columns; and per similarity outside the loops over k")
+    print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}")
     for r in reports:
         line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
-        loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
-        print(
-            line
-            + f"{r.shared_bytes / 1024:12.1f}"
-            + (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(34)
-        )
+        line += f"{r.shared_bytes / 1024:12.1f}"
+        if r.loops:
+            loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
+            line += f"{loops} = {r.per_triple:.2f}".rjust(23) + f"{r.rest_of_tile:9.1f}"
+        print(line)
 
 
 def main() -> None:

@@ -112,6 +112,12 @@ def weigh_logsumexp(
     tl.store(loss_ptr + tl.program_id(0), tl.sum(a * h) / B.to(tl.float32))
 
 
+@triton.jit
+def share(s, soft, log2_rate):
+    """exp((s - v) / t); never above 1, though v is rounded and s may be huge."""
+    return tl.exp2(tl.minimum((s - soft) * log2_rate, 0.0))
+
+
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
 def pull_logsumexp(
     z_ptr, soft_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
@@ -155,9 +161,7 @@ def pull_logsumexp(
             )
             s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
             soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-            g = weight_row * tl.exp2((s - soft_row) * log2_rate) + weight_col * tl.exp2(
-                (s - soft_col) * log2_rate
-            )
+            g = weight_row * share(s, soft_row, log2_rate) + weight_col * share(s, soft_col, log2_rate)
             if D > BLOCK_INNER:
                 z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
             dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)

@@ -1,0 +1,72 @@
+"""Every kernel compiles for every GPU of the launch table, without spilling and within its shared memory."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "kernels" / "benchmarks"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="triton is for Linux only")
+
+
+def without_interpreter(cache: Path, *arguments: str) -> str:
+    """What Python prints when triton is imported to compile: that is decided for a whole process."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(BENCHMARKS), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("compiled")
+    out = folder / "reports.json"
+    without_interpreter(folder / "cache", str(BENCHMARKS / "instructions.py"), "--once", "--out", str(out))
+    return json.loads(out.read_text())["kernels"]
+
+
+def test_every_kernel_is_there_for_every_target(reports: list[dict[str, Any]]) -> None:
+    kernels = {
+        "thresholds", "tile_bounds", "sweep", "finish_mean", "weigh_rank", "finish_rank", "soft_maximum",
+        "weigh_logsumexp", "pull_logsumexp", "finish_logsumexp",
+    }  # fmt: skip
+    for target in ("sm80", "sm90", "sm100", "gfx942"):
+        assert {r["kernel"] for r in reports if r["target"] == target} == kernels
+
+
+def test_nothing_spills(reports: list[dict[str, Any]]) -> None:
+    assert [r for r in reports if r["spilled_bytes"] > 0] == []
+
+
+def test_shared_memory_suffices(reports: list[dict[str, Any]]) -> None:
+    assert [r for r in reports if r["shared_bytes"] > r["shared_limit"]] == []
+
+
+def test_a_triple_costs_at_most_ten_instructions_on_hopper(reports: list[dict[str, Any]]) -> None:
+    """bfloat16, 128 dimensions, hinge: loss and gradient in one pass, both directions of a pair."""
+    (report,) = [
+        r
+        for r in reports
+        if (r["target"], r["kernel"], r["dtype"], r["dim"]) == ("sm90", "sweep", "bfloat16", 128)
+    ]
+    assert {loop["direction"] for loop in report["loops"]} == {"rows", "columns"}
+    assert 5 < report["instructions_per_triple"] <= 10
+
+
+def test_another_number_of_sources_is_the_same_kernel(tmp_path: Path) -> None:
+    code = """
+import instructions
+case = instructions.Case("sm90", "softmax-hinge-mean", 128, 2, 20, True)
+few, many = (instructions.recorded(case, sources) for sources in (2, 160))
+print([launch.kernel.__name__ for launch in few])
+assert few == many
+for launch in few:
+    integers = [name for name, kind in launch.signature.items() if kind == "i32"]
+    assert set(integers) <= set(launch.kernel.do_not_specialize), (launch.kernel.__name__, integers)
+"""
+    assert "sweep" in without_interpreter(tmp_path, "-c", code)

@@ -1,0 +1,245 @@
+"""The Triton kernels against the dense reference in float64: in Triton's interpreter, or natively on a GPU."""
+
+from typing import Any
+
+import pytest
+import torch
+from cases import (
+    SETTINGS,
+    SHAPES,
+    TEMPERATURES,
+    Result,
+    complete,
+    make_embeddings,
+    relative_error,
+    surrounded_by_nan,
+)
+from gravis_kernels import configs
+from gravis_kernels.gravis import reference, triton, triton_mean
+from gravis_kernels.settings import GravisSettings
+from torch import Tensor
+from torch.nn.functional import normalize
+
+ON_GPU = torch.cuda.is_available()
+DEVICE = "cuda" if ON_GPU else "cpu"
+TOLERANCE = 1e-5  # relative root mean square error of a float32 gradient
+FAMILIES = ["softmax-hinge", "softmax-softplus", "nt-xent", "rank"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def buffers_full_of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel is to write starts as NaN, so that what it forgets shows."""
+
+    def new(work: Any, *shape: int) -> Tensor:
+        return torch.full(shape, torch.nan, device=work.columns.device)
+
+    monkeypatch.setattr(triton._Work, "new", new)
+
+
+def unit_rows(
+    sources: int, views: int, dim: int, dtype: torch.dtype = torch.float32, **spread: float
+) -> Tensor:
+    rows = make_embeddings(sources, views, dim, dtype=torch.float64, **spread).flatten(0, 1)
+    return normalize(rows, dim=1).to(dtype).to(DEVICE)
+
+
+def fused(
+    rows: Tensor, views: int, settings: GravisSettings, first: int = 0, count: int | None = None
+) -> Result:
+    loss, gradient = triton.loss_and_gradient(rows, first, count or len(rows), views, settings, True)
+    assert gradient is not None
+    return Result(loss.double().cpu(), gradient.double().cpu())
+
+
+def dense(rows: Tensor, views: int, settings: GravisSettings, dtype: torch.dtype = torch.float64) -> Result:
+    loss, gradient = reference.loss_and_gradient(rows.cpu().to(dtype), 0, len(rows), views, settings, True)
+    assert gradient is not None
+    return Result(loss.double(), gradient.double())
+
+
+def assert_agrees(rows: Tensor, views: int, settings: GravisSettings, tolerance: float = TOLERANCE) -> None:
+    actual, expected = fused(rows, views, settings), dense(rows, views, settings)
+    assert float(actual.loss) == pytest.approx(float(expected.loss), rel=tolerance)
+    assert relative_error(actual.gradient, expected.gradient) < tolerance
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_loss_and_gradient_are_those_of_the_formula(name: str) -> None:
+    assert_agrees(unit_rows(13, 5, 48), 5, complete(**SETTINGS[name]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sizes_need_not_fit_tiles(shape: tuple[int, int, int]) -> None:
+    assert_agrees(unit_rows(*shape), shape[1], complete())
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 16), (13, 5, 128), (2, 33, 16)])
+@pytest.mark.parametrize("name", FAMILIES[1:])
+def test_sizes_need_not_fit_tiles_for_any_family(shape: tuple[int, int, int], name: str) -> None:
+    assert_agrees(unit_rows(*shape), shape[1], complete(**SETTINGS[name]))
+
+
+@pytest.mark.parametrize(("sources", "views", "dim"), [(2, 64, 16), (3, 2, 1024), (5, 3, 600)])
+def test_most_views_and_dimensions(sources: int, views: int, dim: int) -> None:
+    assert_agrees(unit_rows(sources, views, dim), views, complete())
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_temperatures(name: str, temperature: float) -> None:
+    settings = SETTINGS[name] | {"temperature": temperature}
+    if name == "softmax-hinge":
+        settings = {"attention_temperature": temperature}
+    assert_agrees(unit_rows(9, 8, 16), 8, complete(**settings))
+
+
+@pytest.mark.parametrize("margin", [1.0, 3.0])
+def test_tiles_that_violate_most_or_all_margins(margin: float) -> None:
+    assert_agrees(unit_rows(33, 4, 16), 4, complete(margin=margin))
+
+
+def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
+    rows = torch.randint(-1, 2, (135, 24), generator=torch.Generator().manual_seed(0)).float().to(DEVICE)
+    settings = complete(attention="uniform", margin=3.0)  # two positives weigh 1/2 each
+    actual, expected = fused(rows, 3, settings), dense(rows, 3, settings)
+    assert torch.equal((actual.gradient * 135 * 132 * 2).round(), (expected.gradient * 135 * 132 * 2).round())
+    assert relative_error(actual.gradient, expected.gradient) < 1e-7
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_process_gets_its_rows_of_the_whole(name: str) -> None:
+    rows, settings = unit_rows(23, 3, 16), complete(**SETTINGS[name])
+    parts = [fused(rows, 3, settings, first, count) for first, count in ((0, 12), (12, 3), (15, 54))]
+    expected = dense(rows, 3, settings)
+    assert float(sum(p.loss for p in parts)) == pytest.approx(float(expected.loss), rel=TOLERANCE)
+    assert relative_error(torch.cat([p.gradient for p in parts]), expected.gradient) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_outside_the_embeddings_is_read(name: str) -> None:
+    rows, settings = unit_rows(13, 5, 24), complete(**SETTINGS[name])
+    plain, surrounded = fused(rows, 5, settings), fused(surrounded_by_nan(rows), 5, settings)
+    assert torch.equal(plain.loss, surrounded.loss)
+    assert torch.equal(plain.gradient, surrounded.gradient)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_two_runs_give_the_same_bits(name: str) -> None:
+    rows, settings = unit_rows(18, 4, 16), complete(**SETTINGS[name])
+    one, two = fused(rows, 4, settings), fused(rows, 4, settings)
+    assert torch.equal(one.loss, two.loss)
+    assert torch.equal(one.gradient, two.gradient)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_loss_alone_is_the_loss_with_gradient(name: str) -> None:
+    rows, settings = unit_rows(13, 5, 16), complete(**SETTINGS[name])
+    loss, gradient = triton.loss_and_gradient(rows, 10, 25, 5, settings, False)
+    assert gradient is None
+    assert float(loss) == pytest.approx(float(fused(rows, 5, settings, 10, 25).loss), rel=1e-6)
+
+
+def test_gradient_is_zero_when_every_margin_is_satisfied() -> None:
+    result = fused(unit_rows(9, 4, 16), 4, complete(margin=-2.5))
+    assert float(result.loss) == 0
+    assert not result.gradient.any()
+
+
+@pytest.mark.skipif(ON_GPU, reason="counts the interpreter's calls")
+def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 rows are 2 x 2 tiles: sources of the first row tile are close to each other, all others far apart."""
+    close = torch.eye(32)[0] + 0.05 * torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([normalize(close, dim=1), torch.eye(32)[16:].repeat_interleave(4, 0)])
+    calls = []
+    visit = triton_mean.visit_columns
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return visit(*arguments)
+
+    monkeypatch.setattr(triton_mean, "visit_columns", counted)
+    settings = complete(margin=0.5)
+    result = fused(rows, 4, settings)
+    assert len(calls) == 1
+    assert result.gradient[:64].any()
+    assert not result.gradient[64:].any()
+    assert relative_error(result.gradient, dense(rows, 4, settings).gradient) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", FAMILIES[:3])
+def test_similarities_of_many_temperatures_are_as_good_as_in_dense_torch(name: str) -> None:
+    rows, settings = 30 * unit_rows(9, 5, 16), complete(**SETTINGS[name])
+    expected = dense(rows, 5, settings)
+    error = relative_error(fused(rows, 5, settings).gradient, expected.gradient)
+    assert error < max(
+        TOLERANCE, 2 * relative_error(dense(rows, 5, settings, torch.float32).gradient, expected.gradient)
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_similarities_of_any_size_do_not_overflow(name: str) -> None:
+    result = fused(1e6 * unit_rows(9, 5, 16), 5, complete(**SETTINGS[name]))
+    assert result.loss.isfinite()
+    assert result.gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_half_precision_is_as_good_as_dense_torch_in_it(name: str, dtype: torch.dtype) -> None:
+    rows, settings = unit_rows(13, 5, 48, dtype), complete(**SETTINGS[name])
+    expected = dense(rows, 5, settings)
+    error = relative_error(fused(rows, 5, settings).gradient, expected.gradient)
+    assert error < 2 * relative_error(dense(rows, 5, settings, dtype).gradient, expected.gradient)
+
+
+@pytest.mark.parametrize(
+    ("rows", "views", "message"),
+    [
+        (torch.zeros(130, 8), 65, "up to 64 views, got 65"),
+        (torch.zeros(4, 1025), 2, "up to 1024 dimensions, got 1025"),
+        (torch.zeros(4, 8, dtype=torch.float64), 2, r"float16 embeddings, got torch\.float64"),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_said(rows: Tensor, views: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        triton.loss_and_gradient(rows, 0, len(rows), views, complete(), True)
+
+
+def test_every_launch_covers_its_tiles_once() -> None:
+    for architecture, element_size, dim in configs.TABLE:
+        launch = configs.launch(architecture, dim, element_size)
+        work = triton._Work(
+            torch.zeros(1000, dim), 0, 1000, 5, complete(), configs.Machine(architecture, 132), launch, {}
+        )
+        grid = triton._grid(work, 0, 1000, work.chunks)
+        assert (
+            (grid.splits - 1) * grid.tiles_per_split < work.column_tiles <= grid.splits * grid.tiles_per_split
+        )
+        assert work.chunks * launch.block_dim >= dim
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_waits_for_the_gpu_or_recompiles_as_sources_change(name: str) -> None:
+    settings = complete(**SETTINGS[name])
+    fused(unit_rows(40, 5, 128), 5, settings)
+    compiled = sum(len(cache[0]) for cache in triton_mean.sweep.device_caches.values())
+    batches = [unit_rows(sources, 5, 128) for sources in (2, 16, 41, 333)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for rows in batches:
+            triton.loss_and_gradient(rows, 0, len(rows), 5, settings, True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert sum(len(cache[0]) for cache in triton_mean.sweep.device_caches.values()) == compiled
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_many_tiles_on_a_gpu(name: str, dtype: torch.dtype) -> None:
+    rows, settings = unit_rows(101, 20, 128, dtype), complete(**SETTINGS[name])
+    error = relative_error(fused(rows, 20, settings).gradient, dense(rows, 20, settings).gradient)
+    assert error < (TOLERANCE if dtype == torch.float32 else 5e-3)
