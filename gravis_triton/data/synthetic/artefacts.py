@@ -6,10 +6,10 @@ from gravis_triton.data.synthetic.canvas import Array, Canvas, lattice_noise, sm
 
 
 def add_hairs(picture: Array, canvas: Canvas, rng: np.random.Generator) -> None:
-    """Paint curved, tapered hairs, dark or light, into `picture` (size, size, 3), in two images in five."""
-    if rng.uniform() > 0.4:
+    """Paint curved, tapered hairs, dark or light, into `picture` (size, size, 3), in one image in three."""
+    if rng.uniform() > 0.33:
         return
-    count = int(np.exp(rng.uniform(np.log(2), np.log(30))))
+    count = int(np.exp(rng.uniform(np.log(2), np.log(25))))
     heading = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.6, count)
     length = rng.uniform(0.5, 1.8, count)
     bend = rng.normal(0, 0.9, count)
@@ -74,7 +74,7 @@ def shine(picture: Array, canvas: Canvas, rng: np.random.Generator) -> Array:
     level -= rng.uniform(0, 0.16) * from_centre**2
     warm, green = rng.normal(0, 0.04), rng.normal(0, 0.015)
     cast = np.exp([warm, green, -1.2 * warm])
-    lit = (picture * (level[..., None] * cast * rng.uniform(0.82, 1.12))).astype(np.float32)
+    lit = (picture * (level[..., None] * cast * rng.uniform(0.86, 1.1))).astype(np.float32)
     if rng.uniform() < 0.3:
         radius, blur = rng.uniform(1.0, 1.3), rng.uniform(0.02, 0.1)
         lit *= smooth_step((radius - from_centre) / np.float32(blur))[..., None]

@@ -32,7 +32,7 @@ class Lesion:
 
 def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.random.Generator) -> Lesion:
     """Lay a lesion into the frame. place draws position and size (whatever the class), rng the shape."""
-    radius = float(np.exp(place.uniform(np.log(0.48), np.log(0.82))))
+    radius = float(np.exp(place.uniform(np.log(0.54), np.log(0.84))))
     centre = place.uniform(-1, 1, 2) * max(0.05, 0.9 - radius) * 0.5
     elongation, turn = place.uniform(1.0, 1.35), place.uniform(0, np.pi)
     x, y = canvas.x - np.float32(centre[0]), canvas.y - np.float32(centre[1])
@@ -111,9 +111,9 @@ def _shares(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
 
 def _palette(colours: int, rng: np.random.Generator) -> Array:
     """(colours, 3) densities: browns first, then black, blue-grey and red in a random order."""
-    light = 0.6 * MELANIN
+    light = 0.5 * MELANIN
     dark = 1.25 * MELANIN
-    black = 1.4 * MELANIN + 0.5
+    black = 1.5 * MELANIN + 0.6
     blue = 0.75 * DEEP_MELANIN + 0.3 * MELANIN
     red = 0.35 * MELANIN + 0.7 * BLOOD
     if colours == 1:

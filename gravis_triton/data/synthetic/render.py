@@ -71,8 +71,8 @@ def _paint(
 
     tone draws the lesion's mean darkness and hue, whatever the class; the painted whole is balanced to them.
     """
-    darkness = np.exp(tone.uniform(np.log(0.45), np.log(1.4)))
-    hue = np.exp(tone.normal(0, [0.12, 0.06, 0.12])).astype(np.float32)
+    darkness = np.exp(tone.uniform(np.log(0.55), np.log(1.25)))
+    hue = np.exp(tone.normal(0, [0.08, 0.04, 0.08])).astype(np.float32)
     under = skin[lesion.where]
     inside = lesion.depth > 0
 

@@ -26,7 +26,7 @@ def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Arra
 
 def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """A honeycomb of dark lines; disorder makes meshes uneven, lines thick and the whole patchy."""
-    pitch = rng.uniform(0.10, 0.15) / lesion.radius
+    pitch = rng.uniform(0.12, 0.16) * (1 + 0.5 * disorder) / lesion.radius
     u, v = lesion.u, lesion.v
     bend = np.float32(0.5 * disorder * pitch)
     u = u + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
@@ -37,27 +37,27 @@ def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array
     )
     lines = np.exp(-((pattern.gap / thickness) ** 2))
     patchy = smooth_step(1.2 - 1.6 * disorder + 1.2 * wave_noise(lesion.u, lesion.v, rng, 1.0))
-    strength = 1.1 + 0.25 * wave_noise(lesion.u, lesion.v, rng, 0.5)
+    strength = 1.5 + 0.25 * wave_noise(lesion.u, lesion.v, rng, 0.5)
     return strength * (lines - 0.4) * patchy
 
 
 def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """Round dark clods; disorder varies their size and gathers them on one side."""
-    pitch = rng.uniform(0.15, 0.22) / lesion.radius
+    pitch = rng.uniform(0.17, 0.23) / lesion.radius
     pattern = cell_pattern(lesion.u, lesion.v, rng, pitch, 0.3 + 0.6 * disorder)
     size = 0.36 * (1 - 0.7 * disorder * pattern.draw)
     clods = smooth_step((size - pattern.nearest) / 0.12)
     side = rng.uniform(0, 2 * np.pi)
     lean = np.float32(np.cos(side)) * lesion.u + np.float32(np.sin(side)) * lesion.v
     gathered = smooth_step(1.0 - 1.4 * disorder + 2.0 * disorder * lean)
-    return 1.1 * (clods - 0.35) * gathered
+    return 1.6 * (clods - 0.35) * gathered
 
 
 def _ridges(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Fissures between ridges, as on a brain's surface: dark lines where a banded noise changes sign."""
     wavelength = rng.uniform(0.28, 0.42) / lesion.radius
     field = wave_noise(lesion.u, lesion.v, rng, wavelength)
-    return 1.0 * np.exp(-((field / 0.4) ** 2)) - 0.4
+    return 1.3 * np.exp(-((field / 0.4) ** 2)) - 0.5
 
 
 def _openings(lesion: Lesion, rng: np.random.Generator) -> Array:
@@ -81,7 +81,7 @@ def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[t
         pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.17, 0.26) / lesion.radius, 0.95)
         size = np.where(pattern.draw > 0.5, 0.08 + 0.16 * pattern.draw, -1.0)
         spots = smooth_step((size - pattern.nearest) / 0.18) * inside
-        layers.append((0.85 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))
+        layers.append((0.95 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))
     return layers
 
 

@@ -73,10 +73,10 @@ PROFILES = (
         abruptness=(0.4, 1.0),
         colours=(0.0, 0.08, 0.40, 0.35, 0.17),
         eccentricity=(0.3, 0.8),
-        patterns=(0.50, 0.30, 0.20),
+        patterns=(0.35, 0.20, 0.45),
         disorder=(0.6, 1.0),
         streaks=(0.50, 0.5, 1.0),
-        veil=(0.55, 0.5, 1.0),
+        veil=(0.6, 0.6, 1.0),
         regression=(0.35, 0.4, 1.0),
         cysts=(0.04, 0.3, 0.6),
         openings=(0.03, 0.3, 0.6),
@@ -89,14 +89,14 @@ PROFILES = (
         abruptness=(0.0, 0.3),
         colours=(0.40, 0.40, 0.20),
         eccentricity=(0.0, 0.5),
-        patterns=(0.05, 0.10, 0.85),
+        patterns=(0.0, 0.05, 0.95),
         disorder=(0.3, 0.8),
         streaks=(0.02, 0.3, 0.6),
         veil=(0.05, 0.3, 0.6),
         regression=(0.03, 0.3, 0.5),
-        cysts=(0.80, 0.6, 1.0),
-        openings=(0.75, 0.6, 1.0),
-        ridges=(0.65, 0.6, 1.0),
+        cysts=(0.85, 0.7, 1.0),
+        openings=(0.75, 0.7, 1.0),
+        ridges=(0.75, 0.7, 1.0),
     ),
     Profile(  # nevus: symmetric, regular, one or two colours, an orderly network or globules, fading out
         asymmetry=(0.02, 0.13),
@@ -105,8 +105,8 @@ PROFILES = (
         abruptness=(0.0, 0.3),
         colours=(0.60, 0.37, 0.03),
         eccentricity=(0.0, 0.3),
-        patterns=(0.55, 0.33, 0.12),
-        disorder=(0.0, 0.35),
+        patterns=(0.58, 0.34, 0.08),
+        disorder=(0.0, 0.25),
         streaks=(0.04, 0.4, 0.8),
         veil=(0.03, 0.3, 0.6),
         regression=(0.02, 0.3, 0.5),
@@ -144,7 +144,7 @@ def _from_profile(profile: Profile, rng: np.random.Generator) -> Traits:
         return float(strength if rng.uniform() < chance else 0.0)
 
     pattern = int(rng.choice(3, p=profile.patterns))
-    strength = float(rng.uniform(0.6, 1.0))
+    strength = float(rng.uniform(0.7, 1.0))
     return Traits(
         asymmetry=rng.uniform(*profile.asymmetry),
         irregularity=rng.uniform(*profile.irregularity),
