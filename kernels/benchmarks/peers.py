@@ -54,40 +54,46 @@ def subject(loss: str, backend: str) -> Peer:
 
 
 def peers_of(loss: str, device: str) -> list[Peer]:
-    """All that stands beside a loss, the dense forms of its formula first."""
-
-    def cubes(count: int) -> Callable[[int, int], float]:
-        return lambda batch, views: 4.0 * count * batch * batch * views
-
-    squares = lambda batch, views: 48.0 * batch * batch  # noqa: E731
-    released = Peer(
-        "released algorithm, O(B^3)", lambda views: released_loss, lambda b, k: 36.0 * b**3, 3, loss == "rank"
-    )
+    """All that stands beside a loss, the dense form of its formula first."""
     if loss == "nt-xent":
-        peers = [
-            Peer("dense", lambda views: dense_nt_xent, squares),
-            Peer("dense, torch.compile", lambda views: torch.compile(dense_nt_xent), squares, compiled=True),
-            Peer("pytorch-metric-learning NTXentLoss", metric_nt_xent, lambda b, k: 16.0 * k * b**3, 3),
-            Peer("pytorch-metric-learning SupConLoss", metric_supcon, squares, same=False),
-            Peer("lightly NTXentLoss (2 views)", lightly_nt_xent, squares),
-        ]
-        clip = Peer("Inf-CL, one direction (2 views)", inf_cl, lambda b, k: 4e3 * b, same=False)
-        return [*peers, clip] if device == "cuda" else peers
+        return _nt_xent_peers(device)
     dense = dense_loss(FAMILY[loss])
-    count = 2 if loss == "logsumexp" else 8
+    in_eager, compiled = (_matrices(12), _matrices(12)) if loss == "logsumexp" else (_cuboids(6), _cuboids(3))
     peers = [
-        Peer("dense", lambda views: dense, squares if loss == "logsumexp" else cubes(count)),
-        Peer("dense, torch.compile", lambda views: torch.compile(dense), cubes(count), compiled=True),
-        released,
+        Peer("dense", lambda views: dense, in_eager),
+        Peer("dense, torch.compile", lambda views: torch.compile(dense), compiled, compiled=True),
     ]
     if loss == "hinge":
-        blocks = Peer(
-            "dense in row blocks", lambda views: row_block_hinge, lambda b, k: 8.0 * ROW_BLOCK_BYTES
-        )
-        name = "pytorch-metric-learning TripletMarginLoss"
-        triplets = Peer(name, metric_triplet, lambda b, k: 96.0 * b * b * k, same=False)
-        return [*peers[:1], blocks, *peers[1:], triplets]
+        peers += [
+            Peer("dense in row blocks", lambda views: row_block_hinge, lambda b, k: 8.0 * ROW_BLOCK_BYTES),
+            Peer("pytorch-metric-learning TripletMarginLoss", metric_triplet, _cuboids(15), same=False),
+        ]
+    cubes = lambda batch, views: 13.0 * batch**3  # noqa: E731
+    return [*peers, Peer("released algorithm, O(B^3)", lambda views: released_loss, cubes, 3, loss == "rank")]
+
+
+def _nt_xent_peers(device: str) -> list[Peer]:
+    compiled = Peer(
+        "dense, torch.compile", lambda views: torch.compile(dense_nt_xent), _matrices(12), compiled=True
+    )
+    peers = [
+        Peer("dense", lambda views: dense_nt_xent, _matrices(12)),
+        compiled,
+        Peer("pytorch-metric-learning NTXentLoss", metric_nt_xent, lambda b, k: 16.0 * k * b**3, 3),
+        Peer("pytorch-metric-learning SupConLoss", metric_supcon, _matrices(12), same=False),
+        Peer("lightly NTXentLoss (2 views)", lightly_nt_xent, _matrices(12)),
+    ]
+    if device == "cuda":
+        peers.append(Peer("Inf-CL, one direction (2 views)", inf_cl, lambda b, k: 4e3 * b, same=False))
     return peers
+
+
+def _matrices(count: int) -> Callable[[int, int], float]:
+    return lambda batch, views: 4.0 * count * batch**2
+
+
+def _cuboids(count: int) -> Callable[[int, int], float]:
+    return lambda batch, views: 4.0 * count * batch**2 * views
 
 
 def _rows(embeddings: Tensor) -> Tensor:
