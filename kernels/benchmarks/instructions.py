@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -140,15 +140,6 @@ def type_of(argument: Any) -> str:
     return "fp32" if isinstance(argument, float) else "i32"
 
 
-def compiled(case: Case, kernels: list[str]) -> list[Report]:
-    """Reports of a case's kernels: those named, or all if none is."""
-    return [
-        examined(launch, case)
-        for launch in recorded(case)
-        if not kernels or launch.kernel.__name__ in kernels
-    ]
-
-
 def examined(launch: Launch, case: Case) -> Report:
     pointers = [i for i, n in enumerate(launch.kernel.arg_names) if launch.signature[n].startswith("*")]
     aligned = {(i,): [["tt.divisibility", 16]] for i in pointers}
@@ -216,15 +207,17 @@ def innermost(loops: Iterable[Range]) -> list[Range]:
 
 def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, Loop]:
     """The loops that compare or exponentiate every similarity of a tile; of copies of a loop the longest."""
+    # the rows' loop comes first, and is the one that keeps sums if any are kept
     found: dict[str, tuple[Range, Loop]] = {}
-    for place in innermost(loops):
+    sums = any("STG" in loops[place] for place in innermost(loops))
+    for place in sorted(innermost(loops)):
         body = loops[place]
         counts = {name: body.count(name) for name in dict.fromkeys(body)}
         work = max(counts.get(name, 0) for name in ("FSET", "FSETP", "MUFU"))
         if work < similarities or any("MMA" in name for name in counts):
             continue
         loop = Loop(
-            "rows" if "STG" in counts else "columns",  # rows keep sums
+            "rows" if "STG" in counts or not (found or sums) else "columns",
             round(len(body) / similarities, 2),
             dict(sorted(counts.items(), key=lambda item: -item[1])[:8]),
         )
@@ -266,11 +259,25 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
     ]
 
 
+def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]:
+    """Each kernel once, as the index of a launch of a case; all kernels of a case where none is named."""
+    seen = set()
+    for case, kernels in chosen:
+        for index, launch in enumerate(recorded(case)):
+            known = case.target, repr(launch)
+            if known not in seen and (not kernels or launch.kernel.__name__ in kernels):
+                seen.add(known)
+                yield case, index
+
+
+def report(task: tuple[Case, int]) -> Report:
+    case, index = task
+    return examined(recorded(case)[index], case)
+
+
 def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Report]:
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        reports = [r for reports in pool.map(compiled, *zip(*chosen, strict=True)) for r in reports]
-    unique = {json.dumps([r.target, r.kernel, r.dtype, r.constants], sort_keys=True): r for r in reports}
-    return list(unique.values())
+        return list(pool.map(report, distinct(chosen)))
 
 
 def show(reports: list[Report]) -> None:
