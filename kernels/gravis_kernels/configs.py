@@ -60,9 +60,9 @@ TABLE: dict[tuple[str, int, int], Launch] = {
     ("gfx942", 2, 128): Launch(64, 64, 128, 128, 4, 1),
     ("gfx942", 2, 256): Launch(64, 64, 256, 64, 8, 1),
     ("gfx942", 4, 128): Launch(64, 64, 128, 16, 4, 1),
-    ("interpreter", 2, 128): Launch(64, 64, 128, 128, 4, 1),
-    ("interpreter", 2, 256): Launch(64, 64, 128, 128, 4, 1),
-    ("interpreter", 4, 128): Launch(64, 64, 128, 128, 4, 1),
+    ("interpreter", 2, 128): Launch(64, 128, 128, 128, 4, 1),
+    ("interpreter", 2, 256): Launch(64, 128, 256, 128, 4, 1),
+    ("interpreter", 4, 128): Launch(64, 128, 256, 128, 4, 1),
 }
 
 

@@ -92,7 +92,7 @@ def test_temperatures(name: str, temperature: float) -> None:
     settings = SETTINGS[name] | {"temperature": temperature}
     if name == "softmax-hinge":
         settings = {"attention_temperature": temperature}
-    assert_agrees(unit_rows(9, 8, 16), 8, complete(**settings))
+    assert_agrees(unit_rows(7, 5, 16), 5, complete(**settings))
 
 
 @pytest.mark.parametrize("margin", [1.0, 3.0])
@@ -110,27 +110,19 @@ def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_process_gets_its_rows_of_the_whole(name: str) -> None:
-    rows, settings = unit_rows(23, 3, 16), complete(**SETTINGS[name])
-    parts = [fused(rows, 3, settings, first, count) for first, count in ((0, 12), (12, 3), (15, 54))]
+    rows, settings = unit_rows(44, 3, 16), complete(**SETTINGS[name])
+    parts = [fused(rows, 3, settings, first, count) for first, count in ((0, 12), (12, 3), (15, 117))]
     expected = dense(rows, 3, settings)
     assert float(sum(p.loss for p in parts)) == pytest.approx(float(expected.loss), rel=TOLERANCE)
     assert relative_error(torch.cat([p.gradient for p in parts]), expected.gradient) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_nothing_outside_the_embeddings_is_read(name: str) -> None:
-    rows, settings = unit_rows(13, 5, 24), complete(**SETTINGS[name])
-    plain, surrounded = fused(rows, 5, settings), fused(surrounded_by_nan(rows), 5, settings)
+def test_a_second_run_gives_the_same_bits_whatever_surrounds_the_embeddings(name: str) -> None:
+    rows, settings = unit_rows(33, 4, 24), complete(**SETTINGS[name])
+    plain, surrounded = fused(rows, 4, settings), fused(surrounded_by_nan(rows), 4, settings)
     assert torch.equal(plain.loss, surrounded.loss)
     assert torch.equal(plain.gradient, surrounded.gradient)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_two_runs_give_the_same_bits(name: str) -> None:
-    rows, settings = unit_rows(18, 4, 16), complete(**SETTINGS[name])
-    one, two = fused(rows, 4, settings), fused(rows, 4, settings)
-    assert torch.equal(one.loss, two.loss)
-    assert torch.equal(one.gradient, two.gradient)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -149,9 +141,9 @@ def test_gradient_is_zero_when_every_margin_is_satisfied() -> None:
 
 @pytest.mark.skipif(ON_GPU, reason="counts the interpreter's calls")
 def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """128 rows are 2 x 2 tiles: sources of the first row tile are close to each other, all others far apart."""
-    close = torch.eye(32)[0] + 0.05 * torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
-    rows = torch.cat([normalize(close, dim=1), torch.eye(32)[16:].repeat_interleave(4, 0)])
+    """256 rows are 4 x 2 tiles: sources of the first row tile are close to each other, all others far apart."""
+    close = torch.eye(64)[0] + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([normalize(close, dim=1), torch.eye(64)[16:].repeat_interleave(4, 0)])
     calls = []
     visit = triton_mean.visit_columns
 
@@ -188,7 +180,7 @@ def test_similarities_of_any_size_do_not_overflow(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_half_precision_is_as_good_as_dense_torch_in_it(name: str, dtype: torch.dtype) -> None:
-    rows, settings = unit_rows(13, 5, 48, dtype), complete(**SETTINGS[name])
+    rows, settings = unit_rows(9, 5, 48, dtype), complete(**SETTINGS[name])
     expected = dense(rows, 5, settings)
     error = relative_error(fused(rows, 5, settings).gradient, expected.gradient)
     assert error < 2 * relative_error(dense(rows, 5, settings, dtype).gradient, expected.gradient)
