@@ -15,7 +15,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     """Crop a random box, rotated about its centre, perhaps mirrored, and resize it to a square.
 
     The box follows torchvision's RandomResizedCrop: area uniform in `scale` times the image's, aspect ratio
-    log-uniform in `ratio`, the first of ten candidates that fits, else the largest central box within `ratio`.
+    log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`; its place uniform.
     Unlike a chain of crop, rotation and flip, the pixels are sampled once, and the corners that the rotation
     uncovers show what lies beyond the box; beyond the image its edge pixels repeat.
 
@@ -89,7 +89,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         shift = centre.flip(1).unsqueeze(2) - 0.5 - linear @ middle
         matrix = torch.eye(3, device=input.device).repeat(batch, 1, 1)
         matrix[:, :2, :2], matrix[:, :2, 2:] = linear, shift
-        return torch.linalg.inv(matrix)
+        return torch.linalg.inv_ex(matrix).inverse  # inv would wait for the device, to check what cannot fail
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None

@@ -28,11 +28,12 @@ def tiny(cache):
 
 @pytest.fixture
 def launch():
-    """Start a recipe in a process of its own; returns the process."""
+    """Start a recipe in one or more processes of its own; returns the (first) process."""
 
-    def start(recipe: str, *flags: str) -> subprocess.Popen[str]:
+    def start(recipe: str, *flags: str, processes: int = 1) -> subprocess.Popen[str]:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         return subprocess.Popen(
-            [sys.executable, str(RECIPES / recipe), *flags],
+            [sys.executable, *(torchrun if processes > 1 else []), str(RECIPES / recipe), *flags],
             env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

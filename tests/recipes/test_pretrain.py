@@ -105,6 +105,15 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
     assert_same_weights(finished, run)
 
 
+def test_two_processes_share_the_batch_and_one_of_them_speaks(launch, tiny, tmp_path):
+    flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
+    assert out.count("step: 4 sources x 3 views x 2 processes = 24 views of 32 px; 6 steps an epoch") == 1, err
+    assert out.count("done: 6 steps") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["processes"], summary["steps"]) == (2, 6)
+
+
 def test_a_directory_that_holds_a_run_is_refused_unless_told(run_here, tiny, finished):
     before = (finished / "summary.json").read_text()
     status, _, err = run_here(RECIPE, *tiny, "--output-dir", str(finished))
