@@ -15,7 +15,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     """Crop a random box, rotated about its centre, perhaps mirrored, and resize it to a square.
 
     The box follows torchvision's RandomResizedCrop: area uniform in `scale` times the image's, aspect ratio
-    log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`; its place uniform.
+    log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`, anywhere.
     Unlike a chain of crop, rotation and flip, the pixels are sampled once, and the corners that the rotation
     uncovers show what lies beyond the box; beyond the image its edge pixels repeat.
 

@@ -26,7 +26,12 @@ class _Loss:
 _LOSSES: Mapping[str, _Loss] = {
     "gravis": _Loss(
         GravisSettings(
-            attention="softmax", negatives="logsumexp", penalty="softplus", margin=0.0, temperature=0.2
+            attention="softmax",
+            attention_temperature=0.5,
+            negatives="logsumexp",
+            penalty="softplus",
+            margin=0.0,
+            temperature=0.2,
         ),
         ("margin", "attention", "attention_temperature", "negatives", "penalty", "temperature"),
     ),
