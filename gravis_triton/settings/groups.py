@@ -15,7 +15,7 @@ from gravis_triton.augment import ViewRecipe
 class DataSettings:
     data: str = "synthetic"
     """Source images: "synthetic", a directory (ISIC 2016-2020, HAM10000 or any folder of images), or hf:OWNER/NAME."""
-    synthetic_sources: int = 1000
+    synthetic_sources: int = 1500
     """How many images the synthetic collection has."""
     held_out: float = 0.2
     """Share of the labelled images kept for evaluation where the data set has no validation split."""
@@ -65,7 +65,7 @@ class LossSettings:
 @dataclass(frozen=True, kw_only=True)
 class OptimizationSettings:
     epochs: int = 0
-    """Passes over the source images; 0: 15 for the synthetic images, 100 for others."""
+    """Passes over the source images; 0: 10 for the synthetic images, 100 for others."""
     batch_size: int = 48
     """Source images per step and process; each gives `views` views."""
     opt: str = "adamw"

@@ -19,7 +19,7 @@ def resolve_settings(settings: PretrainSettings) -> PretrainSettings:
         settings,
         image_size=image_size,
         cache_size=settings.cache_size or math.ceil(1.5 * image_size),
-        epochs=settings.epochs or (15 if synthetic else 100),
+        epochs=settings.epochs or (10 if synthetic else 100),
         num_workers=min(_MAX_WORKERS, _cores()) if settings.num_workers < 0 else settings.num_workers,
     )
 
