@@ -132,6 +132,7 @@ def plot(path: Path, rows: list[Row]) -> Path | None:
     )
     for column, loss in enumerate(losses):
         measured = [row for row in rows if row.loss == loss and row.forward_backward]
+        all_batches = sorted({row.batch for row in measured})
         for peer in dict.fromkeys(row.peer for row in measured):
             of_peer = [row for row in measured if row.peer == peer]
             batches = [row.batch for row in of_peer]
@@ -147,6 +148,8 @@ def plot(path: Path, rows: list[Row]) -> Path | None:
         axes[1][column].set(xlabel="views in the batch", ylabel="extra memory, MiB")
         for axis in axes[:, column]:
             axis.set(xscale="log", yscale="log")
+            axis.minorticks_off()
+            axis.set_xticks(all_batches, labels=[f"{batch:,}" for batch in all_batches])
             axis.grid(alpha=0.3)
         axes[0][column].legend(fontsize="small")
     figure.savefig(path, dpi=120)

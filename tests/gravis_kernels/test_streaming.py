@@ -140,6 +140,16 @@ def test_gradient_is_zero_when_every_margin_is_satisfied(tile: int) -> None:
     assert not result.gradient.any()
 
 
+@pytest.mark.parametrize("margin", [0.05, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("spread", [0.2, 1.0, 5.0])
+def test_tiles_that_violate_no_some_and_all_margins(margin: float, spread: float, tile: int) -> None:
+    embeddings = make_embeddings(45, 3, 16, spread=spread, dtype=torch.float64)
+    expected = evaluate(embeddings, backend="reference", margin=margin)
+    actual = evaluate(embeddings, backend="streaming", margin=margin)
+    assert abs(actual.loss - expected.loss) <= 1e-13
+    assert (actual.gradient - expected.gradient).norm() <= 1e-12 * expected.gradient.norm()
+
+
 def test_slope_of_the_hinge_at_zero_is_zero() -> None:
     embeddings = torch.eye(4).repeat_interleave(2, dim=0).view(4, 2, 4)
     result = evaluate(embeddings, backend="streaming", margin=1.0, attention="uniform")

@@ -38,13 +38,15 @@ class Hinge:
     def _bins(self, anchors: slice, similarities: Tensor) -> Tensor | None:
         """For how many thresholds each similarity is too large; None if for none of the tile."""
         thresholds = self.thresholds[anchors]
+        # sorted, so the first ones may be exceeded by the whole tile, and the last ones by none of it
+        exceeded = int((thresholds.amax(0) < similarities.amin()).sum())
         reachable = int((thresholds.amin(0) < similarities.amax()).sum())
         if reachable == 0:
             return None
-        bins = torch.zeros_like(similarities)
+        bins = torch.full_like(similarities, exceeded)
         exceeds = torch.empty_like(similarities)
         # a vectorised compare and add per threshold: torch.searchsorted takes six times as long for 20
-        for k in range(reachable):
+        for k in range(exceeded, reachable):
             bins += torch.gt(similarities, thresholds[:, k : k + 1], out=exceeds)
         return bins.long()
 
