@@ -108,7 +108,9 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
 def test_two_processes_share_the_batch_and_one_of_them_speaks(launch, tiny, tmp_path):
     flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
-    assert out.count("step: 4 sources x 3 views x 2 processes = 24 views of 32 px; 6 steps an epoch") == 1, err
+    assert out.count("step: 4 sources x 3 views x 2 processes = 24 views of 32 px; 6 steps an epoch") == 1, (
+        err
+    )
     assert out.count("done: 6 steps") == 1
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["processes"], summary["steps"]) == (2, 6)
