@@ -1,8 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from gravis_triton.augment import ViewRecipe
 from gravis_triton.errors import UserError
+from gravis_triton.losses import resolve_loss
 from gravis_triton.settings import (
     PretrainSettings,
     flag,
@@ -40,6 +43,17 @@ def test_written_settings_read_back_equal(tmp_path):
     settings = resolve_settings(dataclasses.replace(PretrainSettings(), margin=0.3, loss="triplet", lr=1e-5))
     write_settings(settings, tmp_path / "config.yaml")
     assert read_settings(PretrainSettings, tmp_path / "config.yaml") == settings
+
+
+def test_the_published_recipe_is_what_the_authors_ran():
+    file = Path(__file__).parents[3] / "recipes" / "configs" / "isic2017.yaml"
+    settings = resolve_loss(resolve_settings(read_settings(PretrainSettings, file)))
+    assert (settings.model, settings.image_size, settings.epochs) == ("resnet50", 224, 240)
+    assert (settings.batch_size, settings.views, settings.projection_dim) == (16, 20, 128)
+    assert (settings.opt, settings.lr, settings.momentum, settings.weight_decay) == ("momentum", 1e-3, 0.9, 0.0)
+    assert (settings.sched, settings.warmup_epochs) == ("cosine", 0)
+    recipe = ViewRecipe(views=20)  # the strengths are the published ones by default
+    assert all(getattr(settings, field.name) == getattr(recipe, field.name) for field in dataclasses.fields(recipe))
 
 
 def test_every_setting_has_a_help_text(capsys):
