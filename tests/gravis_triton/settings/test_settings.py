@@ -50,10 +50,17 @@ def test_the_published_recipe_is_what_the_authors_ran():
     settings = resolve_loss(resolve_settings(read_settings(PretrainSettings, file)))
     assert (settings.model, settings.image_size, settings.epochs) == ("resnet50", 224, 240)
     assert (settings.batch_size, settings.views, settings.projection_dim) == (16, 20, 128)
-    assert (settings.opt, settings.lr, settings.momentum, settings.weight_decay) == ("momentum", 1e-3, 0.9, 0.0)
+    assert (settings.opt, settings.lr, settings.momentum, settings.weight_decay) == (
+        "momentum",
+        1e-3,
+        0.9,
+        0.0,
+    )
     assert (settings.sched, settings.warmup_epochs) == ("cosine", 0)
     recipe = ViewRecipe(views=20)  # the strengths are the published ones by default
-    assert all(getattr(settings, field.name) == getattr(recipe, field.name) for field in dataclasses.fields(recipe))
+    assert all(
+        getattr(settings, field.name) == getattr(recipe, field.name) for field in dataclasses.fields(recipe)
+    )
 
 
 def test_every_setting_has_a_help_text(capsys):
