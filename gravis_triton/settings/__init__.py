@@ -10,7 +10,7 @@ from gravis_triton.settings.groups import (
     PretrainSettings,
     RunSettings,
 )
-from gravis_triton.settings.resolve import flag, resolve_settings
+from gravis_triton.settings.resolve import available_cores, flag, resolve_settings
 
 __all__ = [
     "DataSettings",
@@ -20,6 +20,7 @@ __all__ = [
     "OptimizationSettings",
     "PretrainSettings",
     "RunSettings",
+    "available_cores",
     "flag",
     "parse_settings",
     "read_settings",

@@ -65,7 +65,7 @@ class LossSettings:
 @dataclass(frozen=True, kw_only=True)
 class OptimizationSettings:
     epochs: int = 0
-    """Passes over the source images; 0: 10 for the synthetic images, 100 for others."""
+    """Passes over the source images; 0: 8 for the synthetic images, 100 for others."""
     batch_size: int = 48
     """Source images per step and process; each gives `views` views."""
     opt: str = "adamw"

@@ -19,12 +19,15 @@ def resolve_settings(settings: PretrainSettings) -> PretrainSettings:
         settings,
         image_size=image_size,
         cache_size=settings.cache_size or math.ceil(1.5 * image_size),
-        epochs=settings.epochs or (10 if synthetic else 100),
-        num_workers=min(_MAX_WORKERS, _cores()) if settings.num_workers < 0 else settings.num_workers,
+        epochs=settings.epochs or (8 if synthetic else 100),
+        num_workers=min(_MAX_WORKERS, available_cores())
+        if settings.num_workers < 0
+        else settings.num_workers,
     )
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

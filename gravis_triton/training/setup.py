@@ -1,6 +1,7 @@
 """From settings to the parts of a training run."""
 
 import difflib
+import os
 from datetime import timedelta
 
 import timm.optim
@@ -13,7 +14,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import OptimizationSettings, RunSettings
+from gravis_triton.settings import OptimizationSettings, RunSettings, available_cores
 
 _PATIENCE = timedelta(hours=12)  # processes wait for the first one to decode the images
 
@@ -42,7 +43,17 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise UserError(f"accelerate refuses these settings: {str(error).splitlines()[0]}") from error
+    if accelerator.device.type == "cpu":
+        _use_all_cores(accelerator.state.num_processes)
     return accelerator
+
+
+def _use_all_cores(processes: int) -> None:
+    """`accelerate launch` without arguments leaves a CPU process a single thread: give it its share of the cores."""
+    launched_by_accelerate = "ACCELERATE_MIXED_PRECISION" in os.environ
+    if launched_by_accelerate and os.environ.get("OMP_NUM_THREADS") == "1":
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+        torch.set_num_threads(max(1, available_cores() // local_processes))
 
 
 def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings import OptimizationSettings, RunSettings
-from gravis_triton.training import build_optimizer, build_scheduler, seed_step, start_accelerator
+from gravis_triton.training import build_optimizer, build_scheduler, seed_step, setup, start_accelerator
 
 
 def rates(settings: OptimizationSettings, steps_per_epoch: int) -> list[float]:
@@ -48,6 +48,20 @@ def test_an_unknown_optimiser_is_answered_with_near_names():
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(UserError, match=r"--tracker nonesuch is not installed here"):
         start_accelerator(RunSettings(tracker="nonesuch"))
+
+
+@pytest.mark.parametrize(("launcher", "threads"), [({"ACCELERATE_MIXED_PRECISION": "no"}, 6), ({}, 1)])
+def test_the_single_thread_that_accelerate_launch_leaves_becomes_all_cores(monkeypatch, launcher, threads):
+    before = torch.get_num_threads()
+    for name, value in {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **launcher}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(setup, "available_cores", lambda: 6)
+    torch.set_num_threads(1)
+    try:
+        start_accelerator(RunSettings())
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_randomness_differs_by_seed_step_and_process():
