@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -47,6 +48,9 @@ def launch():
 def run_here(monkeypatch, capsys):
     """Run a recipe in this process; returns its exit status, stdout and stderr."""
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a process of its own: sums over threads differ in their last bits
+
     def run(recipe: str, *flags: str) -> tuple[int, str, str]:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
         monkeypatch.setattr(sys, "argv", [recipe, *flags])
@@ -57,4 +61,5 @@ def run_here(monkeypatch, capsys):
         out, err = capsys.readouterr()
         return int(exit.value.code or 0), out, err
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
