@@ -1,8 +1,11 @@
 """Settings from the command line and from YAML files, and back to YAML."""
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
+import re
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +23,38 @@ Settings = TypeVar("Settings", bound=RunSettings)
 def parse_settings(kind: type[Settings], args: Sequence[str] | None = None) -> Settings:
     """Settings from the command line (None: this process's), on top of `--config FILE` or of the run to `--resume`.
 
-    A flag that does not exist or does not parse ends the program with status 2, as tyro does.
-    Raises UserError for a config file that is missing, malformed, or has an unknown key or a value of a wrong type.
+    Raises UserError for a flag that does not exist or does not parse, and for a config file that is missing,
+    malformed, or has an unknown key or a value of a wrong type.
     """
-    given = tyro.cli(kind, args=args)
+    given = _from_flags(kind, args, kind())
     file = _config_file(given)
-    return given if file is None else tyro.cli(kind, args=args, default=read_settings(kind, file))
+    return given if file is None else _from_flags(kind, args, read_settings(kind, file))
+
+
+def _from_flags(kind: type[Settings], args: Sequence[str] | None, default: Settings) -> Settings:
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, args=args, default=default)
+    except SystemExit as exit:
+        if not exit.code:  # --help
+            raise
+        raise UserError(_in_one_line(complaint.getvalue())) from exit
+
+
+def _in_one_line(complaint: str) -> str:
+    """What tyro says in a box of paragraphs: the first one, and the flags that it thinks were meant."""
+    text = "\n".join(line.strip("│╭╮╰╯|+ ") for line in complaint.splitlines())
+    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"[─-]{9,}", text))
+    title, *rest = filter(None, paragraphs)
+    said = rest[0] if rest else title
+    meant = [
+        flag
+        for paragraph in rest
+        if "meant" in paragraph
+        for flag in re.findall(r"--[a-z][a-z-]*", paragraph)
+    ]
+    return said.rstrip(".") + (f"; perhaps you meant {meant[0]}" if meant else "; --help lists the flags")
 
 
 def _config_file(settings: RunSettings) -> Path | None:

@@ -160,6 +160,7 @@ def test_images_without_labels_train_without_scores(run_here, tiny, tmp_path):
         (["--batch-size", "1"], "a batch of one source has no negatives"),
         (["--model", "resnet-18"], "unknown model 'resnet-18'; near names: resnet18"),
         (["--model", "vit_tiny_patch16_224", "--image-size", "8"], "refuses --image-size 8"),
+        (["--veiws", "3"], "Unrecognized options: --veiws, 3; perhaps you meant --views"),
         (["--views", "1"], "--views must be at least 2, not 1"),
         (["--loss", "nt-xent", "--margin", "1"], "--margin has no effect on --loss nt-xent"),
         (["--config", "nowhere.yaml"], "cannot read the config file nowhere.yaml"),
