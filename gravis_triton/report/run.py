@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
+from gravis_triton.files import write_whole
 from gravis_triton.settings import PretrainSettings, run_directory, write_settings
 
 
@@ -21,9 +21,11 @@ def choose_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
     """Where a run writes, the same for all processes: --output-dir, the run that --resume names, or
     runs/<date>-<time>-<model>-<loss>. Nothing is created yet, so that a run that fails before it starts leaves nothing.
 
-    Raises UserError when the directory holds files and the settings neither resume nor overwrite it, and when overwrite
-    would empty a directory that is not a run's.
+    Raises UserError when the directory holds files and the settings neither resume nor overwrite it, when they do both,
+    and when overwrite would empty a directory that is not a run's.
     """
+    if settings.overwrite and settings.resume is not None:
+        raise UserError("--overwrite would delete what --resume goes on from: drop one of them")
     name = broadcast_object_list([str(_named_or_new(settings))])[0]
     run = Path(name)
     if run.exists() and not run.is_dir():
@@ -108,10 +110,3 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 def finite_or_none(value: Any) -> Any:
     """JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

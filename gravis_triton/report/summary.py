@@ -12,8 +12,9 @@ import torch
 
 from gravis_triton.data import CachedImages, Collection
 from gravis_triton.evaluation import KnnScores
+from gravis_triton.files import write_whole
 from gravis_triton.report.display import Display
-from gravis_triton.report.run import Journal, finite_or_none, write_whole
+from gravis_triton.report.run import Journal, finite_or_none
 from gravis_triton.settings import PretrainSettings
 from gravis_triton.training import Progress, Training
 
@@ -138,13 +139,17 @@ def say_summary(display: Display, summary: Summary, run: Path) -> None:
         f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
         f"loss {summary.loss:.4f}"
     )
-    if summary.knn_balanced_accuracy is not None and summary.knn_balanced_accuracy_untrained is not None:
+    if summary.knn_balanced_accuracy is not None:
         display.say(
             f"kNN on the held-out images, untrained -> pre-trained: balanced accuracy "
-            f"{summary.knn_balanced_accuracy_untrained:.3f} -> {summary.knn_balanced_accuracy:.3f}, "
-            f"mean AUC {summary.knn_mean_auc_untrained:.3f} -> {summary.knn_mean_auc:.3f}"
+            f"{_shown(summary.knn_balanced_accuracy_untrained)} -> {_shown(summary.knn_balanced_accuracy)}, "
+            f"mean AUC {_shown(summary.knn_mean_auc_untrained)} -> {_shown(summary.knn_mean_auc)}"
         )
     display.say(
         f"encoder: {run / 'encoder'} (timm.create_model('local-dir:{run / 'encoder'}', pretrained=True))"
     )
     display.say(f"pictures, metrics, checkpoints: {run}")
+
+
+def _shown(score: float | None) -> str:
+    return "unknown" if score is None else f"{score:.3f}"

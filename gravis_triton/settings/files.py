@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import difflib
 import io
-import os
 import re
 import types
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import tyro
 import yaml
 
 from gravis_triton.errors import UserError
+from gravis_triton.files import write_whole
 from gravis_triton.settings.groups import RunSettings
 
 Settings = TypeVar("Settings", bound=RunSettings)
@@ -113,6 +113,4 @@ def _checked(file: Path, name: Any, value: Any, hints: dict[str, Any]) -> Any:
 
 def write_settings(settings: RunSettings, file: Path) -> None:
     """Write all settings as YAML that `--config` reads; the file appears whole or not at all."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))
-    os.replace(partial, file)
+    write_whole(file, yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False))

@@ -5,7 +5,7 @@ import pytest
 from accelerate import Accelerator
 
 from gravis_triton.errors import UserError
-from gravis_triton.report import Journal, choose_run, open_run, run_recipe
+from gravis_triton.report import Display, Journal, Summary, choose_run, open_run, run_recipe, say_summary
 from gravis_triton.settings import PretrainSettings
 
 
@@ -30,6 +30,23 @@ def test_a_file_is_no_output_directory(accelerator, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(UserError, match=r"--output-dir .*run is a file"):
         choose_run(PretrainSettings(output_dir=str(tmp_path / "run")), accelerator)
+
+
+def test_a_run_is_not_deleted_to_go_on_with_it(accelerator, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"--overwrite would delete what --resume goes on from"):
+        choose_run(PretrainSettings(output_dir=str(tmp_path), resume="auto", overwrite=True), accelerator)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_score_that_is_not_defined_is_told_as_unknown(capsys, tmp_path):
+    summary = Summary(
+        loss=0.5, knn_balanced_accuracy=0.75, knn_balanced_accuracy_untrained=0.5, knn_mean_auc=None,
+        knn_mean_auc_untrained=None, views_per_second=10.0, seconds=1.0, steps=2, sources=4, held_out=2, skipped=0,
+        processes=1, device="cpu", versions={},
+    )  # fmt: skip
+    say_summary(Display(), summary, tmp_path)
+    assert "balanced accuracy 0.500 -> 0.750, mean AUC unknown -> unknown" in capsys.readouterr().out
 
 
 def test_a_directory_that_cannot_be_made_is_named(accelerator, tmp_path):
