@@ -1,10 +1,11 @@
-"""Random resized crop, rotation and flip as one affine sampling of the source image."""
+"""Random resized crop, rotation and flips as one affine sampling of the source image, and of its mask."""
 
 import math
 from typing import Any
 
 import torch
 from kornia.augmentation import GeometricAugmentationBase2D
+from kornia.constants import Resample
 from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
@@ -20,12 +21,17 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     uncovers show what lies beyond the box; beyond the image its edge pixels repeat.
 
     size: side of the square output, in pixels.
-    degrees: the angle is uniform in [-degrees, degrees].
-    flip: probability of a horizontal mirror image.
+    degrees: the angle is uniform in [-degrees, degrees]; 180 is any angle.
+    flip: probability of a horizontal mirror image (left and right change places).
+    vertical_flip: probability of a vertical mirror image (top and bottom change places).
 
     Input (batch, channels, height, width); output (batch, channels, size, size). An image that fills only the
     upper left part of its canvas has its true size in `extents`, (batch, 2) as (height, width) in pixels; the rest
     of the canvas must repeat the image's edge pixels.
+
+    Images are sampled bilinearly, masks nearest, so that a mask holds no value that it did not hold before:
+    `image_and_mask` does both, as does kornia's `AugmentationSequential(crop, data_keys=["input", "mask"])`.
+    `crop(images, params)` with the `_params` of an earlier call repeats that call's geometry, extents included.
     """
 
     def __init__(
@@ -35,10 +41,19 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         degrees: float = 10.0,
         flip: float = 0.5,
+        vertical_flip: float = 0.0,
         same_on_batch: bool = False,
     ) -> None:
         super().__init__(p=1.0, same_on_batch=same_on_batch)
-        self.flags = {"size": size, "scale": scale, "ratio": ratio, "degrees": degrees, "flip": flip}
+        self.flags = {
+            "size": size,
+            "scale": scale,
+            "ratio": ratio,
+            "degrees": degrees,
+            "flip": flip,
+            "vertical_flip": vertical_flip,
+            "resample": Resample.BILINEAR,
+        }
 
     def forward(
         self,
@@ -50,27 +65,48 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         if params is None:
             params = self.forward_parameters(input.shape)
         if extents is not None:
-            params["extents"] = extents
+            params = {**params, "extents": extents}
         return super().forward(input, params, **kwargs)
+
+    def image_and_mask(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        params: dict[str, Tensor] | None = None,
+        extents: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Crops of images and of their masks at the same places.
+
+        images: (batch, channels, height, width) floating; masks: (batch, any channels, height, width) of any type,
+        on the same canvas. Returns (batch, channels, size, size) and the masks likewise, in their own type.
+        Raises ValueError where masks and images differ in number or canvas.
+        """
+        if (len(masks), masks.shape[-2:]) != (len(images), images.shape[-2:]) or masks.ndim != 4:
+            raise ValueError(f"masks {tuple(masks.shape)} do not lie on the images {tuple(images.shape)}")
+        views = self(images, params, extents=extents)
+        cropped = self.transform_masks(masks.float(), self._params, self.flags, self.transform_matrix)
+        return views, cropped.to(masks.dtype)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Draw what does not depend on the images' sizes: every value is uniform in [0, 1)."""
         draws = 1 if self.same_on_batch else batch_shape[0]
-        uniform = torch.rand(draws, 2 * _CANDIDATES + 4).expand(batch_shape[0], -1)
-        area, ratio, position = uniform.split([_CANDIDATES, _CANDIDATES, 4], dim=1)
+        uniform = torch.rand(draws, 2 * _CANDIDATES + 5).expand(batch_shape[0], -1)
+        area, ratio, position = uniform.split([_CANDIDATES, _CANDIDATES, 5], dim=1)
         return {
             "area": area,
             "ratio": ratio,
             "centre": position[:, :2],
             "angle": position[:, 2],
             "mirror": position[:, 3],
+            "vertical_mirror": position[:, 4],
         }
 
     def compute_transformation(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]
     ) -> Tensor:
         """The (batch, 3, 3) matrices from source pixels to view pixels."""
-        params = {name: value.to(input.device) for name, value in params.items()}
+        # kornia's containers put more than tensors among the parameters
+        params = {name: value.to(input.device) for name, value in params.items() if isinstance(value, Tensor)}
         batch, _, height, width = input.shape
         extents = params.get(
             "extents", torch.tensor([height, width], device=input.device).expand(batch, 2)
@@ -81,6 +117,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         cos, sin = angle.cos(), angle.sin()
         step_y, step_x = (box / flags["size"]).unbind(1)
         step_x = torch.where(params["mirror"] < flags["flip"], -step_x, step_x)
+        step_y = torch.where(params["vertical_mirror"] < flags["vertical_flip"], -step_y, step_y)
         # view pixel -> source pixel; pixel centres lie at +0.5 of the continuous coordinates that boxes are given in
         linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1).view(
             batch, 2, 2
@@ -96,7 +133,8 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     ) -> Tensor:
         assert transform is not None  # kornia computes it before
         size = (flags["size"], flags["size"])
-        return warp_affine(input, transform[:, :2].to(input), size, mode="bilinear", padding_mode="border")
+        mode = flags["resample"].name.lower()
+        return warp_affine(input, transform[:, :2].to(input), size, mode=mode, padding_mode="border")
 
 
 def _first_fitting_box(

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from kornia.augmentation import AugmentationSequential
 from torchvision.transforms import RandomResizedCrop
 
 from gravis_triton.augment import RandomResizedRotatedCrop
@@ -125,3 +126,93 @@ def test_the_same_view_on_the_whole_batch_where_asked():
     image = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
     view = RandomResizedRotatedCrop(16, same_on_batch=True)(image)
     assert torch.equal(view[0], view[3])
+
+
+def anywhere(**changed: float) -> RandomResizedRotatedCrop:
+    """Any crop at any angle, mirrored either way."""
+    settings = {"scale": (0.1, 1.0), "degrees": 180.0, "flip": 0.5, "vertical_flip": 0.5, **changed}
+    return RandomResizedRotatedCrop(24, **settings)
+
+
+def test_a_vertical_flip_of_the_whole_image_is_its_exact_mirror_image():
+    image = torch.rand(3, 3, 24, 24)
+    crop = anywhere(scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=0.0, flip=0.0, vertical_flip=1.0)
+    assert torch.allclose(crop(image), image.flip(2), atol=2e-5)
+
+
+def test_flips_are_drawn_independently_with_their_probabilities():
+    torch.manual_seed(0)
+    crop = anywhere(degrees=0.0, flip=0.3, vertical_flip=0.6)
+    view = crop(ramp(32, 32, 2000))
+    mirrored = view[:, 0, 0, 0] > view[:, 0, 0, 1]
+    upside_down = view[:, 1, 0, 0] > view[:, 1, 1, 0]
+    for share, expected in (
+        (mirrored, 0.3),
+        (upside_down, 0.6),
+        (mirrored & upside_down, 0.18),
+    ):
+        assert abs(share.float().mean().item() - expected) < 4 * (expected * (1 - expected) / 2000) ** 0.5
+
+
+def test_any_angle_is_reached_and_no_corner_is_ever_black():
+    torch.manual_seed(0)
+    crop = anywhere(scale=(1.0, 1.0), flip=0.0, vertical_flip=0.0)
+    view = crop(ramp(200, 200, 500))
+    assert torch.allclose(view[:, 2], torch.ones(500, 24, 24), atol=1e-5)
+    middle = view[:, :2, 11:13, 11:13]
+    turned = torch.atan2(*(middle[..., 0, 1] - middle[..., 0, 0]).flip(1).unbind(1)).rad2deg()
+    counts = torch.histc(turned, bins=6, min=-180, max=180)
+    assert (counts - 500 / 6).abs().max() < 4 * (500 * 5 / 36) ** 0.5
+
+
+@pytest.mark.parametrize("extents", [None, torch.tensor([[30, 40], [44, 25], [48, 48], [20, 20]] * 10)])
+def test_a_coordinate_grid_and_its_mask_are_cropped_at_the_same_places(extents):
+    grid = ramp(48, 48, 40)
+    views, masks = anywhere().image_and_mask(grid, grid[:, :2], extents=extents)
+    if (
+        extents is None
+    ):  # inside the canvas bilinear sampling keeps the ramp; nearest is at most half a pixel away
+        assert (views[:, :2] - masks).abs().max() <= 0.5 + 1e-3
+    inside = (views[:, :2] > 1).all(1) & (views[:, :2] < 47).all(1)
+    assert (views[:, :2] - masks).abs().amax(1)[inside].max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float32])
+def test_masks_keep_their_type_and_hold_no_new_value(dtype):
+    masks = (torch.rand(6, 1, 40, 52) < 0.5).to(dtype)
+    _, cropped = anywhere().image_and_mask(torch.rand(6, 3, 40, 52), masks)
+    assert cropped.dtype == dtype
+    assert set(cropped.unique().tolist()) == set(masks.unique().tolist())
+
+
+def test_masks_on_another_canvas_are_refused():
+    with pytest.raises(ValueError, match=r"masks \(2, 1, 40, 41\) do not lie on the images \(2, 3, 40, 40\)"):
+        anywhere().image_and_mask(torch.rand(2, 3, 40, 40), torch.rand(2, 1, 40, 41))
+
+
+def test_kornias_sequential_crops_image_and_mask_alike_and_replays_both():
+    grid = ramp(40, 40, 12)
+    sequence = AugmentationSequential(anywhere(), data_keys=["input", "mask"])
+    views, masks = sequence(grid, grid)
+    assert (views - masks).abs().max() <= 0.5 + 1e-3
+    assert not torch.equal(views, masks)  # one is bilinear, the other nearest
+    again = sequence(grid, grid, params=sequence._params)
+    assert torch.equal(views, again[0])
+    assert torch.equal(masks, again[1])
+
+
+def test_a_replay_repeats_the_extents_too_and_leaves_the_given_draws_as_they_were():
+    grid, extents = ramp(40, 60, 5), torch.tensor([[20, 30]]).expand(5, 2)
+    crop = anywhere()
+    drawn = crop.forward_parameters(grid.shape)
+    views = crop(grid, drawn, extents=extents)
+    assert "extents" not in drawn
+    assert torch.equal(crop(grid, crop._params), views)
+    assert torch.equal(crop.image_and_mask(grid, grid, crop._params)[0], views)
+
+
+def test_the_same_geometry_for_image_and_mask_on_the_whole_batch_where_asked():
+    grid = ramp(32, 32, 4)
+    views, masks = anywhere(same_on_batch=True).image_and_mask(grid, grid)
+    assert torch.equal(views[0], views[3])
+    assert torch.equal(masks[0], masks[3])
