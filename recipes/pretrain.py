@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import time
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -16,12 +17,12 @@ from gravis_triton.data.sampler import EpochBatches
 from gravis_triton.evaluation import score_encoder
 from gravis_triton.losses import Objective, resolve_loss
 from gravis_triton.models import Pretrainer, build_encoder, normalization
-from gravis_triton.settings import PretrainSettings, parse_settings, resolve_settings
+from gravis_triton.settings import PretrainSettings, parse_settings, resolve_settings, split_seed
 
 
-def main() -> int:
+def main(args: Sequence[str] | None = None) -> int:
     launched = time.perf_counter()
-    settings = resolve_loss(resolve_settings(parse_settings(PretrainSettings)))
+    settings = resolve_loss(resolve_settings(parse_settings(PretrainSettings, args)))
     accelerator = training.start_accelerator(settings)
     display = report.Display(accelerator.is_main_process)
     run = report.choose_run(settings, accelerator)
@@ -40,7 +41,7 @@ def main() -> int:
     # source images, decoded once; those held out are not trained on
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         collection, images = prepare_images(settings, seed=settings.seed, progress=decoding)
-    sources, held_out = hold_out(collection, fraction=settings.held_out, seed=settings.seed)
+    sources, held_out = hold_out(collection, fraction=settings.held_out, seed=split_seed(settings))
     report.say_data(display, collection, images, sources, held_out)
     batches = EpochBatches(
         len(sources),

@@ -9,7 +9,7 @@ from gravis_triton.data.cached_images import CachedImages
 from gravis_triton.data.collection import open_collection
 from gravis_triton.data.records import Collection, ImageReference, Record
 from gravis_triton.data.references import ImageFile, MaskFile
-from gravis_triton.data.split import hold_out
+from gravis_triton.data.split import hold_out, pooled
 
 __all__ = [
     "CachedImages",
@@ -22,4 +22,5 @@ __all__ = [
     "default_directory",
     "hold_out",
     "open_collection",
+    "pooled",
 ]

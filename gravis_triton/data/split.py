@@ -1,10 +1,20 @@
 """Which images are pre-trained on, and which are kept for evaluation."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 
 from gravis_triton.data.records import Collection, Record
+
+
+def pooled(collection: Collection) -> Collection:
+    """The collection with its official training and validation images in one pool, to be split anew; the official test
+    split stays."""
+    records = tuple(
+        record if record.split == "test" else replace(record, split=None) for record in collection.records
+    )
+    return replace(collection, records=records)
 
 
 def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ from gravis_triton.settings.groups import (
     PretrainSettings,
     RunSettings,
 )
-from gravis_triton.settings.resolve import available_cores, flag, resolve_settings
+from gravis_triton.settings.resolve import available_cores, flag, resolve_settings, split_seed
 
 __all__ = [
     "DataSettings",
@@ -26,5 +26,6 @@ __all__ = [
     "read_settings",
     "resolve_settings",
     "run_directory",
+    "split_seed",
     "write_settings",
 ]

@@ -19,6 +19,8 @@ class DataSettings:
     """How many images the synthetic collection has."""
     held_out: float = 0.2
     """Share of the labelled images kept for evaluation where the data set has no validation split."""
+    split_seed: int | None = None
+    """Split training and validation images anew, by this number; None: the official split, else one by --seed."""
     cache_dir: str | None = None
     """Where decoded images are kept for the next run; None: $GRAVIS_CACHE or ~/.cache/gravis-triton."""
     cache_size: int = 0

@@ -43,6 +43,8 @@ def _check_ranges(settings: PretrainSettings) -> None:
         value = getattr(settings, name)
         if value < least:
             raise UserError(f"{flag(name)} must be at least {least}, not {value}")
+    if settings.split_seed is not None and settings.split_seed < 0:
+        raise UserError(f"--split-seed must be at least 0, not {settings.split_seed}")
     for name, most in {"grayscale": 1.0, "blur": 1.0, "flip": 1.0, "hue": 0.5}.items():
         if not 0 <= getattr(settings, name) <= most:
             raise UserError(f"{flag(name)} must lie between 0 and {most:g}, not {getattr(settings, name)}")
@@ -52,6 +54,11 @@ def _check_ranges(settings: PretrainSettings) -> None:
         raise UserError(f"--held-out must lie between 0 and 1, not {settings.held_out}")
     if settings.lr <= 0:
         raise UserError(f"--lr must be positive, not {settings.lr}")
+
+
+def split_seed(settings: PretrainSettings) -> int:
+    """What the drawn splits follow from."""
+    return settings.seed if settings.split_seed is None else settings.split_seed
 
 
 def flag(name: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gravis_triton.data.records import Collection, Record
-from gravis_triton.data.split import hold_out
+from gravis_triton.data.split import hold_out, pooled
 from gravis_triton.data.synthetic import SYNTHETIC_CLASSES
 
 
@@ -113,3 +113,12 @@ def test_patients_of_several_classes_count_as_their_rarest() -> None:
 def test_fraction_outside_of_0_and_1_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="must lie between 0 and 1"):
         hold_out(collection((0, None, None)), fraction=fraction, seed=0)
+
+
+def test_pooled_images_are_split_anew_and_the_test_split_stays() -> None:
+    parts = ["train"] * 30 + ["validation"] * 10 + ["test"] * 10
+    c = pooled(collection(*((index % 2, None, part) for index, part in enumerate(parts))))
+    first, second = (hold_out(c, fraction=0.25, seed=seed) for seed in (1, 2))
+    assert len(first[1]) == len(second[1]) == 10
+    assert first[1] != second[1]
+    assert sorted(first[0] + first[1]) == list(range(40))
