@@ -25,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
     settings = resolve_loss(resolve_settings(parse_settings(PretrainSettings, args)))
     accelerator = training.start_accelerator(settings)
     display = report.Display(accelerator.is_main_process)
-    run = report.choose_run(settings, accelerator)
+    run = report.choose_run(settings, accelerator, name=f"{settings.model}-{settings.loss}")
 
     # encoder with projection head, and its views
     training.seed_step(settings.seed, 0, 0)  # the same weights in every process
@@ -56,9 +56,10 @@ def main(args: Sequence[str] | None = None) -> int:
     # a new run, or one to go on with
     scheduler = training.build_scheduler(optimizer, settings, steps_per_epoch=len(batches))
     model, optimizer = accelerator.prepare(model, optimizer)
-    parts = training.Training(
-        accelerator, batches, loader, views, model, Objective(settings), optimizer, scheduler
+    step = training.ContrastiveStep(
+        accelerator, views, model, Objective(settings), settings.grad_cache_chunk, settings.channels_last
     )
+    parts = training.Training(accelerator, batches, loader, model, step, optimizer, scheduler)
     progress = training.start_progress(
         accelerator, resume=settings.resume, output_dir=run, steps_per_epoch=len(batches)
     )
@@ -117,6 +118,7 @@ def main(args: Sequence[str] | None = None) -> int:
             journal,
             parts,
             progress,
+            views=settings.views,
             seconds=time.perf_counter() - launched,
             held_out=len(held_out),
             skipped=len(images.skipped),

@@ -14,20 +14,19 @@ from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
-from gravis_triton.settings import PretrainSettings, run_directory, write_settings
+from gravis_triton.settings import RunSettings, run_directory, write_settings
 
 
-def choose_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
+def choose_run(settings: RunSettings, accelerator: Accelerator, *, name: str) -> Path:
     """Where a run writes, the same for all processes: --output-dir, the run that --resume names, or
-    runs/<date>-<time>-<model>-<loss>. Nothing is created yet, so that a run that fails before it starts leaves nothing.
+    runs/<date>-<time>-<name>. Nothing is created yet, so that a run that fails before it starts leaves nothing.
 
     Raises UserError when the directory holds files and the settings neither resume nor overwrite it, when they do both,
     and when overwrite would empty a directory that is not a run's.
     """
     if settings.overwrite and settings.resume is not None:
         raise UserError("--overwrite would delete what --resume goes on from: drop one of them")
-    name = broadcast_object_list([str(_named_or_new(settings))])[0]
-    run = Path(name)
+    run = Path(broadcast_object_list([str(_named_or_new(settings, name))])[0])
     if run.exists() and not run.is_dir():
         raise UserError(f"--output-dir {run} is a file")
     if run.is_dir() and any(run.iterdir()) and settings.resume is None:
@@ -40,7 +39,7 @@ def choose_run(settings: PretrainSettings, accelerator: Accelerator) -> Path:
     return run
 
 
-def _named_or_new(settings: PretrainSettings) -> Path:
+def _named_or_new(settings: RunSettings, name: str) -> Path:
     if settings.output_dir is not None:
         return Path(settings.output_dir)
     if settings.resume == "auto":
@@ -49,12 +48,10 @@ def _named_or_new(settings: PretrainSettings) -> Path:
         )
     if settings.resume is not None:
         return run_directory(Path(settings.resume))
-    return (
-        Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{settings.model.replace('/', '_')}-{settings.loss}"
-    )
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
-def open_run(run: Path, settings: PretrainSettings, accelerator: Accelerator) -> None:
+def open_run(run: Path, settings: RunSettings, accelerator: Accelerator) -> None:
     """Create the chosen directory, emptied if the settings say so, with config.yaml in it; start the trackers."""
     if accelerator.is_main_process:
         try:

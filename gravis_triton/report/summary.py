@@ -104,18 +104,25 @@ def record_scores(scores: KnnScores | None, what: str, journal: Journal, step: i
 
 
 def summarize(
-    journal: Journal, training: Training, progress: Progress, *, seconds: float, held_out: int, skipped: int
+    journal: Journal,
+    training: Training,
+    progress: Progress,
+    *,
+    views: int,
+    seconds: float,
+    held_out: int,
+    skipped: int,
 ) -> Summary:
     """The summary of a run from its journal; `seconds` are those of this launch."""
     accelerator, step = training.accelerator, progress.step
-    views = step * training.batches.batch_size * progress.processes * training.views.views
+    made = step * training.batches.batch_size * progress.processes * views
     return Summary(
         loss=journal.last("loss"),
         knn_balanced_accuracy=journal.last("knn_balanced_accuracy"),
         knn_balanced_accuracy_untrained=journal.first("knn_balanced_accuracy"),
         knn_mean_auc=journal.last("knn_mean_auc"),
         knn_mean_auc_untrained=journal.first("knn_mean_auc"),
-        views_per_second=views / progress.seconds,
+        views_per_second=made / progress.seconds,
         seconds=seconds,
         steps=step,
         sources=training.batches.sources,

@@ -9,6 +9,7 @@ from gravis_triton.settings.groups import (
     OptimizationSettings,
     PretrainSettings,
     RunSettings,
+    TrainingSettings,
 )
 from gravis_triton.settings.resolve import available_cores, flag, resolve_settings, split_seed
 
@@ -20,6 +21,7 @@ __all__ = [
     "OptimizationSettings",
     "PretrainSettings",
     "RunSettings",
+    "TrainingSettings",
     "available_cores",
     "flag",
     "parse_settings",

@@ -41,6 +41,8 @@ class ModelSettings:
     """Width of the projection head's hidden layer; 0: as many as the encoder has features."""
     projection_dim: int = 128
     """Dimensions of the embeddings that are contrasted."""
+    grad_cache_chunk: int = 0
+    """Encode this many views at a time: a batch may then exceed the memory, at the same gradient; 0: all at once."""
 
 
 LossName = Literal["gravis", "gravis-rank", "nt-xent", "triplet"]
@@ -84,8 +86,6 @@ class OptimizationSettings:
     """Epochs over which the learning rate rises to its highest."""
     max_steps: int = 0
     """Stop after this many steps, the schedule staying that of all epochs; 0: after all epochs."""
-    grad_cache_chunk: int = 0
-    """Encode this many views at a time: a batch may then exceed the memory, at the same gradient; 0: all at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class RunSettings:
     config: str | None = None
     """YAML file with settings; flags override it."""
     output_dir: str | None = None
-    """Where everything of the run goes; None: runs/<date>-<time>-<model>-<loss>."""
+    """Where everything of the run goes; None: a new directory in runs/, named by date and time."""
     overwrite: bool = False
     """Empty the output directory first, if it holds an earlier run."""
     resume: str | None = None
@@ -117,7 +117,10 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings(
-    RunSettings, OptimizationSettings, LossSettings, ModelSettings, ViewRecipe, DataSettings
-):
+class TrainingSettings(RunSettings, OptimizationSettings):
+    """What every training run has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(TrainingSettings, LossSettings, ModelSettings, ViewRecipe, DataSettings):
     """Pre-train an image encoder on unlabelled dermatology images by GraVIS."""

@@ -1,16 +1,19 @@
 """Training: setup, steps, epochs, checkpoints."""
 
 from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
-from gravis_triton.training.epoch import Training, seed_step, train_epoch
+from gravis_triton.training.contrastive import ContrastiveStep
+from gravis_triton.training.epoch import Training, TrainingStep, seed_step, train_epoch
 from gravis_triton.training.export import export_encoder
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model, start_accelerator
 from gravis_triton.training.step import backward
 
 __all__ = [
+    "ContrastiveStep",
     "Progress",
     "StopRequest",
     "Training",
+    "TrainingStep",
     "backward",
     "build_optimizer",
     "build_scheduler",

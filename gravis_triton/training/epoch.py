@@ -1,9 +1,10 @@
-"""The training loop of pre-training: one epoch at a time."""
+"""The training loop: one epoch at a time."""
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,35 +13,42 @@ from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gravis_triton.augment import ViewMaker
-from gravis_triton.data.loader import SourceBatch
 from gravis_triton.data.sampler import EpochBatches
 from gravis_triton.errors import UserError
-from gravis_triton.losses import Objective, grouping_statistics
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.settings import TrainingSettings
 from gravis_triton.training.checkpoint import Progress
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.metrics import StepMetrics
-from gravis_triton.training.step import backward
+
+
+class TrainingStep(Protocol):
+    """What is done with a batch; it is called in the order of the steps."""
+
+    def __call__(self, batch: Any) -> Tensor:
+        """Accumulate the gradient of the batch's loss; returns that loss, detached."""
+        ...
+
+    def metrics(self, measured: StepMetrics) -> StepMetrics:
+        """What was measured over the last steps, with what this kind of step adds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything that takes part in a step; model and optimizer as `accelerator.prepare` gave them."""
+    """Everything that takes part in training; model and optimizer as `accelerator.prepare` gave them."""
 
     accelerator: Accelerator
     batches: EpochBatches
-    loader: DataLoader[SourceBatch]
-    views: ViewMaker
+    loader: DataLoader[Any]
     model: nn.Module
-    objective: Objective
+    step: TrainingStep
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler
 
 
 def train_epoch(
     training: Training,
-    settings: PretrainSettings,
+    settings: TrainingSettings,
     progress: Progress,
     last_step: int,
     stop: StopRequest,
@@ -62,22 +70,14 @@ def train_epoch(
         window.data_arrived()
         seed_step(settings.seed, progress.step, accelerator.process_index)
         t.scheduler.step_update(progress.step)
-        images, extents = (part.to(accelerator.device, non_blocking=True) for part in batch)
-        views = t.views(images, extents)
-        if settings.channels_last:
-            views = (
-                views.flatten(0, 1)
-                .contiguous(memory_format=torch.channels_last)
-                .unflatten(0, views.shape[:2])
-            )
-        loss, embeddings = backward(t.model, views, t.objective, accelerator, settings.grad_cache_chunk)
+        loss = t.step(type(batch)(*(part.to(accelerator.device, non_blocking=True) for part in batch)))
         t.optimizer.step()
         t.optimizer.zero_grad()
         progress.step += 1
-        window.step_done(loss, len(images))
+        window.step_done(loss, len(batch[0]))
         ended = progress.step == last_step or progress.step % progress.steps_per_epoch == 0
         if ended or progress.step % settings.log_every == 0 or (accelerator.num_processes == 1 and stop):
-            report(_step_metrics(training, settings.epochs, progress, epoch, window, embeddings))
+            report(t.step.metrics(_measured(training, settings.epochs, progress, epoch, window)))
             progress.seconds += window.seconds
             window = _Window(accelerator.device)
             if _any_process(accelerator, bool(stop)):
@@ -115,8 +115,8 @@ class _Window:
         return time.perf_counter() - self.start
 
 
-def _step_metrics(
-    training: Training, epochs: int, progress: Progress, epoch: int, window: _Window, embeddings: Tensor
+def _measured(
+    training: Training, epochs: int, progress: Progress, epoch: int, window: _Window
 ) -> StepMetrics:
     loss = window.loss.item() / window.steps
     if not math.isfinite(loss):
@@ -124,21 +124,14 @@ def _step_metrics(
             f"the loss is {loss} at step {progress.step}: lower --lr, or train with --mixed-precision bf16 or no; "
             "the last checkpoint is from before"
         )
-    seconds, processes = window.seconds, training.accelerator.num_processes
-    grouping = grouping_statistics(embeddings, training.objective.settings)
     return StepMetrics(
         step=progress.step,
         epoch=epoch + 1,
         epochs=epochs,
         loss=loss,
-        lr=training.optimizer.param_groups[0]["lr"],
-        images_per_second=window.images * processes / seconds,
-        views_per_second=window.images * processes * training.views.views / seconds,
-        waiting=window.waited / seconds,
-        positive_similarity=grouping.positive_similarity,
-        negative_similarity=grouping.negative_similarity,
-        violated=grouping.violated,
-        attention_entropy=grouping.attention_entropy,
+        lr=training.optimizer.param_groups[-1]["lr"],
+        images_per_second=window.images * training.accelerator.num_processes / window.seconds,
+        waiting=window.waited / window.seconds,
     )
 
 

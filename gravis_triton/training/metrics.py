@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepMetrics:
-    """Metrics of the steps since the last ones; similarities and attention are those of the last step.
+    """Metrics of the steps since the last ones.
 
-    step: optimiser steps so far. epoch: from 1. images_per_second and views_per_second count all processes.
-    waiting: share of the time spent waiting for data. See `GroupingStatistics` for the last four.
+    step: optimiser steps so far. epoch: from 1. loss: mean over the steps. images_per_second: of all processes.
+    waiting: share of the time spent waiting for data.
     """
 
     step: int
@@ -17,12 +17,7 @@ class StepMetrics:
     loss: float
     lr: float
     images_per_second: float
-    views_per_second: float
     waiting: float
-    positive_similarity: float
-    negative_similarity: float
-    violated: float
-    attention_entropy: float
 
     def texts(self) -> dict[str, str]:
         """The metrics as short texts, by their short names."""
@@ -30,15 +25,31 @@ class StepMetrics:
             "loss": f"{self.loss:.4f}",
             "lr": f"{self.lr:.2e}",
             "images/s": f"{self.images_per_second:.0f}",
-            "views/s": f"{self.views_per_second:.0f}",
             "waiting": f"{self.waiting:.0%}",
-            "positives": f"{self.positive_similarity:.3f}",
-            "negatives": f"{self.negative_similarity:.3f}",
-            "violated": f"{self.violated:.1%}",
-            "attention entropy": f"{self.attention_entropy:.3f}",
         }
 
     def line(self) -> str:
         """All of it on one line of a log."""
         texts = "  ".join(f"{name} {text}" for name, text in self.texts().items())
         return f"epoch {self.epoch}/{self.epochs}  step {self.step}  {texts}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastiveMetrics(StepMetrics):
+    """Metrics of pre-training; similarities and attention are those of the last step, see `GroupingStatistics`."""
+
+    views_per_second: float
+    positive_similarity: float
+    negative_similarity: float
+    violated: float
+    attention_entropy: float
+
+    def texts(self) -> dict[str, str]:
+        return {
+            **StepMetrics.texts(self),
+            "views/s": f"{self.views_per_second:.0f}",
+            "positives": f"{self.positive_similarity:.3f}",
+            "negatives": f"{self.negative_similarity:.3f}",
+            "violated": f"{self.violated:.1%}",
+            "attention entropy": f"{self.attention_entropy:.3f}",
+        }

@@ -4,9 +4,10 @@ import io
 import pytest
 from rich.console import Console
 
-from gravis_triton.report import Display, StepMetrics
+from gravis_triton.report import Display
+from gravis_triton.training.metrics import ContrastiveMetrics
 
-METRICS = StepMetrics(
+METRICS = ContrastiveMetrics(
     step=20,
     epoch=2,
     epochs=5,
@@ -35,7 +36,7 @@ def test_outside_a_terminal_every_report_is_one_line():
         show(dataclasses.replace(METRICS, step=40, loss=0.4))
     first, second = out.getvalue().splitlines()
     assert first.startswith(
-        "epoch 2/5  step 20  loss 0.5123  lr 1.00e-03  images/s 40  views/s 162  waiting 3%"
+        "epoch 2/5  step 20  loss 0.5123  lr 1.00e-03  images/s 40  waiting 3%  views/s 162"
     )
     assert "positives 0.800  negatives 0.100  violated 2.3%  attention entropy 0.950" in first
     assert "step 40  loss 0.4000" in second

@@ -15,27 +15,29 @@ def accelerator():
 
 
 def test_the_default_name_says_when_with_what_model_and_loss(accelerator):
-    name = choose_run(PretrainSettings(model="resnet50", loss="triplet"), accelerator)
+    name = choose_run(PretrainSettings(), accelerator, name="resnet50-triplet")
     assert name.parent.name == "runs"
     assert name.name.endswith("-resnet50-triplet")
     assert name.name[:8].isdigit()
 
 
 def test_choosing_a_directory_creates_nothing(accelerator, tmp_path):
-    choose_run(PretrainSettings(output_dir=str(tmp_path / "run")), accelerator)
+    choose_run(PretrainSettings(output_dir=str(tmp_path / "run")), accelerator, name="x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_no_output_directory(accelerator, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(UserError, match=r"--output-dir .*run is a file"):
-        choose_run(PretrainSettings(output_dir=str(tmp_path / "run")), accelerator)
+        choose_run(PretrainSettings(output_dir=str(tmp_path / "run")), accelerator, name="x")
 
 
 def test_a_run_is_not_deleted_to_go_on_with_it(accelerator, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match=r"--overwrite would delete what --resume goes on from"):
-        choose_run(PretrainSettings(output_dir=str(tmp_path), resume="auto", overwrite=True), accelerator)
+        choose_run(
+            PretrainSettings(output_dir=str(tmp_path), resume="auto", overwrite=True), accelerator, name="x"
+        )
     assert (tmp_path / "thesis.tex").exists()
 
 
