@@ -46,14 +46,13 @@ SHARED_MEMORY = {
 }  # bytes a block
 DTYPES = {2: torch.bfloat16, 4: torch.float32}
 LOSSES = {
-    "softmax-hinge-mean": GravisSettings(),
-    "softmax-softplus-mean": GravisSettings(penalty="softplus"),
-    "softmax-sigmoid-mean": GravisSettings(penalty="sigmoid"),
-    "softmax-hinge-logsumexp": GravisSettings(negatives="logsumexp"),
-    "uniform-softplus-logsumexp": GravisSettings(
-        attention="uniform", negatives="logsumexp", penalty="softplus"
-    ),
-    "rank": GravisSettings(attention="rank", penalty="sigmoid", margin=0.0),
+    "softmax-hinge-mean": GravisSettings(negatives="mean", penalty="hinge"),
+    "softmax-softplus-mean": GravisSettings(negatives="mean", penalty="softplus"),
+    "softmax-sigmoid-mean": GravisSettings(negatives="mean", penalty="sigmoid"),
+    "softmax-hinge-logsumexp": GravisSettings(negatives="logsumexp", penalty="hinge"),
+    "softmax-softplus-logsumexp": GravisSettings(),
+    "uniform-softplus-logsumexp": GravisSettings(attention="uniform"),
+    "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
 TORCH_TO_TRITON = {
     torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8"
@@ -248,7 +247,12 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
     """Every row of the launch table with every kernel, in the variant that asks most of it."""
     parts = {
         "softmax-hinge-mean": [],
-        "softmax-hinge-logsumexp": ["soft_maximum", "weigh_logsumexp", "pull_logsumexp", "finish_logsumexp"],
+        "softmax-softplus-logsumexp": [
+            "soft_maximum",
+            "weigh_logsumexp",
+            "pull_logsumexp",
+            "finish_logsumexp",
+        ],
         "rank": ["weigh_rank", "finish_rank"],
     }
     return [

@@ -10,7 +10,7 @@ and inf-cl are measured too where they are installed.
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -177,7 +177,7 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
     if loss == "nt-xent":
         nt_xent_loss(leaf, backend="streaming").backward()
     else:
-        gravis_loss(leaf, backend="streaming", **FAMILY[loss]).backward()
+        gravis_loss(leaf, backend="streaming", **asdict(FAMILY[loss])).backward()
     assert leaf.grad is not None
     return leaf.grad
 

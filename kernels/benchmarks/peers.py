@@ -1,7 +1,7 @@
 """The losses of this package and what stands beside them, as functions of embeddings (sources, views, dim)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,11 +13,12 @@ from torch.nn.functional import normalize
 
 Loss = Callable[[Tensor], Tensor]
 
-FAMILY: dict[str, dict[str, Any]] = {
-    "hinge": {},
-    "softplus": {"penalty": "softplus"},
-    "logsumexp": {"negatives": "logsumexp", "penalty": "softplus"},
-    "rank": {"attention": "rank"},
+HINGE = GravisSettings(margin=0.5, attention_temperature=0.1, negatives="mean", penalty="hinge")
+FAMILY: dict[str, GravisSettings] = {
+    "hinge": HINGE,
+    "softplus": GravisSettings(negatives="mean", penalty="softplus"),
+    "logsumexp": GravisSettings(),  # the default of `gravis_loss`
+    "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
 LOSSES = (*FAMILY, "nt-xent")
 TEMPERATURE = 0.2
@@ -48,7 +49,7 @@ def subject(loss: str, backend: str) -> Peer:
     def build(views: int) -> Loss:
         if loss == "nt-xent":
             return lambda x: nt_xent_loss(x, backend=backend)  # type: ignore[arg-type]
-        return lambda x: gravis_loss(x, backend=backend, **FAMILY[loss])
+        return lambda x: gravis_loss(x, backend=backend, **asdict(FAMILY[loss]))
 
     return Peer(f"gravis_kernels ({backend})", build, lambda batch, views: 64 * 2**20 + 4e3 * batch)
 
@@ -100,8 +101,7 @@ def _rows(embeddings: Tensor) -> Tensor:
     return normalize(embeddings, dim=2).flatten(0, 1)
 
 
-def dense_loss(arguments: dict[str, Any]) -> Loss:
-    settings = GravisSettings(**arguments)
+def dense_loss(settings: GravisSettings) -> Loss:
     return lambda x: anchor_losses(_rows(x), x.shape[1], settings).mean()
 
 
@@ -150,14 +150,13 @@ class _RowBlocks(torch.autograd.Function):
 
 def _hinge_of(anchors: Tensor, rows: Tensor, views: int) -> Tensor:
     """Sum of l_i over the anchors, by a tensor anchors x views x batch."""
-    settings = GravisSettings()
     similarities = rows[anchors] @ rows.T
     sources = torch.arange(len(rows), device=rows.device) // views
     own_source = sources[anchors][:, None] == sources
     positives = similarities[own_source].view(-1, views)
     own_view = (anchors % views)[:, None] == torch.arange(views, device=rows.device)
-    attention = (positives / settings.attention_temperature).masked_fill(own_view, -torch.inf).softmax(1)
-    lacks = (similarities[:, None, :] - positives[:, :, None] + settings.margin).relu()
+    attention = (positives / HINGE.attention_temperature).masked_fill(own_view, -torch.inf).softmax(1)
+    lacks = (similarities[:, None, :] - positives[:, :, None] + HINGE.margin).relu()
     hardness = lacks.masked_fill(own_source[:, None, :], 0).sum(2) / (len(rows) - views)
     return (attention * hardness).sum()
 
@@ -177,7 +176,7 @@ def metric_triplet(views: int) -> Loss:
     from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.losses import TripletMarginLoss
 
-    loss = TripletMarginLoss(margin=GravisSettings().margin, distance=CosineSimilarity())
+    loss = TripletMarginLoss(margin=HINGE.margin, distance=CosineSimilarity())
     return lambda x: loss(*_labelled(x))
 
 

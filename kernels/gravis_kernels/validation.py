@@ -1,12 +1,17 @@
 """What the losses accept; everything else is a ValueError with the value."""
 
 import math
+from collections.abc import Mapping
 from typing import get_args
 
 import torch
 from torch import Tensor
 
 from gravis_kernels.settings import Attention, GravisSettings, Negatives, Penalty
+
+# what goes with a penalty where margin and negatives are left out
+_MARGINS: Mapping[Penalty, float] = {"softplus": 0.0, "hinge": 0.5, "sigmoid": 0.0}
+_NEGATIVES: Mapping[Penalty, Negatives] = {"softplus": "logsumexp", "hinge": "mean", "sigmoid": "mean"}
 
 
 def complete_settings(
@@ -18,7 +23,10 @@ def complete_settings(
     temperature: float,
     detach_attention: bool,
 ) -> GravisSettings:
-    """The settings with None replaced by what goes with the attention; ValueError where they contradict."""
+    """The settings with None replaced: penalty "softplus" ("sigmoid" for attention "rank"), and what goes with it.
+
+    ValueError where they contradict.
+    """
     for name, value, choices in (
         ("attention", attention, get_args(Attention)),
         ("negatives", negatives, (*get_args(Negatives), None)),
@@ -33,18 +41,15 @@ def complete_settings(
         raise ValueError(f"margin must be finite, got {margin}")
     if attention == "rank":
         _check_rank(margin, negatives, penalty, detach_attention)
-        return GravisSettings(
-            margin=0.0, attention="rank", negatives="mean", penalty="sigmoid", temperature=temperature
-        )
-    if penalty == "sigmoid" and negatives == "logsumexp":
+    chosen: Penalty = penalty or ("sigmoid" if attention == "rank" else "softplus")
+    if chosen == "sigmoid" and negatives == "logsumexp":
         raise ValueError('penalty "sigmoid" is defined for negatives "mean" only, got negatives "logsumexp"')
-    defaults = GravisSettings()
     return GravisSettings(
-        margin=defaults.margin if margin is None else margin,
+        margin=_MARGINS[chosen] if margin is None else margin,
         attention=attention,
         attention_temperature=attention_temperature,
-        negatives=negatives or defaults.negatives,
-        penalty=penalty or defaults.penalty,
+        negatives=negatives or _NEGATIVES[chosen],
+        penalty=chosen,
         temperature=temperature,
         detach_attention=detach_attention,
     )

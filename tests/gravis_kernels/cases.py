@@ -4,20 +4,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import GravisSettings, gravis_loss
+from gravis_kernels import gravis_loss
 from torch import Tensor
+
+HINGE: dict[str, Any] = {"margin": 0.5, "attention_temperature": 0.1, "negatives": "mean", "penalty": "hinge"}
 
 # one of every kind of computation; names are pytest ids
 SETTINGS: dict[str, dict[str, Any]] = {
-    "softmax-hinge": {},
-    "softmax-hinge-detached": {"detach_attention": True, "margin": 0.2},
-    "uniform-hinge": {"attention": "uniform", "margin": 1.0},
-    "softmax-softplus": {"penalty": "softplus"},
-    "uniform-sigmoid": {"attention": "uniform", "penalty": "sigmoid"},
-    "softmax-lse-hinge": {"negatives": "logsumexp"},
+    "softmax-hinge": HINGE,
+    "softmax-hinge-detached": {**HINGE, "detach_attention": True, "margin": 0.2},
+    "uniform-hinge": {**HINGE, "attention": "uniform", "margin": 1.0},
+    "softmax-softplus": {
+        "negatives": "mean",
+        "penalty": "softplus",
+        "margin": 0.5,
+        "attention_temperature": 0.1,
+    },
+    "uniform-sigmoid": {"attention": "uniform", "negatives": "mean", "penalty": "sigmoid", "margin": 0.5},
+    "softmax-lse-hinge": {**HINGE, "negatives": "logsumexp"},
     "softmax-lse-softplus": {"negatives": "logsumexp", "penalty": "softplus", "margin": 0.1},
     "nt-xent": {"attention": "uniform", "negatives": "logsumexp", "penalty": "softplus", "margin": 0.0},
-    "rank": {"attention": "rank"},
+    "rank": {"attention": "rank", "negatives": "mean", "penalty": "sigmoid", "margin": 0.0},
 }
 
 # (sources, views, dim): two sources, few and many views, one row less and more than tiles of 64 and 128
@@ -33,13 +40,6 @@ SHAPES: list[tuple[int, int, int]] = [
 ]
 
 TEMPERATURES = (0.05, 0.5, 1.0)
-
-
-def complete(**settings: Any) -> GravisSettings:
-    """The settings as a backend gets them."""
-    if settings.get("attention") == "rank":
-        return GravisSettings(**{**settings, "margin": 0.0, "penalty": "sigmoid"})
-    return GravisSettings(**settings)
 
 
 @dataclass(frozen=True)

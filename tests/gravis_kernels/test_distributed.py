@@ -16,8 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 LOSSES: dict[str, Callable[..., Tensor]] = {"gravis": gravis_loss, "nt-xent": nt_xent_loss}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("gravis", {}),
-    ("gravis", {"penalty": "softplus", "backend": "reference"}),
-    ("gravis", {"negatives": "logsumexp", "normalize": False}),
+    ("gravis", {"penalty": "hinge"}),
+    ("gravis", {"negatives": "mean", "backend": "reference"}),
+    ("gravis", {"penalty": "hinge", "negatives": "logsumexp", "normalize": False}),
     ("gravis", {"attention": "rank"}),
     ("nt-xent", {}),
 ]

@@ -1,13 +1,14 @@
 """The public function: what it accepts, which precision it computes in, torch.compile, the choice of a backend."""
 
+import math
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 import torch
-from cases import SETTINGS, complete, evaluate, make_embeddings, relative_error
-from gravis_kernels import gravis_loss, nt_xent_loss
+from cases import SETTINGS, evaluate, make_embeddings, relative_error
+from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss
 from gravis_kernels.gravis.op import loss_op
 from torch._dynamo.testing import CompileCounter
 
@@ -58,10 +59,40 @@ def test_embeddings_of_a_wrong_shape_or_kind_are_refused(embeddings: torch.Tenso
             loss(embeddings)
 
 
-def test_rank_needs_no_further_settings_and_accepts_those_it_has() -> None:
+@pytest.mark.parametrize(
+    ("given", "penalty", "negatives", "margin"),
+    [
+        ({}, "softplus", "logsumexp", 0.0),
+        ({"attention": "uniform"}, "softplus", "logsumexp", 0.0),
+        ({"attention": "rank"}, "sigmoid", "mean", 0.0),
+        ({"penalty": "hinge"}, "hinge", "mean", 0.5),
+        ({"penalty": "sigmoid"}, "sigmoid", "mean", 0.0),
+        ({"negatives": "mean"}, "softplus", "mean", 0.0),
+        ({"penalty": "hinge", "negatives": "logsumexp", "margin": 0.0}, "hinge", "logsumexp", 0.0),
+    ],
+    ids=str,
+)
+def test_margin_and_negatives_left_out_go_with_the_penalty(
+    given: dict[str, Any], penalty: str, negatives: str, margin: float
+) -> None:
     embeddings = make_embeddings(4, 3, 8)
-    explicit = gravis_loss(embeddings, attention="rank", margin=0, negatives="mean", penalty="sigmoid")
-    assert gravis_loss(embeddings, attention="rank") == explicit
+    explicit = given | {"penalty": penalty, "negatives": negatives, "margin": margin}
+    assert gravis_loss(embeddings, **given) == gravis_loss(embeddings, **explicit)
+
+
+def test_default_is_softmax_attention_over_the_soft_hardest_negative() -> None:
+    """By the formula, for two sources of three views at right angles but for one view turned by 60 degrees."""
+    turned = [0.5, math.sqrt(0.75)]
+    embeddings = torch.tensor([[[1, 0], [1, 0], turned], [[0, 1], [0, 1], [0, 1]]], dtype=torch.float64)
+    z, l_i = embeddings.flatten(0, 1), []
+    for i in range(6):
+        others = [j for j in range(6) if j // 3 == i // 3 and j != i]
+        s = [float(z[i] @ z[n]) for n in range(6)]
+        hardest = 0.2 * math.log(sum(math.exp(s[n] / 0.2) for n in range(6) if n // 3 != i // 3))
+        a = [math.exp(s[j] / 0.5) / sum(math.exp(s[k] / 0.5) for k in others) for j in others]
+        h = [0.2 * math.log1p(math.exp((hardest - s[j]) / 0.2)) for j in others]
+        l_i.append(sum(x * y for x, y in zip(a, h, strict=True)))
+    assert gravis_loss(embeddings).item() == pytest.approx(sum(l_i) / 6, rel=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["streaming", "reference"])
@@ -124,7 +155,7 @@ def test_transposed_embeddings_are_taken_as_they_are_meant() -> None:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("need_gradient", [True, False])
 def test_opcheck(settings: dict, need_gradient: bool) -> None:
-    given = complete(**settings)
+    given = GravisSettings(**settings)
     arguments = (
         given.margin,
         given.attention,

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from cases import SETTINGS, complete, evaluate, make_embeddings, relative_error
+from cases import HINGE, SETTINGS, evaluate, make_embeddings, relative_error
+from gravis_kernels import GravisSettings
 from gravis_kernels.gravis import streaming
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +114,7 @@ def test_attention_of_an_anchor_sums_to_one_without_its_own_view(
     embeddings: Tensor, temperature: float
 ) -> None:
     positives = (embeddings @ embeddings.mT).flatten(0, 1)
-    attention = streaming.attention_weights(positives, complete(attention_temperature=temperature))
+    attention = streaming.attention_weights(positives, GravisSettings(attention_temperature=temperature))
     assert close(attention.sum(1), torch.ones(len(attention), dtype=torch.float64))
     assert not attention.unflatten(0, embeddings.shape[:2]).diagonal(dim1=1, dim2=2).any()
 
@@ -121,6 +122,6 @@ def test_attention_of_an_anchor_sums_to_one_without_its_own_view(
 @given(embeddings=batches())
 @few
 def test_a_very_high_attention_temperature_is_uniform_attention(embeddings: Tensor) -> None:
-    high = evaluate(embeddings, margin=1.0, attention_temperature=1e9)
-    uniform = evaluate(embeddings, margin=1.0, attention="uniform")
+    high = evaluate(embeddings, **HINGE | {"margin": 1.0, "attention_temperature": 1e9})
+    uniform = evaluate(embeddings, **HINGE | {"margin": 1.0, "attention": "uniform"})
     assert relative_error(high.loss + 1, uniform.loss + 1) < 1e-8

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import SETTINGS, make_embeddings
+from cases import HINGE, SETTINGS, make_embeddings
 from gravis_kernels import GravisSettings
 from gravis_kernels.gravis.reference import anchor_losses
 from torch import Tensor
@@ -24,12 +24,12 @@ def turned_view() -> Tensor:
 
 @pytest.mark.parametrize(("margin", "expected"), [(0.5, 0.0), (1.0, 0.0), (1.25, 0.25)])
 def test_hinge_is_what_the_margin_lacks(margin: float, expected: float) -> None:
-    losses = anchor_losses(right_angles(), 2, GravisSettings(margin=margin))
+    losses = anchor_losses(right_angles(), 2, GravisSettings(**HINGE | {"margin": margin}))
     torch.testing.assert_close(losses, torch.full((4,), expected, dtype=torch.float64))
 
 
 def test_mean_over_negatives_and_anchors_by_hand() -> None:
-    losses = anchor_losses(turned_view(), 2, GravisSettings(margin=0.5))
+    losses = anchor_losses(turned_view(), 2, GravisSettings(**HINGE))
     # s = 0.5 to the positive; the negatives of view 0 are at 0, those of view 1 at sqrt(0.75);
     # views 2 and 3 have positives at 1 and negatives at 0 and sqrt(0.75)
     expected = [0.0, math.sqrt(0.75), (math.sqrt(0.75) - 0.5) / 2, (math.sqrt(0.75) - 0.5) / 2]
@@ -46,7 +46,7 @@ def test_soft_hardest_negative_by_hand() -> None:
 
 def test_attention_prefers_the_similar_positive() -> None:
     embeddings = torch.tensor([[1, 0], [1, 0], [0, 1], [-1, 0], [-1, 0], [-1, 0]], dtype=torch.float64)
-    settings = GravisSettings(margin=2.0, attention_temperature=0.5)
+    settings = GravisSettings(**HINGE | {"margin": 2.0, "attention_temperature": 0.5})
     weight = math.exp(2) / (math.exp(2) + 1)  # of the positive at similarity 1 against the one at 0
     # negatives of view 0 are at -1: x = -1 - 1 + 2 = 0 and -1 - 0 + 2 = 1
     assert anchor_losses(embeddings, 3, settings)[0].item() == pytest.approx(1 - weight)
@@ -93,7 +93,9 @@ def test_detached_attention_is_constant() -> None:
     attention.view(3, 3, 3).diagonal(dim1=1, dim2=2).fill_(-torch.inf)
     attention = attention.softmax(1)
     (expected,) = torch.autograd.grad(_weighted_by(attention, z), z)
-    settings = GravisSettings(penalty="softplus", detach_attention=True)
+    settings = GravisSettings(
+        margin=0.5, attention_temperature=0.1, negatives="mean", penalty="softplus", detach_attention=True
+    )
     (actual,) = torch.autograd.grad(anchor_losses(z, 3, settings).sum(), z)
     torch.testing.assert_close(actual, expected)
 
@@ -112,7 +114,7 @@ def _weighted_by(attention: Tensor, z: Tensor) -> Tensor:
 
 def test_slope_of_the_hinge_at_zero_is_zero() -> None:
     z = right_angles().requires_grad_()  # with margin 1 every triplet is exactly at the kink
-    (gradient,) = torch.autograd.grad(anchor_losses(z, 2, GravisSettings(margin=1.0)).sum(), z)
+    (gradient,) = torch.autograd.grad(anchor_losses(z, 2, GravisSettings(**HINGE | {"margin": 1.0})).sum(), z)
     assert not gradient.any()
 
 

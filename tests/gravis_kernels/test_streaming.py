@@ -3,16 +3,16 @@
 import pytest
 import torch
 from cases import (
+    HINGE,
     SETTINGS,
     SHAPES,
     TEMPERATURES,
-    complete,
     evaluate,
     make_embeddings,
     relative_error,
     surrounded_by_nan,
 )
-from gravis_kernels import gravis_loss
+from gravis_kernels import GravisSettings, gravis_loss
 from gravis_kernels.gravis import streaming
 from gravis_kernels.gravis.reference import anchor_losses
 
@@ -70,7 +70,7 @@ def test_half_precision_is_at_most_twice_as_wrong_as_the_reference_in_it(
     actual = evaluate(embeddings.to(dtype), backend="streaming", **settings)
     leaf = embeddings.to(dtype).requires_grad_()
     rows = torch.nn.functional.normalize(leaf, dim=2).flatten(0, 1)
-    loss = anchor_losses(rows, 3, complete(**settings)).mean()
+    loss = anchor_losses(rows, 3, GravisSettings(**settings)).mean()
     (gradient,) = torch.autograd.grad(loss, leaf)
     assert relative_error(actual.gradient, exact.gradient) <= 2 * relative_error(gradient, exact.gradient)
     assert abs(actual.loss - exact.loss) <= 2 * abs(loss - exact.loss) + 1e-6
@@ -119,13 +119,15 @@ def test_similarities_of_any_size(settings: dict, length: float) -> None:
 def test_own_rows_get_the_gradient_of_the_whole_loss(settings: dict, tile: int) -> None:
     views, rows = 3, torch.nn.functional.normalize(make_embeddings(40, 3, 8, dtype=torch.float64), dim=2)
     columns = rows.flatten(0, 1)
-    whole, gradient = streaming.loss_and_gradient(columns, 0, 120, views, complete(**settings), True)
+    whole, gradient = streaming.loss_and_gradient(columns, 0, 120, views, GravisSettings(**settings), True)
     shares = []
     for start, count in ((0, 30), (30, 3), (33, 87)):
-        share, own = streaming.loss_and_gradient(columns, start, count, views, complete(**settings), True)
+        share, own = streaming.loss_and_gradient(
+            columns, start, count, views, GravisSettings(**settings), True
+        )
         assert relative_error(own, gradient[start : start + count]) < 1e-12
         only_share, nothing = streaming.loss_and_gradient(
-            columns, start, count, views, complete(**settings), False
+            columns, start, count, views, GravisSettings(**settings), False
         )
         assert nothing is None
         assert only_share.item() == pytest.approx(share.item(), rel=1e-13)
@@ -135,7 +137,7 @@ def test_own_rows_get_the_gradient_of_the_whole_loss(settings: dict, tile: int) 
 
 def test_gradient_is_zero_when_every_margin_is_satisfied(tile: int) -> None:
     embeddings = torch.eye(50).repeat_interleave(3, dim=0).view(50, 3, 50)  # sources at right angles
-    result = evaluate(embeddings, backend="streaming", margin=0.9)
+    result = evaluate(embeddings, backend="streaming", **HINGE | {"margin": 0.9})
     assert result.loss == 0
     assert not result.gradient.any()
 
@@ -144,15 +146,15 @@ def test_gradient_is_zero_when_every_margin_is_satisfied(tile: int) -> None:
 @pytest.mark.parametrize("spread", [0.2, 1.0, 5.0])
 def test_tiles_that_violate_no_some_and_all_margins(margin: float, spread: float, tile: int) -> None:
     embeddings = make_embeddings(45, 3, 16, spread=spread, dtype=torch.float64)
-    expected = evaluate(embeddings, backend="reference", margin=margin)
-    actual = evaluate(embeddings, backend="streaming", margin=margin)
+    expected = evaluate(embeddings, backend="reference", **HINGE | {"margin": margin})
+    actual = evaluate(embeddings, backend="streaming", **HINGE | {"margin": margin})
     assert abs(actual.loss - expected.loss) <= 1e-13
     assert (actual.gradient - expected.gradient).norm() <= 1e-12 * expected.gradient.norm()
 
 
 def test_slope_of_the_hinge_at_zero_is_zero() -> None:
     embeddings = torch.eye(4).repeat_interleave(2, dim=0).view(4, 2, 4)
-    result = evaluate(embeddings, backend="streaming", margin=1.0, attention="uniform")
+    result = evaluate(embeddings, backend="streaming", **HINGE | {"margin": 1.0, "attention": "uniform"})
     assert result.loss == 0
     assert not result.gradient.any()
 
@@ -160,4 +162,5 @@ def test_slope_of_the_hinge_at_zero_is_zero() -> None:
 def test_equal_thresholds_are_counted_each(tile: int) -> None:
     embeddings = torch.eye(30, dtype=torch.float64).repeat_interleave(4, dim=0).view(30, 4, 30)
     # every threshold is 1 - 1.25, every negative 0, so each triplet lacks a quarter
-    assert evaluate(embeddings, backend="streaming", margin=1.25).loss == pytest.approx(0.25, rel=1e-14)
+    result = evaluate(embeddings, backend="streaming", **HINGE | {"margin": 1.25})
+    assert result.loss == pytest.approx(0.25, rel=1e-14)

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 from cases import (
+    HINGE,
     SETTINGS,
     SHAPES,
     TEMPERATURES,
     Result,
-    complete,
     make_embeddings,
     relative_error,
     surrounded_by_nan,
@@ -67,23 +67,23 @@ def assert_agrees(rows: Tensor, views: int, settings: GravisSettings, tolerance:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_loss_and_gradient_are_those_of_the_formula(name: str) -> None:
-    assert_agrees(unit_rows(13, 5, 48), 5, complete(**SETTINGS[name]))
+    assert_agrees(unit_rows(13, 5, 48), 5, GravisSettings(**SETTINGS[name]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sizes_need_not_fit_tiles(shape: tuple[int, int, int]) -> None:
-    assert_agrees(unit_rows(*shape), shape[1], complete())
+    assert_agrees(unit_rows(*shape), shape[1], GravisSettings(**HINGE))
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 16), (13, 5, 128), (2, 33, 16)])
 @pytest.mark.parametrize("name", FAMILIES[1:])
 def test_sizes_need_not_fit_tiles_for_any_family(shape: tuple[int, int, int], name: str) -> None:
-    assert_agrees(unit_rows(*shape), shape[1], complete(**SETTINGS[name]))
+    assert_agrees(unit_rows(*shape), shape[1], GravisSettings(**SETTINGS[name]))
 
 
 @pytest.mark.parametrize(("sources", "views", "dim"), [(2, 64, 16), (3, 2, 1024), (5, 3, 600)])
 def test_most_views_and_dimensions(sources: int, views: int, dim: int) -> None:
-    assert_agrees(unit_rows(sources, views, dim), views, complete())
+    assert_agrees(unit_rows(sources, views, dim), views, GravisSettings(**HINGE))
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -91,18 +91,19 @@ def test_most_views_and_dimensions(sources: int, views: int, dim: int) -> None:
 def test_temperatures(name: str, temperature: float) -> None:
     settings = SETTINGS[name] | {"temperature": temperature}
     if name == "softmax-hinge":
-        settings = {"attention_temperature": temperature}
-    assert_agrees(unit_rows(7, 5, 16), 5, complete(**settings))
+        settings = HINGE | {"attention_temperature": temperature}
+    assert_agrees(unit_rows(7, 5, 16), 5, GravisSettings(**settings))
 
 
 @pytest.mark.parametrize("margin", [1.0, 3.0])
 def test_tiles_that_violate_most_or_all_margins(margin: float) -> None:
-    assert_agrees(unit_rows(33, 4, 16), 4, complete(margin=margin))
+    assert_agrees(unit_rows(33, 4, 16), 4, GravisSettings(**HINGE | {"margin": margin}))
 
 
 def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
     rows = torch.randint(-1, 2, (135, 24), generator=torch.Generator().manual_seed(0)).float().to(DEVICE)
-    settings = complete(attention="uniform", margin=3.0)  # two positives weigh 1/2 each
+    # two positives weigh 1/2 each
+    settings = GravisSettings(**HINGE | {"attention": "uniform", "margin": 3.0})
     actual, expected = fused(rows, 3, settings), dense(rows, 3, settings)
     assert torch.equal((actual.gradient * 135 * 132 * 2).round(), (expected.gradient * 135 * 132 * 2).round())
     assert relative_error(actual.gradient, expected.gradient) < 1e-7
@@ -110,7 +111,7 @@ def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_process_gets_its_rows_of_the_whole(name: str) -> None:
-    rows, settings = unit_rows(44, 3, 16), complete(**SETTINGS[name])
+    rows, settings = unit_rows(44, 3, 16), GravisSettings(**SETTINGS[name])
     parts = [fused(rows, 3, settings, first, count) for first, count in ((0, 12), (12, 3), (15, 117))]
     expected = dense(rows, 3, settings)
     assert float(sum(p.loss for p in parts)) == pytest.approx(float(expected.loss), rel=TOLERANCE)
@@ -119,7 +120,7 @@ def test_each_process_gets_its_rows_of_the_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_second_run_gives_the_same_bits_whatever_surrounds_the_embeddings(name: str) -> None:
-    rows, settings = unit_rows(33, 4, 24), complete(**SETTINGS[name])
+    rows, settings = unit_rows(33, 4, 24), GravisSettings(**SETTINGS[name])
     plain, surrounded = fused(rows, 4, settings), fused(surrounded_by_nan(rows), 4, settings)
     assert torch.equal(plain.loss, surrounded.loss)
     assert torch.equal(plain.gradient, surrounded.gradient)
@@ -127,14 +128,14 @@ def test_a_second_run_gives_the_same_bits_whatever_surrounds_the_embeddings(name
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_loss_alone_is_the_loss_with_gradient(name: str) -> None:
-    rows, settings = unit_rows(13, 5, 16), complete(**SETTINGS[name])
+    rows, settings = unit_rows(13, 5, 16), GravisSettings(**SETTINGS[name])
     loss, gradient = triton.loss_and_gradient(rows, 10, 25, 5, settings, False)
     assert gradient is None
     assert float(loss) == pytest.approx(float(fused(rows, 5, settings, 10, 25).loss), rel=1e-6)
 
 
 def test_gradient_is_zero_when_every_margin_is_satisfied() -> None:
-    result = fused(unit_rows(9, 4, 16), 4, complete(margin=-2.5))
+    result = fused(unit_rows(9, 4, 16), 4, GravisSettings(**HINGE | {"margin": -2.5}))
     assert float(result.loss) == 0
     assert not result.gradient.any()
 
@@ -152,7 +153,7 @@ def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -
         return visit(*arguments)
 
     monkeypatch.setattr(triton_mean, "visit_columns", counted)
-    settings = complete(margin=0.5)
+    settings = GravisSettings(**HINGE)
     result = fused(rows, 4, settings)
     assert len(calls) == 1
     assert result.gradient[:64].any()
@@ -165,7 +166,7 @@ def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -
 def test_similarities_of_many_temperatures_are_off_by_no_more_than_their_own_rounding(
     name: str, seed: int
 ) -> None:
-    rows, settings = 30 * unit_rows(9, 5, 16, seed=seed), complete(**SETTINGS[name])
+    rows, settings = 30 * unit_rows(9, 5, 16, seed=seed), GravisSettings(**SETTINGS[name])
     # a similarity in float32 is off by up to 2^-24 of itself, and the gradient follows in units of the temperature
     rounding = 2.0**-24 * float((rows @ rows.T).max()) / settings.temperature
     assert_agrees(rows, 5, settings, tolerance=rounding)
@@ -173,7 +174,7 @@ def test_similarities_of_many_temperatures_are_off_by_no_more_than_their_own_rou
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_similarities_of_any_size_do_not_overflow(name: str) -> None:
-    result = fused(1e6 * unit_rows(9, 5, 16), 5, complete(**SETTINGS[name]))
+    result = fused(1e6 * unit_rows(9, 5, 16), 5, GravisSettings(**SETTINGS[name]))
     assert result.loss.isfinite()
     assert result.gradient.isfinite().all()
 
@@ -181,7 +182,7 @@ def test_similarities_of_any_size_do_not_overflow(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_half_precision_is_as_good_as_dense_torch_in_it(name: str, dtype: torch.dtype) -> None:
-    rows, settings = unit_rows(9, 5, 48, dtype), complete(**SETTINGS[name])
+    rows, settings = unit_rows(9, 5, 48, dtype), GravisSettings(**SETTINGS[name])
     expected = dense(rows, 5, settings)
     error = relative_error(fused(rows, 5, settings).gradient, expected.gradient)
     assert error < 2 * relative_error(dense(rows, 5, settings, dtype).gradient, expected.gradient)
@@ -197,15 +198,14 @@ def test_half_precision_is_as_good_as_dense_torch_in_it(name: str, dtype: torch.
 )
 def test_what_the_kernels_cannot_do_is_said(rows: Tensor, views: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        triton.loss_and_gradient(rows, 0, len(rows), views, complete(), True)
+        triton.loss_and_gradient(rows, 0, len(rows), views, GravisSettings(), True)
 
 
 def test_every_launch_covers_its_tiles_once() -> None:
     for architecture, element_size, dim in configs.TABLE:
         launch = configs.launch(architecture, dim, element_size)
-        work = triton._Work(
-            torch.zeros(1000, dim), 0, 1000, 5, complete(), configs.Machine(architecture, 132), launch, {}
-        )
+        rows, machine = torch.zeros(1000, dim), configs.Machine(architecture, 132)
+        work = triton._Work(rows, 0, 1000, 5, GravisSettings(), machine, launch, {})
         grid = triton._grid(work, 0, 1000, work.chunks)
         assert (
             (grid.splits - 1) * grid.tiles_per_split < work.column_tiles <= grid.splits * grid.tiles_per_split
@@ -216,7 +216,7 @@ def test_every_launch_covers_its_tiles_once() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", FAMILIES)
 def test_nothing_waits_for_the_gpu_or_recompiles_as_sources_change(name: str) -> None:
-    settings = complete(**SETTINGS[name])
+    settings = GravisSettings(**SETTINGS[name])
     fused(unit_rows(40, 5, 128), 5, settings)
     compiled = sum(len(cache[0]) for cache in triton_mean.sweep.device_caches.values())
     batches = [unit_rows(sources, 5, 128) for sources in (2, 16, 41, 333)]
@@ -233,6 +233,6 @@ def test_nothing_waits_for_the_gpu_or_recompiles_as_sources_change(name: str) ->
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_many_tiles_on_a_gpu(name: str, dtype: torch.dtype) -> None:
-    rows, settings = unit_rows(101, 20, 128, dtype), complete(**SETTINGS[name])
+    rows, settings = unit_rows(101, 20, 128, dtype), GravisSettings(**SETTINGS[name])
     error = relative_error(fused(rows, 20, settings).gradient, dense(rows, 20, settings).gradient)
     assert error < (TOLERANCE if dtype == torch.float32 else 5e-3)

@@ -22,7 +22,7 @@ def gravis_loss(
     *,
     margin: float | None = None,
     attention: Attention = "softmax",
-    attention_temperature: float = 0.1,
+    attention_temperature: float = 0.5,
     negatives: Negatives | None = None,
     penalty: Penalty | None = None,
     temperature: float = 0.2,
@@ -39,15 +39,22 @@ def gravis_loss(
 
         attention  "softmax"    a_ij = softmax over j in P(i) of s_ij / attention_temperature
                    "uniform"    a_ij = 1 / (views - 1)
-        negatives  "mean"       h_ij = mean over n in N(i) of phi(s_in - s_ij + m)
-                   "logsumexp"  h_ij = phi(t log(sum over n in N(i) of exp(s_in / t)) - s_ij + m)
-        penalty    "hinge"      phi(x) = max(0, x), with slope 0 at 0
-                   "softplus"   phi(x) = t log(1 + exp(x / t))
+        negatives  "logsumexp"  h_ij = phi(t log(sum over n in N(i) of exp(s_in / t)) - s_ij + m)
+                   "mean"       h_ij = mean over n in N(i) of phi(s_in - s_ij + m)
+        penalty    "softplus"   phi(x) = t log(1 + exp(x / t))
+                   "hinge"      phi(x) = max(0, x), with slope 0 at 0
                    "sigmoid"    phi(x) = 1 / (1 + exp(-x / t)), for negatives "mean"
 
-    with t the temperature. attention "rank" is another loss, 1 - Smooth-AP, in which margin, negatives and
-    penalty leave no choice. With sigma(x) = 1 / (1 + exp(-x / t)), and j and k over all views of i's source,
-    i itself included:
+    with t the temperature. Margin and negatives that are left out are those that go with the penalty:
+
+        penalty     "softplus" (default)    "hinge"    "sigmoid"
+        margin      0                       0.5        0
+        negatives   "logsumexp"             "mean"     "mean"
+
+    so that without any setting it is softmax attention over the soft hardest negative, which was among the best
+    in short trainings on real images. attention "rank" is another loss, 1 - Smooth-AP, in which penalty
+    ("sigmoid"), margin and negatives leave no choice. With sigma(x) = 1 / (1 + exp(-x / t)), and j and k over
+    all views of i's source, i itself included:
 
         H_ij = sum over n in N(i) of sigma(s_in - s_ij)
         R_ij = 1 + sum over k != j of sigma(s_ik - s_ij)
@@ -55,11 +62,11 @@ def gravis_loss(
 
     Args:
         embeddings: (sources, views, dim), float32, bfloat16, float16 or float64; at least 2 sources, 2 views.
-        margin: m, in units of similarity; 0.5 if left out, 0 for attention "rank".
+        margin: m, in units of similarity; see above for what it is if left out.
         attention: what weighs the positives of an anchor.
         attention_temperature: of attention "softmax", above 0; towards infinity it becomes uniform.
-        negatives: "mean" if left out.
-        penalty: "hinge" if left out, "sigmoid" for attention "rank".
+        negatives: likewise.
+        penalty: "softplus" if left out, "sigmoid" for attention "rank".
         temperature: of the penalty, the log-sum-exp and attention "rank", above 0.
         normalize: divide every embedding by its length first; its Jacobian is in the gradient. An embedding
             that is all zero stays so and gets no gradient. If False, z are the embeddings as they are given.
