@@ -7,9 +7,17 @@ images start faster without torch.
 from gravis_triton.data.cache import cached_images, default_directory
 from gravis_triton.data.cached_images import CachedImages
 from gravis_triton.data.collection import open_collection
-from gravis_triton.data.records import Collection, ImageReference, Record
+from gravis_triton.data.records import Collection, ImageReference, Record, Task
 from gravis_triton.data.references import ImageFile, MaskFile
-from gravis_triton.data.split import hold_out, pooled
+from gravis_triton.data.split import (
+    Split,
+    describe_split,
+    hold_out,
+    pooled,
+    split_collection,
+    write_split,
+)
+from gravis_triton.data.strata import label_subset
 
 __all__ = [
     "CachedImages",
@@ -18,9 +26,15 @@ __all__ = [
     "ImageReference",
     "MaskFile",
     "Record",
+    "Split",
+    "Task",
     "cached_images",
     "default_directory",
+    "describe_split",
     "hold_out",
+    "label_subset",
     "open_collection",
     "pooled",
+    "split_collection",
+    "write_split",
 ]

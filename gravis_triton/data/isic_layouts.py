@@ -10,6 +10,7 @@ from gravis_triton.data.isic_labels import (
     named,
     one_hot,
 )
+from gravis_triton.data.records import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +189,10 @@ def layout_of_folder(name: str) -> Layout | None:
         if any(name in part.folders or name in part.masks for part in layout.parts):
             return layout
     return None
+
+
+def annotation_names(data_set: str, task: Task) -> tuple[str, ...]:
+    """The files of labels or the folders of masks that officially belong to a data set; none for other names."""
+    parts = [part for layout in LAYOUTS if layout.name == data_set for part in layout.parts]
+    names = [name for part in parts for name in (part.labels if task == "label" else part.masks)]
+    return tuple(dict.fromkeys(names))

@@ -1,9 +1,12 @@
 """Plain data that every kind of image collection is described with."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from PIL import Image
+
+# What is learned from annotated images: their classes, or the outlines of their lesions.
+Task = Literal["label", "mask"]
 
 
 class ImageReference(Protocol):
@@ -37,6 +40,10 @@ class Record:
     group: str | None = None
     split: str | None = None
     mask: ImageReference | None = None
+
+    def is_annotated(self, task: Task) -> bool:
+        """Whether it can be learned from or scored by."""
+        return (self.label if task == "label" else self.mask) is not None
 
 
 @dataclass(frozen=True, slots=True)

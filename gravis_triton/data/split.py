@@ -1,11 +1,29 @@
-"""Which images are pre-trained on, and which are kept for evaluation."""
+"""Which images are pre-trained on, and which are trained on, chosen by and tested on afterwards."""
 
-from collections import Counter, defaultdict
-from dataclasses import replace
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
+from gravis_triton.data.isic_layouts import annotation_names
+from gravis_triton.data.records import Collection, Record, Task
+from gravis_triton.data.strata import stratified_draw
+from gravis_triton.errors import UserError
+from gravis_triton.files import write_whole
 
-from gravis_triton.data.records import Collection, Record
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of the records of each part, ascending; no image and no lesion or patient is in two parts."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Part name -> its record indices."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def pooled(collection: Collection) -> Collection:
@@ -22,7 +40,8 @@ def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tup
 
     Evaluation: the labelled images of the official validation split where there are any, else `fraction` of
     the labelled images outside the test split, drawn by `seed` class by class, whole groups (lesions or
-    patients) at a time; a group of several classes counts as its rarest. None of a collection without labels.
+    patients) at a time; a group of several classes counts as its rarest. Likewise of the images with a mask but no
+    label. None of a collection without either.
     Pre-training: all others, less the official test split and what shares a group with an image of the
     evaluation or the test split.
     Raises ValueError unless 0 < fraction < 1.
@@ -31,45 +50,99 @@ def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tup
         raise ValueError(f"fraction {fraction}: must lie between 0 and 1")
     records = collection.records
     test = {index for index, record in enumerate(records) if record.split == "test"}
-    labelled = [
-        index for index, record in enumerate(records) if record.label is not None and index not in test
-    ]
-    held = {index for index in labelled if records[index].split == "validation"}
-    if not held:
-        held = _stratified(records, labelled, fraction, seed)
-    closed = {records[index].group for index in held | test} - {None}
-    training = [
-        index
-        for index, record in enumerate(records)
-        if index not in held and index not in test and record.group not in closed
-    ]
+    tested = {records[index].group for index in test} - {None}
+    open_ = [i for i, record in enumerate(records) if i not in test and record.group not in tested]
+    labelled = [i for i in open_ if records[i].label is not None]
+    outlined = [i for i in open_ if records[i].label is None and records[i].mask is not None]
+    held = _held(records, labelled, fraction, seed) | _held(records, outlined, fraction, seed)
+    closed = {records[index].group for index in held} - {None}
+    training = [i for i in open_ if i not in held and records[i].group not in closed]
     return training, sorted(held)
 
 
-def _stratified(records: tuple[Record, ...], labelled: list[int], fraction: float, seed: int) -> set[int]:
-    groups: dict[str | int, list[int]] = defaultdict(list)
-    for index in labelled:
-        group = records[index].group
-        groups[index if group is None else group].append(index)
-    counts = Counter(records[index].label for index in labelled)
-    strata: dict[int, list[list[int]]] = defaultdict(list)
-    for members in groups.values():
-        rarest = min((records[index].label for index in members), key=lambda label: (counts[label], label))
-        strata[rarest or 0].append(members)
-    generator = np.random.default_rng(seed)
-    held: set[int] = set()
-    for label in sorted(strata):
-        held |= _draw(strata[label], fraction, generator)
-    return held
+def split_collection(collection: Collection, *, held_out: float, seed: int, task: Task) -> Split:
+    """The images that are annotated for `task` (a label or a mask), as training, validation and test part.
+
+    test: those of the official test split; where it has none, those that `hold_out` keeps out of pre-training: an
+        encoder that was pre-trained with the same share and seed has not seen them.
+    validation: those of the official validation split unless they are the test part already, else the share `held_out`
+        of the remaining ones, drawn class by class, whole groups at a time.
+    train: the others, less what shares a group with an image of the test or validation part.
+    Raises UserError where no image is annotated, a part is empty, or all training images are of one class.
+    """
+    records = collection.records
+    annotated = {index for index, record in enumerate(records) if record.is_annotated(task)}
+    if not annotated:
+        raise UserError(f"{collection.name} has no image with a {task}{_expected(collection, task)}")
+    free, held = hold_out(collection, fraction=held_out, seed=seed)
+    remaining = [index for index in free if index in annotated]
+    validation = {index for index in held if index in annotated}
+    test = {index for index in annotated if records[index].split == "test"}
+    if not test:
+        test, validation = validation, set()
+    if not validation:
+        validation = stratified_draw(records, remaining, held_out, seed)
+    closed = {records[index].group for index in validation} - {None}
+    train = [i for i in remaining if i not in validation and records[i].group not in closed]
+    split = Split(tuple(train), tuple(sorted(validation)), tuple(sorted(test)))
+    _refuse_empty_parts(split, collection, task)
+    if task == "label":
+        _refuse_one_class(split, collection)
+    return split
 
 
-def _draw(groups: list[list[int]], fraction: float, generator: np.random.Generator) -> set[int]:
-    """Whole groups at random, up to `fraction` of their images; but one group where there are two or more."""
-    wanted = round(fraction * sum(map(len, groups)))
-    drawn: list[int] = []
-    for position in generator.permutation(len(groups)):
-        if len(drawn) + len(groups[position]) <= wanted:
-            drawn += groups[position]
-    if not drawn and len(groups) > 1:
-        drawn = min(groups, key=lambda group: len(group))
-    return set(drawn)
+def describe_split(split: Split, collection: Collection, task: Task) -> list[str]:
+    """One line with the size of each part; for labels, one more for each part that some class has no image in."""
+    sizes = ", ".join(f"{len(indices):,} {part}" for part, indices in split.parts().items())
+    lines = [f"images with a {task}: {sizes}"]
+    if task == "label":
+        for part, indices in split.parts().items():
+            present = {collection.records[index].label for index in indices}
+            absent = [name for label, name in enumerate(collection.classes) if label not in present]
+            if absent:
+                lines.append(f"warning: no {part} image of {', '.join(absent)}")
+    return lines
+
+
+def write_split(split: Split, collection: Collection, file: Path) -> None:
+    """Write which image is in which part: a CSV file of image_id and part (train, validation or test)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_id", "part"])
+    for part, indices in split.parts().items():
+        writer.writerows([collection.records[index].id, part] for index in indices)
+    write_whole(file, text.getvalue())
+
+
+def _held(records: Sequence[Record], annotated: list[int], fraction: float, seed: int) -> set[int]:
+    official = {index for index in annotated if records[index].split == "validation"}
+    return official or stratified_draw(records, annotated, fraction, seed)
+
+
+def _expected(collection: Collection, task: Task) -> str:
+    official = annotation_names(collection.name, task)
+    if official:
+        return f": expected {', '.join(official)} beside its image folders"
+    if task == "label":
+        return ": give a folder with a sub-folder for each class, an official ISIC layout, or a column label"
+    return ": give an official ISIC layout with its mask folders, or a data set with an image column mask"
+
+
+def _refuse_empty_parts(split: Split, collection: Collection, task: Task) -> None:
+    empty = [part for part, indices in split.parts().items() if not indices]
+    if not empty:
+        return
+    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
+    raise UserError(
+        f"{collection.name} has no {' and no '.join(empty)} image with a {task} ({sizes}; images of one lesion or "
+        f"patient stay together){_expected(collection, task)}; or split anew with --split-seed"
+    )
+
+
+def _refuse_one_class(split: Split, collection: Collection) -> None:
+    present = {collection.records[index].label for index in split.train}
+    if len(present) == 1:
+        name = collection.classes[present.pop() or 0]
+        raise UserError(
+            f"all {len(split.train)} training images are of the class {name}: give at least two classes"
+        )

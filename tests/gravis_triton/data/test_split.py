@@ -1,14 +1,16 @@
-"""Which images are pre-trained on, and which are held out."""
+"""Which images are pre-trained on, and which are trained on, chosen by and tested on afterwards."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gravis_triton.data.records import Collection, Record
-from gravis_triton.data.split import hold_out, pooled
+from gravis_triton.data.records import Collection, Record, Task
+from gravis_triton.data.split import Split, describe_split, hold_out, pooled, split_collection, write_split
 from gravis_triton.data.synthetic import SYNTHETIC_CLASSES
+from gravis_triton.errors import UserError
 
 
 class NoImage:
@@ -122,3 +124,187 @@ def test_pooled_images_are_split_anew_and_the_test_split_stays() -> None:
     assert len(first[1]) == len(second[1]) == 10
     assert first[1] != second[1]
     assert sorted(first[0] + first[1]) == list(range(40))
+
+
+def annotated(*rows: tuple[int | None, bool, str | None, str | None], name: str = "c") -> Collection:
+    """(label, whether it has a mask, group, split) of each record."""
+    records = tuple(
+        Record(str(index), NoImage(), label=label, group=group, split=split, mask=NoImage() if mask else None)  # type: ignore[arg-type]
+        for index, (label, mask, group, split) in enumerate(rows)
+    )
+    return Collection(name, records, classes=tuple(SYNTHETIC_CLASSES))
+
+
+def in_order(part: str, count: int, label: int | None = None) -> list[tuple[int | None, bool, None, str]]:
+    return [(index % 2 if label is None else label, True, None, part) for index in range(count)]
+
+
+def test_images_with_a_mask_but_no_label_are_held_out_like_labelled_ones() -> None:
+    training, held = hold_out(
+        annotated(*[(None, True, None, None)] * 20, *[(None, False, None, None)] * 5), seed=0
+    )
+    assert len(held) == 4
+    assert max(held) < 20
+    assert len(training) == 21
+
+
+def test_official_validation_images_with_a_mask_but_no_label_are_held_out() -> None:
+    rows = [(None, True, None, "train"), (None, True, None, "validation"), (None, False, None, "validation")]
+    assert hold_out(annotated(*rows), seed=0) == ([0, 2], [1])
+
+
+def test_masks_change_nothing_about_what_is_held_out_of_a_labelled_set() -> None:
+    labels = [index % 3 for index in range(90)]
+    with_masks = annotated(*((label, index % 2 == 0, None, None) for index, label in enumerate(labels)))
+    assert hold_out(with_masks, seed=4) == hold_out(
+        collection(*((label, None, None) for label in labels)), seed=4
+    )
+
+
+def test_images_with_only_a_mask_change_nothing_about_what_is_held_out_of_the_labelled() -> None:
+    rows = [(index % 3, False, None, None) for index in range(90)]
+    _, held = hold_out(annotated(*rows), seed=4)
+    _, more = hold_out(annotated(*rows, *[(None, True, None, None)] * 10), seed=4)
+    assert [index for index in more if index < 90] == held
+    assert len(more) == len(held) + 2
+
+
+def test_the_test_split_and_its_lesions_change_nothing_about_what_is_held_out() -> None:
+    rows = [(index % 3, False, f"g{index // 2}", None) for index in range(90)]
+    tested = [(0, False, "g90", None), (1, False, "g91", None)]
+    alone = annotated(*rows)
+    together = annotated(*rows, *tested, (0, False, "g90", "test"), (1, False, "g91", "test"))
+    assert hold_out(together, seed=2) == hold_out(alone, seed=2)
+
+
+@pytest.mark.parametrize("task", ["label", "mask"])
+def test_official_splits_are_the_parts(task: Task) -> None:
+    c = annotated(*in_order("train", 4), *in_order("validation", 2), *in_order("test", 3))
+    split = split_collection(c, held_out=0.2, seed=0, task=task)
+    assert split == Split(train=(0, 1, 2, 3), validation=(4, 5), test=(6, 7, 8))
+
+
+@pytest.mark.parametrize("task", ["label", "mask"])
+def test_without_an_annotated_test_split_the_official_validation_split_is_the_test_part(task: Task) -> None:
+    c = annotated(*in_order("train", 20), *in_order("validation", 6), (None, False, None, "test"))
+    split = split_collection(c, held_out=0.2, seed=0, task=task)
+    assert split.test == tuple(range(20, 26))
+    assert len(split.validation) == 4
+    assert sorted(split.train + split.validation) == list(range(20))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_official_splits_the_test_part_is_what_was_kept_out_of_pre_training(seed: int) -> None:
+    c = annotated(*((index // 2 % 3, True, f"g{index // 2}", None) for index in range(120)))
+    pretrained, held = hold_out(c, fraction=0.25, seed=seed)
+    split = split_collection(c, held_out=0.25, seed=seed, task="label")
+    assert list(split.test) == held
+    assert set(split.train) | set(split.validation) == set(pretrained)
+    labels = Counter(c.records[index].label for index in split.validation)
+    assert labels == {0: 8, 1: 8, 2: 8}
+
+
+def test_validation_images_of_a_data_set_with_a_test_split_were_kept_out_of_pre_training() -> None:
+    c = annotated(*in_order("train", 40), *in_order("test", 10))
+    _, held = hold_out(c, seed=1)
+    split = split_collection(c, held_out=0.2, seed=1, task="mask")
+    assert split.test == tuple(range(40, 50))
+    assert list(split.validation) == held
+
+
+def test_pooled_images_are_split_anew_for_fine_tuning() -> None:
+    c = pooled(annotated(*in_order("train", 30), *in_order("validation", 10), *in_order("test", 5)))
+    first, second = (split_collection(c, held_out=0.25, seed=seed, task="label") for seed in (1, 2))
+    assert first.test == second.test == tuple(range(40, 45))
+    assert first.validation != second.validation
+    assert len(first.train) == len(second.train) == 30
+
+
+def test_images_without_the_annotation_of_the_task_are_in_no_part() -> None:
+    rows = [(index % 2, index % 3 > 0, None, None) for index in range(60)]
+    split = split_collection(annotated(*rows), held_out=0.2, seed=0, task="mask")
+    assert sorted(split.train + split.validation + split.test) == [i for i in range(60) if i % 3 > 0]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from([None, 0, 1, 2]),
+            st.booleans(),
+            st.sampled_from([None, *"abcdefgh"]),
+            st.sampled_from([None, "train", "validation", "test"]),
+        )
+    ),
+    seed=st.integers(0, 5),
+    task=st.sampled_from(["label", "mask"]),
+)
+def test_no_group_is_in_two_parts_and_the_test_part_was_not_pre_trained_on(
+    rows: list[tuple[int | None, bool, str | None, str | None]], seed: int, task: Task
+) -> None:
+    c = annotated(*rows)
+    try:
+        split = split_collection(c, held_out=0.3, seed=seed, task=task)
+    except UserError:
+        return
+    parts = [split.train, split.validation, split.test]
+    groups = [{rows[index][2] for index in part} - {None} for part in parts]
+    assert len(set().union(*parts)) == sum(map(len, parts))
+    assert len(set[str | None]().union(*groups)) == sum(map(len, groups))
+    assert all(part and list(part) == sorted(part) for part in parts)
+    assert all(c.records[index].is_annotated(task) for part in parts for index in part)
+    assert not set(split.test) & set(hold_out(c, fraction=0.3, seed=seed)[0])
+
+
+def test_no_image_with_a_mask_names_the_official_folders() -> None:
+    c = annotated((0, False, None, "train"), (1, False, None, "validation"), name="ISIC 2017")
+    with pytest.raises(
+        UserError, match=r"ISIC 2017 has no image with a mask: expected ISIC-2017_Training_Part1_Ground"
+    ):
+        split_collection(c, held_out=0.2, seed=0, task="mask")
+
+
+def test_no_image_with_a_label_names_the_way_out() -> None:
+    with pytest.raises(
+        UserError, match="c has no image with a label: give a folder with a sub-folder for each class"
+    ):
+        split_collection(annotated((None, True, None, None)), held_out=0.2, seed=0, task="label")
+
+
+def test_masks_of_training_images_alone_are_refused_with_the_way_out() -> None:
+    rows = [*in_order("train", 9), (0, False, None, "validation")]
+    with pytest.raises(
+        UserError, match=r"has no test image with a mask \(7 train, 2 validation, 0 test.*--split-seed"
+    ):
+        split_collection(annotated(*rows), held_out=0.2, seed=0, task="mask")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_images_than_parts_are_refused(count: int) -> None:
+    with pytest.raises(UserError, match=r"c has no .* image with a mask"):
+        split_collection(annotated(*[(None, True, None, None)] * count), held_out=0.2, seed=0, task="mask")
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(UserError, match="all 6 training images are of the class melanoma"):
+        split_collection(annotated(*in_order(None, 10, label=0)), held_out=0.2, seed=0, task="label")  # type: ignore[arg-type]
+
+
+def test_a_class_without_an_image_in_some_part_is_told() -> None:
+    c = annotated(*in_order("train", 4), (2, True, None, "validation"), *in_order("test", 3))
+    split = split_collection(c, held_out=0.2, seed=0, task="label")
+    third = SYNTHETIC_CLASSES[2]
+    assert describe_split(split, c, "label") == [
+        "images with a label: 4 train, 1 validation, 3 test",
+        f"warning: no train image of {third}",
+        f"warning: no validation image of {SYNTHETIC_CLASSES[0]}, {SYNTHETIC_CLASSES[1]}",
+        f"warning: no test image of {third}",
+    ]
+    assert describe_split(split, c, "mask") == ["images with a mask: 4 train, 1 validation, 3 test"]
+
+
+def test_the_written_split_names_the_part_of_every_image(tmp_path: Path) -> None:
+    c = annotated(*in_order("train", 2), *in_order("validation", 1), *in_order("test", 2))
+    write_split(Split((0, 1), (2,), (3, 4)), c, tmp_path / "split.csv")
+    rows = (tmp_path / "split.csv").read_text().splitlines()
+    assert rows == ["image_id,part", "0,train", "1,train", "2,validation", "3,test", "4,test"]
+    assert [file.name for file in tmp_path.iterdir()] == ["split.csv"]
