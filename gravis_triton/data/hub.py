@@ -10,10 +10,10 @@ from gravis_triton.data.records import Collection, Record
 from gravis_triton.data.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
 
-_ID_COLUMNS = ("image_id", "isic_id", "id")
+ID_COLUMNS = ("image_id", "isic_id", "id")
 _IMAGE_COLUMNS = ("image", "img")
 _MASK_COLUMNS = ("mask", "segmentation")
-_LABEL_COLUMNS = ("label", "labels", "dx", "diagnosis")
+_LABEL_COLUMNS = ("label", "labels", "dx", "diagnosis", "cls")
 _GROUP_COLUMNS = ("patient_id", "lesion_id")
 
 
@@ -26,13 +26,10 @@ def open_hub(name: str) -> Collection:
     """
     splits = _load(name)
     features = next(iter(splits.values())).features
-    images = _image_columns(features)
-    masks = [column for column in images if column in _MASK_COLUMNS]
-    photographs = [column for column in images if column not in masks]
-    if not photographs:
+    image, mask = picture_columns(features)
+    if image is None:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
-    image = next((column for column in photographs if column in _IMAGE_COLUMNS), photographs[0])
-    label = _label_column(features)
+    label = label_column(features)
     classes = _classes(splits, label)
     group = next((column for column in _GROUP_COLUMNS if column in features), None)
     ids = _ids(splits, features)
@@ -49,7 +46,7 @@ def open_hub(name: str) -> Collection:
                     label=labels[row],
                     group=None if value in (None, "") else str(value),
                     split=SPLIT_FOLDERS.get(split.lower()),
-                    mask=ArrowMask(file, masks[0], row_in_file) if masks else None,
+                    mask=None if mask is None else ArrowMask(file, mask, row_in_file),
                 )
             )
     if all(record.label is None for record in records):
@@ -86,13 +83,19 @@ def _load(name: str) -> Mapping[str, Any]:
     return splits
 
 
-def _image_columns(features: Mapping[str, Any]) -> list[str]:
+def picture_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The columns that hold the photographs and the masks, where there are such."""
     import datasets
 
-    return [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
+    pictures = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
+    masks = [column for column in pictures if column.split(".")[0] in _MASK_COLUMNS]
+    photographs = [column for column in pictures if column not in masks]
+    named = [column for column in photographs if column in _IMAGE_COLUMNS]
+    return next(iter([*named, *photographs]), None), next(iter(masks), None)
 
 
-def _label_column(features: Mapping[str, Any]) -> str | None:
+def label_column(features: Mapping[str, Any]) -> str | None:
+    """The column that holds the classes, where there is one."""
     import datasets
 
     class_labels = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
@@ -126,7 +129,7 @@ def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:
     """The data set's own image ids where they tell all its rows apart, else split and row."""
-    for column in _ID_COLUMNS:
+    for column in ID_COLUMNS:
         if column in features:
             ids = {split: [str(value) for value in data[column][:]] for split, data in splits.items()}
             values = [value for split in ids.values() for value in split]

@@ -1,0 +1,85 @@
+"""Images in shards: Parquet files or WebDataset tar files, local or on the Hugging Face hub."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gravis_triton.data.decode import decode_photograph
+from gravis_triton.data.resize import resized_pixels
+from gravis_triton.errors import UserError
+
+_READ = 16  # rows fetched together
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None where the row has no image."""
+
+    id: str
+    cell: Mapping[str, Any] | None
+    label: Any
+
+    def pixels(self, short_side: int) -> np.ndarray:
+        """(height, width, 3) uint8, upright, min(height, width) == short_side.
+
+        Raises OSError or ValueError when the image cannot be decoded in full.
+        """
+        if self.cell is None:
+            raise ValueError("no picture in this row")
+        encoded, path = self.cell["bytes"], self.cell["path"]
+        file = Path(path) if encoded is None else io.BytesIO(encoded)
+        return resized_pixels(decode_photograph(file, short_side), short_side)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageShards:
+    """The shards of some splits of a data set, numbered from 0 through all of them.
+
+    splits: (name, `datasets.IterableDataset` whose images are not decoded). rows: how many each shard has, None where
+    that is not known without reading it whole.
+    """
+
+    name: str
+    splits: tuple[tuple[str, Any], ...]
+    rows: tuple[int | None, ...]
+    image_column: str
+    label_column: str | None
+    id_column: str | None
+
+    def read(self, shard: int, first: int = 0) -> Iterator[Row]:
+        """The rows of one shard from its row `first` on, in their order.
+
+        Raises UserError where the shard cannot be read.
+        """
+        split, data, index = self._find(shard)
+        part = data.shard(num_shards=data.num_shards, index=index)
+        if first:
+            part = part.skip(first)
+        number = first
+        try:
+            # not iter(part): in a worker of a DataLoader that would leave out the other workers' shares
+            for rows in part.iter(batch_size=_READ):
+                for position, cell in enumerate(rows[self.image_column]):
+                    name = rows[self.id_column][position] if self.id_column else None
+                    label = rows[self.label_column][position] if self.label_column else None
+                    yield Row(
+                        f"{split}/{index:05d}/{number:06d}" if name is None else str(name), cell, label
+                    )
+                    number += 1
+        except Exception as error:  # of pyarrow, tarfile, fsspec, the hub's client ...
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"{self.name}: shard {index} of split {split} cannot be read after row {number} ({reason}): "
+                "mend or remove it"
+            ) from error
+
+    def _find(self, shard: int) -> tuple[str, Any, int]:
+        for split, data in self.splits:
+            if shard < data.num_shards:
+                return split, data, shard
+            shard -= data.num_shards
+        raise IndexError(shard)
