@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import Tensor
+
+from gravis_triton.evaluation.classification import auc, decided_classes, mean_of_known, recalls
 
 _ROWS = 1024  # queries compared with the whole bank at a time
 
@@ -57,13 +58,9 @@ def knn_scores(
 
     A class that the queries lack, or that all of them have, has no AUC and is left out of the mean.
     """
-    probabilities = knn_probabilities(bank, bank_labels, queries, classes=classes)
-    aucs = [
-        roc_auc_score(query_labels == c, probabilities[:, c])
-        for c in scored
-        if 0 < int((query_labels == c).sum()) < len(query_labels)
-    ]
+    probabilities = knn_probabilities(bank, bank_labels, queries, classes=classes).double().numpy()
+    known = query_labels.numpy()
     return KnnScores(
-        balanced_accuracy=float(balanced_accuracy_score(query_labels, probabilities.argmax(1))),
-        mean_auc=float(sum(aucs) / len(aucs)) if aucs else float("nan"),
+        balanced_accuracy=mean_of_known(recalls(decided_classes(probabilities), known, classes=classes)),
+        mean_auc=mean_of_known(auc(probabilities[:, c], known == c) for c in scored),
     )

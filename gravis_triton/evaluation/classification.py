@@ -1,0 +1,268 @@
+"""Scores of predicted diagnoses, as the ISIC challenges define them.
+
+Everywhere: probabilities (images, classes) of float64, labels (images,) with indices of classes. What has no value, an
+AUC without positive images for one, is NaN and left out of means, as the challenges' scorer does
+(github.com/ImageMarkup/isic-challenge-scoring).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+SENSITIVITIES = (0.82, 0.89, 0.95)
+"""At which ISIC 2017 asks for the specificity; dermatologists reach the first (Marchetti et al., 2018)."""
+SPECIFICITIES = (0.80, 0.95)
+"""At which the sensitivity is told."""
+CALIBRATION_BINS = 15
+_SUM_TOLERANCE = 1e-3  # what half precision loses in a softmax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores:
+    """One class against the rest.
+
+    images: how many are of this class. recall: share of them whose most probable class is this one. sensitivity,
+    specificity: with more than 0.5 of the probability counting as positive, as ISIC 2017 to 2019 do.
+    sensitivity_at, specificity_at: by the given specificity or sensitivity.
+    """
+
+    name: str
+    images: int
+    auc: float
+    average_precision: float
+    recall: float
+    sensitivity: float
+    specificity: float
+    sensitivity_at: dict[float, float]
+    specificity_at: dict[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationScores:
+    """mean_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted class) counts;
+    images with a tie for the most probable class are in no column, `undecided` counts them."""
+
+    images: int
+    mean_auc: float
+    balanced_accuracy: float
+    accuracy: float
+    mean_average_precision: float
+    expected_calibration_error: float
+    classes: tuple[ClassScores, ...]
+    scored: tuple[str, ...]
+    confusion: Ints
+    undecided: int
+
+    def flat(self) -> dict[str, float]:
+        """Every number under a name of its own: `mean_auc`, `auc_melanoma`, `sensitivity_at_specificity_95_melanoma`,
+        `specificity_at_sensitivity_82_melanoma`, ..."""
+        overall = {
+            "mean_auc": self.mean_auc,
+            "balanced_accuracy": self.balanced_accuracy,
+            "accuracy": self.accuracy,
+            "mean_average_precision": self.mean_average_precision,
+            "expected_calibration_error": self.expected_calibration_error,
+        }
+        for one in self.classes:
+            overall |= {
+                f"auc_{one.name}": one.auc,
+                f"average_precision_{one.name}": one.average_precision,
+                f"recall_{one.name}": one.recall,
+                f"sensitivity_{one.name}": one.sensitivity,
+                f"specificity_{one.name}": one.specificity,
+            }
+            for given, value in one.sensitivity_at.items():
+                overall[f"sensitivity_at_specificity_{given * 100:g}_{one.name}"] = value
+            for given, value in one.specificity_at.items():
+                overall[f"specificity_at_sensitivity_{given * 100:g}_{one.name}"] = value
+        return overall
+
+
+def classification_scores(
+    probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[str], scored: Sequence[str]
+) -> ClassificationScores:
+    """All scores of predicted class probabilities (images, classes), each row summing to 1, against labels (images,).
+
+    scored: the classes whose AUCs and average precisions are averaged (ISIC 2017: melanoma, seborrheic keratosis);
+    empty: all classes.
+    Raises ValueError for shapes that do not fit, no images, values that are no probabilities, and unknown labels or
+    classes.
+    """
+    scored = tuple(scored) or tuple(classes)
+    unknown = [name for name in scored if name not in classes]
+    if unknown:
+        raise ValueError(f"scored classes {', '.join(unknown)} are not among {', '.join(classes)}")
+    p, y = checked_probabilities(probabilities, labels, classes=len(classes))
+    predicted = decided_classes(p)
+    recall = recalls(predicted, y, classes=len(classes))
+    per_class = tuple(
+        _class_scores(name, p[:, index], y == index, float(recall[index]))
+        for index, name in enumerate(classes)
+    )
+    averaged = [one for one in per_class if one.name in scored]
+    return ClassificationScores(
+        images=len(y),
+        mean_auc=mean_of_known(one.auc for one in averaged),
+        balanced_accuracy=mean_of_known(recall),
+        accuracy=float(np.mean(predicted == y)),
+        mean_average_precision=mean_of_known(one.average_precision for one in averaged),
+        expected_calibration_error=expected_calibration_error(p, y),
+        classes=per_class,
+        scored=scored,
+        confusion=confusion_matrix(predicted, y, classes=len(classes)),
+        undecided=int(np.sum(predicted < 0)),
+    )
+
+
+def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> ClassScores:
+    called = p > 0.5
+    return ClassScores(
+        name=name,
+        images=int(positive.sum()),
+        auc=auc(p, positive),
+        average_precision=average_precision(p, positive),
+        recall=recall,
+        sensitivity=float(called[positive].mean()) if positive.any() else float("nan"),
+        specificity=float((~called[~positive]).mean()) if not positive.all() else float("nan"),
+        sensitivity_at={given: sensitivity_at_specificity(p, positive, given) for given in SPECIFICITIES},
+        specificity_at={given: specificity_at_sensitivity(p, positive, given) for given in SENSITIVITIES},
+    )
+
+
+def checked_probabilities(
+    probabilities: ArrayLike, labels: ArrayLike, *, classes: int
+) -> tuple[Floats, Ints]:
+    """Both as float64 and int64 arrays. Raises ValueError for everything that cannot be scored."""
+    p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if p.ndim != 2 or p.shape[1] != classes:
+        raise ValueError(f"probabilities of shape {p.shape}: expected (images, {classes})")
+    if y.shape != p.shape[:1]:
+        raise ValueError(f"labels of shape {y.shape} for {len(p)} images: expected one per image")
+    if not len(p):
+        raise ValueError("no images to score")
+    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
+        raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}")
+    if not np.isfinite(p).all():
+        raise ValueError(f"probabilities of image {_first(~np.isfinite(p).all(1))} are not finite")
+    if (p < 0).any() or (p > 1).any():
+        raise ValueError(
+            f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside 0 to 1: logits?"
+        )
+    off = np.abs(p.sum(1) - 1) > _SUM_TOLERANCE
+    if off.any():
+        raise ValueError(f"probabilities of image {_first(off)} sum to {p[off][0].sum():g}, not 1")
+    return p, y.astype(np.int64)
+
+
+def _first(rows: ArrayLike) -> int:
+    return int(np.flatnonzero(np.asarray(rows))[0])
+
+
+def mean_of_known(values: Iterable[float] | Floats) -> float:
+    """The mean of the values that are not NaN; NaN where there is none."""
+    known = [float(value) for value in values if not np.isnan(value)]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def auc(scores: Floats, positive: Bools) -> float:
+    """Area under the ROC curve: how probably a positive image scores above a negative one, a tie counting half.
+
+    NaN unless there are both positive and negative images.
+    """
+    return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
+
+
+def average_precision(scores: Floats, positive: Bools) -> float:
+    """Sum over the thresholds, from the highest, of (recall gained) * (precision there); nothing is interpolated.
+
+    NaN unless there are both positive and negative images.
+    """
+    if not 0 < positive.sum() < len(positive):
+        return float("nan")
+    return float(average_precision_score(positive, scores))
+
+
+def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
+    """The best specificity of a threshold whose sensitivity is at least the given one, as in ISIC 2017.
+
+    Only thresholds that the scores offer count, nothing is interpolated. NaN unless there are both positive and
+    negative images.
+    """
+    if not 0 < positive.sum() < len(positive):
+        return float("nan")
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores, drop_intermediate=False)
+    return float(1 - false_positive_rate[true_positive_rate >= sensitivity].min())
+
+
+def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: float) -> float:
+    """The best sensitivity of a threshold whose specificity is at least the given one; otherwise as
+    `specificity_at_sensitivity`. Calling nothing positive is a threshold too: the least value is 0, not NaN."""
+    return specificity_at_sensitivity(-scores, ~positive, specificity)
+
+
+def decided_classes(probabilities: Floats) -> Ints:
+    """The most probable class of each image; -1, which is always wrong, where classes tie (ISIC 2018, 2019)."""
+    highest = probabilities == probabilities.max(1, keepdims=True)
+    return np.where(highest.sum(1) == 1, probabilities.argmax(1), -1)
+
+
+def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
+    """Share of each class's images that are predicted to be of it, (classes,); NaN for a class without images.
+
+    Their mean is the balanced accuracy of ISIC 2018 and 2019.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels[predicted == labels], minlength=classes)
+    return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
+
+
+def confusion_matrix(predicted: Ints, labels: Ints, *, classes: int) -> Ints:
+    """Counts (true class, predicted class); undecided images, -1, are left out."""
+    counts = np.zeros((classes, classes), np.int64)
+    decided = predicted >= 0
+    np.add.at(counts, (labels[decided], predicted[decided]), 1)
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBins:
+    """What lies in each bin of the confidence: number of images, their mean confidence and their accuracy; both NaN
+    where the bin is empty. Bin b of n holds confidences in (b/n, (b+1)/n]."""
+
+    images: Ints
+    confidence: Floats
+    accuracy: Floats
+
+
+def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> CalibrationBins:
+    """Images by their confidence, the probability of the most probable class; a tie counts as wrong."""
+    confidence = probabilities.max(1)
+    correct = decided_classes(probabilities) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(bin_of, minlength=bins)
+    none, known = np.full(bins, np.nan), images > 0
+    return CalibrationBins(
+        images=images,
+        confidence=np.divide(
+            np.bincount(bin_of, confidence, minlength=bins), images, out=none.copy(), where=known
+        ),
+        accuracy=np.divide(
+            np.bincount(bin_of, correct, minlength=bins), images, out=none.copy(), where=known
+        ),
+    )
+
+
+def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> float:
+    """sum over bins b of (n_b / n) * |accuracy_b - confidence_b|, over equally wide bins of the confidence
+    (Naeini et al., 2015; Guo et al., 2017, arXiv 1706.04599, who take 15 bins)."""
+    b = calibration_bins(probabilities, labels, bins=bins)
+    known = b.images > 0
+    gaps = np.abs(b.accuracy[known] - b.confidence[known])
+    return float(np.sum(b.images[known] * gaps) / len(labels))

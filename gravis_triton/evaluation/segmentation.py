@@ -1,0 +1,111 @@
+"""Scores of predicted lesion masks, as the ISIC challenges define them.
+
+Each image is scored by itself, at the size of its own mask, and scores are averaged over images
+(github.com/ImageMarkup/isic-challenge-scoring). Pooling the pixels of all images gives other numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+JACCARD_THRESHOLD = 0.65
+"""Below it, ISIC 2018 counts a mask as failed: its experts' masks agree with each other about as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskScores:
+    """Scores of one predicted mask, each in [0, 1].
+
+    With TP, FP, FN, TN the numbers of pixels:
+    jaccard TP / (TP + FP + FN) and dice 2 TP / (2 TP + FP + FN): 1 where both masks are empty;
+    accuracy (TP + TN) / all;
+    sensitivity TP / (TP + FN): 1 where the true mask is empty; specificity TN / (TN + FP): 1 where it is full.
+    """
+
+    jaccard: float
+    dice: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+
+    @property
+    def thresholded_jaccard(self) -> float:
+        """The Jaccard index, but 0 where it is below 0.65 (ISIC 2018, task 1)."""
+        return self.jaccard if self.jaccard >= JACCARD_THRESHOLD else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentationScores:
+    """Means over images of `MaskScores`. ISIC 2017 ranks by jaccard, ISIC 2018 by thresholded_jaccard."""
+
+    images: int
+    jaccard: float
+    thresholded_jaccard: float
+    dice: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+
+    def flat(self) -> dict[str, float]:
+        """Every score under its name; without the number of images."""
+        return {name: value for name, value in asdict(self).items() if name != "images"}
+
+
+def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
+    """Scores of a predicted mask against the true one, both bool (height, width), True where lesion.
+
+    Raises ValueError for masks of different shapes, without pixels, or not of bool.
+    """
+    if predicted.dtype != torch.bool or truth.dtype != torch.bool:
+        raise ValueError(f"masks of {predicted.dtype} and {truth.dtype}: threshold them first")
+    if predicted.shape != truth.shape or not truth.numel():
+        raise ValueError(
+            f"a predicted mask of {tuple(predicted.shape)} against a true one of {tuple(truth.shape)}"
+        )
+    tp = int((predicted & truth).sum())
+    fp = int((predicted & ~truth).sum())
+    fn = int((~predicted & truth).sum())
+    tn = truth.numel() - tp - fp - fn
+    return MaskScores(
+        jaccard=_ratio(tp, tp + fp + fn),
+        dice=_ratio(2 * tp, 2 * tp + fp + fn),
+        accuracy=_ratio(tp + tn, truth.numel()),
+        sensitivity=_ratio(tp, tp + fn),
+        specificity=_ratio(tn, tn + fp),
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    """Nothing of nothing is perfect, as the challenges score it."""
+    return part / whole if whole else 1.0
+
+
+def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
+    """The mean of each score over images. Raises ValueError where there are none."""
+    if not scores:
+        raise ValueError("no masks to score")
+    names = [field.name for field in fields(SegmentationScores) if field.name != "images"]
+    means = {name: sum(getattr(one, name) for one in scores) / len(scores) for name in names}
+    return SegmentationScores(images=len(scores), **means)
+
+
+def lesion_pixels(mask: Image.Image) -> Tensor:
+    """The lesion of an 8-bit grey mask, bool (height, width): pixels above 128, as the challenges read them."""
+    return torch.from_numpy(np.asarray(mask) > 128)
+
+
+def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
+    """A lesion probability (h, w) in [0, 1] as a mask of another size, bool (height, width) = size.
+
+    Bilinear, antialiased where it shrinks; lesion is what is then above 0.5. Interpolating the probability and not the
+    mask keeps outlines smooth.
+    """
+    resized = F.interpolate(
+        probability[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0, 0] > 0.5

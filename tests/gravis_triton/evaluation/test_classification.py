@@ -1,0 +1,178 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gravis_triton.evaluation.classification import (
+    auc,
+    average_precision,
+    calibration_bins,
+    classification_scores,
+    confusion_matrix,
+    decided_classes,
+    expected_calibration_error,
+    mean_of_known,
+    recalls,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
+)
+
+NAN = float("nan")
+
+
+def scores_of(*values: float) -> np.ndarray:
+    return np.array(values, np.float64)
+
+
+def flags(*values: int) -> np.ndarray:
+    return np.array(values, bool)
+
+
+def binary(*positive: float) -> np.ndarray:
+    """Probabilities of two classes from that of the second."""
+    return np.array([[1 - p, p] for p in positive])
+
+
+def test_auc_is_the_share_of_pairs_in_order_and_a_tie_is_half_a_pair():
+    # positives 0.8 and 0.4 against negatives 0.4, 0.2, 0.6: 3 pairs won by 0.8; by 0.4: a tie, a win, a loss
+    assert auc(scores_of(0.8, 0.4, 0.4, 0.2, 0.6), flags(1, 1, 0, 0, 0)) == pytest.approx(4.5 / 6)
+
+
+@pytest.mark.parametrize("positive", [flags(0, 0), flags(1, 1)])
+def test_one_class_alone_has_no_auc_no_average_precision_and_no_operating_point(positive):
+    p = scores_of(0.2, 0.7)
+    values = [
+        auc(p, positive),
+        average_precision(p, positive),
+        sensitivity_at_specificity(p, positive, 0.8),
+        specificity_at_sensitivity(p, positive, 0.8),
+    ]
+    assert all(math.isnan(value) for value in values)
+
+
+def test_average_precision_adds_precision_times_recall_gained_without_interpolation():
+    # from the top: positive (1/1), negative, positive (2/3), negative, positive (3/5)
+    p = scores_of(0.9, 0.8, 0.7, 0.6, 0.5)
+    assert average_precision(p, flags(1, 0, 1, 0, 1)) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
+    # a tie is one threshold: both at once, precision 1/2
+    assert average_precision(scores_of(0.5, 0.5), flags(1, 0)) == pytest.approx(0.5)
+
+
+def test_specificity_is_told_at_the_first_threshold_that_reaches_the_sensitivity():
+    # positives at 0.9, 0.7, 0.3, 0.2; negatives at 0.8, 0.6, 0.5, 0.1
+    p = scores_of(0.9, 0.7, 0.3, 0.2, 0.8, 0.6, 0.5, 0.1)
+    positive = flags(1, 1, 1, 1, 0, 0, 0, 0)
+    assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(
+        3 / 4
+    )  # threshold 0.7: one false alarm
+    assert specificity_at_sensitivity(p, positive, 0.51) == pytest.approx(1 / 4)  # 0.3: all but 0.1
+    assert specificity_at_sensitivity(p, positive, 0.82) == pytest.approx(1 / 4)  # 0.2: still all but 0.1
+    # between the thresholds nothing is interpolated
+    assert sensitivity_at_specificity(p, positive, 0.75) == pytest.approx(2 / 4)
+    assert sensitivity_at_specificity(p, positive, 0.8) == pytest.approx(1 / 4)
+
+
+def test_points_on_a_straight_piece_of_the_curve_count_too():
+    # ROC points (0, 0), (1/3, 1/3), (2/3, 2/3), (1, 1): at sensitivity 0.5 the threshold of (2/3, 2/3) does
+    p, positive = scores_of(0.9, 0.9, 0.5, 0.5, 0.1, 0.1), flags(1, 0, 1, 0, 1, 0)
+    assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(1 / 3)
+
+
+def test_sensitivity_is_zero_where_only_calling_nothing_positive_is_specific_enough():
+    assert sensitivity_at_specificity(scores_of(0.9, 0.1), flags(0, 1), 0.8) == 0.0
+
+
+def test_a_tie_for_the_most_probable_class_is_undecided_even_with_the_right_class():
+    p = np.array([[0.4, 0.4, 0.2], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]])
+    assert decided_classes(p).tolist() == [-1, 0, -1, 2]
+    result = classification_scores(p, [0, 0, 1, 2], classes=("a", "b", "c"), scored=())
+    assert result.balanced_accuracy == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert result.accuracy == pytest.approx(2 / 4)
+    assert result.undecided == 2
+    assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
+    # 3 of 4, 0 of 1, and a class without images; plain accuracy is 3/5
+    predicted, labels = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1])
+    recall = recalls(predicted, labels, classes=3)
+    assert recall[:2].tolist() == [0.75, 0.0]
+    assert math.isnan(recall[2])
+    assert mean_of_known(recall) == pytest.approx(0.375)
+
+
+def test_the_confusion_matrix_has_a_row_a_true_class():
+    counts = confusion_matrix(np.array([1, 1, 0, -1]), np.array([0, 0, 1, 1]), classes=2)
+    assert counts.tolist() == [[0, 2], [1, 0]]
+
+
+def test_calibration_error_weighs_the_gap_of_each_bin_by_its_images():
+    # two bins of confidence: (0, 0.5] empty, (0.5, 1]; with 10 bins: 0.6 (right, wrong), 0.9 (right), 1.0 (wrong)
+    p = binary(0.6, 0.6, 0.1, 1.0)
+    labels = np.array([1, 0, 0, 0])
+    assert expected_calibration_error(p, labels, bins=2) == pytest.approx(abs(2 / 4 - 3.1 / 4))
+    by_hand = 2 / 4 * abs(0.5 - 0.6) + 1 / 4 * abs(1 - 0.9) + 1 / 4 * abs(0 - 1.0)
+    assert expected_calibration_error(p, labels, bins=10) == pytest.approx(by_hand)
+
+
+def test_a_bin_holds_its_upper_edge():
+    bins = calibration_bins(binary(0.5, 0.75, 1.0), np.array([0, 1, 1]), bins=4)
+    assert bins.images.tolist() == [0, 1, 1, 1]
+    assert bins.confidence[1:].tolist() == [0.5, 0.75, 1.0]
+    assert bins.accuracy[1:].tolist() == [0.0, 1.0, 1.0]  # a tie at 0.5 is wrong
+    assert math.isnan(bins.accuracy[0])
+
+
+def test_the_isic_2017_score_is_the_mean_of_two_aucs():
+    # melanoma: 0.6, 0.3 against 0.5, 0.1, 0.2: pairs 3 + 2 of 6; keratosis: 0.4 against 0.3, 0.3, 0.2, 0.5: 3 of 4
+    p = np.array([[0.6, 0.3, 0.1], [0.3, 0.2, 0.5], [0.5, 0.4, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
+    result = classification_scores(
+        torch.tensor(p),
+        torch.tensor([0, 0, 1, 2, 2]),
+        classes=("melanoma", "seborrheic_keratosis", "nevus"),
+        scored=("melanoma", "seborrheic_keratosis"),
+    )
+    assert [one.auc for one in result.classes[:2]] == pytest.approx([5 / 6, 3 / 4])
+    assert result.mean_auc == pytest.approx((5 / 6 + 3 / 4) / 2)
+    assert result.balanced_accuracy == pytest.approx((1 / 2 + 0 + 1 / 2) / 3)
+    melanoma = result.classes[0]
+    assert (melanoma.images, melanoma.recall) == (2, 0.5)
+    assert (melanoma.sensitivity, melanoma.specificity) == (0.5, 1.0)  # only 0.6 is above 0.5; 0.5 is not
+    assert melanoma.specificity_at[0.95] == pytest.approx(2 / 3)
+    assert result.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    flat = result.flat()
+    assert flat["auc_seborrheic_keratosis"] == pytest.approx(3 / 4)
+    assert flat["specificity_at_sensitivity_95_melanoma"] == pytest.approx(2 / 3)
+    assert flat["sensitivity_at_specificity_80_melanoma"] == pytest.approx(1 / 2)
+
+
+def test_a_scored_class_without_images_is_left_out_of_the_means():
+    p = np.array([[0.5, 0.3, 0.2], [0.2, 0.6, 0.2]])
+    result = classification_scores(p, [0, 1], classes=("a", "b", "c"), scored=("a", "c"))
+    assert math.isnan(result.classes[2].auc)
+    assert math.isnan(result.classes[2].recall)
+    assert (result.mean_auc, result.mean_average_precision, result.balanced_accuracy) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        ([[0.5, 0.5]], [0, 1], r"labels of shape \(2,\) for 1 images"),
+        ([[0.2, 0.3, 0.5]], [0], r"probabilities of shape \(1, 3\): expected \(images, 2\)"),
+        (np.zeros((0, 2)), np.zeros(0, int), "no images to score"),
+        ([[1.0, 0.0], [NAN, 1.0]], [0, 1], "probabilities of image 1 are not finite"),
+        ([[2.5, -1.5]], [0], "probabilities of image 0 are outside 0 to 1: logits"),
+        ([[0.5, 0.5], [0.9, 0.9]], [0, 1], "probabilities of image 1 sum to 1.8, not 1"),
+        ([[0.5, 0.5]], [2], "labels must be whole numbers from 0 to 1"),
+        ([[0.5, 0.5]], [0.5], "labels must be whole numbers from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(probabilities, labels, message):
+    with pytest.raises(ValueError, match=message):
+        classification_scores(probabilities, labels, classes=("a", "b"), scored=())
+
+
+def test_a_scored_class_must_exist():
+    with pytest.raises(ValueError, match="scored classes naevus are not among nevus, melanoma"):
+        classification_scores([[0.5, 0.5]], [0], classes=("nevus", "melanoma"), scored=("naevus",))

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gravis_triton.evaluation.segmentation import (
+    MaskScores,
+    lesion_pixels,
+    mask_scores,
+    resize_probability,
+    segmentation_scores,
+)
+
+
+def mask(*rows: str) -> Tensor:
+    """A mask drawn with # for lesion."""
+    return torch.tensor([[pixel == "#" for pixel in row] for row in rows])
+
+
+def scored(jaccard: float) -> MaskScores:
+    return MaskScores(jaccard=jaccard, dice=0.0, accuracy=0.0, sensitivity=0.0, specificity=0.0)
+
+
+def test_scores_of_a_mask_by_its_pixels():
+    # 2 found, 1 too many, 2 missed, 3 rightly left: of 8
+    scores = mask_scores(mask("###.", "...."), mask(".##.", ".##."))
+    assert scores.jaccard == pytest.approx(2 / 5)
+    assert scores.dice == pytest.approx(4 / 7)
+    assert scores.accuracy == pytest.approx(5 / 8)
+    assert scores.sensitivity == pytest.approx(2 / 4)
+    assert scores.specificity == pytest.approx(3 / 4)
+
+
+def test_two_empty_masks_are_a_perfect_match():
+    scores = mask_scores(mask("..", ".."), mask("..", ".."))
+    assert (scores.jaccard, scores.dice, scores.accuracy) == (1.0, 1.0, 1.0)
+    assert (scores.sensitivity, scores.specificity) == (1.0, 1.0)
+
+
+def test_a_mask_where_no_lesion_is_fails_but_misses_nothing():
+    scores = mask_scores(mask("#...", "...."), mask("....", "...."))
+    assert (scores.jaccard, scores.dice, scores.sensitivity) == (0.0, 0.0, 1.0)
+    assert scores.specificity == pytest.approx(7 / 8)
+
+
+def test_a_lesion_that_fills_the_image_has_specificity_one():
+    scores = mask_scores(mask("##", "#."), mask("##", "##"))
+    assert (scores.jaccard, scores.sensitivity, scores.specificity) == (0.75, 0.75, 1.0)
+
+
+def test_two_images_whose_pooled_jaccard_is_three_quarters_score_seven_eighths():
+    # image 1: nothing there and nothing found: 1, without a pixel in either count; image 2: 3 found of 4: 0.75.
+    nothing = mask_scores(mask("..", ".."), mask("..", ".."))
+    lesion = mask_scores(mask("##", "#."), mask("##", "##"))
+    found, union = 0 + 3, 0 + 4
+    assert found / union == 0.75
+    assert segmentation_scores([nothing, lesion]).jaccard == 0.875
+
+
+def test_a_jaccard_index_below_0_65_counts_as_nothing_in_the_thresholded_mean():
+    scores = segmentation_scores([scored(0.64), scored(0.65), scored(0.95)])
+    assert scores.thresholded_jaccard == pytest.approx((0 + 0.65 + 0.95) / 3)
+    assert scores.jaccard == pytest.approx((0.64 + 0.65 + 0.95) / 3)
+    assert scores.images == 3
+
+
+def test_masks_of_other_sizes_or_kinds_are_refused():
+    with pytest.raises(ValueError, match=r"a predicted mask of \(1, 2\) against a true one of \(2, 1\)"):
+        mask_scores(mask(".."), mask(".", "."))
+    with pytest.raises(ValueError, match=r"masks of torch\.uint8 and torch\.bool: threshold them first"):
+        mask_scores(mask("..").byte(), mask(".."))
+    with pytest.raises(ValueError, match="no masks to score"):
+        segmentation_scores([])
+
+
+def test_a_pixel_is_lesion_above_128():
+    image = Image.fromarray(np.array([[0, 127, 128], [129, 200, 255]], np.uint8))
+    assert lesion_pixels(image).tolist() == [[False, False, False], [True, True, True]]
+
+
+def test_a_probability_is_resized_before_it_is_thresholded():
+    # on 8 pixels the right one of two weighs 0, 0, 1/8, 3/8, 5/8, 7/8, 1, 1: 0.75 times that exceeds 0.5 from 7/8 on
+    wide = resize_probability(torch.tensor([[0.0, 0.75]]), (2, 8))
+    assert wide.tolist() == [[False] * 5 + [True] * 3] * 2
+
+
+def test_half_is_not_lesion_and_a_mask_may_shrink():
+    assert not resize_probability(torch.full((3, 3), 0.5), (5, 7)).any()
+    striped = torch.tensor([[0.9, 0.0] * 8] * 2)
+    assert not resize_probability(
+        striped, (1, 4)
+    ).any()  # every second pixel alone would be all lesion or none
+    assert resize_probability(torch.full((8, 8), 0.6), (3, 2)).tolist() == [[True, True]] * 3
