@@ -26,7 +26,7 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
         near = difflib.get_close_matches(architecture, list_models(), n=4)
         hint = f"; near names: {', '.join(near)}" if near else "; timm.list_models() lists them"
         raise UserError(f"unknown model {name!r}{hint}")
-    encoder = _create(name, image_size, pretrained)
+    encoder = create_backbone(name, image_size, pretrained)
     try:
         features = _feature_shape(encoder, image_size)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
@@ -38,7 +38,8 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
     return encoder
 
 
-def _create(name: str, image_size: int, pretrained: bool) -> nn.Module:
+def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
+    """timm's backbone without classifier, told the image size if it depends on it. Raises UserError."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are summed up in our one line
     try:
         try:  # backbones whose parameters depend on the image size are told it; the others do not know the argument
@@ -85,13 +86,6 @@ def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> Non
     data_config = {**resolve_model_data_config(encoder), "input_size": (3, image_size, image_size)}
     plain = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)  # as safetensors wants it
     save_for_hf(plain, str(directory), safe_serialization=True, data_config=data_config)
-
-
-def load_encoder(directory: Path) -> nn.Module:
-    """The encoder that `save_encoder` wrote. Raises UserError where there is none."""
-    if not (directory / "config.json").is_file():
-        raise UserError(f"{directory} is not an encoder directory: it has no config.json")
-    return timm.create_model(f"local-dir:{directory}", pretrained=True)
 
 
 class Pretrainer(nn.Module):
