@@ -7,6 +7,13 @@ from gravis_triton.evaluation.classification import (
 )
 from gravis_triton.evaluation.collection import score_encoder
 from gravis_triton.evaluation.features import extract_features
+from gravis_triton.evaluation.files import (
+    save_mask,
+    write_diagnoses_csv,
+    write_mask_scores_csv,
+    write_submission_csv,
+)
+from gravis_triton.evaluation.flips import predict_with_flips
 from gravis_triton.evaluation.knn import KnnScores, knn_probabilities, knn_scores
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
@@ -29,7 +36,12 @@ __all__ = [
     "knn_scores",
     "lesion_pixels",
     "mask_scores",
+    "predict_with_flips",
     "resize_probability",
+    "save_mask",
     "score_encoder",
     "segmentation_scores",
+    "write_diagnoses_csv",
+    "write_mask_scores_csv",
+    "write_submission_csv",
 ]
