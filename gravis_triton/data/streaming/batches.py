@@ -1,6 +1,7 @@
 """Batches of streamed source images for one process, resumable at any step."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,6 +78,11 @@ class StreamedBatches:
             self.seen.update(read.ids)
             self.skipped.update(read.skipped)
             yield read.sources
+
+    def peek(self, sources: int) -> SourceBatch:
+        """The first images of the first epoch, without going on."""
+        first = replace(self.readers[0], batches=1, batch_size=min(sources, self.batch_size))
+        return next(first.read(0, Place())).sources
 
     def state_dict(self) -> dict[str, Any]:
         """Where the readers of all processes are; called by all of them, as `accelerator.save_state` does."""

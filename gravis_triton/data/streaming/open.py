@@ -1,6 +1,6 @@
 """Opening a data set for streaming: its shards, and how many rows each has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -8,7 +8,7 @@ from tarfile import TarError, TarFile
 from typing import Any
 
 from gravis_triton.data.folder import SPLIT_FOLDERS
-from gravis_triton.data.hub import ID_COLUMNS, label_column, picture_columns
+from gravis_triton.data.hub import GROUP_COLUMNS, ID_COLUMNS, label_column, picture_columns
 from gravis_triton.data.streaming.shards import ImageShards
 from gravis_triton.errors import UserError
 
@@ -31,7 +31,7 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
     image, _ = picture_columns(features)
     if image is None:
         raise UserError(f"{spec} has no image column; its columns are {', '.join(features) or 'unknown'}")
-    identity = next((column for column in (*ID_COLUMNS, "__key__") if column in features), None)
+    label = label_column(features)
 
     def part(wanted: Callable[[str | None], bool]) -> ImageShards | None:
         chosen = [split for split in splits if wanted(kinds[split])]
@@ -43,12 +43,25 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
         )
         if not chosen:
             return None
-        return ImageShards(spec, undecoded, tuple(rows), image, label_column(features), identity)
+        return ImageShards(
+            spec,
+            undecoded,
+            tuple(rows),
+            image,
+            label_column=label,
+            id_column=_first_of((*ID_COLUMNS, "__key__"), features),
+            group_column=_first_of(GROUP_COLUMNS, features),
+            class_names=tuple(getattr(features.get(label), "names", None) or ()),
+        )
 
     training = part(lambda kind: kind not in ("test", "validation"))
     if training is None:
         raise UserError(f"{spec} has no split to train on; its splits are {', '.join(splits)}")
     return training, part(lambda kind: kind == "validation")
+
+
+def _first_of(columns: tuple[str, ...], features: Mapping[str, Any]) -> str | None:
+    return next((column for column in columns if column in features), None)
 
 
 def _open(spec: str, name: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -93,7 +106,7 @@ def _rows_in(file: str) -> int | None:
 
 
 def _rows_in_parquet(file: str) -> int:
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
     import pyarrow.parquet
 
     with fsspec.open(file, "rb") as stream:

@@ -87,8 +87,8 @@ def plan_epoch(
 ) -> Plan:
     """The plan of `process`, from the rows of each shard; all processes have the same number of steps.
 
-    readers: of each process. steps: of an epoch; 0: as many as the rows give, less 2 % of them as spares for images that
-    cannot be decoded.
+    readers: of each process. steps: of an epoch; 0: as many as the rows give, less 2 % of them as spares for images
+    that cannot be decoded.
     Raises UserError where the number of steps is neither given nor known, or is more than the rows can give.
     """
     if batch_size * processes < 2:
@@ -131,9 +131,6 @@ def _batches(pieces: Sequence[Piece], batch_size: int, spare: float) -> int:
 
 def _in_turn(batches: Sequence[int], steps: int) -> tuple[int, ...]:
     turns = [
-        reader
-        for turn in range(max(batches))
-        for reader in range(len(batches))
-        if turn < batches[reader]
+        reader for turn in range(max(batches)) for reader in range(len(batches)) if turn < batches[reader]
     ]
     return tuple(turns[:steps])

@@ -17,11 +17,15 @@ _READ = 16  # rows fetched together
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None where the row has no image."""
+    """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None where the row has no image.
+
+    label: as the data set writes it. group: lesion or patient.
+    """
 
     id: str
     cell: Mapping[str, Any] | None
-    label: Any
+    label: int | str | None
+    group: str | None
 
     def pixels(self, short_side: int) -> np.ndarray:
         """(height, width, 3) uint8, upright, min(height, width) == short_side.
@@ -40,15 +44,17 @@ class ImageShards:
     """The shards of some splits of a data set, numbered from 0 through all of them.
 
     splits: (name, `datasets.IterableDataset` whose images are not decoded). rows: how many each shard has, None where
-    that is not known without reading it whole.
+    that is not known without reading it whole. class_names: those that labels index, empty where labels are values.
     """
 
     name: str
     splits: tuple[tuple[str, Any], ...]
     rows: tuple[int | None, ...]
     image_column: str
-    label_column: str | None
-    id_column: str | None
+    label_column: str | None = None
+    id_column: str | None = None
+    group_column: str | None = None
+    class_names: tuple[str, ...] = ()
 
     def read(self, shard: int, first: int = 0) -> Iterator[Row]:
         """The rows of one shard from its row `first` on, in their order.
@@ -64,10 +70,15 @@ class ImageShards:
             # not iter(part): in a worker of a DataLoader that would leave out the other workers' shares
             for rows in part.iter(batch_size=_READ):
                 for position, cell in enumerate(rows[self.image_column]):
-                    name = rows[self.id_column][position] if self.id_column else None
-                    label = rows[self.label_column][position] if self.label_column else None
+                    name, label, group = (
+                        rows[column][position] if column else None
+                        for column in (self.id_column, self.label_column, self.group_column)
+                    )
                     yield Row(
-                        f"{split}/{index:05d}/{number:06d}" if name is None else str(name), cell, label
+                        id=f"{split}/{index:05d}/{number:06d}" if name is None else str(name),
+                        cell=cell,
+                        label=label,
+                        group=None if group in (None, "") else str(group),
                     )
                     number += 1
         except Exception as error:  # of pyarrow, tarfile, fsspec, the hub's client ...
