@@ -10,14 +10,11 @@ from torch import nn
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.augment import ViewMaker
-from gravis_triton.data import hold_out
-from gravis_triton.data.loader import collate_sources, source_loader
-from gravis_triton.data.prepare import prepare_images
-from gravis_triton.data.sampler import EpochBatches
+from gravis_triton.data.sources import cached_sources, streamed_sources
 from gravis_triton.evaluation import score_encoder
 from gravis_triton.losses import Objective, resolve_loss
 from gravis_triton.models import Pretrainer, build_encoder, normalization
-from gravis_triton.settings import PretrainSettings, parse_settings, resolve_settings, split_seed
+from gravis_triton.settings import PretrainSettings, parse_settings, resolve_settings
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -38,19 +35,17 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     optimizer = training.build_optimizer(model, settings)
 
-    # source images, decoded once; those held out are not trained on
+    # source images, decoded once or streamed; those held out are not trained on
+    open_sources = streamed_sources if settings.streaming else cached_sources
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
-        collection, images = prepare_images(settings, seed=settings.seed, progress=decoding)
-    sources, held_out = hold_out(collection, fraction=settings.held_out, seed=split_seed(settings))
-    report.say_data(display, collection, images, sources, held_out)
-    batches = EpochBatches(
-        len(sources),
-        batch_size=settings.batch_size,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        seed=settings.seed,
-    )
-    loader = source_loader(images, sources, batches, workers=settings.num_workers)
+        data = open_sources(
+            settings,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+            progress=decoding,
+        )
+    batches = data.batches
+    report.say_data(display, data)
     report.say_batch(display, settings, processes=accelerator.num_processes, steps_per_epoch=len(batches))
 
     # a new run, or one to go on with
@@ -59,7 +54,9 @@ def main(args: Sequence[str] | None = None) -> int:
     step = training.ContrastiveStep(
         accelerator, views, model, Objective(settings), settings.grad_cache_chunk, settings.channels_last
     )
-    parts = training.Training(accelerator, batches, loader, model, step, optimizer, scheduler)
+    parts = training.Training(accelerator, batches, data.loader, model, step, optimizer, scheduler)
+    if settings.streaming:
+        accelerator.register_for_checkpointing(batches)  # where its readers are in the shards
     progress = training.start_progress(
         accelerator, resume=settings.resume, output_dir=run, steps_per_epoch=len(batches)
     )
@@ -70,10 +67,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if accelerator.is_main_process:
             scores = score_encoder(
                 encoder,
-                collection,
-                images,
-                sources,
-                held_out,
+                data.collection,
+                data.images,
+                data.bank,
+                data.held_out,
                 size=settings.image_size,
                 device=accelerator.device,
             )
@@ -83,8 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if progress.step == 0:
         score("untrained encoder")
         if accelerator.is_main_process:
-            shown = collate_sources([images[i] for i in sources[:8]])
-            report.save_views(run / "views.png", shown, views)
+            report.save_views(run / "views.png", data.shown, views)
 
     # train, epoch by epoch
     last_step = settings.epochs * len(batches)
@@ -111,8 +107,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     # what it was for
     score("pre-trained encoder")
+    ids, skipped = data.seen()
     if accelerator.is_main_process:
-        ids = [collection.records[i].id for i in sources]
         training.export_encoder(encoder, run / "encoder", image_size=settings.image_size, source_ids=ids)
         summary = report.summarize(
             journal,
@@ -120,11 +116,13 @@ def main(args: Sequence[str] | None = None) -> int:
             progress,
             views=settings.views,
             seconds=time.perf_counter() - launched,
-            held_out=len(held_out),
-            skipped=len(images.skipped),
+            held_out=len(data.held_out),
+            skipped=len(skipped),
         )
         report.write_summary(summary, run)
         report.say_summary(display, summary, run)
+        if settings.streaming:
+            report.say_skipped(display, skipped)
     accelerator.end_training()
     return 0
 

@@ -10,7 +10,7 @@ import kornia
 import timm
 import torch
 
-from gravis_triton.data import CachedImages, Collection
+from gravis_triton.data.sources import SourceImages
 from gravis_triton.evaluation import KnnScores
 from gravis_triton.files import write_whole
 from gravis_triton.report.display import Display
@@ -21,23 +21,18 @@ from gravis_triton.training import Progress, Training
 _NAMED = 5  # skipped images that are named on the screen
 
 
-def say_data(
-    display: Display,
-    collection: Collection,
-    images: CachedImages,
-    sources: Sequence[int],
-    held_out: Sequence[int],
-) -> None:
+def say_data(display: Display, data: SourceImages) -> None:
     """How many images there are, of what kind, and which could not be read."""
-    classes = f", classes {', '.join(collection.classes)}" if collection.classes else ", no labels"
-    display.say(
-        f"data: {collection.name}, {len(images):,} images{classes}; "
-        f"{len(sources):,} for pre-training, {len(held_out):,} held out for evaluation"
-    )
-    if images.skipped:
-        named = "; ".join(f"{name} ({reason})" for name, reason in images.skipped[:_NAMED])
-        more = f"; and {len(images.skipped) - _NAMED} more" if len(images.skipped) > _NAMED else ""
-        display.say(f"skipped: {len(images.skipped)} unreadable images: {named}{more}")
+    display.say(f"data: {data.description}")
+    say_skipped(display, data.skipped)
+
+
+def say_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
+    """The first few of the images, (id, reason), that could not be read; nothing where there are none."""
+    if skipped:
+        named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:_NAMED])
+        more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        display.say(f"skipped: {len(skipped)} unreadable images: {named}{more}")
 
 
 def say_batch(display: Display, settings: PretrainSettings, *, processes: int, steps_per_epoch: int) -> None:

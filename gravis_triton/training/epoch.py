@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,9 +11,8 @@ import torch
 from accelerate import Accelerator
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from gravis_triton.data.sampler import EpochBatches
+from gravis_triton.data.sources import Batches
 from gravis_triton.errors import UserError
 from gravis_triton.settings import TrainingSettings
 from gravis_triton.training.checkpoint import Progress
@@ -38,8 +37,8 @@ class Training:
     """Everything that takes part in training; model and optimizer as `accelerator.prepare` gave them."""
 
     accelerator: Accelerator
-    batches: EpochBatches
-    loader: DataLoader[Any]
+    batches: Batches
+    loader: Iterable[Any]
     model: nn.Module
     step: TrainingStep
     optimizer: torch.optim.Optimizer
