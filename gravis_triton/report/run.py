@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
-from gravis_triton.settings import RunSettings, run_directory, write_settings
+from gravis_triton.settings import RunSettings, TrainingSettings, run_directory, write_settings
 
 
 def choose_run(settings: RunSettings, accelerator: Accelerator, *, name: str) -> Path:
@@ -24,30 +24,30 @@ def choose_run(settings: RunSettings, accelerator: Accelerator, *, name: str) ->
     Raises UserError when the directory holds files and the settings neither resume nor overwrite it, when they do both,
     and when overwrite would empty a directory that is not a run's.
     """
-    if settings.overwrite and settings.resume is not None:
+    resume = settings.resume if isinstance(settings, TrainingSettings) else None
+    if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete what --resume goes on from: drop one of them")
-    run = Path(broadcast_object_list([str(_named_or_new(settings, name))])[0])
+    run = Path(broadcast_object_list([str(_named_or_new(settings.output_dir, resume, name))])[0])
     if run.exists() and not run.is_dir():
         raise UserError(f"--output-dir {run} is a file")
-    if run.is_dir() and any(run.iterdir()) and settings.resume is None:
+    if run.is_dir() and any(run.iterdir()) and resume is None:
         if not settings.overwrite:
-            raise UserError(
-                f"{run} is not empty: give --resume auto to go on, --overwrite, or another --output-dir"
-            )
+            go_on = "--resume auto to go on, " if isinstance(settings, TrainingSettings) else ""
+            raise UserError(f"{run} is not empty: give {go_on}--overwrite, or another --output-dir")
         if not (run / "config.yaml").is_file():
             raise UserError(f"--overwrite: {run} holds files but no run (no config.yaml); empty it yourself")
     return run
 
 
-def _named_or_new(settings: RunSettings, name: str) -> Path:
-    if settings.output_dir is not None:
-        return Path(settings.output_dir)
-    if settings.resume == "auto":
+def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path:
+    if output_dir is not None:
+        return Path(output_dir)
+    if resume == "auto":
         raise UserError(
             "--resume auto needs --output-dir: the run directory whose newest checkpoint to go on from"
         )
-    if settings.resume is not None:
-        return run_directory(Path(settings.resume))
+    if resume is not None:
+        return run_directory(Path(resume))
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
@@ -60,7 +60,9 @@ def open_run(run: Path, settings: RunSettings, accelerator: Accelerator) -> None
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
-        saved = dataclasses.replace(settings, output_dir=None, overwrite=False, resume=None, config=None)
+        saved = dataclasses.replace(settings, output_dir=None, overwrite=False, config=None)
+        if isinstance(saved, TrainingSettings):
+            saved = dataclasses.replace(saved, resume=None)
         write_settings(saved, run / "config.yaml")
     accelerator.wait_for_everyone()
     if settings.tracker is not None:

@@ -15,7 +15,7 @@ import yaml
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
-from gravis_triton.settings.groups import RunSettings
+from gravis_triton.settings.groups import RunSettings, TrainingSettings
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -60,7 +60,7 @@ def _in_one_line(complaint: str) -> str:
 def _config_file(settings: RunSettings) -> Path | None:
     if settings.config is not None:
         return Path(settings.config)
-    if settings.resume in (None, "auto"):
+    if not isinstance(settings, TrainingSettings) or settings.resume in (None, "auto"):
         return None
     saved = run_directory(Path(str(settings.resume))) / "config.yaml"
     return saved if saved.is_file() else None

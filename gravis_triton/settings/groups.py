@@ -30,6 +30,16 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamingSettings:
+    streaming: bool = False
+    """Read images from Parquet or WebDataset tar shards where they lie (hf:OWNER/NAME or a directory), uncached."""
+    shuffle_buffer: int = 1000
+    """Consecutive streamed images that each worker shuffles; they are kept encoded in memory."""
+    steps_per_epoch: int = 0
+    """Steps of an epoch of streamed images; 0: as many as the shards give, less 2 % spares for unreadable images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     model: str = "resnet18"
     """Any timm backbone: resnet50, convnext_tiny, efficientnet_b0, vit_tiny_patch16_224, ..."""
@@ -96,31 +106,32 @@ class RunSettings:
     """Where everything of the run goes; None: a new directory in runs/, named by date and time."""
     overwrite: bool = False
     """Empty the output directory first, if it holds an earlier run."""
-    resume: str | None = None
-    """Go on from a checkpoint: a run directory, one of its checkpoints, or "auto" for the newest of --output-dir."""
     seed: int = 0
     """Everything random follows from it."""
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None
     """Arithmetic of the encoder; None: as `accelerate launch` was told."""
+    tracker: str | None = None
+    """Also log to one of accelerate's trackers: tensorboard, wandb, mlflow, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(RunSettings, OptimizationSettings):
+    resume: str | None = None
+    """Go on from a checkpoint: a run directory, one of its checkpoints, or "auto" for the newest of --output-dir."""
     channels_last: bool = True
     """Keep images channels-last in memory: faster convolutions."""
     compile: bool = False
     """Compile the model with torch.compile."""
-    tracker: str | None = None
-    """Also log to one of accelerate's trackers: tensorboard, wandb, mlflow, ..."""
     log_every: int = 10
     """Steps between two lines of metrics."""
     eval_every: int = 0
-    """Epochs between two evaluations of the encoder, where labels exist; 0: before and after training only."""
+    """Epochs between two evaluations, where labels exist; 0: chosen by the recipe."""
     checkpoint_every: int = 1
     """Epochs between two checkpoints; the newest two are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(RunSettings, OptimizationSettings):
-    """What every training run has."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainSettings(TrainingSettings, LossSettings, ModelSettings, ViewRecipe, DataSettings):
+class PretrainSettings(
+    TrainingSettings, LossSettings, ModelSettings, ViewRecipe, StreamingSettings, DataSettings
+):
     """Pre-train an image encoder on unlabelled dermatology images by GraVIS."""
