@@ -42,28 +42,35 @@ def store_part(
 
 
 @triton.jit
-def tile_similarity(
-    z_ptr, z_row, z_col, row, count_rows, col, count_cols, D: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+def tile_of_negatives(
+    z_ptr, z_row, row, count_rows, col, B, views, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """<z_i, z_n> of one tile: of z_row and z_col where these hold all D dimensions, otherwise chunk by chunk."""
+    """z_n of the columns col .. col+BLOCK_N, their first BLOCK_D dimensions, and s_in of z_row with them.
+
+    s_in is ABSENT where row and column have one source, or there is no such column.
+    """
+    z_col = load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+    BLOCK_M: tl.constexpr = z_row.shape[0]
     s = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     if D <= BLOCK_INNER:
         s = product(z_row, tl.trans(z_col), s, PRECISION, UPCAST)
     else:
         for c in range((D + BLOCK_INNER - 1) // BLOCK_INNER):
             x = load_embeddings(z_ptr, row, count_rows, c, D, BLOCK_M, BLOCK_INNER)
-            y = load_embeddings(z_ptr, col, count_cols, c, D, BLOCK_N, BLOCK_INNER)
+            y = load_embeddings(z_ptr, col, B - col, c, D, BLOCK_N, BLOCK_INNER)
             s = product(x, tl.trans(y), s, PRECISION, UPCAST)
-    return s
+    return z_col, keep_negatives(s, row, col, B, views)
 
 
 @triton.jit
-def keep_negatives(s, row, first_col, B, views, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+def keep_negatives(s, row, first_col, B, views):
     """s with ABSENT where column and row have one source, or there is no such column.
 
     Most tiles hold nothing but negatives: one branch a tile finds out, and only the others pay for a mask.
     """
+    BLOCK_M: tl.constexpr = s.shape[0]
+    BLOCK_N: tl.constexpr = s.shape[1]
     clash = (first_col < row + BLOCK_M + views) & (first_col + BLOCK_N + views > row)
     if clash | (first_col + BLOCK_N > B):
         own = ((row + tl.arange(0, BLOCK_M)) // views * views)[:, None]

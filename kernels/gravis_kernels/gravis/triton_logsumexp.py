@@ -34,23 +34,9 @@ def soft_maximum(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
-        s = tk.tile_similarity(
-            z_ptr,
-            z_row,
-            z_col,
-            row,
-            count_rows,
-            col,
-            B - col,
-            D,
-            BLOCK_M,
-            BLOCK_N,
-            BLOCK_INNER,
-            PRECISION,
-            UPCAST,
-        )
-        s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
+        _, s = tk.tile_of_negatives(
+            z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+        )  # fmt: skip
         higher = tl.maximum(m, tl.max(s, 1))
         total = total * tl.exp2((m - higher) * log2_rate) + tl.sum(
             tl.exp2((s - higher[:, None]) * log2_rate), 1
@@ -64,16 +50,8 @@ def soft_maximum(
 
 @triton.jit
 def terms(
-    s,
-    soft,
-    o_k,
-    views,
-    margin,
-    attention_log2_rate,
-    log2_rate,
-    ATTENTION: tl.constexpr,
-    PENALTY: tl.constexpr,
-):
+    s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
+):  # fmt: skip
     """a_ij, h_ij and phi' among the views of a source, zero where there is no positive."""
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
     a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
@@ -92,6 +70,7 @@ def weigh_logsumexp(
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """v_i and w_i (times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
+    s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
     o_k = tl.arange(0, BLOCK_K)
     o_own = tl.program_id(0) * views + o_k
     inside = o_k < views
@@ -105,7 +84,6 @@ def weigh_logsumexp(
         total = total * tl.exp2((m - higher) * log2_rate) + grown
         m = higher
     soft = m + tl.log2(total) / log2_rate
-    s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
     a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
     tl.store(soft_ptr + o_own, soft, mask=inside)
     tl.store(weight_ptr + o_own, tl.sum(a * slope, 1) * weight_scale, mask=inside)
@@ -143,23 +121,9 @@ def pull_logsumexp(
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         if most + tl.max(weight_col) > 0:
-            z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
-            s = tk.tile_similarity(
-                z_ptr,
-                z_row,
-                z_col,
-                row,
-                count_rows,
-                col,
-                B - col,
-                D,
-                BLOCK_M,
-                BLOCK_N,
-                BLOCK_INNER,
-                PRECISION,
-                UPCAST,
-            )
-            s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
+            z_col, s = tk.tile_of_negatives(
+                z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+            )  # fmt: skip
             soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
             g = weight_row * share(s, soft_row, log2_rate) + weight_col * share(s, soft_col, log2_rate)
             if D > BLOCK_INNER:

@@ -164,23 +164,9 @@ def sweep(
     last_tile = tl.minimum((i_split + 1) * tiles_per_split, col_tiles)
     for j_tile in range(i_split * tiles_per_split, last_tile):
         col = j_tile * BLOCK_N
-        z_col = tk.load_embeddings(z_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
-        s = tk.tile_similarity(
-            z_ptr,
-            z_row,
-            z_col,
-            row,
-            count_rows,
-            col,
-            B - col,
-            D,
-            BLOCK_M,
-            BLOCK_N,
-            BLOCK_INNER,
-            PRECISION,
-            UPCAST,
-        )
-        s = tk.keep_negatives(s, row, col, B, views, BLOCK_M, BLOCK_N)
+        z_col, s = tk.tile_of_negatives(
+            z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+        )  # fmt: skip
         row_first, row_last, col_first, col_last = 0, slots, 0, slots
         if PENALTY == "hinge":
             s_least = tl.min(s)
@@ -198,19 +184,8 @@ def sweep(
                 if GRADIENT:
                     g = tk.pieces(tl.broadcast_to(weight, [BLOCK_M, BLOCK_N]))
             g = visit_rows(
-                p,
-                g,
-                t_ptrs,
-                sums_ptrs,
-                keep,
-                row_first,
-                row_last,
-                log2_rate,
-                PENALTY,
-                STATISTICS,
-                GRADIENT,
-                BLOCK_N,
-            )
+                p, g, t_ptrs, sums_ptrs, keep, row_first, row_last, log2_rate, PENALTY, STATISTICS, GRADIENT, BLOCK_N
+            )  # fmt: skip
             if GRADIENT:
                 p_table = table_ptr + tl.cast(j_tile, tl.int64) * slots * (2 * BLOCK_N)
                 if PENALTY == "hinge":

@@ -13,14 +13,8 @@ from gravis_kernels import tiles as tk
 
 @triton.jit
 def own_similarity(
-    z_ptr,
-    source,
-    views,
-    D: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
-    UPCAST: tl.constexpr,
-):
+    z_ptr, source, views, D: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
     """s_ij among the views of a source, [BLOCK_K, BLOCK_K], zero beyond its views."""
     s = tl.zeros([BLOCK_K, BLOCK_K], tl.float32)
     for c in range((D + 63) // 64):
@@ -112,16 +106,8 @@ def load_order(order_ptr, row, views, o_k, taking_part):
 
 @triton.jit
 def sums_over_negatives(
-    sums_ptr,
-    order,
-    own_row,
-    row_tiles,
-    splits,
-    slots,
-    taking_part,
-    BLOCK_K: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-):
+    sums_ptr, order, own_row, row_tiles, splits, slots, taking_part, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
     """h_ij and u_ij of a source's anchors, collected from the splits' sums of `sweep`."""
     o_row = own_row + tl.arange(0, BLOCK_K)
     h = tl.zeros([BLOCK_K, BLOCK_K], tl.float32)
