@@ -10,6 +10,7 @@ from cases import (
     evaluate,
     make_embeddings,
     relative_error,
+    relative_error_off_the_kink,
     surrounded_by_nan,
 )
 from gravis_kernels import GravisSettings, gravis_loss
@@ -44,6 +45,15 @@ def test_float32_error_stays_below_one_in_a_hundred_thousand(
     actual = evaluate(embeddings.float(), backend="streaming", **settings)
     assert relative_error(actual.loss, expected.loss) < 1e-5
     assert relative_error(actual.gradient, expected.gradient) < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_hinge_of_640_views_errs_in_triples_within_rounding_of_the_kink_alone(seed: int) -> None:
+    embeddings = make_embeddings(32, 20, 128, spread=1.0, seed=seed)
+    rows, settings = torch.nn.functional.normalize(embeddings, dim=2).flatten(0, 1), GravisSettings(**HINGE)
+    _, expected = streaming.loss_and_gradient(rows.double(), 0, 640, 20, settings, True)
+    _, actual = streaming.loss_and_gradient(rows, 0, 640, 20, settings, True)
+    assert relative_error_off_the_kink(actual.double(), expected, rows, 20, settings) < 2e-6
 
 
 @pytest.mark.parametrize("normalize", [True, False])

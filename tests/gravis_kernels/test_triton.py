@@ -12,6 +12,7 @@ from cases import (
     Result,
     make_embeddings,
     relative_error,
+    relative_error_off_the_kink,
     surrounded_by_nan,
 )
 from gravis_kernels import configs
@@ -234,5 +235,8 @@ def test_nothing_waits_for_the_gpu_or_recompiles_as_sources_change(name: str) ->
 @pytest.mark.parametrize("name", FAMILIES)
 def test_many_tiles_on_a_gpu(name: str, dtype: torch.dtype) -> None:
     rows, settings = unit_rows(101, 20, 128, dtype), GravisSettings(**SETTINGS[name])
-    error = relative_error(fused(rows, 20, settings).gradient, dense(rows, 20, settings).gradient)
-    assert error < (TOLERANCE if dtype == torch.float32 else 5e-3)
+    actual, expected = fused(rows, 20, settings).gradient, dense(rows, 20, settings).gradient
+    if dtype == torch.float32 and settings.penalty == "hinge":
+        assert relative_error_off_the_kink(actual, expected, rows, 20, settings) < TOLERANCE
+    else:
+        assert relative_error(actual, expected) < (TOLERANCE if dtype == torch.float32 else 5e-3)
