@@ -4,9 +4,11 @@ Batches of tensors are in `gravis_triton.data.loader`, which is not imported her
 images start faster without torch.
 """
 
-from gravis_triton.data.cache import cached_images, default_directory
+from gravis_triton.data.cache import cached_images, cached_masks, default_directory
 from gravis_triton.data.cached_images import CachedImages
+from gravis_triton.data.cached_masks import CachedMasks
 from gravis_triton.data.collection import open_collection
+from gravis_triton.data.masks import lesion_pixels, native_mask
 from gravis_triton.data.records import Collection, ImageReference, Record, Task
 from gravis_triton.data.references import ImageFile, MaskFile
 from gravis_triton.data.split import (
@@ -21,6 +23,7 @@ from gravis_triton.data.strata import label_subset
 
 __all__ = [
     "CachedImages",
+    "CachedMasks",
     "Collection",
     "ImageFile",
     "ImageReference",
@@ -29,10 +32,13 @@ __all__ = [
     "Split",
     "Task",
     "cached_images",
+    "cached_masks",
     "default_directory",
     "describe_split",
     "hold_out",
     "label_subset",
+    "lesion_pixels",
+    "native_mask",
     "open_collection",
     "pooled",
     "split_collection",

@@ -1,4 +1,4 @@
-"""The decode-once cache: every image is decoded a single time, resized, and kept for all later runs."""
+"""The decode-once cache: every image and mask is decoded a single time, resized, and kept for all later runs."""
 
 import os
 import time
@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from gravis_triton.data.cached_images import CachedImages
+from gravis_triton.data.cached_masks import CachedMasks
+from gravis_triton.data.pictures import LesionMask, Photograph, Picture
 from gravis_triton.data.processes import results_of
 from gravis_triton.data.records import Record
 from gravis_triton.data.shards import Shard, open_shard, shard_of, skipped_in, write_shard
@@ -47,26 +51,37 @@ def cached_images(
     """
     if short_side < 1:
         raise UserError(f"short side {short_side}: at least 1 pixel is needed")
-    folder = _prepared(directory or default_directory())
-    shards = _plan(records, short_side, folder)
-    skipped: list[tuple[str, str]] = []
-    missing, done = [], 0
-    for shard in shards:
-        table = open_shard(shard)
-        if table is None:
-            missing.append(shard)
-        else:
-            skipped += skipped_in(table)
-            done += len(shard.pictures)
-    _refuse_too_many(skipped, len(records))
-    _report(progress, done, len(records))
-    with closing(results_of(_build, _from_own_start(missing), workers=workers)) as results:
-        for shard, skipped_here in results:
-            skipped += skipped_here
-            _refuse_too_many(skipped, len(records))
-            done += len(shard.pictures)
-            _report(progress, done, len(records))
+    pictures = [Photograph(record.id, record.image, short_side) for record in records]
+    shards = _plan(pictures, f"short side {short_side}", _prepared(directory or default_directory()))
+    _build_missing(shards, workers, progress, refuse=lambda skipped: _refuse_too_many(skipped, len(records)))
     return CachedImages(shards, records)
+
+
+def cached_masks(
+    images: CachedImages,
+    *,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress | None = None,
+) -> CachedMasks:
+    """The lesion masks of `images`, each of its image's height and width, from the cache or decoded into it.
+
+    A mask's pixel is lesion where more than half of its area is above 128 in the file.
+    directory, workers, progress: as for `cached_images`; records without a mask are not counted.
+    Raises UserError when any mask cannot be read or has not its image's aspect ratio (to within one pixel of the
+    image), and when the disk is full or not writable.
+    """
+    owners = [index for index, record in enumerate(images.records) if record.mask is not None]
+    pictures = [_lesion_mask(images.records[index], images[index]) for index in owners]
+    shards = _plan(pictures, "masks", _prepared(directory or default_directory()))
+    _build_missing(shards, workers, progress)
+    masks = CachedMasks(shards, owners, len(images))
+    if masks.skipped:
+        raise UserError(
+            f"{len(masks.skipped)} of {len(owners)} masks cannot be used: {_examples(masks.skipped)}; mend these "
+            "files, or take them and their images away"
+        )
+    return masks
 
 
 def default_directory() -> Path:
@@ -89,13 +104,41 @@ def _prepared(directory: Path) -> Path:
     return folder
 
 
-def _plan(records: Sequence[Record], short_side: int, folder: Path) -> list[Shard]:
-    size = max(_SMALLEST_SHARD, -(-len(records) // _MOST_SHARDS))
-    pictures = [(record.id, record.image) for record in records]
-    return [
-        shard_of(folder, short_side, pictures[start : start + size])
-        for start in range(0, len(pictures), size)
-    ]
+def _lesion_mask(record: Record, image: np.ndarray) -> LesionMask:
+    assert record.mask is not None
+    return LesionMask(record.id, record.mask, record.image, image.shape[0], image.shape[1])
+
+
+def _plan(pictures: Sequence[Picture], kind: str, folder: Path) -> list[Shard]:
+    size = max(_SMALLEST_SHARD, -(-len(pictures) // _MOST_SHARDS))
+    return [shard_of(folder, kind, pictures[start : start + size]) for start in range(0, len(pictures), size)]
+
+
+def _build_missing(
+    shards: Sequence[Shard],
+    workers: int,
+    progress: Progress | None,
+    refuse: Callable[[Sequence[tuple[str, str]]], None] = lambda skipped: None,
+) -> None:
+    """Write the shards that are not there; `refuse` may raise, given (id, reason) of the pictures skipped so far."""
+    total = sum(len(shard.pictures) for shard in shards)
+    skipped: list[tuple[str, str]] = []
+    missing, done = [], 0
+    for shard in shards:
+        table = open_shard(shard)
+        if table is None:
+            missing.append(shard)
+        else:
+            skipped += skipped_in(table)
+            done += len(shard.pictures)
+    refuse(skipped)
+    _report(progress, done, total)
+    with closing(results_of(_build, _from_own_start(missing), workers=workers)) as results:
+        for shard, skipped_here in results:
+            skipped += skipped_here
+            refuse(skipped)
+            done += len(shard.pictures)
+            _report(progress, done, total)
 
 
 def _from_own_start(missing: list[Shard]) -> list[Shard]:
@@ -116,11 +159,14 @@ def _build(shard: Shard) -> list[tuple[str, str]]:
 
 def _refuse_too_many(skipped: Sequence[tuple[str, str]], total: int) -> None:
     if len(skipped) > _TOLERATED * total:
-        examples = "; ".join(f"{image_id}: {reason}" for image_id, reason in skipped[:3])
         raise UserError(
             f"at least {len(skipped)} of {total} images cannot be read, more than {_TOLERATED:.0%}, "
-            f"e.g. {examples}"
+            f"e.g. {_examples(skipped)}"
         )
+
+
+def _examples(skipped: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{image_id}: {reason}" for image_id, reason in skipped[:3])
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

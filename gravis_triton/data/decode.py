@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+
+_ORIENTATION = ExifTags.Base.Orientation
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 def decode_photograph(source: Path | BinaryIO, short_side: int | None = None) -> Image.Image:
@@ -21,24 +33,48 @@ def decode_photograph(source: Path | BinaryIO, short_side: int | None = None) ->
     return _decode(source, lambda image: _to_eight_bits(image).convert("RGB"), short_side)
 
 
-def decode_mask(source: Path | BinaryIO) -> Image.Image:
-    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_photograph` does."""
-    return _decode(source, lambda image: _to_eight_bits(image).convert("L"), None)
+def decode_mask(source: Path | BinaryIO, photograph: Path | BinaryIO | None = None) -> Image.Image:
+    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_photograph` does.
+
+    photograph: what the mask was drawn on. A mask without an EXIF orientation of its own is turned as its photograph
+    is, unless its size shows that it lies upright already.
+    """
+    return _decode(source, _to_grey, None, lambda mask: _turned_as(photograph, mask))
 
 
 def _decode(
-    source: Path | BinaryIO, convert: Callable[[Image.Image], Image.Image], short_side: int | None
+    source: Path | BinaryIO,
+    convert: Callable[[Image.Image], Image.Image],
+    short_side: int | None,
+    turn: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose,
 ) -> Image.Image:
     try:
         with Image.open(source) as image:
             if short_side is not None:
                 _draft(image, short_side)
             image.load()
-            return convert(ImageOps.exif_transpose(image))
+            return convert(turn(image))
     except (OSError, ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise anything, from SyntaxError to struct.error
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    return _to_eight_bits(image).convert("L")
+
+
+def _turned_as(photograph: Path | BinaryIO | None, mask: Image.Image) -> Image.Image:
+    if photograph is None or _ORIENTATION in mask.getexif():
+        return ImageOps.exif_transpose(mask)
+    with Image.open(photograph) as image:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        width, height = image.size
+    if turn is None:
+        return mask
+    # the photograph's upright width is its height in the file
+    is_upright = turn in _QUARTER_TURNS and (mask.width - mask.height) * (height - width) > 0
+    return mask if is_upright else mask.transpose(turn)
 
 
 def _draft(image: Image.Image, short_side: int) -> None:

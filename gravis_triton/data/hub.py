@@ -14,7 +14,7 @@ ID_COLUMNS = ("image_id", "isic_id", "id")
 _IMAGE_COLUMNS = ("image", "img")
 _MASK_COLUMNS = ("mask", "segmentation")
 _LABEL_COLUMNS = ("label", "labels", "dx", "diagnosis", "cls")
-_GROUP_COLUMNS = ("patient_id", "lesion_id")
+GROUP_COLUMNS = ("patient_id", "lesion_id")
 
 
 def open_hub(name: str) -> Collection:
@@ -31,7 +31,7 @@ def open_hub(name: str) -> Collection:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
     classes = _classes(splits, label)
-    group = next((column for column in _GROUP_COLUMNS if column in features), None)
+    group = next((column for column in GROUP_COLUMNS if column in features), None)
     ids = _ids(splits, features)
     records = []
     for split, data in splits.items():
@@ -46,7 +46,7 @@ def open_hub(name: str) -> Collection:
                     label=labels[row],
                     group=None if value in (None, "") else str(value),
                     split=SPLIT_FOLDERS.get(split.lower()),
-                    mask=None if mask is None else ArrowMask(file, mask, row_in_file),
+                    mask=None if mask is None else ArrowMask(file, mask, row_in_file, image),
                 )
             )
     if all(record.label is None for record in records):

@@ -128,7 +128,7 @@ def _read_part(part: Part, root: Path, only: str | None) -> Iterator[Record]:
             label=_look_up(labels, image_id),
             group=_look_up(groups, image_id),
             split=part.split,
-            mask=None if mask is None else MaskFile(mask),
+            mask=None if mask is None else MaskFile(mask, path),
         )
 
 

@@ -1,23 +1,36 @@
 """From cached images to batches on the device."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gravis_triton.data.sampler import EpochBatches
 
 Pixels = NDArray[np.uint8]
+Annotation = TypeVar("Annotation")
+Annotation_co = TypeVar("Annotation_co", covariant=True)
+Batch = TypeVar("Batch")
+
+
+class ByIndex(Protocol[Annotation_co]):
+    def __getitem__(self, index: int) -> Annotation_co: ...
 
 
 class Images(Protocol):
     """Decoded images by index, (height, width, 3) uint8; `CachedImages` is one."""
 
     def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Pixels: ...
+
+
+class Masks(Protocol):
+    """Lesion masks by the index of their image, (height, width) uint8, 255 or 0; `CachedMasks` is one."""
 
     def __getitem__(self, index: int) -> Pixels: ...
 
@@ -33,6 +46,23 @@ class SourceBatch(NamedTuple):
     extents: Tensor
 
 
+class LabelledBatch(NamedTuple):
+    """Images and extents as in `SourceBatch`; labels: (images,) int64, the class of each."""
+
+    images: Tensor
+    extents: Tensor
+    labels: Tensor
+
+
+class MaskedBatch(NamedTuple):
+    """Images and extents as in `SourceBatch`; masks: (images, 1, height, width) uint8 on the same canvas, 255 where
+    lesion, else 0; beyond a mask's own size its edge pixels repeat."""
+
+    images: Tensor
+    extents: Tensor
+    masks: Tensor
+
+
 class _Subset(Dataset[Pixels]):
     def __init__(self, images: Images, indices: Sequence[int]) -> None:
         self.images, self.indices = images, indices
@@ -44,14 +74,45 @@ class _Subset(Dataset[Pixels]):
         return self.images[self.indices[index]]
 
 
+class _Annotated(Dataset[tuple[Pixels, Annotation]], Generic[Annotation]):
+    """The i-th item: image and annotation number indices[i]."""
+
+    def __init__(self, images: Images, annotations: ByIndex[Annotation], indices: Sequence[int]) -> None:
+        self.images, self.annotations, self.indices = images, annotations, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Annotation]:
+        return self.images[self.indices[index]], self.annotations[self.indices[index]]
+
+
 def collate_sources(images: list[Pixels]) -> SourceBatch:
     """Put images of different sizes on the smallest canvas that holds them all."""
-    height, width = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
-    canvas = np.stack(
-        [np.pad(i, ((0, height - i.shape[0]), (0, width - i.shape[1]), (0, 0)), mode="edge") for i in images]
-    )
-    extents = torch.tensor([i.shape[:2] for i in images])
-    return SourceBatch(torch.from_numpy(canvas).permute(0, 3, 1, 2).contiguous(), extents)
+    canvas = _on_one_canvas(images)
+    extents = torch.tensor([image.shape[:2] for image in images])
+    return SourceBatch(canvas.permute(0, 3, 1, 2).contiguous(), extents)
+
+
+def _collate_labelled(items: list[tuple[Pixels, int]]) -> LabelledBatch:
+    images, labels = zip(*items, strict=True)
+    return LabelledBatch(*collate_sources(list(images)), torch.tensor(labels))
+
+
+def _collate_masked(items: list[tuple[Pixels, Pixels]]) -> MaskedBatch:
+    images, masks = zip(*items, strict=True)
+    return MaskedBatch(*collate_sources(list(images)), _on_one_canvas(masks).unsqueeze(1))
+
+
+def _on_one_canvas(pictures: Sequence[Pixels]) -> Tensor:
+    """(pictures, height, width, ...): the smallest canvas that holds them all; each picture's edge pixels repeat."""
+    height, width = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
+    return torch.from_numpy(np.stack([_edge_padded(picture, height, width) for picture in pictures]))
+
+
+def _edge_padded(picture: Pixels, height: int, width: int) -> Pixels:
+    beyond = [(0, height - picture.shape[0]), (0, width - picture.shape[1])]
+    return np.pad(picture, [*beyond, *[(0, 0)] * (picture.ndim - 2)], mode="edge")
 
 
 def collate_central_squares(images: list[Pixels]) -> Tensor:
@@ -69,23 +130,65 @@ def source_loader(
     images: Images, indices: Sequence[int], batches: EpochBatches, *, workers: int
 ) -> DataLoader[SourceBatch]:
     """Batches of source images for pre-training; `batches` indexes `indices`, which index `images`."""
-    return DataLoader[SourceBatch](
-        _Subset(images, indices),  # type: ignore[arg-type]  # its items become batches in collate_fn
-        batch_sampler=batches,
-        collate_fn=collate_sources,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
+    return _training_loader(_Subset(images, indices), batches, collate_sources, workers)
+
+
+def labelled_loader(
+    images: Images,
+    indices: Sequence[int],
+    labels: Sequence[int | None],
+    batches: Sampler[list[int]],
+    *,
+    workers: int,
+) -> DataLoader[LabelledBatch]:
+    """Batches of images and their classes; `batches` indexes `indices`, which index `images` and `labels` alike.
+
+    labels: of all `images`; None for those that are not in `indices` and have none.
+    Raises ValueError where labels and images differ in number, or an image of `indices` has none.
+    """
+    if len(labels) != len(images):
+        raise ValueError(f"{len(labels)} labels for {len(images)} images")
+    known = {index: label for index in indices if (label := labels[index]) is not None}
+    if len(known) < len(set(indices)):
+        raise ValueError(f"{len(set(indices)) - len(known)} of {len(indices)} images have no label")
+    return _training_loader(_Annotated(images, known, indices), batches, _collate_labelled, workers)
+
+
+def masked_loader(
+    images: Images, masks: Masks, indices: Sequence[int], batches: Sampler[list[int]], *, workers: int
+) -> DataLoader[MaskedBatch]:
+    """Batches of images and their masks; `batches` indexes `indices`, which index `images` and `masks` alike."""
+    return _training_loader(_Annotated(images, masks, indices), batches, _collate_masked, workers)
+
+
+def whole_image_loader(
+    images: Images, indices: Sequence[int], *, batch_size: int, workers: int
+) -> DataLoader[SourceBatch]:
+    """Whole images, in order, for evaluation; the last batch may be smaller."""
+    return _evaluation_loader(_Subset(images, indices), batch_size, collate_sources, workers)
 
 
 def central_square_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[Tensor]:
     """The central squares of some images, in order, for evaluation."""
-    return DataLoader[Tensor](
-        _Subset(images, indices),  # type: ignore[arg-type]  # likewise
-        batch_size=batch_size,
-        collate_fn=collate_central_squares,
+    return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
+
+
+def _training_loader(
+    items: Dataset[Any], batches: Sampler[list[int]], collate: Callable[[list[Any]], Batch], workers: int
+) -> DataLoader[Batch]:
+    return DataLoader[Batch](
+        items,
+        batch_sampler=batches,
+        collate_fn=collate,
         num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
     )
+
+
+def _evaluation_loader(
+    items: Dataset[Any], batch_size: int, collate: Callable[[list[Any]], Batch], workers: int
+) -> DataLoader[Batch]:
+    return DataLoader[Batch](items, batch_size=batch_size, collate_fn=collate, num_workers=workers)

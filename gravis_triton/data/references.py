@@ -31,15 +31,20 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
-    """A lesion mask in a file; read as one channel, always at its native size."""
+    """A lesion mask in a file; read as one channel, always at its native size.
+
+    photograph: the file of the image that it was drawn on, as which it is turned upright.
+    """
 
     path: Path
+    photograph: Path | None = None
 
     def read(self, short_side: int | None = None) -> Image.Image:
-        return decode_mask(self.path)
+        return decode_mask(self.path, self.photograph)
 
     def fingerprint(self) -> str:
-        return file_fingerprint(self.path)
+        files = [self.path] if self.photograph is None else [self.path, self.photograph]
+        return ":".join(map(file_fingerprint, files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +64,16 @@ class ArrowImage:
 
 @dataclass(frozen=True, slots=True)
 class ArrowMask:
-    """A lesion mask in a Hugging Face image column, as `ArrowImage`."""
+    """A lesion mask in a Hugging Face image column, as `ArrowImage`; photograph: the column of its image."""
 
     file: Path
     column: str
     row: int
+    photograph: str
 
     def read(self, short_side: int | None = None) -> Image.Image:
-        return decode_mask(_arrow_cell(self.file, self.column, self.row))
+        photograph = _arrow_cell(self.file, self.photograph, self.row)
+        return decode_mask(_arrow_cell(self.file, self.column, self.row), photograph)
 
     def fingerprint(self) -> str:
         return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"

@@ -1,7 +1,7 @@
 """One Arrow file of the decode-once cache: writing it atomically, reading it without copying.
 
-A row is one record: id, height, width, pixels (height * width * 3 bytes of uint8 RGB) and error, which is
-empty unless the picture could not be decoded; then height and width are 0.
+A row is one picture: id, height, width, pixels (its bytes: height * width * 3 of a photograph, height * width of a
+mask) and error, which is empty unless the picture could not be decoded; then height and width are 0.
 """
 
 import errno
@@ -17,8 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from gravis_triton.data.records import ImageReference
-from gravis_triton.data.resize import resized_pixels
+from gravis_triton.data.pictures import Picture
 from gravis_triton.errors import UserError
 
 # Part of every shard's name: raise it whenever the same pictures would be stored in another way.
@@ -30,19 +29,21 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of the cache and what belongs in it: (id, picture) of consecutive records."""
+    """A file of the cache and the pictures of consecutive records that belong in it."""
 
     file: Path
-    short_side: int
-    pictures: tuple[tuple[str, ImageReference], ...]
+    pictures: tuple[Picture, ...]
 
 
-def shard_of(folder: Path, short_side: int, pictures: Sequence[tuple[str, ImageReference]]) -> Shard:
-    """The shard of these pictures; its name is a digest of everything that its content depends on."""
-    digest = hashlib.sha256(f"format {FORMAT}, short side {short_side}\n".encode())
-    for image_id, reference in pictures:
-        digest.update(f"{image_id}\0{reference.fingerprint()}\n".encode())
-    return Shard(folder / f"{digest.hexdigest()[:32]}.arrow", short_side, tuple(pictures))
+def shard_of(folder: Path, kind: str, pictures: Sequence[Picture]) -> Shard:
+    """The shard of these pictures; its name is a digest of everything that its content depends on.
+
+    kind: what they are beyond their fingerprints.
+    """
+    digest = hashlib.sha256(f"format {FORMAT}, {kind}\n".encode())
+    for picture in pictures:
+        digest.update(f"{picture.id}\0{picture.fingerprint()}\n".encode())
+    return Shard(folder / f"{digest.hexdigest()[:32]}.arrow", tuple(pictures))
 
 
 def write_shard(shard: Shard) -> None:
@@ -73,7 +74,7 @@ def open_shard(shard: Shard) -> pa.Table | None:
         table = open_table(shard.file)
     except (OSError, pa.ArrowInvalid):
         return None
-    ids = [image_id for image_id, _ in shard.pictures]
+    ids = [picture.id for picture in shard.pictures]
     return table if table.column("id").to_pylist() == ids else None
 
 
@@ -94,9 +95,9 @@ def _write_rows(shard: Shard, stream: BinaryIO) -> None:
     with pa.ipc.new_stream(stream, schema) as writer:
         for batch in _batches(shard.pictures):
             columns: dict[str, list[object]] = {name: [] for name in schema.names}
-            for image_id, reference in batch:
-                pixels, error = _decode(image_id, reference, shard.short_side)
-                row = (image_id, pixels.shape[0], pixels.shape[1], pixels.tobytes(), error)
+            for picture in batch:
+                pixels, error = _decode(picture)
+                row = (picture.id, pixels.shape[0], pixels.shape[1], pixels.tobytes(), error)
                 for name, value in zip(schema.names, row, strict=True):
                     columns[name].append(value)
             writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
@@ -110,25 +111,21 @@ def _schema() -> pa.Schema:
     return Features({name: Value(kind) for name, kind in kinds.items()}).arrow_schema
 
 
-def _batches(
-    pictures: Sequence[tuple[str, ImageReference]],
-) -> Iterator[list[tuple[str, ImageReference]]]:
+def _batches(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
     iterator = iter(pictures)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
 
 
-def _decode(image_id: str, reference: ImageReference, short_side: int) -> tuple[np.ndarray, str]:
+def _decode(picture: Picture) -> tuple[np.ndarray, str]:
     """(pixels, "") or (no pixels, the reason)."""
     try:
-        return resized_pixels(reference.read(short_side), short_side), ""
+        return picture.pixels(), ""
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EACCES, errno.EISDIR):
             # The disk failed, not the picture: to keep it as damaged in the cache would be wrong tomorrow.
-            raise UserError(
-                f"reading the image {image_id} failed ({error}): see to the disk, then run again"
-            ) from error
-        return np.empty((0, 0, 3), np.uint8), str(error) or type(error).__name__
+            raise UserError(f"reading {picture} failed ({error}): see to the disk, then run again") from error
+        return np.empty((0, 0), np.uint8), str(error) or type(error).__name__
 
 
 def _write_error(folder: Path, error: OSError) -> UserError:

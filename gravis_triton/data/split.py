@@ -72,8 +72,7 @@ def split_collection(collection: Collection, *, held_out: float, seed: int, task
     """
     records = collection.records
     annotated = {index for index, record in enumerate(records) if record.is_annotated(task)}
-    if not annotated:
-        raise UserError(f"{collection.name} has no image with a {task}{_expected(collection, task)}")
+    refuse_unannotated(collection, task)
     free, held = hold_out(collection, fraction=held_out, seed=seed)
     remaining = [index for index in free if index in annotated]
     validation = {index for index in held if index in annotated}
@@ -91,10 +90,22 @@ def split_collection(collection: Collection, *, held_out: float, seed: int, task
     return split
 
 
+def refuse_unannotated(collection: Collection, task: Task) -> None:
+    """Raise UserError with the official names of what is missing where no image is annotated for `task`."""
+    if not any(record.is_annotated(task) for record in collection.records):
+        raise UserError(f"{collection.name} has no image with a {task}{_expected(collection, task)}")
+
+
 def describe_split(split: Split, collection: Collection, task: Task) -> list[str]:
-    """One line with the size of each part; for labels, one more for each part that some class has no image in."""
+    """One line with the size of each part; one on images that are left out for want of a label or mask; and for labels
+    one more for each part that some class has no image in."""
     sizes = ", ".join(f"{len(indices):,} {part}" for part, indices in split.parts().items())
     lines = [f"images with a {task}: {sizes}"]
+    bare = [record.id for record in collection.records if not record.is_annotated(task)]
+    if bare:
+        total = len(collection.records)
+        examples = ", ".join(bare[:3])
+        lines.append(f"left out: {len(bare):,} of {total:,} images have no {task}, e.g. {examples}")
     if task == "label":
         for part, indices in split.parts().items():
             present = {collection.records[index].label for index in indices}

@@ -1,7 +1,15 @@
 import numpy as np
+import pytest
 import torch
 
-from gravis_triton.data.loader import central_square_loader, collate_sources, source_loader
+from gravis_triton.data.loader import (
+    central_square_loader,
+    collate_sources,
+    labelled_loader,
+    masked_loader,
+    source_loader,
+    whole_image_loader,
+)
 from gravis_triton.data.sampler import EpochBatches
 
 
@@ -45,3 +53,64 @@ def test_the_central_square_is_cut_from_both_sides_alike():
     image[:, :, 0] = np.arange(6)
     (squares,) = central_square_loader([image], [0], batch_size=4, workers=0)
     assert squares[0, 0].tolist() == [[2, 3], [2, 3]]
+
+
+def blob(height: int, width: int, value: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    mask[-1, -1] = value
+    return mask
+
+
+def test_labels_stay_with_their_images():
+    images = [picture(4, 4, 10 * i) for i in range(10)]
+    labels = [None if i % 2 == 0 else i for i in range(10)]
+    batches = EpochBatches(5, batch_size=2, seed=0)
+    loader = labelled_loader(images, [1, 3, 5, 7, 9], labels, batches, workers=0)
+    got = list(loader)
+    assert len(got) == 2
+    for batch in got:
+        assert batch.labels.dtype == torch.int64
+        assert batch.images[:, 0, 0, 0].tolist() == [10 * label for label in batch.labels.tolist()]
+        assert batch.extents.tolist() == [[4, 4]] * 2
+
+
+def test_an_image_to_train_on_without_a_label_is_refused():
+    images, batches = [picture(4, 4, 0)] * 3, EpochBatches(3, batch_size=3)
+    with pytest.raises(ValueError, match="1 of 3 images have no label"):
+        labelled_loader(images, [0, 1, 2], [0, None, 1], batches, workers=0)
+
+
+def test_labels_of_some_images_alone_are_refused():
+    with pytest.raises(ValueError, match="2 labels for 3 images"):
+        labelled_loader([picture(4, 4, 0)] * 3, [0, 2], [0, 1], EpochBatches(2, batch_size=2), workers=0)
+
+
+def test_masks_lie_on_the_canvas_of_their_images_and_their_edges_repeat():
+    images = [picture(4, 6, 0), picture(5, 3, 10)]
+    masks = [blob(4, 6, 255), blob(5, 3, 255)]
+    batches = EpochBatches(2, batch_size=2, seed=0)
+    (batch,) = masked_loader(images, masks, [0, 1], batches, workers=0)
+    first = batch.images[:, 0, 0, 0].tolist().index(0)
+    assert batch.masks.dtype == torch.uint8
+    assert batch.masks.shape == (2, 1, 5, 6)
+    assert batch.extents[first].tolist() == [4, 6]
+    assert batch.masks[first, 0, :, 5].tolist() == [0, 0, 0, 255, 255]
+    assert batch.masks[first].sum() == 2 * 255
+    assert batch.masks[1 - first, 0, 4].tolist() == [0, 0, 255, 255, 255, 255]
+
+
+def test_masks_stay_with_their_images():
+    images = [picture(4, 4, i) for i in range(8)]
+    masks = {i: np.full((4, 4), i, np.uint8) for i in range(1, 8, 2)}
+    for workers in (0, 1):
+        loader = masked_loader(images, masks, [1, 3, 5, 7], EpochBatches(4, batch_size=2), workers=workers)
+        for batch in loader:
+            assert torch.equal(batch.images[:, :1, 0, 0], batch.masks[:, :, 0, 0])
+
+
+def test_whole_images_come_in_order_to_the_last():
+    images = [picture(4, 4 + i, i) for i in range(5)]
+    batches = list(whole_image_loader(images, [4, 0, 3], batch_size=2, workers=0))
+    assert [batch.extents.tolist() for batch in batches] == [[[4, 8], [4, 4]], [[4, 7]]]
+    assert [batch.images.shape for batch in batches] == [(2, 3, 4, 8), (1, 3, 4, 7)]
+    assert batches[0].images[:, 0, 0, 0].tolist() == [4, 0]

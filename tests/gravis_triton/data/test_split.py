@@ -308,3 +308,15 @@ def test_the_written_split_names_the_part_of_every_image(tmp_path: Path) -> None
     rows = (tmp_path / "split.csv").read_text().splitlines()
     assert rows == ["image_id,part", "0,train", "1,train", "2,validation", "3,test", "4,test"]
     assert [file.name for file in tmp_path.iterdir()] == ["split.csv"]
+
+
+def test_images_without_a_mask_are_counted_and_named() -> None:
+    rows = [
+        *in_order("train", 4),
+        *in_order("validation", 2),
+        *in_order("test", 3),
+        *[(0, False, None, "train")] * 4,
+    ]
+    c = annotated(*rows)
+    split = split_collection(c, held_out=0.2, seed=0, task="mask")
+    assert describe_split(split, c, "mask")[1:] == ["left out: 4 of 13 images have no mask, e.g. 9, 10, 11"]

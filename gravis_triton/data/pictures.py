@@ -1,0 +1,73 @@
+"""What a row of the decode-once cache is made of: a photograph, or a lesion mask that lies on one."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gravis_triton.data.masks import fitted_mask
+from gravis_triton.data.records import ImageReference
+from gravis_triton.data.resize import resized_pixels
+
+
+class Picture(Protocol):
+    """A picture as the cache keeps it."""
+
+    @property
+    def id(self) -> str: ...
+
+    def pixels(self) -> np.ndarray:
+        """uint8, (height, width, 3) or (height, width). Raises OSError or ValueError where it cannot be had."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes whenever `pixels` may have changed, other than by the kind of picture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A source image, (height, width, 3) with the given short side."""
+
+    id: str
+    image: ImageReference
+    short_side: int
+
+    def pixels(self) -> np.ndarray:
+        return resized_pixels(self.image.read(self.short_side), self.short_side)
+
+    def fingerprint(self) -> str:
+        return self.image.fingerprint()
+
+    def __str__(self) -> str:
+        return f"the image {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class LesionMask:
+    """The mask of a source image, (height, width) as the image is kept; 255 where lesion, else 0.
+
+    `pixels` raises ValueError unless the mask has the image's aspect ratio, to within one pixel of these.
+    """
+
+    id: str
+    mask: ImageReference
+    image: ImageReference
+    height: int
+    width: int
+
+    def pixels(self) -> np.ndarray:
+        mask = self.mask.read(min(self.height, self.width))
+        scale = min(self.height, self.width) / min(mask.size)
+        if abs(mask.width * scale - self.width) > 1 or abs(mask.height * scale - self.height) > 1:
+            image = self.image.read()
+            raise ValueError(
+                f"a mask of {mask.width} x {mask.height} on an image of {image.width} x {image.height}"
+            )
+        return fitted_mask(mask, self.height, self.width)
+
+    def fingerprint(self) -> str:
+        return f"{self.mask.fingerprint()}:{self.height}x{self.width}"
+
+    def __str__(self) -> str:
+        return f"the mask of {self.id}"
