@@ -1,9 +1,16 @@
-"""Triton kernels run in Triton's interpreter where there is no GPU; that is decided before triton is imported."""
+"""Triton kernels run in Triton's interpreter where there is no GPU; that is decided before triton is imported.
+
+`import image_shards` works in every test.
+"""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")

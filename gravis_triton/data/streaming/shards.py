@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from gravis_triton.data.decode import decode_photograph
 from gravis_triton.data.resize import resized_pixels
@@ -36,7 +37,10 @@ class Row:
             raise ValueError("no picture in this row")
         encoded, path = self.cell["bytes"], self.cell["path"]
         file = Path(path) if encoded is None else io.BytesIO(encoded)
-        return resized_pixels(decode_photograph(file, short_side), short_side)
+        try:
+            return resized_pixels(decode_photograph(file, short_side), short_side)
+        except UnidentifiedImageError as error:  # its message names an object in memory
+            raise ValueError("not an image of a known format") from error
 
 
 @dataclass(frozen=True, slots=True)
