@@ -101,7 +101,7 @@ class SyntheticMask:
     index: int
 
     def read(self, short_side: int | None = None) -> Image.Image:
-        return Image.fromarray(synthetic.render(self.seed, self.index, short_side or SYNTHETIC_SIDE).mask)
+        return Image.fromarray(synthetic.render_mask(self.seed, self.index, short_side or SYNTHETIC_SIDE))
 
     def fingerprint(self) -> str:
         return f"{_generator_version()}:{self.seed}:{self.index}:mask"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravis_triton.data.synthetic import artefacts
-from gravis_triton.data.synthetic.canvas import Array, canvas_of, lattice_noise
+from gravis_triton.data.synthetic.canvas import Array, Canvas, canvas_of, lattice_noise
 from gravis_triton.data.synthetic.lesion import Lesion, outline, pigment
 from gravis_triton.data.synthetic.skin import MELANIN, paint_skin
 from gravis_triton.data.synthetic.structures import modulation, overlays
@@ -31,16 +31,7 @@ def render(seed: int, index: int, size: int) -> SyntheticImage:
 
     Raises UserError for a negative seed or index and for a size below 16.
     """
-    if seed < 0 or index < 0:
-        raise UserError(f"synthetic images are numbered from 0: got seed {seed}, index {index}")
-    if size < 16:
-        raise UserError(f"synthetic images need a size of at least 16 pixels, got {size}")
-    label = label_of(seed, index)
-    factor = -(-_FINEST // size)
-    canvas = canvas_of(size * factor)
-    traits = draw_traits(label, stream(seed, index, 1))
-    lesion = outline(canvas, traits, stream(seed, index, 2), stream(seed, index, 3))
-
+    canvas, traits, lesion = _scene(seed, index, size)
     density = paint_skin(canvas, stream(seed, index, 4)).reshape(-1, 3)
     flat = np.exp(-density)
     flat[lesion.where] = _paint(lesion, flat, traits, stream(seed, index, 5), stream(seed, index, 6))
@@ -52,16 +43,34 @@ def render(seed: int, index: int, size: int) -> SyntheticImage:
     artefacts.add_bubbles(picture, canvas, rng)
     picture = artefacts.shine(picture, canvas, stream(seed, index, 9))
     picture += 0.012 * lattice_noise(canvas, stream(seed, index, 10), _FINEST)[..., None]
+    return SyntheticImage(
+        pixels=np.rint(255 * np.clip(_average(picture, size), 0, 1)).astype(np.uint8),
+        mask=_mask(canvas, lesion, size),
+        label=label_of(seed, index),
+    )
 
+
+def render_mask(seed: int, index: int, size: int) -> NDArray[np.uint8]:
+    """The mask alone of what `render` draws, which takes a small part of the time."""
+    canvas, _, lesion = _scene(seed, index, size)
+    return _mask(canvas, lesion, size)
+
+
+def _scene(seed: int, index: int, size: int) -> tuple[Canvas, Traits, Lesion]:
+    if seed < 0 or index < 0:
+        raise UserError(f"synthetic images are numbered from 0: got seed {seed}, index {index}")
+    if size < 16:
+        raise UserError(f"synthetic images need a size of at least 16 pixels, got {size}")
+    canvas = canvas_of(size * -(-_FINEST // size))
+    traits = draw_traits(label_of(seed, index), stream(seed, index, 1))
+    return canvas, traits, outline(canvas, traits, stream(seed, index, 2), stream(seed, index, 3))
+
+
+def _mask(canvas: Canvas, lesion: Lesion, size: int) -> NDArray[np.uint8]:
     inside = np.zeros(canvas.size**2, np.float32)
     inside[lesion.where] = lesion.depth > 0
-    return SyntheticImage(
-        pixels=np.rint(255 * np.clip(_average(picture, factor), 0, 1)).astype(np.uint8),
-        mask=np.where(_average(inside.reshape(canvas.size, -1, 1), factor)[..., 0] > 0.5, 255, 0).astype(
-            np.uint8
-        ),
-        label=label,
-    )
+    share = _average(inside.reshape(canvas.size, -1, 1), size)[..., 0]
+    return np.where(share > 0.5, 255, 0).astype(np.uint8)
 
 
 def _paint(
@@ -90,7 +99,7 @@ def _paint(
     return colour * (wanted / colour[inside].mean(0)) ** lesion.cover[:, None]
 
 
-def _average(picture: Array, factor: int) -> Array:
-    """Mean over blocks of factor x factor pixels; picture: (size, size, channels)."""
-    side = picture.shape[0] // factor
-    return picture.reshape(side, factor, side, factor, -1).mean((1, 3))
+def _average(picture: Array, size: int) -> Array:
+    """(size, size, channels): mean over square blocks of pixels."""
+    factor = picture.shape[0] // size
+    return picture.reshape(size, factor, size, factor, -1).mean((1, 3))

@@ -147,3 +147,22 @@ def test_without_network_one_line_tells_the_way_out(monkeypatch: pytest.MonkeyPa
 def test_a_name_that_is_no_data_set_is_told() -> None:
     with pytest.raises(UserError, match=r"hf:lesions: expected hf:OWNER/NAME"):
         open_collection("hf:lesions")
+
+
+def test_a_mask_is_turned_as_the_photograph_in_its_row(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    stored = Image.new("L", (30, 20), 0)
+    stored.paste(255, (0, 0, 12, 8))
+    cells = []
+    for options in ({"exif": exif}, {}):
+        stream = io.BytesIO()
+        stored.save(stream, "PNG", **options)
+        cells.append({"bytes": stream.getvalue(), "path": None})
+    columns = {"image": cells[:1], "mask": cells[1:]}
+    parquet(tmp_path / "data", "train", columns, {"image": datasets.Image(), "mask": datasets.Image()})
+    (record,) = open_collection(f"hf:{tmp_path / 'data'}").records
+    assert record.mask is not None
+    upright = np.asarray(record.image.read())[:, :, 0]
+    assert upright.shape == (30, 20)
+    assert np.array_equal(np.asarray(record.mask.read()), upright)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from gravis_triton.data.synthetic import SYNTHETIC_CLASSES, SyntheticImage, label_of, render
+from gravis_triton.data.synthetic import SYNTHETIC_CLASSES, SyntheticImage, label_of, render, render_mask
 from gravis_triton.errors import UserError
 
 MELANOMA, KERATOSIS, NEVUS = range(3)
@@ -199,3 +199,9 @@ def test_numbers_below_zero_and_tiny_sizes_are_refused() -> None:
         render(-1, 0, 64)
     with pytest.raises(UserError, match="at least 16 pixels, got 8"):
         render(0, 0, 8)
+
+
+@pytest.mark.parametrize("size", [16, 50, 130])
+def test_the_mask_alone_is_that_of_the_whole_picture(size: int) -> None:
+    for index in range(3):
+        assert np.array_equal(render_mask(5, index, size), render(5, index, size).mask)
