@@ -1,6 +1,35 @@
 """Augmentation on the device, built on kornia."""
 
+from gravis_triton.augment.bubbles import RandomGelBubbles
 from gravis_triton.augment.crop import RandomResizedRotatedCrop
-from gravis_triton.augment.views import ViewMaker, ViewRecipe
+from gravis_triton.augment.cutout import RandomCutout
+from gravis_triton.augment.defocus import RandomDefocus
+from gravis_triton.augment.hair import RandomHair
+from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGrey
+from gravis_triton.augment.ink import RandomMarkerInk
+from gravis_triton.augment.jitter import FusedColorJitter
+from gravis_triton.augment.labelled import LabelledRecipe, LabelledView
+from gravis_triton.augment.recipe import ViewRecipe
+from gravis_triton.augment.ruler import RandomRuler
+from gravis_triton.augment.stain import RandomStainShift
+from gravis_triton.augment.views import ViewMaker
+from gravis_triton.augment.vignette import RandomVignette
 
-__all__ = ["RandomResizedRotatedCrop", "ViewMaker", "ViewRecipe"]
+__all__ = [
+    "FusedColorJitter",
+    "LabelledRecipe",
+    "LabelledView",
+    "RandomCutout",
+    "RandomDefocus",
+    "RandomGelBubbles",
+    "RandomHair",
+    "RandomIlluminant",
+    "RandomMarkerInk",
+    "RandomResizedRotatedCrop",
+    "RandomRuler",
+    "RandomStainShift",
+    "RandomVignette",
+    "ShadesOfGrey",
+    "ViewMaker",
+    "ViewRecipe",
+]

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from kornia.augmentation import GeometricAugmentationBase2D
 from kornia.constants import Resample
-from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
 _CANDIDATES = 10  # boxes tried before the fallback, as in torchvision's RandomResizedCrop
@@ -101,16 +101,43 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
             "vertical_mirror": position[:, 4],
         }
 
+    def views_of(self, images: Tensor, views: int, extents: Tensor | None = None) -> Tensor:
+        """Several crops of each image, drawn independently: (sources, channels, height, width) to (sources * views,
+        channels, size, size). As calling this on every image repeated `views` times, without the copies."""
+        sources, channels, height, width = images.shape
+        params = self.forward_parameters((sources * views, channels, height, width))
+        if extents is not None:
+            params["extents"] = extents.repeat_interleave(views, dim=0)
+        to_source = self._view_to_source(params, self.flags, (height, width), images.device)
+        return _sample(images, to_source, self.flags["size"], "bilinear")
+
     def compute_transformation(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]
     ) -> Tensor:
         """The (batch, 3, 3) matrices from source pixels to view pixels."""
+        height, width = input.shape[-2:]
+        matrix = self._view_to_source(params, flags, (height, width), input.device)
+        return torch.linalg.inv_ex(matrix).inverse  # inv would wait for the device, to check what cannot fail
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        assert transform is not None  # kornia computes it before
+        to_source = torch.linalg.inv_ex(transform.float()).inverse
+        return _sample(input, to_source, flags["size"], flags["resample"].name.lower())
+
+    def _view_to_source(
+        self,
+        params: dict[str, Tensor],
+        flags: dict[str, Any],
+        canvas: tuple[int, int],
+        device: torch.device,
+    ) -> Tensor:
+        """The (batch, 3, 3) matrices from view pixels to pixels of the canvas, (x, y, 1) each."""
         # kornia's containers put more than tensors among the parameters
-        params = {name: value.to(input.device) for name, value in params.items() if isinstance(value, Tensor)}
-        batch, _, height, width = input.shape
-        extents = params.get(
-            "extents", torch.tensor([height, width], device=input.device).expand(batch, 2)
-        ).float()
+        params = {name: value.to(device) for name, value in params.items() if isinstance(value, Tensor)}
+        batch = len(params["angle"])
+        extents = params.get("extents", torch.tensor(canvas, device=device).expand(batch, 2)).float()
         box = _first_fitting_box(params["area"], params["ratio"], extents, flags["scale"], flags["ratio"])
         centre = box / 2 + params["centre"] * (extents - box)  # (batch, 2) as (y, x), like box and extents
         angle = torch.deg2rad((2 * params["angle"] - 1) * flags["degrees"])
@@ -118,23 +145,35 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         step_y, step_x = (box / flags["size"]).unbind(1)
         step_x = torch.where(params["mirror"] < flags["flip"], -step_x, step_x)
         step_y = torch.where(params["vertical_mirror"] < flags["vertical_flip"], -step_y, step_y)
-        # view pixel -> source pixel; pixel centres lie at +0.5 of the continuous coordinates that boxes are given in
-        linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1).view(
-            batch, 2, 2
-        )
-        middle = torch.full((2, 1), (flags["size"] - 1) / 2, device=input.device)
-        shift = centre.flip(1).unsqueeze(2) - 0.5 - linear @ middle
-        matrix = torch.eye(3, device=input.device).repeat(batch, 1, 1)
-        matrix[:, :2, :2], matrix[:, :2, 2:] = linear, shift
-        return torch.linalg.inv_ex(matrix).inverse  # inv would wait for the device, to check what cannot fail
+        # pixel centres lie at +0.5 of the continuous coordinates that boxes are given in
+        linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1)
+        middle = torch.full((2, 1), (flags["size"] - 1) / 2, device=device)
+        matrix = torch.eye(3, device=device).repeat(batch, 1, 1)
+        matrix[:, :2, :2] = linear.view(batch, 2, 2)
+        matrix[:, :2, 2:] = centre.flip(1).unsqueeze(2) - 0.5 - matrix[:, :2, :2] @ middle
+        return matrix
 
-    def apply_transform(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
-    ) -> Tensor:
-        assert transform is not None  # kornia computes it before
-        size = (flags["size"], flags["size"])
-        mode = flags["resample"].name.lower()
-        return warp_affine(input, transform[:, :2].to(input), size, mode=mode, padding_mode="border")
+
+def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
+    """Views (sources * views, channels, size, size) of images (sources, channels, height, width), at the pixels that
+    to_source (sources * views, 3, 3) names; beyond the canvas its edge repeats."""
+    sources, channels, height, width = images.shape
+    line = torch.arange(size, device=images.device)
+    grid = torch.empty(len(to_source), size, size, 2, device=images.device)
+    for axis, length in enumerate((width, height)):
+        in_x, in_y, start = (to_source[:, axis] * (2 / length)).view(-1, 3, 1, 1).unbind(1)
+        # grid_sample wants the canvas to reach from -1 to 1
+        torch.add(in_x * line, in_y * line.unsqueeze(1) + (start + 1 / length - 1), out=grid[..., axis])
+    pixels = images if images.dtype == torch.float64 else images.float()
+    sampled = F.grid_sample(
+        pixels,
+        grid.view(sources, -1, size, 2).to(pixels.dtype),
+        mode=mode,
+        padding_mode="border",
+        align_corners=False,
+    )
+    views = sampled.view(sources, channels, -1, size, size).transpose(1, 2)
+    return views.reshape(-1, channels, size, size).to(images.dtype)
 
 
 def _first_fitting_box(

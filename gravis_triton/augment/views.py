@@ -1,48 +1,35 @@
-"""K views of every source image, made on the device, from the recipe that GraVIS was published with."""
+"""K views of every source image, made on the device."""
 
 import math
-from dataclasses import dataclass
 
 import torch
-from kornia.augmentation import ColorJitter, RandomErasing, RandomGaussianBlur, RandomGrayscale
+from kornia.augmentation import RandomGaussianBlur, RandomGrayscale
 from torch import Tensor, nn
 
+from gravis_triton.augment.bubbles import RandomGelBubbles
+from gravis_triton.augment.chosen import ChosenSamples
 from gravis_triton.augment.crop import RandomResizedRotatedCrop
+from gravis_triton.augment.cutout import RandomCutout
+from gravis_triton.augment.defocus import RandomDefocus
+from gravis_triton.augment.hair import RandomHair
+from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGrey
+from gravis_triton.augment.ink import RandomMarkerInk
+from gravis_triton.augment.jitter import FusedColorJitter
+from gravis_triton.augment.recipe import ViewRecipe
+from gravis_triton.augment.ruler import RandomRuler
+from gravis_triton.augment.stain import RandomStainShift
+from gravis_triton.augment.vignette import RandomVignette
 
-_PUBLISHED_SIZE = 224  # pixels; lengths of the published recipe are scaled from here to the image size in use
+_CPU_VALUES = 2**20  # values of views made at a time on a CPU
+_PUBLISHED_SIZE = 224  # pixels; lengths of a recipe are scaled from here to the image size in use
 
 
-@dataclass(frozen=True, kw_only=True)
-class ViewRecipe:
-    """How many views, and how strongly they are augmented; the defaults are the published strengths
-    (arXiv 2301.04410 and its released code)."""
+class _Grayscale(ChosenSamples, RandomGrayscale):
+    """kornia's, on the chosen samples only."""
 
-    views: int = 4
-    """Views made of every source image in a step."""
-    crop_scale: float = 0.2
-    """Smallest area of a crop, as a share of the image's; the largest is 1."""
-    rotation: float = 10.0
-    """Largest rotation either way, in degrees."""
-    brightness: float = 0.4
-    """Half-width of the brightness factor's range around 1."""
-    contrast: float = 0.4
-    """Half-width of the contrast factor's range around 1."""
-    saturation: float = 0.4
-    """Half-width of the saturation factor's range around 1."""
-    hue: float = 0.1
-    """Largest hue shift either way, in turns of the colour wheel."""
-    grayscale: float = 0.2
-    """Probability of a grey view."""
-    blur: float = 0.5
-    """Probability of a Gaussian blur."""
-    blur_sigma: float = 2.0
-    """Largest standard deviation of the blur, in pixels of a 224-pixel view; the smallest is 0.1."""
-    flip: float = 0.5
-    """Probability of a horizontal mirror image."""
-    cutout_holes: int = 3
-    """Squares cut out of every view."""
-    cutout_side: float = 32.0
-    """Side of a cut-out square, in pixels of a 224-pixel view."""
+
+class _GaussianBlur(ChosenSamples, RandomGaussianBlur):
+    """kornia's, on the chosen samples only."""
 
 
 class ViewMaker(nn.Module):
@@ -51,6 +38,9 @@ class ViewMaker(nn.Module):
     Input: images (sources, 3, height, width) uint8 and extents (sources, 2), the true (height, width) of each image
     on its canvas. Output: (sources, views, 3, size, size) float32, `(pixel / 255 - mean) / std`; cut-out squares are 0,
     the mean colour. Randomness comes from torch's global generator.
+
+    Steps come in the order in which light meets their causes: crop, skin (stain), what lies on it (hair, ink, ruler,
+    bubbles), lens (defocus, vignette), light and camera (illuminant, constancy, jitter, grayscale, blur), cutout.
     """
 
     def __init__(
@@ -58,28 +48,48 @@ class ViewMaker(nn.Module):
     ) -> None:
         super().__init__()
         self.views = recipe.views
-        pixel = size / _PUBLISHED_SIZE
         self.crop = RandomResizedRotatedCrop(
-            size, scale=(recipe.crop_scale, 1.0), degrees=recipe.rotation, flip=recipe.flip
+            size,
+            scale=(recipe.crop_scale, 1.0),
+            degrees=recipe.rotation,
+            flip=recipe.flip,
+            vertical_flip=recipe.vertical_flip,
         )
-        sigma = (0.1 * pixel, max(recipe.blur_sigma, 0.1) * pixel)
-        reach = max(1, math.ceil(3 * sigma[1]))
-        self.photometry = nn.Sequential(
-            ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue, p=1.0),
-            RandomGrayscale(p=recipe.grayscale),
-            RandomGaussianBlur((2 * reach + 1, 2 * reach + 1), sigma, p=recipe.blur),
-        )
-        hole = min(1.0, (recipe.cutout_side / _PUBLISHED_SIZE) ** 2)
-        self.cutout = nn.Sequential(
-            *(RandomErasing(scale=(hole, hole), ratio=(1.0, 1.0), p=1.0) for _ in range(recipe.cutout_holes))
-        )
+        self.photometry = nn.Sequential(*photometric_steps(recipe, size))
+        self.cutout = RandomCutout(recipe.cutout_holes, min(1.0, recipe.cutout_side / _PUBLISHED_SIZE))
         self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, extents: Tensor) -> Tensor:
-        sources = images.shape[0]
-        pixels = (images.float() / 255).repeat_interleave(self.views, dim=0)
-        views = self.crop(pixels, extents=extents.repeat_interleave(self.views, dim=0))
-        views = (self.photometry(views) - self.mean) / self.std
-        return self.cutout(views).unflatten(0, (sources, self.views))
+        # a few sources at a time on a CPU: memory that is used again is faster than new memory
+        per_source = self.views * 3 * self.crop.flags["size"] ** 2
+        each = max(1, _CPU_VALUES // per_source) if images.device.type == "cpu" else len(images)
+        made = [self._of_some(*some) for some in zip(images.split(each), extents.split(each), strict=True)]
+        return torch.cat(made).unflatten(0, (len(images), self.views))
+
+    def _of_some(self, images: Tensor, extents: Tensor) -> Tensor:
+        views = self.crop.views_of(images.float().div_(255), self.views, extents)
+        return self.cutout(self.photometry(views).sub_(self.mean).div_(self.std))
+
+
+def photometric_steps(recipe: ViewRecipe, size: int) -> list[ChosenSamples]:
+    """The recipe's steps between crop and normalisation, for views of `size` pixels; those of probability 0 left out."""
+    pixel = size / _PUBLISHED_SIZE
+    sigma = (0.1 * pixel, max(recipe.blur_sigma, 0.1) * pixel)
+    reach = max(1, math.ceil(3 * sigma[1]))
+    steps: list[ChosenSamples] = [
+        RandomStainShift(p=recipe.stain),
+        RandomHair(p=recipe.hair),
+        RandomMarkerInk(p=recipe.ink),
+        RandomRuler(p=recipe.ruler),
+        RandomGelBubbles(p=recipe.bubbles),
+        RandomDefocus((pixel, recipe.defocus_radius * pixel), p=recipe.defocus),
+        RandomVignette(p=recipe.vignette),
+        RandomIlluminant(p=recipe.illuminant),
+        ShadesOfGrey(p=recipe.constancy),
+        FusedColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue, p=1.0),
+        _Grayscale(p=recipe.grayscale),
+        _GaussianBlur((2 * reach + 1, 2 * reach + 1), sigma, p=recipe.blur),
+    ]
+    return [step for step in steps if step.p > 0]

@@ -1,0 +1,39 @@
+"""Cutout: squares of one value, all of a view's in one pass."""
+
+import torch
+from torch import Tensor
+
+from gravis_triton.augment.chosen import PerSampleStep
+
+
+class RandomCutout(PerSampleStep):
+    """Set `holes` squares to `value` (DeVries and Taylor 2017, arXiv 1708.04552), each as kornia's RandomErasing does.
+
+    holes: squares per sample; they may overlap. side: their side as a share of the short side; rounded to pixels.
+    Every square lies wholly inside the image, its place uniform. Images may be of any range. Masks are left alone.
+    """
+
+    def __init__(
+        self, holes: int, side: float, value: float = 0.0, p: float = 1.0, same_on_batch: bool = False
+    ) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch)
+        self.flags = {"holes": holes, "side": side, "value": value}
+
+    def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
+        room = torch.tensor([height, width]) - self._pixels(height, width) + 1
+        corner = torch.rand(samples, self.flags["holes"], 2) * room
+        return {"corner": corner.long().minimum(room - 1)}  # (samples, holes, 2) as (y, x)
+
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        height, width = images.shape[-2:]
+        top, left = drawn["corner"].unsqueeze(3).unbind(2)
+        y, x = (torch.arange(length, device=images.device) for length in (height, width))
+        side = self._pixels(height, width)
+        rows, columns = (top <= y) & (y < top + side), (left <= x) & (x < left + side)
+        squares = rows.transpose(1, 2).float() @ columns.float()  # how many cover each pixel
+        value = torch.tensor(self.flags["value"], device=images.device)
+        return images.lerp(value, squares.clamp_(max=1).unsqueeze(1))
+
+    def _pixels(self, height: int, width: int) -> int:
+        short = min(height, width)
+        return min(short, max(1, round(self.flags["side"] * short)))

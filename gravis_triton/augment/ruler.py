@@ -1,0 +1,60 @@
+"""A ruler along the border."""
+
+import torch
+from torch import Tensor
+
+from gravis_triton.augment.chosen import PerSampleStep, frame, planes, uniform
+
+
+class RandomRuler(PerSampleStep):
+    """Print the marks of a ruler, without figures, near one side: I + a o (k - I), a the cover, o the opacity.
+
+    Marks stand at right angles on a line that runs along one side, tilted by up to 10 degrees, 0.3 to 0.46 short
+    sides from the centre. They are 0.035 to 0.11 short sides apart, 0.03 to 0.06 long, every fifth or tenth 1.7 times
+    as long; the ink is near black. Half of the rulers have their base line drawn.
+
+    Images (batch, 3, height, width) in [0, 1], and so the output.
+    """
+
+    def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch)
+
+    def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
+        spacing = uniform(samples, low=0.035, high=0.11)
+        return {
+            "angle": torch.randint(4, (samples,)) * (torch.pi / 2) + uniform(samples, low=-0.17, high=0.17),
+            "distance": uniform(samples, low=0.3, high=0.46),
+            "spacing": spacing,
+            "phase": uniform(samples, high=10.0),
+            "every": 5.0 + 5.0 * torch.randint(2, (samples,)),
+            "length": uniform(samples, low=0.03, high=0.06),
+            "thickness": spacing * uniform(samples, low=0.1, high=0.16),
+            "line": torch.randint(2, (samples,)).float(),
+            "ink": uniform(samples, low=0.02, high=0.2),
+            "opacity": uniform(samples, low=0.6, high=0.9),
+        }
+
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        height, width = images.shape[-2:]
+        short = min(height, width)
+        y, x = frame(images)
+        values = {name: value.view(-1, 1, 1) for name, value in drawn.items()}
+        cos, sin = values["angle"].cos(), values["angle"].sin()
+        x, y = x - width / (2 * short), y - height / (2 * short)
+        along = x * cos + y * sin
+        inwards = y * cos - x * sin + values["distance"]  # from the base line towards the centre
+        mark = along / values["spacing"] + values["phase"]
+        nearest = mark.round()
+        long = (nearest.remainder(values["every"]) == 0).float()
+        length = values["length"] * (1 + 0.7 * long)
+        half = values["thickness"] / 2
+        cover = _ramp(half - (mark - nearest).abs() * values["spacing"], short)
+        cover *= _ramp(inwards, short) * _ramp(length - inwards, short)
+        torch.maximum(cover, values["line"] * _ramp(half - inwards.abs(), short), out=cover)
+        cover *= values["opacity"] * (2 * half * short).clamp(max=1)  # no darker than a mark is wide
+        return images.lerp(planes(drawn["ink"]), cover.unsqueeze(1))
+
+
+def _ramp(inside: Tensor, short: int) -> Tensor:
+    """Cover of pixels whose centres lie `inside` short sides within an edge: 1 within, 0 without, a pixel's slope."""
+    return (inside * short + 0.5).clamp_(0, 1)
