@@ -6,19 +6,20 @@ from gravis_triton.evaluation.classification import (
     classification_scores,
 )
 from gravis_triton.evaluation.collection import score_encoder
-from gravis_triton.evaluation.features import extract_features
+from gravis_triton.evaluation.color_histogram import ColorHistogram
+from gravis_triton.evaluation.features import LabelledFeatures, extract_features, labelled_features
 from gravis_triton.evaluation.files import (
     save_mask,
     write_diagnoses_csv,
     write_mask_scores_csv,
     write_submission_csv,
 )
-from gravis_triton.evaluation.flips import predict_with_flips
-from gravis_triton.evaluation.knn import KnnScores, knn_probabilities, knn_scores
+from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
+from gravis_triton.evaluation.knn import KnnScores, choose_neighbours, knn_probabilities, knn_scores
+from gravis_triton.evaluation.probe import LinearProbe, fit_probe
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
     SegmentationScores,
-    lesion_pixels,
     mask_scores,
     resize_probability,
     segmentation_scores,
@@ -27,14 +28,20 @@ from gravis_triton.evaluation.segmentation import (
 __all__ = [
     "ClassScores",
     "ClassificationScores",
+    "ColorHistogram",
+    "FlipAveraged",
     "KnnScores",
+    "LabelledFeatures",
+    "LinearProbe",
     "MaskScores",
     "SegmentationScores",
+    "choose_neighbours",
     "classification_scores",
     "extract_features",
+    "fit_probe",
     "knn_probabilities",
     "knn_scores",
-    "lesion_pixels",
+    "labelled_features",
     "mask_scores",
     "predict_with_flips",
     "resize_probability",

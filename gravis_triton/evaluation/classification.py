@@ -171,6 +171,15 @@ def mean_of_known(values: Iterable[float] | Floats) -> float:
     return sum(known) / len(known) if known else float("nan")
 
 
+def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
+    """By what a choice is made on validation images: the mean AUC of the scored classes, which moves in smaller steps
+    than the balanced accuracy does on few images; the latter where no scored class has an AUC."""
+    mean_auc = mean_of_known(auc(probabilities[:, c], labels == c) for c in scored)
+    if not np.isnan(mean_auc):
+        return mean_auc
+    return mean_of_known(recalls(decided_classes(probabilities), labels, classes=probabilities.shape[1]))
+
+
 def auc(scores: Floats, positive: Bools) -> float:
     """Area under the ROC curve: how probably a positive image scores above a negative one, a tie counting half.
 

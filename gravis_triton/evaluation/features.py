@@ -1,13 +1,33 @@
 """Frozen features of an encoder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gravis_triton.data import Record
 from gravis_triton.data.loader import Images, central_square_loader
+from gravis_triton.errors import UserError
 from gravis_triton.models import normalization
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFeatures:
+    """features (images, dim) float32 and labels (images,) int64, on the CPU."""
+
+    features: Tensor
+    labels: Tensor
+
+
+def labelled_features(features: Tensor, records: Sequence[Record]) -> LabelledFeatures:
+    """The features of labelled images with their labels. Raises UserError for features that are not finite."""
+    if not features.isfinite().all():
+        raise UserError(
+            "the encoder gives features that are not finite: its pre-training diverged, or its file broke"
+        )
+    return LabelledFeatures(features, torch.tensor([record.label for record in records]))
 
 
 @torch.no_grad()

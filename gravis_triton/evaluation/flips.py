@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
@@ -19,3 +19,15 @@ def predict_with_flips(predict: Callable[[Tensor], Tensor], images: Tensor, *, m
         predict(images.flip(sides)).flip(sides) if masks else predict(images.flip(sides)) for sides in _FLIPS
     ]
     return torch.stack(predictions).mean(0)
+
+
+class FlipAveraged(nn.Module):
+    """An encoder whose features are the mean over the four flips of an image."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pretrained_cfg = encoder.pretrained_cfg  # tells which normalisation the pixels need
+
+    def forward(self, images: Tensor) -> Tensor:
+        return predict_with_flips(self.encoder, images, masks=False)

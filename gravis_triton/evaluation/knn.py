@@ -7,8 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gravis_triton.evaluation.classification import auc, decided_classes, mean_of_known, recalls
+from gravis_triton.evaluation.classification import (
+    auc,
+    decided_classes,
+    mean_of_known,
+    recalls,
+    selection_score,
+)
+from gravis_triton.evaluation.features import LabelledFeatures
 
+NEIGHBOURS = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Numbers of neighbours that `choose_neighbours` chooses from."""
 _ROWS = 1024  # queries compared with the whole bank at a time
 
 
@@ -43,6 +52,22 @@ def knn_probabilities(
         weight = torch.exp((similarity - 1) / temperature) * class_weight[labels[nearest]]
         votes.append(torch.zeros(len(rows), classes).scatter_add_(1, labels[nearest], weight))
     return F.normalize(torch.cat(votes), p=1, dim=1)
+
+
+def choose_neighbours(
+    bank: LabelledFeatures, validation: LabelledFeatures, *, classes: int, scored: Sequence[int]
+) -> int:
+    """How many neighbours predict the validation images best by `selection_score`; of equal ones the most."""
+    known = validation.labels.numpy()
+
+    def score(neighbours: int) -> float:
+        p = knn_probabilities(
+            bank.features, bank.labels, validation.features, classes=classes, neighbours=neighbours
+        )
+        return selection_score(p.double().numpy(), known, scored)
+
+    numbers = [number for number in NEIGHBOURS if number <= len(bank.labels)]
+    return max(numbers, key=lambda number: (score(number), number))
 
 
 def knn_scores(

@@ -7,10 +7,8 @@ Each image is scored by itself, at the size of its own mask, and scores are aver
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 JACCARD_THRESHOLD = 0.65
@@ -59,6 +57,8 @@ class SegmentationScores:
 def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
     """Scores of a predicted mask against the true one, both bool (height, width), True where lesion.
 
+    truth: at its native size, lesion where its file is above 128 (`gravis_triton.data.native_mask` reads it so).
+
     Raises ValueError for masks of different shapes, without pixels, or not of bool.
     """
     if predicted.dtype != torch.bool or truth.dtype != torch.bool:
@@ -92,11 +92,6 @@ def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
     names = [field.name for field in fields(SegmentationScores) if field.name != "images"]
     means = {name: sum(getattr(one, name) for one in scores) / len(scores) for name in names}
     return SegmentationScores(images=len(scores), **means)
-
-
-def lesion_pixels(mask: Image.Image) -> Tensor:
-    """The lesion of an 8-bit grey mask, bool (height, width): pixels above 128, as the challenges read them."""
-    return torch.from_numpy(np.asarray(mask) > 128)
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:

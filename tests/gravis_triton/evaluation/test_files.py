@@ -3,13 +3,14 @@ import pytest
 import torch
 from PIL import Image
 
+from gravis_triton.data import lesion_pixels
 from gravis_triton.evaluation.files import (
     save_mask,
     write_diagnoses_csv,
     write_mask_scores_csv,
     write_submission_csv,
 )
-from gravis_triton.evaluation.segmentation import lesion_pixels, mask_scores
+from gravis_triton.evaluation.segmentation import mask_scores
 
 CLASSES_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 CLASSES_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
@@ -91,7 +92,7 @@ def test_a_mask_is_written_as_the_challenge_reads_it(tmp_path):
     image = Image.open(file)
     assert (image.mode, image.size) == ("L", (3, 2))
     assert np.asarray(image).tolist() == [[255, 0, 0], [0, 0, 255]]
-    assert torch.equal(lesion_pixels(image), mask)
+    assert torch.equal(torch.from_numpy(lesion_pixels(image)) == 255, mask)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 

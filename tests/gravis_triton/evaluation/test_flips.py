@@ -1,6 +1,8 @@
 import torch
+from torch import nn
 
-from gravis_triton.evaluation.flips import predict_with_flips
+from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
+from gravis_triton.models import normalization
 
 
 def test_an_equivariant_mask_prediction_is_not_changed_by_flips():
@@ -27,3 +29,13 @@ def test_class_probabilities_are_the_mean_of_the_four_views():
     image[0, :, 0, 0], image[0, :, 0, 2], image[0, :, 1, 0], image[0, :, 1, 2] = 0.1, 0.2, 0.4, 0.9
     seen = predict_with_flips(lambda x: x[:, :2, 0, 0], image, masks=False)
     torch.testing.assert_close(seen, torch.full((1, 2), (0.1 + 0.2 + 0.4 + 0.9) / 4))
+
+
+def test_averaged_features_do_not_change_when_an_image_is_flipped():
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 6, 5))
+    encoder.pretrained_cfg = {"mean": (0.25,) * 3, "std": (0.5,) * 3}
+    averaged = FlipAveraged(encoder)
+    images = torch.rand(2, 3, 4, 6, generator=torch.manual_seed(0))
+    torch.testing.assert_close(averaged(images), averaged(images.flip(-1)))
+    assert not torch.allclose(encoder(images), encoder(images.flip(-1)))
+    assert normalization(averaged) == ((0.25,) * 3, (0.5,) * 3)

@@ -1,12 +1,9 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
-    lesion_pixels,
     mask_scores,
     resize_probability,
     segmentation_scores,
@@ -72,11 +69,6 @@ def test_masks_of_other_sizes_or_kinds_are_refused():
         mask_scores(mask("..").byte(), mask(".."))
     with pytest.raises(ValueError, match="no masks to score"):
         segmentation_scores([])
-
-
-def test_a_pixel_is_lesion_above_128():
-    image = Image.fromarray(np.array([[0, 127, 128], [129, 200, 255]], np.uint8))
-    assert lesion_pixels(image).tolist() == [[False, False, False], [True, True, True]]
 
 
 def test_a_probability_is_resized_before_it_is_thresholded():

@@ -1,0 +1,49 @@
+"""Features that nothing was learned for: what an encoder is worth shows above them only."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LEVELS = 16  # of a channel by itself
+_JOINT_LEVELS = 4  # of each channel in the joint histogram
+_THUMBNAIL = 8
+
+
+class ColorHistogram(nn.Module):
+    """Colours and their coarse places: images (batch, 3, height, width) in [0, 1] to features (batch, 304).
+
+    Square roots of the shares of pixels in a histogram of each channel (3 x 16) and in a joint one (4 x 4 x 4), then an
+    8 x 8 thumbnail (3 x 64) divided by its size's root: every histogram has norm 1, and so has a white thumbnail's
+    channel. It passes for a timm encoder: `head_hidden_size`, and a `pretrained_cfg` that leaves pixels as they are.
+    """
+
+    head_hidden_size = 3 * _LEVELS + _JOINT_LEVELS**3 + 3 * _THUMBNAIL**2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pretrained_cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+    def forward(self, images: Tensor) -> Tensor:
+        channels = _levels(images, _LEVELS).flatten(0, 1).flatten(1)
+        red, green, blue = _levels(images, _JOINT_LEVELS).unbind(1)
+        joint = ((red * _JOINT_LEVELS + green) * _JOINT_LEVELS + blue).flatten(1)
+        thumbnail = F.interpolate(images, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True)
+        return torch.cat(
+            [
+                _shares(channels, _LEVELS).sqrt().unflatten(0, (-1, 3)).flatten(1),
+                _shares(joint, _JOINT_LEVELS**3).sqrt(),
+                thumbnail.flatten(1) / _THUMBNAIL,
+            ],
+            dim=1,
+        )
+
+
+def _levels(images: Tensor, levels: int) -> Tensor:
+    return (images * levels).long().clamp(0, levels - 1)
+
+
+def _shares(indices: Tensor, bins: int) -> Tensor:
+    """Share of each index in each row of (rows, n): (rows, bins)."""
+    counts = torch.zeros(len(indices), bins, device=indices.device)
+    ones = torch.ones((), device=indices.device).expand(indices.shape)
+    return counts.scatter_add_(1, indices, ones) / indices.shape[1]
