@@ -8,6 +8,7 @@ from gravis_triton.data.cache import cached_images, cached_masks, default_direct
 from gravis_triton.data.cached_images import CachedImages
 from gravis_triton.data.cached_masks import CachedMasks
 from gravis_triton.data.collection import open_collection
+from gravis_triton.data.leaks import Leaks, describe_leaks, find_leaks
 from gravis_triton.data.masks import lesion_pixels, native_mask
 from gravis_triton.data.records import Collection, ImageReference, Record, Task
 from gravis_triton.data.references import ImageFile, MaskFile
@@ -27,6 +28,7 @@ __all__ = [
     "Collection",
     "ImageFile",
     "ImageReference",
+    "Leaks",
     "MaskFile",
     "Record",
     "Split",
@@ -34,7 +36,9 @@ __all__ = [
     "cached_images",
     "cached_masks",
     "default_directory",
+    "describe_leaks",
     "describe_split",
+    "find_leaks",
     "hold_out",
     "label_subset",
     "lesion_pixels",

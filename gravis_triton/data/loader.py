@@ -5,13 +5,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gravis_triton.data.arrays import Images, Masks, Pixels
 from gravis_triton.data.sampler import EpochBatches
 
-Pixels = NDArray[np.uint8]
 Annotation = TypeVar("Annotation")
 Annotation_co = TypeVar("Annotation_co", covariant=True)
 Batch = TypeVar("Batch")
@@ -19,20 +18,6 @@ Batch = TypeVar("Batch")
 
 class ByIndex(Protocol[Annotation_co]):
     def __getitem__(self, index: int) -> Annotation_co: ...
-
-
-class Images(Protocol):
-    """Decoded images by index, (height, width, 3) uint8; `CachedImages` is one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Pixels: ...
-
-
-class Masks(Protocol):
-    """Lesion masks by the index of their image, (height, width) uint8, 255 or 0; `CachedMasks` is one."""
-
-    def __getitem__(self, index: int) -> Pixels: ...
 
 
 class SourceBatch(NamedTuple):
