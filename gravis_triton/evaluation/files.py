@@ -78,12 +78,17 @@ def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
 
     Returns the file's path.
     """
-    file = directory / f"{image_id}_segmentation.png"
+    file = mask_file(directory, image_id)
     file.parent.mkdir(parents=True, exist_ok=True)  # the id of an image in a folder of its own has a slash
     png = io.BytesIO()
     Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255).save(png, "PNG")
     write_whole(file, png.getvalue())
     return file
+
+
+def mask_file(directory: Path, image_id: str) -> Path:
+    """Where `save_mask` writes."""
+    return directory / f"{image_id}_segmentation.png"
 
 
 def _number(value: float) -> str:

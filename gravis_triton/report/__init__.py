@@ -1,6 +1,17 @@
 """What a run says, and what it leaves behind."""
 
+from gravis_triton.report.diagnoses import report_diagnoses
 from gravis_triton.report.display import Display
+from gravis_triton.report.figures import write_figure
+from gravis_triton.report.finetuning import (
+    record_look,
+    save_mask_cases,
+    say_annotated,
+    say_finetuning,
+    say_finished,
+    say_scores,
+    write_finetune_summary,
+)
 from gravis_triton.report.pictures import save_views
 from gravis_triton.report.run import Journal, choose_run, open_run
 from gravis_triton.report.status import run_recipe
@@ -23,13 +34,22 @@ __all__ = [
     "Summary",
     "choose_run",
     "open_run",
+    "record_look",
     "record_scores",
+    "report_diagnoses",
     "run_recipe",
+    "save_mask_cases",
     "save_views",
+    "say_annotated",
     "say_batch",
     "say_data",
+    "say_finetuning",
+    "say_finished",
+    "say_scores",
     "say_skipped",
     "say_summary",
     "summarize",
+    "write_figure",
+    "write_finetune_summary",
     "write_summary",
 ]

@@ -69,7 +69,7 @@ class Summary:
     versions: dict[str, str]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     return {
         "python": platform.python_version(),
@@ -79,7 +79,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """The name of the processor that trains."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -124,8 +124,8 @@ def summarize(
         held_out=held_out,
         skipped=skipped,
         processes=progress.processes,
-        device=_device_name(accelerator.device),
-        versions=_versions(),
+        device=device_name(accelerator.device),
+        versions=versions(),
     )
 
 

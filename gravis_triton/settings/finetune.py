@@ -24,7 +24,7 @@ class EncoderSettings:
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings:
     label_fraction: float = 1.0
-    """Share of the training labels to use, of every class; whole lesions or patients. A larger share holds a smaller one."""
+    """Share of the training labels to use, of every class, whole lesions or patients; part of any larger share."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import difflib
 import os
 from datetime import timedelta
+from typing import Any
 
 import timm.optim
 import torch
@@ -56,8 +57,10 @@ def _use_all_cores(processes: int) -> None:
         torch.set_num_threads(max(1, available_cores() // local_processes))
 
 
-def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
-    """timm's optimiser over the model, without weight decay for biases and normalisation layers."""
+def build_optimizer(
+    parameters: nn.Module | list[dict[str, Any]], settings: OptimizationSettings
+) -> torch.optim.Optimizer:
+    """timm's optimiser over parameter groups, or over a model without weight decay for biases and normalisation."""
     known = timm.optim.list_optimizers()
     if settings.opt.lower() not in known:
         near = difflib.get_close_matches(settings.opt, known, n=3)
@@ -65,7 +68,7 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
             f"unknown optimiser --opt {settings.opt}; near names: {', '.join(map(str, near or known))}"
         )
     return timm.optim.create_optimizer_v2(
-        model,
+        parameters,
         opt=settings.opt,
         lr=settings.lr,
         weight_decay=settings.weight_decay,

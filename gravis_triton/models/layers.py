@@ -1,0 +1,40 @@
+"""Learning rates layer by layer."""
+
+from typing import Any
+
+from timm.models import group_parameters
+from torch import nn
+
+from gravis_triton.models.finetuned import FinetunedNetwork
+from gravis_triton.models.segmenter import flat_name
+
+
+def parameter_groups(
+    model: FinetunedNetwork, encoder: nn.Module, *, weight_decay: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser, with the `lr_scale` that timm's schedules multiply the learning rate by.
+
+    model: built on the encoder or its feature pyramid. encoder: the timm backbone, which knows its layers.
+    The last of L encoder layers has scale 1, as has everything on top; layer l has layer_decay^(L - l) (BEiT, Bao et
+    al., 2022, arXiv 2106.08254). Vectors (biases, normalisation) have no weight decay; what needs no gradient is in no
+    group.
+    """
+    scales = _layer_scales(encoder, layer_decay)
+    undecayed = {flat_name(name) for name in getattr(encoder, "no_weight_decay", set)()}
+    inside = {id(parameter): flat_name(name) for name, parameter in model.pretrained.named_parameters()}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        name = inside.get(id(parameter))
+        scale = 1.0 if name is None else scales[name]
+        decay = 0.0 if parameter.ndim <= 1 or name in undecayed else weight_decay
+        group = groups.setdefault((scale, decay), {"params": [], "lr_scale": scale, "weight_decay": decay})
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _layer_scales(encoder: nn.Module, layer_decay: float) -> dict[str, float]:
+    layers = group_parameters(encoder, encoder.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
+    last = max(layers.values())
+    return {flat_name(name): layer_decay ** (last - layer) for name, layer in layers.items()}

@@ -1,0 +1,105 @@
+"""An encoder with a segmentation decoder on top."""
+
+import re
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.models.finetuned import FinetunedNetwork
+
+
+class Segmenter(FinetunedNetwork):
+    """Images (batch, 3, size, size) to lesion logits (batch, 1, size, size).
+
+    network: segmentation-models-pytorch's decoder and segmentation head on a timm backbone as a feature pyramid.
+    """
+
+    def __init__(self, network: nn.Module, pretrained_cfg: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.pretrained_cfg = pretrained_cfg
+
+    @property
+    def pretrained(self) -> nn.Module:
+        return self.network.encoder.model  # type: ignore[union-attr,return-value]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def build_segmenter(
+    encoder: nn.Module, *, architecture: str, decoder: str, image_size: int
+) -> tuple[Segmenter, int]:
+    """The segmentation network on top of a copy of `encoder`, and how many tensors it took from it: all it has.
+
+    architecture: the encoder's timm name. decoder: unet, unetplusplus, deeplabv3plus or fpn.
+    Raises UserError for a backbone without a feature pyramid, an image size that it refuses, and when a tensor of
+    the pyramid is not in the encoder.
+    """
+    if image_size % 32:
+        near = max(32, round(image_size / 32) * 32)
+        raise UserError(f"--image-size {image_size}: segmentation needs a multiple of 32, e.g. {near}")
+    name = f"tu-{architecture}"
+    try:
+        try:  # as in `create_backbone`: some depend on the image size, the others do not know the argument
+            network = smp.create_model(decoder, name, encoder_weights=None, classes=1, img_size=image_size)
+        except TypeError:
+            network = smp.create_model(decoder, name, encoder_weights=None, classes=1)
+        segmenter = Segmenter(network, encoder.pretrained_cfg)
+        tensors = copy_encoder(encoder, segmenter.pretrained)
+        _try(segmenter, image_size)
+    except UserError:
+        raise
+    except (
+        RuntimeError,
+        ValueError,
+        AssertionError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"--decoder {decoder} does not go with {architecture} at {image_size} px ({reason}); "
+            "resnet, efficientnet, convnext and swin backbones have the feature pyramid that it needs"
+        ) from error
+    return segmenter, tensors
+
+
+@torch.no_grad()
+def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
+    """Copy every tensor of timm's feature pyramid from the whole encoder; returns how many.
+
+    timm writes a module's name `stages.0` as `stages_0` in a pyramid; apart from that the names agree.
+    Raises UserError when one is missing or has another shape.
+    """
+    known = {flat_name(name): tensor for name, tensor in encoder.state_dict().items()}
+    wanted = pyramid.state_dict()
+    for name, tensor in wanted.items():
+        source = known.get(flat_name(name))
+        if source is None or source.shape != tensor.shape:
+            found = sum(flat_name(each) in known for each in wanted)
+            raise UserError(
+                f"only {found} of {len(wanted)} tensors of the segmentation network's encoder are in the given one: "
+                f"{name} is {'missing' if source is None else 'of another shape'}"
+            )
+        tensor.copy_(source)
+    return len(wanted)
+
+
+def flat_name(name: str) -> str:
+    """A tensor's name without the difference between a backbone and its pyramid."""
+    return re.sub(r"^(model\.)?", "", name).replace(".", "_")
+
+
+@torch.no_grad()
+def _try(segmenter: Segmenter, image_size: int) -> None:
+    training = segmenter.training
+    logits = segmenter.eval()(torch.zeros(1, 3, image_size, image_size))
+    segmenter.train(training)
+    if logits.shape != (1, 1, image_size, image_size):
+        raise ValueError(f"it gives logits of shape {tuple(logits.shape)}")

@@ -1,0 +1,80 @@
+"""A fine-tuned network on disk, and back."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from gravis_triton.errors import UserError
+from gravis_triton.models import Classifier, FinetunedNetwork, build_encoder, build_segmenter
+from gravis_triton.prediction.diagnosis import DiseasePredictor
+from gravis_triton.prediction.inputs import InputSettings
+from gravis_triton.prediction.outline import MaskPredictor
+
+Predictor = DiseasePredictor | MaskPredictor
+
+
+def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, decoder: str | None) -> None:
+    """Write model.json and model.safetensors, from which `load` makes the predictor anew; whole or not at all.
+
+    architecture: the encoder's timm name. decoder: of a mask predictor.
+    """
+    description = {
+        "task": "classification" if isinstance(predictor, DiseasePredictor) else "segmentation",
+        "architecture": architecture,
+        "decoder": decoder,
+        "classes": predictor.classes if isinstance(predictor, DiseasePredictor) else [],
+        "tta": predictor.tta,
+        "inputs": asdict(predictor.inputs),
+    }
+    partial = directory.with_name(f".partial-{directory.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in predictor.network.state_dict().items()}
+    save_file(tensors, partial / "model.safetensors")
+    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(partial, directory)
+
+
+def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
+    """The predictor that a fine-tuning run wrote: `load(RUN).predict(image)`.
+
+    run: the run's directory, or the `model` directory in it. Raises UserError where there is none.
+    """
+    directory = next((d for d in (Path(run), Path(run) / "model") if (d / "model.json").is_file()), None)
+    if directory is None:
+        raise UserError(
+            f"{run}: no fine-tuned model there (no model/model.json); give the directory of a finished run"
+        )
+    description = json.loads((directory / "model.json").read_text())
+    inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
+    network = _network(description, inputs.image_size)
+    file = directory / "model.safetensors"
+    try:
+        network.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from error
+    network = network.eval().to(device)
+    if description["task"] == "segmentation":
+        return MaskPredictor(network, inputs=inputs, tta=description["tta"])
+    return DiseasePredictor(network, inputs=inputs, classes=description["classes"], tta=description["tta"])
+
+
+def _network(description: dict[str, Any], image_size: int) -> FinetunedNetwork:
+    architecture = description["architecture"]
+    encoder = build_encoder(architecture, image_size=image_size)
+    if description["task"] == "segmentation":
+        decoder = description["decoder"]
+        return build_segmenter(encoder, architecture=architecture, decoder=decoder, image_size=image_size)[0]
+    return Classifier(encoder, classes=len(description["classes"]))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,75 @@
+"""A step of fine-tuning: views, predictions, loss against labels or masks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from gravis_triton.training.metrics import StepMetrics
+
+
+@dataclass(slots=True)
+class SupervisedStep:
+    """Accumulate the gradient of `loss(model(views), targets)`.
+
+    examples: a batch to views (batch, 3, size, size) and what should be predicted of them.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    examples: Callable[[Any], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    channels_last: bool = False
+
+    def __call__(self, batch: Any) -> Tensor:
+        views, targets = self.examples(batch)
+        if self.channels_last:
+            views = views.contiguous(memory_format=torch.channels_last)
+        loss = self.loss(self.model(views).float(), targets)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def metrics(self, measured: StepMetrics) -> StepMetrics:
+        return measured
+
+
+class MaskLoss(nn.Module):
+    """Binary cross-entropy per pixel plus one minus the Dice coefficient of all pixels of the batch.
+
+    logits, masks: (batch, 1, height, width), masks 0 or 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dice = smp.losses.DiceLoss("binary", smooth=1.0)
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, masks) + self.dice(logits, masks)
+
+
+class ClassLoss(nn.Module):
+    """Cross-entropy weighed against imbalance; logits (batch, classes), labels (batch,) int64, to a scalar.
+
+    kind: "plain": the mean of -log p, p the probability of the true class.
+    "balanced": the mean of -w log p over the sum of w, where w = n / (classes x n_c) for n training images of which
+        n_c are of the true class c.
+    "focal": as "balanced", each term times (1 - p)^2 (Lin et al., 2017, arXiv 1708.02002, gamma 2).
+    counts: (classes,) training images of each class; one that has none has weight 0.
+    """
+
+    def __init__(self, kind: str, counts: Tensor) -> None:
+        super().__init__()
+        self.kind = kind
+        balanced = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
+        self.weight = nn.Buffer(torch.ones(len(counts)) if kind == "plain" else balanced.float())
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        log_p = F.log_softmax(logits, 1).gather(1, labels[:, None])[:, 0]
+        weight = self.weight[labels]
+        hardness = (1 - log_p.exp()) ** 2 if self.kind == "focal" else torch.ones_like(log_p)
+        return -(weight * hardness * log_p).sum() / weight.sum()

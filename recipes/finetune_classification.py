@@ -1,0 +1,158 @@
+"""Fine-tune an encoder to tell diseases apart: `accelerate launch recipes/finetune_classification.py --help`."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+import gravis_triton.report as report
+import gravis_triton.training as training
+from gravis_triton.augment import LabelledView
+from gravis_triton.data import label_subset, split_collection, write_split
+from gravis_triton.data.loader import LabelledBatch, labelled_loader
+from gravis_triton.data.prepare import prepare_annotated
+from gravis_triton.data.sampler import EpochBatches
+from gravis_triton.evaluation import classification_scores
+from gravis_triton.models import Classifier, open_encoder
+from gravis_triton.prediction import DiseasePredictor, InputSettings, save_predictor
+from gravis_triton.settings import (
+    ClassificationSettings,
+    default_image_size,
+    parse_settings,
+    resolve_finetune,
+    split_seed,
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    launched = time.perf_counter()
+    settings = parse_settings(ClassificationSettings, args)
+    accelerator = training.start_accelerator(settings)
+    display = report.Display(accelerator.is_main_process)
+    run = report.choose_run(settings, accelerator, name="classification")
+
+    # the pre-trained encoder
+    training.seed_step(settings.seed, 0, 0)  # the same weights in every process
+    opened = open_encoder(
+        settings.encoder,
+        model=settings.model,
+        image_size=settings.image_size,
+        default_size=default_image_size(settings),
+    )
+    display.say(opened.loaded)
+    settings = resolve_finetune(settings, image_size=opened.image_size)
+
+    # labelled images: to train on, to choose weights by, to test on
+    with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
+        collection, images, _ = prepare_annotated(
+            settings, seed=settings.seed, task="label", progress=decoding
+        )
+    split = split_collection(collection, held_out=settings.held_out, seed=split_seed(settings), task="label")
+    used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
+    report.say_annotated(display, collection, images, split, "label", used)
+    labels = [record.label for record in collection.records]
+
+    def labels_of(indices: Sequence[int]) -> list[int]:
+        return [label for i in indices if (label := labels[i]) is not None]
+
+    batches = EpochBatches(
+        len(used),
+        batch_size=min(settings.batch_size, max(1, len(used) // accelerator.num_processes)),
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        seed=settings.seed,
+    )
+
+    # a classifier on the encoder, in training
+    network = Classifier(opened.encoder, classes=len(collection.classes), dropout=settings.dropout)
+    counts = torch.bincount(torch.tensor(labels_of(used)), minlength=len(collection.classes))
+    inputs = InputSettings.of(opened.encoder, image_size=settings.image_size, cache_size=settings.cache_size)
+    view = LabelledView(settings, size=inputs.image_size, mean=inputs.mean, std=inputs.std).to(
+        accelerator.device
+    )
+
+    def examples(batch: LabelledBatch) -> tuple[Tensor, Tensor]:
+        return view(batch.images, batch.extents), batch.labels
+
+    finetuning = training.start_finetuning(
+        accelerator,
+        settings,
+        run,
+        network=network,
+        encoder=opened.encoder,
+        batches=batches,
+        loader=labelled_loader(images, used, labels, batches, workers=settings.num_workers),
+        examples=examples,
+        loss=training.ClassLoss(settings.class_loss, counts),
+    )
+    report.say_finetuning(
+        display, finetuning, batch_size=batches.batch_size, processes=accelerator.num_processes
+    )
+    report.open_run(run, settings, accelerator)
+    journal = report.Journal(run, finetuning.progress.step, accelerator)
+    if accelerator.is_main_process:
+        write_split(dataclasses.replace(split, train=used), collection, run / "split.csv")
+
+    def predictor(network: nn.Module, *, tta: bool) -> DiseasePredictor:
+        return DiseasePredictor(network, inputs=inputs, classes=collection.classes, tta=tta)
+
+    def look(network: nn.Module) -> float:
+        probabilities = predictor(network, tta=False).predict_all(images, split.validation)
+        scores = classification_scores(
+            probabilities,
+            labels_of(split.validation),
+            classes=collection.classes,
+            scored=collection.scored_classes,
+        )
+        report.record_look(
+            {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy},
+            journal,
+            finetuning.progress.step,
+            display,
+        )
+        return scores.mean_auc
+
+    with (
+        display.training(finetuning.progress.step, finetuning.last_step) as show,
+        training.stop_on_signals() as stop,
+    ):
+
+        def record(metrics: report.StepMetrics) -> None:
+            show(metrics)
+            journal.append(dataclasses.asdict(metrics))
+
+        stopped = training.finetune(
+            finetuning, look=look, checkpoints=run / "checkpoints", stop=stop, report=record
+        )
+    if stopped:
+        display.say(f"stopped after step {finetuning.progress.step:,}; go on with --resume {run}")
+        return 128 + (stop.number or signal.SIGTERM)
+
+    # the best weights on images that nothing was chosen by
+    if accelerator.is_main_process:
+        network.load_state_dict(finetuning.best.weights)
+        final = predictor(network, tta=settings.tta)
+        save_predictor(final, run / "model", architecture=opened.architecture, decoder=None)
+        probabilities = final.predict_all(images, split.test)
+        scores = report.report_diagnoses(run, collection, split.test, probabilities)
+        report.write_finetune_summary(
+            run / "summary.json",
+            finetuning,
+            scores.flat(),
+            split=split,
+            used=used,
+            seconds=time.perf_counter() - launched,
+        )
+        names = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")
+        report.say_scores(display, scores.flat(), names, len(split.test))
+        report.say_finished(display, finetuning, run)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return 0
+
+
+if __name__ == "__main__":
+    report.run_recipe(main)
