@@ -1,51 +1,61 @@
 #!/usr/bin/env bash
-# Everything about the kernels that only a GPU can tell, in one call:
+# Everything that only a GPU can tell, in one call:
 #
 #     kernels/benchmarks/gpu.sh FOLDER
 #
-# Needs torch, triton and pytest; the packages need not be installed. FOLDER gets machine.txt (GPU, driver, versions),
-# the tests' log, and a JSON and a log for each benchmark. A step that fails does not keep the others from running;
-# the exit status says whether one did.
+# the tests natively, the losses beside their peers for 320, 16,380 and 131,060 views, the instruction counts, and a
+# short training with a resnet50. FOLDER gets machine.json (GPU, driver, versions), a log of each step and the JSON
+# that it wrote. Needs what the package needs, and pytest; it need not be installed. A step that fails or takes more
+# than half an hour does not keep the others from running; the exit status says whether one did.
 set -u -o pipefail
 
 if [ $# -ne 1 ]; then
     echo "usage: $0 FOLDER" >&2
     exit 2
 fi
-mkdir -p "$1"
+mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd)
-cd "$(dirname "$0")/../.."
-export PYTHONPATH="$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}"
+cd "$(dirname "$0")/../.." || exit 2
+export PYTHONPATH="$PWD/kernels:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 unset TRITON_INTERPRET
-failed=0
+python=$(command -v python || command -v python3)
+if ! "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; then
+    echo "$0: $python has no PyTorch that finds a GPU" >&2
+    exit 2
+fi
+failed=()
 
 step() { # step NAME COMMAND...: runs it, keeps what it prints in NAME.log
     local name=$1
     shift
     echo "== $name: $*"
-    "$@" 2>&1 | tee "$out/$name.log" || {
+    if ! timeout 30m "$@" 2>&1 | tee "$out/$name.log"; then
         echo "== $name failed"
-        failed=1
-    }
+        failed+=("$name")
+    fi
 }
 
-step machine python -c '
-import platform, subprocess, torch, triton
-print("gpu", torch.cuda.get_device_name())
-print("capability", torch.cuda.get_device_capability())
-print("python", platform.python_version(), "torch", torch.__version__, "triton", triton.__version__)
-try:
-    print(subprocess.run(["nvidia-smi"], capture_output=True, text=True).stdout)
-except FileNotFoundError:
-    print("no nvidia-smi")
-'
-mv "$out/machine.log" "$out/machine.txt"
-step tests python -m pytest tests/gravis_kernels/test_triton.py --durations=10
-step tests-gpu python -m pytest tests/gravis_kernels -m gpu --continue-on-collection-errors
-loss="python kernels/benchmarks/loss.py --device cuda --views 20 --dim 128 --budget 5"
-# 320, 16,380 and 131,060 views
-step hinge-bfloat16 $loss --dtype bfloat16 --sources 16 819 6553 --loss hinge --out "$out/hinge-bfloat16.json"
-step hinge-float32 $loss --dtype float32 --sources 16 819 --loss hinge --out "$out/hinge-float32.json"
-step others-bfloat16 $loss --dtype bfloat16 --sources 16 819 --loss rank logsumexp nt-xent --out "$out/others-bfloat16.json"
-step instructions python kernels/benchmarks/instructions.py --once --out "$out/instructions.json"
-exit $failed
+training=$(mktemp -d)
+trap 'rm -rf "$training"' EXIT
+
+step machine "$python" kernels/benchmarks/measure.py "$out/machine.json"
+step tests "$python" -m pytest tests/gravis_kernels/test_triton.py -m "not gpu" --durations=10
+step tests-gpu "$python" -m pytest tests -m gpu --continue-on-collection-errors -rs
+loss=("$python" kernels/benchmarks/loss.py --device cuda --views 20 --dim 128 --budget 5)
+for name in hinge rank logsumexp nt-xent; do # logsumexp is the default of gravis_loss
+    step "$name-bfloat16" "${loss[@]}" --dtype bfloat16 --sources 16 819 6553 --loss "$name" \
+        --out "$out/$name-bfloat16.json"
+done
+step hinge-float32 "${loss[@]}" --dtype float32 --sources 16 819 --loss hinge --out "$out/hinge-float32.json"
+step instructions "$python" kernels/benchmarks/instructions.py --once --out "$out/instructions.json"
+step training "$python" recipes/pretrain.py --data synthetic --synthetic-sources 640 --model resnet50 --image-size 224 \
+    --batch-size 16 --views 20 --epochs 3 --mixed-precision bf16 --cache-dir "$training/cache" --output-dir "$training/run"
+for file in summary.json metrics.jsonl config.yaml; do # the weights stay behind
+    if [ -f "$training/run/$file" ]; then cp "$training/run/$file" "$out/training-$file"; fi
+done
+
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "failed: ${failed[*]}" >&2
+    exit 1
+fi
+echo "all done: $out"

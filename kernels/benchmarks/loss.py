@@ -116,7 +116,7 @@ def reason_to_skip(
     peer: Peer, row: Row, device: torch.device, arguments: argparse.Namespace, earlier: list[Row]
 ) -> str:
     """Why the peer is not run at this batch; empty if it is."""
-    needed = peer.memory(row.batch, row.views)
+    needed = peer.memory(row.batch, row.views) * DTYPES[arguments.dtype].itemsize / 4
     allowed = arguments.memory * 2**30 if arguments.memory else 0.8 * available_bytes(device)
     if needed > allowed:
         return f"skipped: would take about {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed"

@@ -1,12 +1,19 @@
-"""Time and memory of one call, on a CPU or a GPU."""
+"""Time and memory of one call, on a CPU or a GPU; and what machine this is.
+
+    python kernels/benchmarks/measure.py FILE
+
+writes the latter as JSON: processor or GPU, driver and versions.
+"""
 
 import ctypes
+import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -107,3 +114,9 @@ def _driver() -> str | None:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return None
+
+
+if __name__ == "__main__":
+    here = asdict(describe_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    Path(sys.argv[1]).write_text(json.dumps(here, indent=1) + "\n")
+    print(here)

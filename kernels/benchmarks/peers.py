@@ -30,7 +30,7 @@ class Peer:
     """Something to measure.
 
     build: makes the loss, for a number of views; ImportError where its library is missing.
-    memory: bytes that forward and backward will take, from (batch, views), to skip what cannot fit.
+    memory: bytes that forward and backward will take in float32, from (batch, views), to skip what cannot fit.
     growth: the exponent with which its time grows with the batch.
     same: whether it computes the very loss that it stands beside, so that gradients can be compared.
     """
