@@ -9,6 +9,7 @@ from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGrey
 from gravis_triton.augment.ink import RandomMarkerInk
 from gravis_triton.augment.jitter import FusedColorJitter
 from gravis_triton.augment.labelled import LabelledRecipe, LabelledView
+from gravis_triton.augment.presets import PRESETS
 from gravis_triton.augment.recipe import ViewRecipe
 from gravis_triton.augment.ruler import RandomRuler
 from gravis_triton.augment.stain import RandomStainShift
@@ -16,6 +17,7 @@ from gravis_triton.augment.views import ViewMaker
 from gravis_triton.augment.vignette import RandomVignette
 
 __all__ = [
+    "PRESETS",
     "FusedColorJitter",
     "LabelledRecipe",
     "LabelledView",

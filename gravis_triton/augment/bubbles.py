@@ -17,7 +17,8 @@ class RandomGelBubbles(PerSampleStep):
         rim(q) = clamp(1 - |q - 0.92| / 0.12),  spot(q) = clamp(1 - q / 0.28),
     so its rim is bright towards the light and dark away from it. A reflection is an ellipse that fades into white:
     I + a (1 - I), a = clamp(1.5 (1 - q)), q the squared distance in half-axes.
-    Radii are log-uniform from 0.02 to 0.11 short sides, half-axes of reflections from 0.006 to 0.03; strengths b in [0.3, 0.7].
+    Radii are log-uniform from 0.02 to 0.11 short sides, half-axes of reflections from 0.006 to 0.03; strengths b
+    are uniform in [0.3, 0.7].
 
     Images (batch, 3, height, width) in [0, 1]; the output is clamped to [0, 1].
     """

@@ -12,12 +12,12 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as kornia and torchvision have it
 
 
 class FusedColorJitter(ChosenSamples, ColorJitter):
-    """Brightness, contrast, saturation and hue in a random order, clamped to [0, 1] after each, as kornia's ColorJitter.
+    """Brightness, contrast, saturation and hue in a random order, clamped to [0, 1] after each: kornia's ColorJitter.
 
     With factors b, c, s and turns h, luma Y = 0.299 R + 0.587 G + 0.114 B:
     brightness b I; contrast c I + (1 - c) mean(Y); saturation s I + (1 - s) Y; hue: the HSV hue moved by h turns.
     Factors are uniform around 1, hue around 0, drawn per sample; the order of the four is drawn once per call.
-    The hue is moved in closed form, without an HSV image, and all steps work in place.
+    The hue is moved in closed form, without an HSV image, and all steps work in place; hence no gradient passes.
     """
 
     def apply_transform(

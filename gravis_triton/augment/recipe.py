@@ -1,9 +1,6 @@
 """How views are augmented: every step's switch and strength."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from gravis_triton.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,30 +49,10 @@ class ViewRecipe:
     defocus: float = 0.0
     """Probability of a lens out of focus."""
     defocus_radius: float = 3.0
-    """Largest radius of the disk that a point becomes out of focus, in pixels of a 224-pixel view; the smallest is 1."""
+    """Largest radius of a point out of focus, in pixels of a 224-pixel view; the smallest is 1."""
     vignette: float = 0.0
     """Probability of dark corners."""
     illuminant: float = 0.0
     """Probability of light of another colour."""
     constancy: float = 0.0
     """Probability of colour constancy by shades of grey, after all that changes the light."""
-
-
-_AT_LEAST = {"rotation": 0, "brightness": 0, "contrast": 0, "saturation": 0, "cutout_holes": 0, "cutout_side": 0,
-             "blur_sigma": 0, "defocus_radius": 1}  # fmt: skip
-_PROBABILITIES = ("grayscale", "blur", "flip", "vertical_flip", "stain", "hair", "ink", "ruler", "bubbles", "defocus",
-                  "vignette", "illuminant", "constancy")  # fmt: skip
-
-
-def check_recipe(recipe: ViewRecipe, naming: Callable[[str], str]) -> None:
-    """Raise UserError for a value out of range; `naming` makes of a field's name what the user calls it."""
-    if recipe.views < 2:
-        raise UserError(f"{naming('views')} must be at least 2, not {recipe.views}")
-    for name, least in _AT_LEAST.items():
-        if getattr(recipe, name) < least:
-            raise UserError(f"{naming(name)} must be at least {least}, not {getattr(recipe, name)}")
-    for name, most in {**dict.fromkeys(_PROBABILITIES, 1.0), "hue": 0.5}.items():
-        if not 0 <= getattr(recipe, name) <= most:
-            raise UserError(f"{naming(name)} must lie between 0 and {most:g}, not {getattr(recipe, name)}")
-    if not 0 < recipe.crop_scale <= 1:
-        raise UserError(f"{naming('crop_scale')} must be above 0 and at most 1, not {recipe.crop_scale}")

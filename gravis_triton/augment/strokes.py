@@ -27,10 +27,10 @@ def stroke_cover(
     longest, widest: no curve is longer, no stroke wider, in pixels: they bound the work, drawing is cut there.
     soft: pixels over which the rim of a stroke fades.
 
-    A pixel at distance d from a curve of thickness w is covered by clamp((w / 2 - d) / soft + 1 / 2), and by no more than w.
+    A pixel at distance d from a curve of thickness w is covered by clamp((w / 2 - d) / soft + 1 / 2), at most by w.
     Distances are perpendicular to the nearest of points `_SPACING` apart, which is exact for straight strokes.
     """
-    samples, strokes = thickness.shape[:2]
+    samples = len(thickness)
     points = max(2, math.ceil(longest / _SPACING) + 1)
     reach = math.ceil(
         (widest / 2 + soft / 2 + 0.71) / _SPACING

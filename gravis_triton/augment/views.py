@@ -74,7 +74,7 @@ class ViewMaker(nn.Module):
 
 
 def photometric_steps(recipe: ViewRecipe, size: int) -> list[ChosenSamples]:
-    """The recipe's steps between crop and normalisation, for views of `size` pixels; those of probability 0 left out."""
+    """The recipe's steps between crop and normalisation, for views of `size` pixels, without those of probability 0."""
     pixel = size / _PUBLISHED_SIZE
     sigma = (0.1 * pixel, max(recipe.blur_sigma, 0.1) * pixel)
     reach = max(1, math.ceil(3 * sigma[1]))

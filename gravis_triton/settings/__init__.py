@@ -1,5 +1,6 @@
 """Typed settings, from flags and YAML files."""
 
+from gravis_triton.settings.augmentation import augmentation
 from gravis_triton.settings.files import parse_settings, read_settings, run_directory, write_settings
 from gravis_triton.settings.finetune import (
     ClassificationSettings,
@@ -14,6 +15,7 @@ from gravis_triton.settings.finetune import (
     resolve_finetune,
 )
 from gravis_triton.settings.groups import (
+    AugmentSettings,
     DataSettings,
     LossName,
     LossSettings,
@@ -27,6 +29,7 @@ from gravis_triton.settings.ranges import flag
 from gravis_triton.settings.resolve import available_cores, resolve_settings, split_seed
 
 __all__ = [
+    "AugmentSettings",
     "ClassificationSettings",
     "DataSettings",
     "Decoder",
@@ -42,6 +45,7 @@ __all__ = [
     "RunSettings",
     "SegmentationSettings",
     "TrainingSettings",
+    "augmentation",
     "available_cores",
     "default_image_size",
     "flag",

@@ -2,20 +2,20 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import re
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TypeVar, get_type_hints
 
 import tyro
 import yaml
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
-from gravis_triton.settings.groups import RunSettings, TrainingSettings
+from gravis_triton.settings.augmentation import STEPS, augmentation
+from gravis_triton.settings.groups import AugmentSettings, RunSettings, TrainingSettings
+from gravis_triton.settings.values import read_values
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -23,12 +23,21 @@ Settings = TypeVar("Settings", bound=RunSettings)
 def parse_settings(kind: type[Settings], args: Sequence[str] | None = None) -> Settings:
     """Settings from the command line (None: this process's), on top of `--config FILE` or of the run to `--resume`.
 
-    Raises UserError for a flag that does not exist or does not parse, and for a config file that is missing,
-    malformed, or has an unknown key or a value of a wrong type.
+    Where a flag names another augmentation, its steps take the place of the file's. Raises UserError for a flag that
+    does not exist or does not parse, and for a file that is missing, malformed, or has an unknown key or a value of a
+    wrong type.
     """
-    given = _from_flags(kind, args, kind())
+    start = kind()
+    given = _from_flags(kind, args, start)
     file = _config_file(given)
-    return given if file is None else _from_flags(kind, args, read_settings(kind, file))
+    if file is not None:
+        start = read_settings(kind, file)
+        given = _from_flags(kind, args, start)
+    if isinstance(given, AugmentSettings) and (
+        file is None or given.augment != getattr(start, "augment", None)
+    ):
+        given = _from_flags(kind, args, dataclasses.replace(start, **augmentation(given.augment)))
+    return given
 
 
 def _from_flags(kind: type[Settings], args: Sequence[str] | None, default: Settings) -> Settings:
@@ -72,43 +81,12 @@ def run_directory(path: Path) -> Path:
 
 
 def read_settings(kind: type[Settings], file: Path) -> Settings:
-    """Settings from a YAML file of `name: value` lines; what it does not name keeps its default."""
-    try:
-        values = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read the config file {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise UserError(f"{file} must hold `name: value` lines, not a {type(values).__name__}")
-    hints = get_type_hints(kind)
-    return kind(**{name: _checked(file, name, value, hints) for name, value in values.items()})
-
-
-def _checked(file: Path, name: Any, value: Any, hints: dict[str, Any]) -> Any:
-    if name not in hints:
-        near = difflib.get_close_matches(str(name), hints, n=1)
-        raise UserError(
-            f"{file}: there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
-    hint = hints[name]
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for choice in choices:
-        if get_origin(choice) is Literal and value in get_args(choice):
-            return value
-        if choice is float and type(value) in (int, float):
-            return float(value)
-        if isinstance(choice, type) and type(value) is choice:
-            return value
-    wanted = " or ".join(
-        "|".join(map(str, get_args(choice)))
-        if get_origin(choice) is Literal
-        else getattr(choice, "__name__", str(choice))
-        for choice in choices
-    ).replace("NoneType", "null")
-    raise UserError(f"{file}: {name} must be {wanted}, not {value!r}")
+    """Settings from a YAML file of `name: value` lines; what it does not name keeps its default, and a step of
+    augmentation the strength that it has in the augmentation that the file names."""
+    values = read_values(file, get_type_hints(kind))
+    if issubclass(kind, AugmentSettings) and not STEPS.keys() <= values.keys():
+        values = {**augmentation(values.get("augment", kind.augment)), **values}
+    return kind(**values)
 
 
 def write_settings(settings: RunSettings, file: Path) -> None:

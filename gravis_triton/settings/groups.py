@@ -77,6 +77,12 @@ class LossSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentSettings(ViewRecipe):
+    augment: str = "published"
+    """How views are made: published, dermoscopy or a YAML file of `name: value` lines; flags change single values."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizationSettings:
     epochs: int = 0
     """Passes over the source images; 0: 8 for the synthetic images, 100 for others."""
@@ -132,6 +138,6 @@ class TrainingSettings(RunSettings, OptimizationSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings(
-    TrainingSettings, LossSettings, ModelSettings, ViewRecipe, StreamingSettings, DataSettings
+    TrainingSettings, LossSettings, ModelSettings, AugmentSettings, StreamingSettings, DataSettings
 ):
     """Pre-train an image encoder on unlabelled dermatology images by GraVIS."""
