@@ -107,6 +107,7 @@ def describe_split(split: Split, collection: Collection, task: Task) -> list[str
         examples = ", ".join(bare[:3])
         lines.append(f"left out: {len(bare):,} of {total:,} images have no {task}, e.g. {examples}")
     if task == "label":
+        # no error: in ISIC 2019 the test split alone has images of the class UNK
         for part, indices in split.parts().items():
             present = {collection.records[index].label for index in indices}
             absent = [name for label, name in enumerate(collection.classes) if label not in present]
@@ -133,7 +134,8 @@ def _held(records: Sequence[Record], annotated: list[int], fraction: float, seed
 def _expected(collection: Collection, task: Task) -> str:
     official = annotation_names(collection.name, task)
     if official:
-        return f": expected {', '.join(official)} beside its image folders"
+        what = "" if task == "label" else "ISIC_*_segmentation.png in "
+        return f": expected {what}{', '.join(official)} beside its image folders"
     if task == "label":
         return ": give a folder with a sub-folder for each class, an official ISIC layout, or a column label"
     return ": give an official ISIC layout with its mask folders, or a data set with an image column mask"

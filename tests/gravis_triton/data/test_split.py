@@ -258,7 +258,8 @@ def test_no_group_is_in_two_parts_and_the_test_part_was_not_pre_trained_on(
 def test_no_image_with_a_mask_names_the_official_folders() -> None:
     c = annotated((0, False, None, "train"), (1, False, None, "validation"), name="ISIC 2017")
     with pytest.raises(
-        UserError, match=r"ISIC 2017 has no image with a mask: expected ISIC-2017_Training_Part1_Ground"
+        UserError,
+        match=r"no image with a mask: expected ISIC_\*_segmentation.png in ISIC-2017_Training_Part1_Ground",
     ):
         split_collection(c, held_out=0.2, seed=0, task="mask")
 
