@@ -152,11 +152,12 @@ def examined(launch: Launch, case: Case) -> Report:
     constants = launch.constants
     hot: dict[Range, Loop] = {}
     rest = 0.0
-    if launch.kernel.__name__ == "sweep" and loops:
+    if launch.kernel.__name__ in ("sweep", "soft_maximum", "pull_logsumexp") and loops:
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
-        hot = hot_loops(loops, similarities)
-        rest = round(outside_loops(loops, list(hot)) / similarities, 2)
+        if launch.kernel.__name__ == "sweep":
+            hot = hot_loops(loops, similarities)
+        rest = round(outside_loops(loops, list(hot), similarities) / similarities, 2)
     return Report(
         case.target, launch.kernel.__name__, case.loss, case.dim, case.views, str(DTYPES[case.element_size])[6:],
         constants | launch.options, registers, spilled, binary.metadata.shared,
@@ -225,11 +226,18 @@ def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, L
     return dict(found.values())
 
 
-def outside_loops(loops: dict[Range, list[str]], hot: list[Range]) -> int:
-    """Instructions of the loop over tiles, the one around the hot loops, that are in no loop within it."""
-    around = [loop for loop in loops if loop not in hot and all(within(h, loop) for h in hot)]
+def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities: int) -> int:
+    """Instructions of the loop over tiles that are in no loop within it.
+
+    It is the one around the hot loops; without any, the one that exponentiates every similarity.
+    """
+    if hot:
+        around = [loop for loop in loops if loop not in hot and all(within(h, loop) for h in hot)]
+    else:
+        around = [loop for loop in loops if loops[loop].count("MUFU") >= similarities]
     tiles = min(around, key=lambda loop: loop[1] - loop[0])
-    return len(loops[tiles]) - sum(len(loops[i]) for i in innermost(loops) if within(i, tiles))
+    inside = [loop for loop in innermost(loops) if loop != tiles and within(loop, tiles)]
+    return len(loops[tiles]) - sum(len(loops[loop]) for loop in inside)
 
 
 def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
@@ -291,9 +299,9 @@ def show(reports: list[Report]) -> None:
     for r in reports:
         line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
         line += f"{r.shared_bytes / 1024:12.1f}"
-        if r.loops:
+        if r.rest_of_tile:
             loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
-            line += f"{loops} = {r.per_triple:.2f}".rjust(23) + f"{r.rest_of_tile:9.1f}"
+            line += (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(23) + f"{r.rest_of_tile:9.1f}"
         print(line)
 
 
