@@ -1,0 +1,57 @@
+"""Every step of the view maker alone."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from gravis_triton.augment import ViewMaker
+from gravis_triton.benchmark.clock import Clock
+from gravis_triton.data.loader import SourceBatch
+
+VIEW_STEP = "view: "  # before the names of the steps
+
+
+def measure_view_steps(clock: Clock, maker: ViewMaker, batch: SourceBatch) -> None:
+    """One sample of every step of the view maker; what is left of the whole is conversion and normalisation."""
+    spent: dict[str, float] = defaultdict(float)
+    start = clock.wait()
+    with _watched(maker, clock, spent):
+        maker(*batch)
+    spent["to float, normalise"] = clock.wait() - start - sum(spent.values())
+    sources = len(batch.images)
+    for name, seconds in spent.items():
+        clock.add(f"{VIEW_STEP}{name}", seconds, images=sources, views=sources * maker.views)
+
+
+@contextmanager
+def _watched(maker: ViewMaker, clock: Clock, spent: dict[str, float]) -> Iterator[None]:
+    """While inside, the time that each step of the maker takes is added up by its name."""
+
+    def watch(name: str, work: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def watched(*args: Any, **kwargs: Any) -> Tensor:
+            start = clock.wait()
+            result = work(*args, **kwargs)
+            spent[name] += clock.wait() - start
+            return result
+
+        return watched
+
+    steps: list[tuple[nn.Module, str]] = [(step, "apply_") for step in (*maker.photometry, maker.cutout)]
+    steps.append((maker.crop, "views_of"))
+    for step, method in steps:
+        setattr(step, method, watch(_name(step), getattr(step, method)))
+    try:
+        yield
+    finally:
+        for step, method in steps:
+            delattr(step, method)
+
+
+def _name(step: nn.Module) -> str:
+    """RandomGelBubbles as "gel bubbles"."""
+    words = re.findall("[A-Z][a-z]+", type(step).__name__)
+    return " ".join(words).lower().removeprefix("random ")
