@@ -80,9 +80,10 @@ def split_collection(collection: Collection, *, held_out: float, seed: int, task
     if not test:
         test, validation = validation, set()
     if not validation:
-        validation = stratified_draw(records, remaining, held_out, seed)
-    closed = {records[index].group for index in validation} - {None}
-    train = [i for i in remaining if i not in validation and records[i].group not in closed]
+        validation = stratified_draw(
+            records, remaining, held_out, seed
+        )  # whole groups: none is left in training
+    train = [index for index in remaining if index not in validation]
     split = Split(tuple(train), tuple(sorted(validation)), tuple(sorted(test)))
     _refuse_empty_parts(split, collection, task)
     if task == "label":

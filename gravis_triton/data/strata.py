@@ -22,9 +22,7 @@ def stratified_draw(
     """
     strata = _strata(records, indices)
     generator = np.random.default_rng(seed)
-    # images without a label come last, so that they change nothing about the draw of the others
-    ordered = sorted(strata, key=lambda label: (label == _UNLABELLED, label))
-    return {index for label in ordered for index in _draw(strata[label], fraction, generator)}
+    return {index for label in sorted(strata) for index in _draw(strata[label], fraction, generator)}
 
 
 def label_subset(

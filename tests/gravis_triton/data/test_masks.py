@@ -104,6 +104,17 @@ def test_a_mask_with_an_orientation_of_its_own_is_turned_once(
     assert np.array_equal(np.asarray(MaskFile(mask, photograph).read()), upright)
 
 
+def test_a_mask_with_an_orientation_of_its_own_needs_none_of_its_photograph(
+    corner_in_the_file: tuple[Path, Path],
+) -> None:
+    photograph, mask = corner_in_the_file
+    set_orientation(photograph, 8)
+    set_orientation(mask, 3)
+    turned = np.zeros((20, 30), np.uint8)
+    turned[12:, 18:] = 255  # by 180 degrees
+    assert np.array_equal(np.asarray(MaskFile(mask, photograph).read()), turned)
+
+
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_mask_that_lies_upright_already_is_not_turned(
     corner_in_the_file: tuple[Path, Path], orientation: int

@@ -96,3 +96,10 @@ def test_the_seed_decides_the_subset() -> None:
 def test_a_fraction_that_is_none_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="must lie above 0 and not above 1"):
         label_subset(collection([(0, None)]), [0], fraction=fraction, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_common_class_that_only_one_patient_of_a_rare_one_has_is_kept(seed: int) -> None:
+    rows: Rows = [(1, f"p{i}") for i in range(20)] + [(0, "p7")] * 30
+    chosen = label_subset(collection(rows), range(50), fraction=0.05, seed=seed)
+    assert {rows[i][0] for i in chosen} == {0, 1}
