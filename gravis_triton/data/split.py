@@ -80,9 +80,8 @@ def split_collection(collection: Collection, *, held_out: float, seed: int, task
     if not test:
         test, validation = validation, set()
     if not validation:
-        validation = stratified_draw(
-            records, remaining, held_out, seed
-        )  # whole groups: none is left in training
+        # whole groups: none of them is left to train on
+        validation = stratified_draw(records, remaining, held_out, seed)
     train = [index for index in remaining if index not in validation]
     split = Split(tuple(train), tuple(sorted(validation)), tuple(sorted(test)))
     _refuse_empty_parts(split, collection, task)
