@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.augment import LabelledView
-from gravis_triton.data import label_subset, split_collection, write_split
+from gravis_triton.data import find_leaks, label_subset, split_collection, write_split
 from gravis_triton.data.loader import LabelledBatch, labelled_loader
 from gravis_triton.data.prepare import prepare_annotated
 from gravis_triton.data.sampler import EpochBatches
@@ -53,6 +53,8 @@ def main(args: Sequence[str] | None = None) -> int:
     split = split_collection(collection, held_out=settings.held_out, seed=split_seed(settings), task="label")
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     report.say_annotated(display, collection, images, split, "label", used)
+    if accelerator.is_main_process:
+        report.say_leaks(display, find_leaks(collection, split, images=images, seen=opened.source_ids))
     labels = [record.label for record in collection.records]
 
     def labels_of(indices: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.augment import LabelledView
-from gravis_triton.data import label_subset, split_collection, write_split
+from gravis_triton.data import find_leaks, label_subset, split_collection, write_split
 from gravis_triton.data.loader import MaskedBatch, masked_loader
 from gravis_triton.data.prepare import prepare_annotated
 from gravis_triton.data.sampler import EpochBatches
@@ -61,6 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
     split = split_collection(collection, held_out=settings.held_out, seed=split_seed(settings), task="mask")
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     report.say_annotated(display, collection, images, split, "mask", used)
+    if accelerator.is_main_process:
+        report.say_leaks(display, find_leaks(collection, split, images=images, seen=opened.source_ids))
     batches = EpochBatches(
         len(used),
         batch_size=min(settings.batch_size, max(1, len(used) // accelerator.num_processes)),

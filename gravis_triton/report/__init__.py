@@ -9,6 +9,7 @@ from gravis_triton.report.finetuning import (
     say_annotated,
     say_finetuning,
     say_finished,
+    say_leaks,
     say_scores,
     write_finetune_summary,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "say_data",
     "say_finetuning",
     "say_finished",
+    "say_leaks",
     "say_scores",
     "say_skipped",
     "say_summary",

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from gravis_triton.data import CachedImages, Collection
+from gravis_triton.data.leaks import Leaks, describe_leaks
 from gravis_triton.data.loader import Images
 from gravis_triton.data.masks import lesion_pixels, native_mask
 from gravis_triton.data.records import Task
@@ -38,6 +39,12 @@ def say_annotated(
         display.say(line)
     if len(used) < len(split.train):
         display.say(f"few labels: {len(used):,} of the {len(split.train):,} training images are used")
+
+
+def say_leaks(display: Display, leaks: Leaks) -> None:
+    """A warning for each kind of leakage that there is."""
+    for line in describe_leaks(leaks):
+        display.say(line)
 
 
 def say_finetuning(display: Display, run: Finetuning, *, batch_size: int, processes: int) -> None:

@@ -1,7 +1,13 @@
 """Typed settings, from flags and YAML files."""
 
 from gravis_triton.settings.augmentation import augmentation
-from gravis_triton.settings.files import parse_settings, read_settings, run_directory, write_settings
+from gravis_triton.settings.files import (
+    parse_flags,
+    parse_settings,
+    read_settings,
+    run_directory,
+    write_settings,
+)
 from gravis_triton.settings.finetune import (
     ClassificationSettings,
     Decoder,
@@ -49,6 +55,7 @@ __all__ = [
     "available_cores",
     "default_image_size",
     "flag",
+    "parse_flags",
     "parse_settings",
     "read_settings",
     "resolve_evaluation",

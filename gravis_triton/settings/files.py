@@ -17,6 +17,7 @@ from gravis_triton.settings.augmentation import STEPS, augmentation
 from gravis_triton.settings.groups import AugmentSettings, RunSettings, TrainingSettings
 from gravis_triton.settings.values import read_values
 
+Flags = TypeVar("Flags")
 Settings = TypeVar("Settings", bound=RunSettings)
 
 
@@ -28,22 +29,28 @@ def parse_settings(kind: type[Settings], args: Sequence[str] | None = None) -> S
     wrong type.
     """
     start = kind()
-    given = _from_flags(kind, args, start)
+    given = parse_flags(kind, args, start)
     file = _config_file(given)
     if file is not None:
         start = read_settings(kind, file)
-        given = _from_flags(kind, args, start)
+        given = parse_flags(kind, args, start)
     if isinstance(given, AugmentSettings) and (
         file is None or given.augment != getattr(start, "augment", None)
     ):
-        given = _from_flags(kind, args, dataclasses.replace(start, **augmentation(given.augment)))
+        given = parse_flags(kind, args, dataclasses.replace(start, **augmentation(given.augment)))
     return given
 
 
-def _from_flags(kind: type[Settings], args: Sequence[str] | None, default: Settings) -> Settings:
+def parse_flags(kind: type[Flags], args: Sequence[str] | None = None, default: Flags | None = None) -> Flags:
+    """A dataclass from the command line (None: this process's), on top of a default where one is given.
+
+    Raises UserError for a flag that does not exist or does not parse.
+    """
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
+            if default is None:
+                return tyro.cli(kind, args=args)
             return tyro.cli(kind, args=args, default=default)
     except SystemExit as exit:
         if not exit.code:  # --help

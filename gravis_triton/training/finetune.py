@@ -29,16 +29,18 @@ _LOOKS = 10  # at the validation images, where the user does not say
 class Best:
     """The weights with the highest validation score so far; a checkpoint holds it.
 
-    looks_since: how many looks at the validation images ago that was.
+    looked: the step of the last look at the validation images. looks_since: how many looks ago the best one was.
     """
 
     score: float = -math.inf
     step: int = 0
+    looked: int = 0
     looks_since: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def look(self, score: float, step: int, network: nn.Module) -> None:
         """Take the network's weights if the score is higher than any before; nothing beats no score at all."""
+        self.looked = step
         if score > self.score or not self.weights:
             self.score, self.step, self.looks_since = score, step, 0
             self.weights = {
@@ -146,17 +148,29 @@ def finetune(
     settings, progress, best = run.settings, run.progress, run.best
     accelerator = run.training.accelerator
     every = settings.eval_every or max(1, settings.epochs // _LOOKS)
-    stopped, exhausted = False, 0 < settings.patience <= best.looks_since
-    while progress.step < run.last_step and not stopped and not exhausted:
+
+    def look_now() -> None:
+        best.look(_score_of_all(accelerator, look, run.evaluated), progress.step, run.evaluated)
+
+    def exhausted() -> bool:
+        return 0 < settings.patience <= best.looks_since
+
+    stopped = False
+    while progress.step < run.last_step and not stopped and not exhausted():
         stopped = train_epoch(run.training, settings, progress, run.last_step, stop, report)
         epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
-        ended = progress.step == run.last_step
-        if ended or (into_epoch == 0 and epoch % every == 0):
-            best.look(_score_of_all(accelerator, look, run.evaluated), progress.step, run.evaluated)
-            exhausted = 0 < settings.patience <= best.looks_since
-        if stopped or ended or exhausted or (into_epoch == 0 and epoch % settings.checkpoint_every == 0):
+        if into_epoch == 0 and epoch % every == 0:
+            look_now()
+        ended = progress.step == run.last_step or exhausted()
+        if stopped or ended or (into_epoch == 0 and epoch % settings.checkpoint_every == 0):
             save_checkpoint(accelerator, checkpoints, progress)
-    return stopped and progress.step < run.last_step
+    if stopped and progress.step < run.last_step:
+        return True
+    if (
+        best.looked != progress.step
+    ):  # not in the checkpoint: a run that goes on from it would not have looked here
+        look_now()
+    return False
 
 
 def _score_of_all(accelerator: Accelerator, look: Callable[[nn.Module], float], network: nn.Module) -> float:

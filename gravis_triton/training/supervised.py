@@ -39,14 +39,15 @@ class SupervisedStep:
 
 
 class MaskLoss(nn.Module):
-    """Binary cross-entropy per pixel plus one minus the Dice coefficient of all pixels of the batch.
+    """Mean binary cross-entropy of the pixels plus 1 - (2 sum(p m) + 1) / (sum(p) + sum(m) + 1), the smoothed Dice
+    loss over all pixels of the batch; p: probabilities, m: masks.
 
-    logits, masks: (batch, 1, height, width), masks 0 or 1.
+    logits, masks: (batch, 1, height, width), masks 0 or 1. A batch without any lesion pixel has no Dice part.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.dice = smp.losses.DiceLoss("binary", smooth=1.0)
+        self.dice = smp.losses.DiceLoss("binary", smooth=0.5)  # the half of the 1 in the formula
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, masks) + self.dice(logits, masks)
