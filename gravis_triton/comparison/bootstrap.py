@@ -1,0 +1,144 @@
+"""How sure a difference between two encoders is: a paired bootstrap over test images and seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gravis_triton.evaluation.classification import decided_classes
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+RESAMPLES = 1000
+LEVEL = 0.95
+_ROWS = 100  # resamples at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean difference and its bootstrap interval, over so many seeds."""
+
+    difference: float
+    low: float
+    high: float
+    seeds: int
+
+
+def drawn_counts(strata: Ints, *, resamples: int, seed: int) -> Ints:
+    """How often each image is in each of the resamples, (resamples, images).
+
+    A resample draws as many images with replacement as there are, stratum by stratum: each stratum (class) keeps its
+    number of images, so no class is lost. Equal strata and seeds give equal draws: that is what pairs two encoders.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.zeros((resamples, len(strata)), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = generator.integers(len(members), size=(resamples, len(members)))
+        cells = (drawn + len(members) * np.arange(resamples)[:, None]).ravel()
+        counts[:, members] = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape)
+    return counts
+
+
+def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
+    """Area under the ROC curve of each resample, (resamples,); a tie counts half. NaN without both kinds of images.
+
+    With w the counts: sum over positive p and negative n of w_p w_n ([s_p > s_n] + [s_p = s_n] / 2), over the sum of
+    all w_p w_n; computed from the sorted scores in O(images) per resample.
+    """
+    order = np.argsort(scores, kind="stable")
+    counts, positive, scores = counts[:, order], positive[order], scores[order]
+    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # of runs of equal scores
+    positives = np.add.reduceat(counts * positive, starts, axis=1)
+    negatives = np.add.reduceat(counts * ~positive, starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    won = (positives * (below + 0.5 * negatives)).sum(1)
+    pairs = (positives.sum(1) * negatives.sum(1)).astype(np.float64)
+    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
+
+
+def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
+    """Mean over the classes that have images of the share of their images that is predicted right, (resamples,)."""
+    right = decided_classes(probabilities) == labels
+    recalls = [
+        (counts[:, labels == label] @ right[labels == label]) / counts[:, labels == label].sum(1)
+        for label in np.unique(labels)
+    ]
+    return np.mean(recalls, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnoses:
+    """Predicted class probabilities (images, classes) of labelled test images, in the order of their ids. scored: the
+    classes whose AUCs are averaged."""
+
+    ids: tuple[str, ...]
+    labels: Ints
+    probabilities: Floats
+    scored: tuple[int, ...]
+
+    @property
+    def strata(self) -> Ints:
+        return self.labels
+
+    def scores(self, counts: Ints) -> dict[str, Floats]:
+        """Every score of each resample, (resamples,)."""
+        aucs = [weighted_aucs(self.probabilities[:, c], self.labels == c, counts) for c in self.scored]
+        known = [values for values in aucs if not np.isnan(values).any()]  # a class without images has none
+        return {
+            "mean_auc": np.mean(known, axis=0) if known else np.full(len(counts), np.nan),
+            "balanced_accuracy": weighted_balanced_accuracies(self.probabilities, self.labels, counts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Scores of predicted masks, name -> (images,), in the order of the images' ids."""
+
+    ids: tuple[str, ...]
+    values: dict[str, Floats]
+
+    @property
+    def strata(self) -> Ints:
+        return np.zeros(len(self.ids), np.int64)
+
+    def scores(self, counts: Ints) -> dict[str, Floats]:
+        """Every score of each resample, (resamples,): means over images."""
+        return {name: counts @ values / len(self.ids) for name, values in self.values.items()}
+
+
+def resampled_scores(
+    predictions: Diagnoses | Masks, *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Floats]:
+    """Every score of each resample of the test images, (resamples,); two encoders see the same resamples."""
+    counts = drawn_counts(predictions.strata, resamples=resamples, seed=seed)
+    chunks = [predictions.scores(counts[start : start + _ROWS]) for start in range(0, resamples, _ROWS)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def paired_interval(
+    observed: Sequence[float], resampled: Sequence[Floats], *, same_images: bool, seed: int = 0
+) -> Interval:
+    """The mean of the differences `observed`, one a seed, with the 2.5 and 97.5 percentiles of its replicates.
+
+    resampled: of each seed, the difference under each resample of its test images, (resamples,), see
+    `resampled_scores`. A replicate draws as many seeds as there are, with replacement, and for each of them one
+    resample of its images; it is the mean of these differences (a two-level bootstrap, Davison and Hinkley 1997, 3.8).
+    same_images: all seeds are tested on the same images, and were resampled alike; a replicate then takes one resample
+    for all its seeds, since what the images add to the difference does not average out over seeds.
+    NaN where a score has no value.
+    """
+    differences = np.stack(list(resampled))
+    seeds, resamples = differences.shape
+    generator = np.random.default_rng(seed)
+    drawn_seeds = generator.integers(seeds, size=(resamples, seeds))
+    drawn = generator.integers(resamples, size=(resamples, seeds))
+    if same_images:
+        drawn = np.repeat(np.arange(resamples)[:, None], seeds, axis=1)
+    replicates = differences[drawn_seeds, drawn].mean(1)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail])
+    return Interval(float(np.mean(observed)), float(low), float(high), seeds)

@@ -1,0 +1,142 @@
+"""What is compared: encoders, tasks, label fractions and seeds, from a YAML file."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gravis_triton.errors import UserError
+from gravis_triton.settings import (
+    ClassificationSettings,
+    EvaluateSettings,
+    PretrainSettings,
+    RunSettings,
+    SegmentationSettings,
+)
+from gravis_triton.settings.values import read_values
+
+Values = Mapping[str, Any]
+COLOR_HISTOGRAM = "color-histogram"
+
+PRETRAIN = "pretrain"
+TASKS: dict[str, tuple[str, type[RunSettings]]] = {
+    "evaluate": ("evaluate", EvaluateSettings),
+    "classification": ("finetune_classification", ClassificationSettings),
+    "segmentation": ("finetune_segmentation", SegmentationSettings),
+}
+"""Name of a task in the grid -> the recipe that does it and its settings. `evaluate` is kNN and linear probe."""
+
+_OF_THE_GRID = (
+    "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "encoder", "label_fraction",
+)  # fmt: skip
+_HINTS = {
+    "data": str, "output_dir": str, "baseline": str, "encoders": dict, "common": dict, "pretrain": dict,
+    "tasks": dict, "label_fractions": list, "seeds": list, "official_split": bool,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Every encoder on every task with every label fraction and seed.
+
+    encoders: name -> what `--encoder` takes, or the settings it is pre-trained with, on top of `pretrain`. common:
+    settings of all recipes that have them. tasks: name (of `TASKS`) -> settings of its recipe. baseline: the encoder
+    that the others are compared with. official_split: the seeds do not draw training and validation images anew.
+    """
+
+    encoders: Mapping[str, str | Values]
+    tasks: Mapping[str, Values]
+    baseline: str
+    data: str = "synthetic"
+    output_dir: str = "runs/comparison"
+    common: Values = field(default_factory=dict)
+    pretrain: Values = field(default_factory=dict)
+    label_fractions: tuple[float, ...] = (1.0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    official_split: bool = False
+
+
+def read_grid(file: Path) -> Grid:
+    """The grid in a YAML file. Raises UserError, in one line, for what is unknown, missing or of a wrong type in it."""
+    values = read_values(file, _HINTS)
+    for name in ("encoders", "tasks"):
+        if not values.get(name):
+            raise UserError(f"{file}: it names no {name}")
+    tasks = {name: _settings(file, name, given) for name, given in values.pop("tasks").items()}
+    encoders = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
+    grid = Grid(
+        encoders=encoders,
+        tasks=tasks,
+        baseline=values.pop("baseline", next(iter(encoders))),
+        label_fractions=tuple(values.pop("label_fractions", [1.0])),
+        seeds=tuple(values.pop("seeds", [0, 1, 2])),
+        **values,
+    )
+    _refuse_unknown(file, grid)
+    return grid
+
+
+def _settings(file: Path, name: str, given: Any) -> Values:
+    if given is not None and not isinstance(given, dict):
+        raise UserError(f"{file}: {name} must hold `name: value` lines, not {given!r}")
+    return given or {}
+
+
+def _encoder(file: Path, name: str, given: Any) -> str | Values:
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise UserError(
+            f"{file}: the encoder's name {name!r} names directories: use letters, digits, dots and dashes"
+        )
+    return given if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
+
+
+def _refuse_unknown(file: Path, grid: Grid) -> None:
+    _refuse_names(file, "tasks", grid.tasks, TASKS)
+    _refuse_names(file, "baseline", [grid.baseline], grid.encoders)
+    kinds: list[type[RunSettings]] = [PretrainSettings, *(kind for _, kind in TASKS.values())]
+    _refuse_settings(file, "common", grid.common, *kinds)
+    _refuse_settings(file, "pretrain", grid.pretrain, PretrainSettings)
+    for name, settings in grid.encoders.items():
+        if not isinstance(settings, str):
+            _refuse_settings(file, f"the encoder {name}", settings, PretrainSettings)
+    for name, settings in grid.tasks.items():
+        _refuse_settings(file, name, settings, TASKS[name][1])
+        if "model" in settings:
+            raise UserError(f"{file}: {name}: the encoder decides the model: set it in common or pretrain")
+    _refuse_precisions(file, grid)
+    for fraction in grid.label_fractions:
+        if type(fraction) not in (int, float) or not 0 < fraction <= 1:
+            raise UserError(f"{file}: a label fraction lies above 0 and is at most 1, not {fraction!r}")
+    for seed in grid.seeds:
+        if type(seed) is not int or seed < 0:
+            raise UserError(f"{file}: a seed is a whole number of at least 0, not {seed!r}")
+    for name, numbers in (("label_fractions", grid.label_fractions), ("seeds", grid.seeds)):
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise UserError(f"{file}: {name} must be a list of different numbers, not {list(numbers)}")
+
+
+def _refuse_settings(file: Path, where: str, settings: Values, *kinds: type[RunSettings]) -> None:
+    known = {one.name for kind in kinds for one in dataclasses.fields(kind)}
+    for name in settings:
+        if name in _OF_THE_GRID:
+            raise UserError(f"{file}: {where}: {name} is what the grid itself decides: take it out")
+    _refuse_names(file, where, settings, known)
+
+
+def _refuse_names(file: Path, where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)[:20])}"
+            raise UserError(f"{file}: {where}: there is no {name!r}; {meant}")
+
+
+def _refuse_precisions(file: Path, grid: Grid) -> None:
+    """A process has one arithmetic; all cells share it."""
+    for where, settings in (("pretrain", grid.pretrain), *grid.tasks.items(), *grid.encoders.items()):
+        if not isinstance(settings, str) and "mixed_precision" in settings:
+            raise UserError(f"{file}: {where}: mixed_precision is the same for all cells: set it in common")

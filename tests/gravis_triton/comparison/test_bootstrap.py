@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from gravis_triton.comparison.bootstrap import (
+    Diagnoses,
+    Masks,
+    drawn_counts,
+    paired_interval,
+    resampled_scores,
+    weighted_aucs,
+    weighted_balanced_accuracies,
+)
+from gravis_triton.evaluation import classification_scores
+
+ONCE = np.ones((1, 6), np.int64)
+
+
+def diagnoses(generator: np.random.Generator, *, images: int = 60, signal: float = 1.0) -> Diagnoses:
+    labels = np.arange(images) % 3
+    logits = generator.normal(size=(images, 3)) + signal * np.eye(3)[labels]
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return Diagnoses(tuple(f"i{n:03d}" for n in range(images)), labels, p, (0, 1))
+
+
+def test_every_resample_keeps_the_number_of_images_of_each_class():
+    strata = np.array([0] * 50 + [1] * 3 + [2])
+    counts = drawn_counts(strata, resamples=200, seed=0)
+    assert counts.shape == (200, 54)
+    assert (counts[:, :50].sum(1) == 50).all()
+    assert (counts[:, 50:53].sum(1) == 3).all()
+    assert (counts[:, 53] == 1).all()
+    assert counts[:, :50].std() == pytest.approx(1.0, abs=0.05)  # multinomial: variance 1 - 1/50
+
+
+def test_an_auc_by_hand_with_ties_and_repeated_images():
+    scores = np.array([0.1, 0.4, 0.4, 0.8, 0.4, 0.9])
+    positive = np.array([False, False, True, True, False, False])
+    # once each: 0.4 beats 0.1, ties with two, loses to 0.9: 2 of 4; 0.8 beats three of four: 3 of 4
+    assert weighted_aucs(scores, positive, ONCE)[0] == 5 / 8
+    # the image of 0.8 drawn twice, that of 0.4 never; 0.1 thrice, 0.9 once, others never: 3 of 4
+    assert weighted_aucs(scores, positive, np.array([[3, 0, 0, 2, 0, 1]]))[0] == 3 / 4
+
+
+def test_weighted_scores_are_those_of_the_drawn_images_written_out(rng=np.random.default_rng(3)):
+    found = diagnoses(rng)
+    counts = drawn_counts(found.labels, resamples=5, seed=1)
+    for weights, auc, accuracy in zip(
+        counts,
+        weighted_aucs(found.probabilities[:, 0].round(1), found.labels == 0, counts),
+        weighted_balanced_accuracies(found.probabilities, found.labels, counts),
+        strict=True,
+    ):
+        drawn = np.repeat(np.arange(60), weights)
+        p, y = found.probabilities[drawn], found.labels[drawn]
+        assert auc == pytest.approx(roc_auc_score(y == 0, p[:, 0].round(1)), abs=1e-12)
+        assert accuracy == pytest.approx(balanced_accuracy_score(y, p.argmax(1)), abs=1e-12)
+
+
+def test_with_every_image_once_the_scores_are_those_of_the_evaluation():
+    found = diagnoses(np.random.default_rng(5))
+    scores = found.scores(np.ones((1, 60), np.int64))
+    known = classification_scores(
+        found.probabilities, found.labels, classes=("a", "b", "c"), scored=("a", "b")
+    )
+    assert scores["mean_auc"][0] == pytest.approx(known.mean_auc, abs=1e-12)
+    assert scores["balanced_accuracy"][0] == pytest.approx(known.balanced_accuracy, abs=1e-12)
+
+
+def test_an_encoder_compared_with_itself_differs_by_nothing():
+    found = diagnoses(np.random.default_rng(0))
+    one, other = resampled_scores(found, seed=4), resampled_scores(found, seed=4)
+    interval = paired_interval([0.0] * 3, [one["mean_auc"] - other["mean_auc"]] * 3, same_images=False)
+    assert (interval.difference, interval.low, interval.high) == (0, 0, 0)
+    assert one["mean_auc"].std() > 0.01  # though the scores themselves are uncertain
+
+
+def test_masks_that_are_all_better_by_the_same_have_an_interval_of_no_width():
+    jaccard = np.random.default_rng(0).uniform(0.2, 0.8, 100)
+    ids = tuple(f"i{n:03d}" for n in range(100))
+    base = resampled_scores(Masks(ids, {"jaccard": jaccard}), seed=2)["jaccard"]
+    better = resampled_scores(Masks(ids, {"jaccard": jaccard + 0.1}), seed=2)["jaccard"]
+    interval = paired_interval([0.1, 0.1], [better - base] * 2, same_images=False)
+    assert (interval.low, interval.high) == pytest.approx((0.1, 0.1), abs=1e-12)
+    assert base.std() == pytest.approx(jaccard.std() / 10, rel=0.1)  # the standard error of a mean
+
+
+def test_seeds_that_disagree_widen_the_interval_to_their_range():
+    """Without noise of images, a replicate of two seeds is the mean of two draws from {0, 0.2}: 0, 0.1, 0.1 or 0.2."""
+    differences = [np.zeros(4000), np.full(4000, 0.2)]
+    interval = paired_interval([0.0, 0.2], differences, same_images=False)
+    assert (interval.difference, interval.low, interval.high) == pytest.approx((0.1, 0.0, 0.2))
+
+
+def test_what_the_images_add_averages_out_over_seeds_only_if_their_images_differ():
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=20_000)
+    same = paired_interval([0.0] * 4, [noise] * 4, same_images=True)
+    other = paired_interval([0.0] * 4, list(generator.normal(size=(4, 20_000))), same_images=False)
+    assert same.high - same.low == pytest.approx(2 * 1.96, rel=0.05)
+    assert other.high - other.low == pytest.approx(2 * 1.96 / 2, rel=0.05)
+
+
+def coverage(*, seeds: int, between: float, trials: int = 300) -> float:
+    """How often the interval holds a known mean difference of 0.05, with image noise and differences between seeds."""
+    generator = np.random.default_rng(0)
+    images, ids = 80, tuple(f"i{n:03d}" for n in range(80))
+    held = 0
+    for _ in range(trials):
+        observed, resampled = [], []
+        for seed in range(seeds):
+            base = generator.normal(0.7, 0.2, images)
+            own = base + 0.05 + generator.normal(0, between) + generator.normal(0, 0.2, images)
+            observed.append(float((own - base).mean()))
+            scores = [
+                resampled_scores(Masks(ids, {"jaccard": values}), seed=seed, resamples=300)["jaccard"]
+                for values in (base, own)
+            ]
+            resampled.append(scores[1] - scores[0])
+        interval = paired_interval(observed, resampled, same_images=False)
+        held += interval.low <= 0.05 <= interval.high
+    return held / trials
+
+
+def test_the_interval_is_cautious_where_images_are_the_noise():
+    assert 0.95 <= coverage(seeds=3, between=0.0) <= 1.0
+
+
+def test_the_interval_is_too_narrow_where_few_seeds_differ_more_than_images_tell():
+    assert 0.6 <= coverage(seeds=3, between=0.06) <= 0.9
+    assert 0.85 <= coverage(seeds=10, between=0.06, trials=150) <= 0.97

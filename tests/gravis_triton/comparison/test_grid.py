@@ -1,0 +1,57 @@
+import pytest
+import yaml
+
+from gravis_triton.comparison.grid import read_grid
+from gravis_triton.errors import UserError
+
+GRID = {"encoders": {"random": "random", "ours": {"loss": "gravis"}}, "tasks": {"evaluate": {}}}
+
+
+def read(tmp_path, **changes):
+    file = tmp_path / "grid.yaml"
+    file.write_text(yaml.safe_dump({**GRID, **changes}, sort_keys=False))
+    return read_grid(file)
+
+
+def test_the_first_encoder_is_the_baseline_unless_another_is_named(tmp_path):
+    assert read(tmp_path).baseline == "random"
+    assert read(tmp_path, baseline="ours").baseline == "ours"
+
+
+def test_a_task_without_settings_may_be_left_empty(tmp_path):
+    assert read(tmp_path, tasks={"classification": None}).tasks == {"classification": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": {}}, "there is no setting 'encoder'; did you mean 'encoders'?"),
+        ({"encoders": {}}, "it names no encoders"),
+        (
+            {"tasks": {"probe": {}}},
+            "tasks: there is no 'probe'; there are classification, evaluate, segmentation",
+        ),
+        ({"baseline": "randon"}, "baseline: there is no 'randon'; did you mean 'random'?"),
+        ({"common": {"image_sise": 64}}, "common: there is no 'image_sise'; did you mean 'image_size'?"),
+        ({"pretrain": {"decoder": "unet"}}, "pretrain: there is no 'decoder'"),
+        (
+            {"encoders": {"ours": {"los": "gravis"}}},
+            "the encoder ours: there is no 'los'; did you mean 'loss'?",
+        ),
+        ({"encoders": {"ours": 3}}, "the encoder ours must hold `name: value` lines, not 3"),
+        ({"encoders": {"a/b": "random"}}, "the encoder's name 'a/b' names directories"),
+        ({"common": {"seed": 1}}, "common: seed is what the grid itself decides: take it out"),
+        ({"tasks": {"evaluate": {"model": "resnet50"}}}, "evaluate: the encoder decides the model"),
+        ({"pretrain": {"mixed_precision": "bf16"}}, "mixed_precision is the same for all cells"),
+        ({"label_fractions": [0.5, 5]}, "a label fraction lies above 0 and is at most 1, not 5"),
+        ({"seeds": [0, -1]}, "a seed is a whole number of at least 0, not -1"),
+        ({"seeds": [0, 0]}, "seeds must be a list of different numbers, not [0, 0]"),
+        ({"seeds": 3}, "seeds must be list, not 3"),
+    ],
+)
+def test_what_is_wrong_in_a_grid_is_told_in_one_line(tmp_path, changes, message):
+    with pytest.raises(UserError) as error:
+        read(tmp_path, **changes)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "grid.yaml"))
