@@ -51,6 +51,7 @@ def write_tars(
     number = 0
     for shard, size in enumerate(sizes):
         with tarfile.open(folder / f"{split}-{shard:05d}.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo("LICENSE"))  # of no sample
             for _ in range(size):
                 content = {
                     "png": photograph(number % 256, whole=number not in broken),

@@ -1,5 +1,6 @@
 """Opening a data set for streaming: its shards, and how many rows each has."""
 
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -12,6 +13,7 @@ from gravis_triton.data.hub import GROUP_COLUMNS, ID_COLUMNS, label_column, pict
 from gravis_triton.data.streaming.shards import ImageShards
 from gravis_triton.errors import UserError
 
+_SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.[^/]*$")
 _TOGETHER = 16  # shards whose ends are looked at together
 
 
@@ -36,7 +38,9 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
     def part(wanted: Callable[[str | None], bool]) -> ImageShards | None:
         chosen = [split for split in splits if wanted(kinds[split])]
         rows = [
-            count for split in chosen for count in _rows_of_shards(files[split], splits[split].num_shards)
+            count
+            for split in chosen
+            for count in _rows_of_shards(files.get(split, []), splits[split].num_shards)
         ]
         undecoded = tuple(
             (split, splits[split].cast_column(image, datasets.Image(decode=False))) for split in chosen
@@ -114,8 +118,7 @@ def _rows_in_parquet(file: str) -> int:
 
 
 def _samples_in_tar(file: str) -> int:
-    """Runs of members that share the path up to the first dot of the file name."""
+    """Runs of members that share the path up to the first dot of the file name; others belong to no sample."""
     with TarFile.open(file, "r:") as tar:
-        names = [member.name for member in tar if member.isfile()]
-    keys = (name[: len(name) - len(Path(name).name)] + Path(name).name.partition(".")[0] for name in names)
-    return sum(1 for key, _ in groupby(keys) if key and not key.endswith("/"))
+        named = (_SAMPLE.match(member.name) for member in tar if member.isfile())
+        return sum(1 for _ in groupby(match[1] for match in named if match))
