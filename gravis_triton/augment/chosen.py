@@ -36,8 +36,20 @@ class ChosenSamples(IntensityAugmentationBase2D):
         params, flags = self._process_kwargs_to_params_and_flags(params, flags, **kwargs)
         images = self.transform_tensor(input)
         self.validate_tensor(images)
+        changed = images.clone()
+        self._change_chosen_(changed, params, flags, transform)
+        return self.transform_output_tensor(changed, input.shape)
+
+    def apply_(self, images: Tensor) -> Tensor:
+        """As calling the step on images (batch, channels, height, width), but in place."""
+        self._params = self.forward_parameters(images.shape)
+        self._change_chosen_(images, self._params, self.flags, None)
+        return images
+
+    def _change_chosen_(
+        self, images: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None
+    ) -> None:
         rows = self._gate(params).cpu().nonzero().squeeze(1)
-        output = torch.empty_like(images) if len(rows) == len(images) else images.clone()
         for chunk in _chunks(rows, images):
             own = {
                 name: value if name in _NOT_PER_SAMPLE else value[chunk].to(images.device, non_blocking=True)
@@ -46,8 +58,7 @@ class ChosenSamples(IntensityAugmentationBase2D):
             }
             here = chunk if isinstance(chunk, slice) else chunk.to(images.device, non_blocking=True)
             changed = self.apply_transform(images[here].float(), own, flags, transform=transform)
-            output[here] = changed.to(images.dtype)
-        return self.transform_output_tensor(output, input.shape)
+            images[here] = changed.to(images.dtype)
 
 
 class PerSampleStep(ChosenSamples):

@@ -45,25 +45,25 @@ class FusedColorJitter(ChosenSamples, ColorJitter):
 def _turn_hue_(images: Tensor, turns: Tensor) -> None:
     """Move the HSV hue of images (samples, 3, height, width) by turns (samples,), in place.
 
-    With maximum M, minimum m, chroma C = M - m and hue H in sixths of a turn, the new channels are
-    m + C clamp(|H - 3| - 1), m + C clamp(2 - |H - 2|), m + C clamp(2 - |H - 4|), clamped to [0, 1].
+    With maximum M, minimum m, chroma C = M - m and hue H in turns, the new channels are m + C t, where t is
+    clamp(6 |H - 1/2| - 1), clamp(2 - 6 |H - 1/3|) and clamp(2 - 6 |H - 2/3|), clamped to [0, 1], for red, green, blue.
     """
     red, green, blue = images.unbind(1)
-    most = torch.maximum(red, green)
-    least = torch.minimum(red, green)
-    hue = torch.where(green >= red, blue - red, green - blue)  # numerators; the wrong ones are replaced below
-    sector = (green >= red).to(images.dtype).mul_(2)
-    of_blue = blue > most
-    hue = torch.where(of_blue, red - green, hue)
-    sector.masked_fill_(of_blue, 4)
-    torch.maximum(most, blue, out=most)
-    torch.minimum(least, blue, out=least)
+    high, low = torch.maximum(green, blue), torch.minimum(green, blue)
+    most, middle = torch.maximum(red, high), torch.minimum(red, high)
+    least = torch.minimum(middle, low)
     chroma = most.sub_(least)
-    hue.div_(chroma.clamp_min(1e-12)).add_(sector)
-    hue.mul_(1 / 6).add_(turns.view(-1, 1, 1))
-    hue.sub_(hue.floor()).mul_(6)
-    for channel, (centre, sign, offset) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):
-        share = (hue - centre).abs_()
-        if sign < 0:
-            share.neg_()
-        torch.addcmul(least, chroma, share.add_(offset).clamp_(0, 1), out=images[:, channel])
+    # H = |k + (middle - low) / 6 C|, k = 0, -1, -1/3 or 2/3 by the channels' order (what ties give is the same)
+    blue_over_green, other_over_red = _positive(blue - green), _positive(high.sub_(red))
+    hue = middle.sub_(low).div_(chroma.mul(6).clamp_(min=1e-12)).sub_(blue_over_green)
+    hue.addcmul_(other_over_red, blue_over_green.mul_(2).sub_(1 / 3)).abs_()
+    hue.add_(turns.view(-1, 1, 1))
+    hue.sub_(hue.floor())
+    for channel, (centre, slope, offset) in enumerate(((1 / 2, 6, -1), (1 / 3, -6, 2), (2 / 3, -6, 2))):
+        share = (hue - centre).abs_().mul_(slope).add_(offset).clamp_(0, 1)
+        torch.addcmul(least, chroma, share, out=images[:, channel])
+
+
+def _positive(values: Tensor) -> Tensor:
+    """1 where values (of pixels, or their differences) are positive, else 0: faster than a comparison on CPUs."""
+    return values.mul_(1e30).clamp_(0, 1)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _SPACING = (
@@ -30,30 +31,37 @@ def stroke_cover(
     A pixel at distance d from a curve of thickness w is covered by clamp((w / 2 - d) / soft + 1 / 2), at most by w.
     Distances are perpendicular to the nearest of points `_SPACING` apart, which is exact for straight strokes.
     """
-    samples = len(thickness)
+    samples, device = len(thickness), control.device
+    owner = torch.arange(samples, device=device).repeat_interleave(thickness.shape[1])
+    control, thickness = control.flatten(0, 1), thickness.flatten(0, 1)
+    if (
+        device.type == "cpu"
+    ):  # elsewhere it is cheaper to draw nothing than to wait for which strokes are drawn
+        drawn = thickness.amax(1).nonzero().squeeze(1)
+        owner, control, thickness = owner[drawn], control[drawn], thickness[drawn]
+
+    # points along the curves, their normals, and candidate pixels across: (strokes, points, candidates)
     points = max(2, math.ceil(longest / _SPACING) + 1)
     reach = math.ceil(
         (widest / 2 + soft / 2 + 0.71) / _SPACING
     )  # 0.71: a candidate rounds to its pixel's centre
-    t = torch.linspace(0, 1, points, device=control.device)
-    across = torch.arange(-reach, reach + 1, device=control.device) * _SPACING
-    powers = torch.stack([t**0, t, t**2, t**3], 1)
-    bezier = torch.tensor(
-        [[1.0, 0, 0, 0], [-3, 3, 0, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], device=control.device
-    )
-    slopes = torch.stack([0 * t, t**0, 2 * t, 3 * t**2], 1)
-    x, y = (powers @ bezier @ control).unsqueeze(-1).unbind(-2)  # (samples, strokes, points, 1)
-    slope = slopes @ bezier @ control
-    tangent_x, tangent_y = torch.nn.functional.normalize(slope, dim=-1).unsqueeze(-1).unbind(-2)
-    normal_x, normal_y = -tangent_y, tangent_x
-    column, row = (x + normal_x * across).floor(), (y + normal_y * across).floor()
-    distance = ((column + 0.5 - x) * normal_x + (row + 0.5 - y) * normal_y).abs_()
+    t = torch.linspace(0, 1, points, device=device)
+    across = torch.arange(-reach, reach + 1, device=device) * _SPACING
+    bezier = torch.tensor([[1.0, 0, 0, 0], [-3, 3, 0, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], device=device)
+    weights = bezier @ control  # of 1, t, t^2 and t^3
+    x, y = (torch.stack([t**0, t, t**2, t**3], 1) @ weights).unsqueeze(-1).unbind(-2)
+    slope = torch.stack([0 * t, t**0, 2 * t, 3 * t**2], 1) @ weights
+    tangent_x, tangent_y = F.normalize(slope, dim=-1).unsqueeze(-1).unbind(-2)
+    column, row = (x - tangent_y * across).floor_(), (y + tangent_x * across).floor_()
+    distance = ((row + 0.5 - y) * tangent_x).sub_((column + 0.5 - x) * tangent_y).abs_()
     at = (t * 3).clamp(max=3 - 1e-6)
-    wide = thickness[..., at.long()].lerp(thickness[..., at.long() + 1], at.frac()).unsqueeze(-1)
+    wide = thickness[:, at.long()].lerp(thickness[:, at.long() + 1], at.frac()).unsqueeze(-1)
     cover = distance.neg_().add_(wide / 2).div_(soft).add_(0.5).clamp_(min=0).minimum(wide.clamp(max=1))
-    seen = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    canvas = torch.arange(samples, device=control.device).view(-1, 1, 1, 1) * (height * width)
-    pixel = torch.where(seen, row * width + column, 0.0).long() + canvas
-    flat = torch.zeros(samples * height * width, device=control.device)
-    flat.scatter_reduce_(0, pixel.flatten(), (cover * seen).flatten(), "amax")
-    return flat.view(samples, 1, height, width)
+
+    # what lies beyond the picture goes into a margin of one pixel
+    margin_height, margin_width = height + 2, width + 2
+    pixel = row.clamp_(-1, height).add_(1).mul_(margin_width).add_(column.clamp_(-1, width).add_(1)).long()
+    pixel += (owner * (margin_height * margin_width)).view(-1, 1, 1)
+    flat = torch.zeros(samples * margin_height * margin_width, device=device)
+    flat.scatter_reduce_(0, pixel.flatten(), cover.flatten(), "amax")
+    return flat.view(samples, 1, margin_height, margin_width)[..., 1:-1, 1:-1]

@@ -55,7 +55,7 @@ class ViewMaker(nn.Module):
             flip=recipe.flip,
             vertical_flip=recipe.vertical_flip,
         )
-        self.photometry = nn.Sequential(*photometric_steps(recipe, size))
+        self.photometry = nn.ModuleList(photometric_steps(recipe, size))
         self.cutout = RandomCutout(recipe.cutout_holes, min(1.0, recipe.cutout_side / _PUBLISHED_SIZE))
         self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -63,14 +63,19 @@ class ViewMaker(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, extents: Tensor) -> Tensor:
         # a few sources at a time on a CPU: memory that is used again is faster than new memory
-        per_source = self.views * 3 * self.crop.flags["size"] ** 2
-        each = max(1, _CPU_VALUES // per_source) if images.device.type == "cpu" else len(images)
-        made = [self._of_some(*some) for some in zip(images.split(each), extents.split(each), strict=True)]
-        return torch.cat(made).unflatten(0, (len(images), self.views))
-
-    def _of_some(self, images: Tensor, extents: Tensor) -> Tensor:
-        views = self.crop.views_of(images.float().div_(255), self.views, extents)
-        return self.cutout(self.photometry(views).sub_(self.mean).div_(self.std))
+        size = self.crop.flags["size"]
+        made = torch.empty(len(images), self.views, 3, size, size, device=images.device)
+        each = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
+        for some, true_size, into in zip(
+            images.split(each), extents.split(each), made.split(each), strict=True
+        ):
+            views = self.crop.views_of(some.float().div_(255), self.views, true_size)
+            for step in self.photometry:
+                assert isinstance(step, ChosenSamples)
+                step.apply_(views)
+            normalised = torch.sub(views, self.mean, out=into.flatten(0, 1)).div_(self.std)
+            self.cutout.apply_(normalised)
+        return made
 
 
 def photometric_steps(recipe: ViewRecipe, size: int) -> list[ChosenSamples]:
