@@ -109,6 +109,7 @@ def main(args: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - launched
     summary |= {"seconds": seconds, "device": device_name(accelerator.device), "versions": versions()}
     write_whole(run / "summary.json", json.dumps(summary, indent=2) + "\n")
+    accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
     display.say(f"scores, predictions, pictures: {run} ({seconds:.0f} s)")
     accelerator.end_training()
     return 0
