@@ -57,6 +57,19 @@ def test_the_penalty_is_the_one_that_serves_the_validation_images():
     assert fit_probe(clear, clear, classes=2, scored=[1]).inverse_penalty == INVERSE_PENALTIES[0]
 
 
+def test_a_weak_penalty_is_chosen_where_only_it_finds_the_class():
+    # the class shows in the difference of two features that are otherwise nearly the same
+    generator = torch.Generator().manual_seed(0)
+
+    def differing(images: int) -> LabelledFeatures:
+        labels = torch.arange(images) % 2
+        common = torch.randn(images, generator=generator)
+        return LabelledFeatures(torch.stack([common + 0.2 * (labels - 0.5), common], dim=1), labels)
+
+    probe = fit_probe(differing(100), differing(100), classes=2, scored=[1])
+    assert probe.inverse_penalty == INVERSE_PENALTIES[-1]
+
+
 def test_validation_images_only_choose_and_are_not_fitted_to():
     train = labelled([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1])
     near, far = labelled([[0.0], [6.0]], [0, 1]), labelled([[-100.0], [100.0]], [0, 1])
