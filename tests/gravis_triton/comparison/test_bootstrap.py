@@ -42,8 +42,8 @@ def test_an_auc_by_hand_with_ties_and_repeated_images():
     assert weighted_aucs(scores, positive, np.array([[3, 0, 0, 2, 0, 1]]))[0] == 3 / 4
 
 
-def test_weighted_scores_are_those_of_the_drawn_images_written_out(rng=np.random.default_rng(3)):
-    found = diagnoses(rng)
+def test_weighted_scores_are_those_of_the_drawn_images_written_out():
+    found = diagnoses(np.random.default_rng(3))
     counts = drawn_counts(found.labels, resamples=5, seed=1)
     for weights, auc, accuracy in zip(
         counts,

@@ -78,7 +78,7 @@ def test_switches_are_given_as_flags(tmp_path):
 def test_a_value_that_no_run_can_work_with_is_told_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match="classification random: --epochs must be at least 0, not -3"):
         plan_cells(grid(tmp_path, tasks={"classification": {"epochs": -3}}))
-    with pytest.raises(UserError, match="pretrain ours: .*--epochs"):
+    with pytest.raises(UserError, match=r"pretrain ours: .*--epochs"):
         plan_cells(grid(tmp_path, pretrain={"epochs": "many"}))
 
 
