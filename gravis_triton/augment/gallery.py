@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -33,7 +34,8 @@ def write_gallery(directory: Path) -> None:
     pictures = images.float() / 255
     for seed, switch in enumerate(_SWITCHES, start=60):
         torch.manual_seed(seed)
-        recipe = ViewRecipe(grayscale=0, blur=0) if switch == "jitter" else replace(_NOTHING, **{switch: 1.0})
+        alone: dict[str, Any] = {switch: 1.0}
+        recipe = ViewRecipe(grayscale=0, blur=0) if switch == "jitter" else replace(_NOTHING, **alone)
         changed = pictures.clone()
         for step in photometric_steps(recipe, _SIDE):
             step.apply_(changed)
