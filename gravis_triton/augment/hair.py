@@ -15,7 +15,7 @@ class RandomHair(PerSampleStep):
     count: fewest and most hairs of a sample, log-uniform. thickness: of a sample's hairs at the root, in short
     sides, log-uniform; each hair varies by a third around it and tapers to a quarter towards its tip.
     light: probability that a sample's hairs are light (blond, grey) instead of dark (brown, black).
-    Hairs are cubic Bezier curves, 0.3 to 1.3 short sides long, around a common direction; cf. the hair
+    Hairs are cubic Bezier curves, 0.3 to 1.2 short sides from end to end, around a common direction; cf. the hair
     simulations by which hair removal is tested (e.g. HairSim, Mirzaalian, Lee and Hamarneh 2014).
 
     Images (batch, 3, height, width) in [0, 1], and so the output.

@@ -115,3 +115,13 @@ def test_a_mask_is_passed_on_untouched(step):
     images, masks = skin(4), (torch.rand(4, 1, 40, 40) < 0.5).float()
     with_probability(step, 1.0)(images)
     assert torch.equal(step.transform_masks(masks, step._params, step.flags), masks)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=name)
+def test_in_place_it_does_the_same_to_the_given_images(step):
+    images = skin(9)
+    torch.manual_seed(0)
+    expected = with_probability(step, 0.6)(images)
+    torch.manual_seed(0)
+    assert step.apply_(images) is images
+    assert torch.equal(images, expected)
