@@ -56,7 +56,7 @@ def _cells(comparison: Comparison, task: str, score: str) -> tuple[list[str], li
     fractions = _different(entry.label_fraction for entry in entries)
     header = ["encoder"]
     for fraction in fractions:
-        header += [f"{fraction * 100:g} % of labels", f"- {comparison.baseline}"]
+        header += [f"{fraction * 100:g} % of labels", f"against {comparison.baseline}"]
     found = {(entry.encoder, entry.label_fraction): entry for entry in entries}
     rows = [
         [name, *(text for fraction in fractions for text in _texts(found.get((name, fraction))))]

@@ -97,7 +97,10 @@ def test_a_run_with_the_settings_of_the_grid_is_taken(tmp_path):
 
 
 def test_a_run_with_other_settings_is_refused_by_name_even_where_the_grid_no_longer_names_them(tmp_path):
-    (cell, _) = only(plan_cells(grid(tmp_path, pretrain={"epochs": 2, "lr": 0.01})), task="pretrain")
+    (cell, _) = only(
+        plan_cells(grid(tmp_path, pretrain={"model": "test_resnet", "epochs": 2, "lr": 0.01})),
+        task="pretrain",
+    )
     saved(cell)
     (changed, _) = only(plan_cells(grid(tmp_path)), task="pretrain")
     with pytest.raises(UserError) as error:
