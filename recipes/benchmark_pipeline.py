@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 import gravis_triton.report as report
@@ -45,6 +46,8 @@ class PipelineSettings(PretrainSettings):
     """How many images the synthetic collection has."""
     seconds: float = 45.0
     """How long the stages and steps are measured, in turn; at least two rounds."""
+    processor_time: bool = False
+    """Measure the processor time of one thread instead of the time that passes: for a CPU that others use, too."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -55,6 +58,10 @@ def main(args: Sequence[str] | None = None) -> int:
     accelerator = training.start_accelerator(settings)
     if accelerator.num_processes > 1:
         raise UserError(f"the benchmark measures one process, not {accelerator.num_processes}")
+    if asked.processor_time:
+        if accelerator.device.type != "cpu":
+            raise UserError(f"--processor-time has no meaning on {accelerator.device.type}: drop it")
+        torch.set_num_threads(1)
     display = report.Display()
     run = report.choose_run(settings, accelerator, name="pipeline")
 
@@ -82,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parts = training.Training(accelerator, data.batches, data.loader, model, step, optimizer, scheduler)
 
     # every stage and the whole step, in turn; the first round warms up
-    clock = Clock(accelerator.device)
+    clock = Clock(accelerator.device, time.process_time if asked.processor_time else time.perf_counter)
     measure_batch = measure_sources(
         clock, data, short_side=settings.cache_size, batch_size=settings.batch_size
     )

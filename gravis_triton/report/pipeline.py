@@ -63,14 +63,19 @@ def describe_device(device: torch.device) -> tuple[str, str]:
 
 def pipeline_table(report: PipelineReport) -> Table:
     """A row a stage: its time, images and views a second, and its share of the whole step."""
-    table = Table(Column("stage", no_wrap=True), title=f"{report.device}, torch {report.torch}")
+    table = Table(
+        Column("stage", no_wrap=True),
+        box=None,
+        pad_edge=False,
+        title=f"{report.device}, torch {report.torch}",
+    )
     for column in ("ms p20", "p50", "p80", "images/s", "views/s", "of step"):
         table.add_column(column, justify="right")
     step = next(stage for stage in report.stages if stage.name == STEP).percentiles()[1]
     for stage in report.stages:
         share = "" if stage.name in (DECODE, STEP) else f"{stage.percentiles()[1] / step:.1%}"
         table.add_row(*_cells(stage), share)
-    table.add_section()
+    table.add_row()
     for stage in report.one_core:
         table.add_row(*_cells(stage), "")
     return table
@@ -135,8 +140,9 @@ def _bars(axis: Any, names: list[str], values: list[list[float]], colours: list[
     errors = [[middle - low for low, middle, _ in values], [high - middle for _, middle, high in values]]
     axis.barh(names, middles, xerr=errors, color=colours, ecolor="#444444")
     for position, middle in enumerate(middles):
-        axis.text(middle, position, f" {middle:,.3g}", va="bottom", fontsize="small")
+        axis.text(middle, position, f" {_short(middle)}", va="bottom", fontsize="small")
     axis.invert_yaxis()
+    axis.set_xlim(right=1.12 * max(high for *_, high in values))
 
 
 def _cells(stage: Stage) -> tuple[str, ...]:
@@ -149,7 +155,9 @@ def _cells(stage: Stage) -> tuple[str, ...]:
 
 
 def _short(value: float) -> str:
-    """Three digits, or whole numbers above."""
+    """About three digits: 1.23, 12.3, 123, 1,234, 12.3k."""
+    if value >= 10_000:
+        return f"{value / 1000:.3g}k"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

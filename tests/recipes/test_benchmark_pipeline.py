@@ -29,7 +29,7 @@ def test_every_stage_is_measured_and_told(run_here, cache, measured):
     ]
     steps = ["resized rotated crop", "fused color jitter", "grayscale", "gaussian blur", "cutout"]
     for stage in [*stages, *(f"view: {step}" for step in steps), "step on ready views", "whole step"]:
-        assert f" {stage} " in out
+        assert f"\n{stage} " in out
     assert "ours, decoding included" in out
     assert "torchvision on Pillow" in out
     assert "not the encoder: " in out
