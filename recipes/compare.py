@@ -20,6 +20,8 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
 from gravis_triton.settings import RunSettings, parse_flags
 
+_FILE_WIDTH = 200  # in a file no table need be folded
+
 
 @dataclass(frozen=True)
 class CompareSettings:
@@ -96,7 +98,7 @@ def report_comparison(
     report.write_figure(comparison.draw_comparison(compared), output / "comparison.png")
     display.say("")
     for table in comparison.score_tables(compared):
-        display.console.print(table)
+        display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
     display.say(comparison.reading(compared))
     files = ", ".join(("results.csv", "comparison.md", "comparison.json", "comparison.png"))
     display.say(f"{files}: {output}")

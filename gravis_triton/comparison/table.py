@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from gravis_triton.comparison.results import SCORES
 from gravis_triton.comparison.summary import Comparison, Entry
@@ -19,11 +21,11 @@ def score_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for task in comparison.tasks:
         header, rows = _cells(comparison, task, SCORES[task][0])
-        table = Table(title=f"{task}: {shown_name(SCORES[task][0])}", title_justify="left")
+        table = Table(box=SIMPLE_HEAD, title=f"{task}: {shown_name(SCORES[task][0])}", title_justify="left")
         for column in header:
             table.add_column(column, justify="left" if column == header[0] else "right")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         tables.append(table)
     return tables
 
@@ -74,7 +76,7 @@ def _texts(entry: Entry | None) -> tuple[str, str]:
         return f"{entry.mean:.3f}{spread}", ""
     return (
         f"{entry.mean:.3f}{spread}",
-        f"{against.difference:+.3f} ({against.low:+.3f} to {against.high:+.3f})",
+        f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]",
     )
 
 

@@ -130,7 +130,7 @@ def test_the_tables_have_a_row_an_encoder_and_two_columns_a_fraction(small):
     text = markdown(compared(small))
     ours = compared(small).of("segmentation", "jaccard")[1]
     assert "Mean ± standard deviation over 3 seeds; differences to base" in text
-    assert f"| ours | {ours.mean:.3f} ± {ours.spread:.3f} | {ours.against_baseline.difference:+.3f} (" in text
+    assert f"| ours | {ours.mean:.3f} ± {ours.spread:.3f} | {ours.against_baseline.difference:+.3f} [" in text
 
 
 def test_the_json_holds_every_score_of_every_seed(small, tmp_path):
