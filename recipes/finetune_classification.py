@@ -1,6 +1,7 @@
 """Fine-tune an encoder to tell diseases apart: `accelerate launch recipes/finetune_classification.py --help`."""
 
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -115,7 +116,7 @@ def main(args: Sequence[str] | None = None) -> int:
             finetuning.progress.step,
             display,
         )
-        return scores.mean_auc
+        return scores.balanced_accuracy if math.isnan(scores.mean_auc) else scores.mean_auc
 
     with (
         display.training(finetuning.progress.step, finetuning.last_step) as show,

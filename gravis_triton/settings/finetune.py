@@ -14,7 +14,8 @@ from gravis_triton.settings.resolve import chosen_workers
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
     encoder: str = "random"
-    """A directory that pre-training wrote (RUN/encoder), random, imagenet, or hf:OWNER/NAME."""
+    """A directory that pre-training wrote (RUN/encoder), random, imagenet, or hf:OWNER/NAME; for evaluate.py also
+    color-histogram, for which nothing is learned."""
     model: str | None = None
     """The timm backbone of a random or imagenet encoder; None: resnet18."""
     image_size: int = 0
@@ -52,7 +53,7 @@ class FinetuneSettings(TrainingSettings, LabelledRecipe, EncoderSettings, LabelS
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then what is evaluated and saved; 0: none."""
     eval_every: int = 0
-    """Epochs between two looks at the validation images; 0: ten looks in all."""
+    """Epochs between two looks at the validation images, each with a checkpoint; 0: ten looks in all."""
     patience: int = 0
     """Stop after so many looks without a better score on the validation images; 0: never."""
     tta: bool = False

@@ -131,9 +131,7 @@ class TrainingSettings(RunSettings, OptimizationSettings):
     log_every: int = 10
     """Steps between two lines of metrics."""
     eval_every: int = 0
-    """Epochs between two evaluations, where labels exist; 0: chosen by the recipe."""
-    checkpoint_every: int = 1
-    """Epochs between two checkpoints; the newest two are kept."""
+    """Epochs between two evaluations of the encoder, where labels exist; 0: before and after training only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +139,6 @@ class PretrainSettings(
     TrainingSettings, LossSettings, ModelSettings, AugmentSettings, StreamingSettings, DataSettings
 ):
     """Pre-train an image encoder on unlabelled dermatology images by GraVIS."""
+
+    checkpoint_every: int = 1
+    """Epochs between two checkpoints; the newest two are kept."""

@@ -159,10 +159,10 @@ def finetune(
     while progress.step < run.last_step and not stopped and not exhausted():
         stopped = train_epoch(run.training, settings, progress, run.last_step, stop, report)
         epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
-        if into_epoch == 0 and epoch % every == 0:
+        due = into_epoch == 0 and epoch % every == 0
+        if due:
             look_now()
-        ended = progress.step == run.last_step or exhausted()
-        if stopped or ended or (into_epoch == 0 and epoch % settings.checkpoint_every == 0):
+        if due or stopped or progress.step == run.last_step:
             save_checkpoint(accelerator, checkpoints, progress)
     if stopped and progress.step < run.last_step:
         return True
