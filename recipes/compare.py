@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
+from accelerate.utils import patch_environment
 
 import gravis_triton.comparison as comparison
 import gravis_triton.report as report
@@ -50,7 +51,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
     # cell by cell, in all processes alike
     accelerator = training.start_accelerator(RunSettings(mixed_precision=grid.common.get("mixed_precision")))
-    PartialState().fork_launched = True  # a cell's end_training leaves the process group to the next cell
     display = report.Display(accelerator.is_main_process)
     missing = [cell for cell in cells if not cell.finished]
     display.say(f"{len(cells):,} cells, {len(missing):,} to compute: {grid.output_dir}")
@@ -73,7 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def run_cell(cell: Cell, accelerator: Accelerator) -> int:
     """The status of the cell's recipe. Raises its UserError with the cell's name."""
     try:
-        status: int = import_module(cell.recipe).main(list(cell.flags))  # the script beside this one
+        with patch_environment(fork_launched=1):  # its end_training leaves the process group to the next cell
+            status: int = import_module(cell.recipe).main(list(cell.flags))  # the script beside this one
     except UserError as error:
         raise UserError(f"{cell.name}: {error} (what is finished stays; run again to go on)") from error
     gc.collect()  # model and optimiser are in reference cycles
