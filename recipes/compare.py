@@ -59,11 +59,14 @@ def main(args: Sequence[str] | None = None) -> int:
     for number, cell in enumerate(missing, 1):
         display.say(f"\ncell {number:,} of {len(missing):,}: {cell.name}")
         status = run_cell(cell, accelerator)
+        if accelerator.is_main_process:  # a row a cell, as they come
+            comparison.write_results_csv(
+                Path(grid.output_dir) / "results.csv", comparison.read_results(cells)
+            )
         if status:
             break
-    done = [cell for cell in cells if cell.finished]
-    if accelerator.is_main_process and done:
-        report_comparison(grid, done, collection.scored_classes, display)
+    if accelerator.is_main_process:
+        report_comparison(grid, cells, collection.scored_classes, display)
     if status:
         display.say(f"stopped in {cell.name}; run again to go on")
     accelerator.wait_for_everyone()

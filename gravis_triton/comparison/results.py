@@ -93,6 +93,11 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
     write_whole(file, text.getvalue())
 
 
+def shown_score(name: str) -> str:
+    """The name of a score as people write it."""
+    return name.replace("_", " ").replace("auc", "AUC")
+
+
 def read_predictions(result: Result, scored: Sequence[str]) -> Diagnoses | Masks:
     """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged; empty: all.
 

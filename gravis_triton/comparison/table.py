@@ -8,9 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from gravis_triton.comparison.results import SCORES
+from gravis_triton.comparison.results import SCORES, shown_score
 from gravis_triton.comparison.summary import Comparison, Entry
-from gravis_triton.report.figures import shown_name
 
 Value = TypeVar("Value")
 
@@ -21,7 +20,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for task in comparison.tasks:
         header, rows = _cells(comparison, task, SCORES[task][0])
-        table = Table(box=SIMPLE_HEAD, title=f"{task}: {shown_name(SCORES[task][0])}", title_justify="left")
+        table = Table(box=SIMPLE_HEAD, title=f"{task}: {shown_score(SCORES[task][0])}", title_justify="left")
         for column in header:
             table.add_column(column, justify="left" if column == header[0] else "right")
         for row in rows:
@@ -37,7 +36,7 @@ def markdown(comparison: Comparison) -> str:
         blocks.append(f"## {task}")
         for score in SCORES[task]:
             header, rows = _cells(comparison, task, score)
-            header = [f"{shown_name(score)}", *header[1:]]
+            header = [f"{shown_score(score)}", *header[1:]]
             rule = ["---", *["---:"] * (len(header) - 1)]
             blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows)))
     return "\n\n".join(blocks) + "\n"

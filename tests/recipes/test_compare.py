@@ -158,6 +158,22 @@ def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare
     assert not (tmp_path / "other").exists()
 
 
+def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp_path):
+    short = {"epochs": 1, "min_steps": 2, "batch_size": 4}
+    grid = write_grid(
+        encoders={"ours": {"loss": "gravis"}},
+        baseline="ours",
+        tasks={"evaluate": {}, "classification": short},
+        seeds=[0],
+    )
+    process = launch(RECIPE, str(grid), "--output-dir", str(tmp_path / "two"), processes=2)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.count("cell 3 of 3: classification ours") == 1  # one process speaks
+    assert json.loads((tmp_path / "two/encoders/ours-0/summary.json").read_text())["processes"] == 2
+    assert len(rows(tmp_path / "two")) == 3
+
+
 @pytest.mark.parametrize("name", ["compare-small.yaml", "compare-synthetic.yaml"])
 def test_the_grids_that_come_with_it_are_whole(name):
     from gravis_triton.comparison import plan_cells, read_grid
