@@ -149,6 +149,7 @@ def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, 
     assert err.startswith("error: evaluate lost with 100 % of the labels, seed 0: --encoder ")
     assert err.count("\n") == 1
     assert (tmp_path / "other" / "evaluate" / "random-1-0" / "summary.json").is_file()
+    assert [row["task"] for row in rows(tmp_path / "other")] == ["knn", "probe"]
 
 
 def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare, write_grid, tmp_path):
