@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
             settings, seed=settings.seed, task="label", progress=decoding
         )
     split = split_collection(collection, held_out=settings.held_out, seed=split_seed(settings), task="label")
-    used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=split_seed(settings))
+    used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     report.say_annotated(display, collection, images, split, "label", used)
     for line in describe_leaks(find_leaks(collection, split, images=images, seen=opened.source_ids)):
         display.say(line)
