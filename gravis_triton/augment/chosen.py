@@ -16,8 +16,8 @@ class ChosenSamples(IntensityAugmentationBase2D):
     """A kornia intensity augmentation that computes only the samples that its probability chose.
 
     kornia computes every sample and then selects. Here `apply_transform` sees the chosen samples alone, as float32,
-    on a CPU in chunks that fit into its cache, with their own draws on their device. Put it before a class of
-    kornia's to make that class work so; statistics and replay stay that class's.
+    on a CPU in chunks that fit into its cache, with their own draws on their device, and may work in place. Put it
+    before a class of kornia's to make that class work so; statistics and replay stay that class's.
 
     Draws are made on the CPU whatever the device, so that the choice of samples never waits for a GPU.
     """
@@ -57,8 +57,10 @@ class ChosenSamples(IntensityAugmentationBase2D):
                 if isinstance(value, Tensor)
             }
             here = chunk if isinstance(chunk, slice) else chunk.to(images.device, non_blocking=True)
-            changed = self.apply_transform(images[here].float(), own, flags, transform=transform)
-            images[here] = changed.to(images.dtype)
+            chosen = images[here].float()
+            changed = self.apply_transform(chosen, own, flags, transform=transform)
+            if changed is not chosen or not _is_part(chosen, images):
+                images[here] = changed.to(images.dtype)
 
 
 class PerSampleStep(ChosenSamples):
@@ -70,7 +72,7 @@ class PerSampleStep(ChosenSamples):
 
     @abstractmethod
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """The changed images, (samples, 3, height, width) float32 in [0, 1]."""
+        """The changed images, (samples, 3, height, width) float32 in [0, 1]; the given ones may be overwritten."""
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         batch, height, width = batch_shape[0], batch_shape[-2], batch_shape[-1]
@@ -105,6 +107,11 @@ def frame(images: Tensor) -> tuple[Tensor, Tensor]:
 def planes(values: Tensor) -> Tensor:
     """Per-sample values (samples,) or (samples, channels), made to broadcast over images."""
     return values.view(len(values), -1, 1, 1)
+
+
+def _is_part(chosen: Tensor, images: Tensor) -> bool:
+    """Whether chosen samples lie in the memory of the images, so that what is done to them in place is done."""
+    return chosen.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
 
 
 def _chunks(rows: Tensor, images: Tensor) -> Iterator[slice | Tensor]:

@@ -159,20 +159,20 @@ def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
     to_source (sources * views, 3, 3) names; beyond the canvas its edge repeats."""
     sources, channels, height, width = images.shape
     line = torch.arange(size, device=images.device)
-    grid = torch.empty(len(to_source), size, size, 2, device=images.device)
-    for axis, length in enumerate((width, height)):
-        in_x, in_y, start = (to_source[:, axis] * (2 / length)).view(-1, 3, 1, 1).unbind(1)
-        # grid_sample wants the canvas to reach from -1 to 1
-        torch.add(in_x * line, in_y * line.unsqueeze(1) + (start + 1 / length - 1), out=grid[..., axis])
+    # x + iy: a sum of complex numbers is fast on a CPU, two strided ones are not
+    steps = torch.complex(to_source[:, 0] * (2 / width), to_source[:, 1] * (2 / height))
+    right, down, start = steps.view(-1, 3, 1, 1).unbind(1)
+    start = start + complex(1 / width - 1, 1 / height - 1)  # grid_sample's canvas reaches from -1 to 1
+    grid = torch.view_as_real(right * line + (down * line.unsqueeze(1) + start))
     pixels = images if images.dtype == torch.float64 else images.float()
+    if sources == 1:
+        pixels = pixels.expand(len(grid), -1, -1, -1)  # copies nothing, and its views need not be moved
+    else:
+        grid = grid.view(sources, -1, size, 2)
     sampled = F.grid_sample(
-        pixels,
-        grid.view(sources, -1, size, 2).to(pixels.dtype),
-        mode=mode,
-        padding_mode="border",
-        align_corners=False,
+        pixels, grid.to(pixels.dtype), mode=mode, padding_mode="border", align_corners=False
     )
-    views = sampled.view(sources, channels, -1, size, size).transpose(1, 2)
+    views = sampled.view(sources, channels, -1, size, size).transpose(1, 2) if sources > 1 else sampled
     return views.reshape(-1, channels, size, size).to(images.dtype)
 
 

@@ -3,9 +3,9 @@
 import math
 
 import torch
-from kornia.augmentation import RandomGaussianBlur, RandomGrayscale
 from torch import Tensor, nn
 
+from gravis_triton.augment.blur import GaussianBlur
 from gravis_triton.augment.bubbles import RandomGelBubbles
 from gravis_triton.augment.chosen import ChosenSamples
 from gravis_triton.augment.crop import RandomResizedRotatedCrop
@@ -14,7 +14,7 @@ from gravis_triton.augment.defocus import RandomDefocus
 from gravis_triton.augment.hair import RandomHair
 from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGrey
 from gravis_triton.augment.ink import RandomMarkerInk
-from gravis_triton.augment.jitter import FusedColorJitter
+from gravis_triton.augment.jitter import FusedColorJitter, Grayscale
 from gravis_triton.augment.recipe import ViewRecipe
 from gravis_triton.augment.ruler import RandomRuler
 from gravis_triton.augment.stain import RandomStainShift
@@ -22,14 +22,6 @@ from gravis_triton.augment.vignette import RandomVignette
 
 _CPU_VALUES = 2**20  # values of views made at a time on a CPU
 _PUBLISHED_SIZE = 224  # pixels; lengths of a recipe are scaled from here to the image size in use
-
-
-class _Grayscale(ChosenSamples, RandomGrayscale):
-    """kornia's, on the chosen samples only."""
-
-
-class _GaussianBlur(ChosenSamples, RandomGaussianBlur):
-    """kornia's, on the chosen samples only."""
 
 
 class ViewMaker(nn.Module):
@@ -94,7 +86,7 @@ def photometric_steps(recipe: ViewRecipe, size: int) -> list[ChosenSamples]:
         RandomIlluminant(p=recipe.illuminant),
         ShadesOfGrey(p=recipe.constancy),
         FusedColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue, p=1.0),
-        _Grayscale(p=recipe.grayscale),
-        _GaussianBlur((2 * reach + 1, 2 * reach + 1), sigma, p=recipe.blur),
+        Grayscale(p=recipe.grayscale),
+        GaussianBlur((2 * reach + 1, 2 * reach + 1), sigma, p=recipe.blur),
     ]
     return [step for step in steps if step.p > 0]
