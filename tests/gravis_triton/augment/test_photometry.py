@@ -7,6 +7,7 @@ from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torchvision import transforms
 
 from gravis_triton.augment import FusedColorJitter, ViewRecipe
+from gravis_triton.augment.blur import GaussianBlur
 from gravis_triton.augment.chosen import ChosenSamples
 from gravis_triton.augment.views import photometric_steps
 
@@ -121,3 +122,13 @@ def test_steps_of_kornia_work_on_the_chosen_samples_as_kornia_does():
     ):
         expected = kornias(images)
         assert torch.allclose(ours(images, kornias._params), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.25, 0.7, 1.2, 2.0])
+def test_a_blur_that_leaves_out_negligible_taps_is_kornias_for_every_width_up_to_the_edges(sigma):
+    images = torch.rand(3, 3, 20, 9)
+    kornias = RandomGaussianBlur((13, 7), (sigma, sigma), p=1.0)
+    expected = kornias(images)
+    assert torch.allclose(
+        GaussianBlur((13, 7), (sigma, sigma), p=1.0)(images, kornias._params), expected, atol=1e-6
+    )
