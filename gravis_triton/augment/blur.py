@@ -18,7 +18,7 @@ class GaussianBlur(ChosenSamples, RandomGaussianBlur):
 
     kernel_size: odd numbers of pixels, (y, x), at most twice a side of the images less one: edges are mirrored once.
     On a CPU every sample is blurred in place by adding up shifted copies, with as many taps as its own sigma needs:
-    those of weight 1e-7 or less are left out. On other devices the convolutions are kornia's, as no tap can be left
+    those of weight below 1e-7 are left out. On other devices the convolutions are kornia's, as no tap can be left
     out there without waiting for the device.
     """
 
