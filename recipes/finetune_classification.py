@@ -1,8 +1,6 @@
 """Fine-tune an encoder to tell diseases apart: `accelerate launch recipes/finetune_classification.py --help`."""
 
 import dataclasses
-import math
-import signal
 import time
 from collections.abc import Sequence
 
@@ -12,10 +10,9 @@ from torch import Tensor, nn
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.augment import LabelledView
-from gravis_triton.data import find_leaks, label_subset, split_collection, write_split
+from gravis_triton.data import digest_of_split, find_leaks, label_subset, split_collection
 from gravis_triton.data.loader import LabelledBatch, labelled_loader
 from gravis_triton.data.prepare import prepare_annotated
-from gravis_triton.data.sampler import EpochBatches
 from gravis_triton.evaluation import classification_scores
 from gravis_triton.models import Classifier, open_encoder
 from gravis_triton.prediction import DiseasePredictor, InputSettings, save_predictor
@@ -56,18 +53,13 @@ def main(args: Sequence[str] | None = None) -> int:
     report.say_annotated(display, collection, images, split, "label", used)
     if accelerator.is_main_process:
         report.say_leaks(display, find_leaks(collection, split, images=images, seen=opened.source_ids))
+    split = dataclasses.replace(split, train=used)
     labels = [record.label for record in collection.records]
 
     def labels_of(indices: Sequence[int]) -> list[int]:
         return [label for i in indices if (label := labels[i]) is not None]
 
-    batches = EpochBatches(
-        len(used),
-        batch_size=min(settings.batch_size, max(1, len(used) // accelerator.num_processes)),
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        seed=settings.seed,
-    )
+    batches = training.finetune_batches(len(used), settings, accelerator)
 
     # a classifier on the encoder, in training
     network = Classifier(opened.encoder, classes=len(collection.classes), dropout=settings.dropout)
@@ -89,50 +81,27 @@ def main(args: Sequence[str] | None = None) -> int:
         batches=batches,
         loader=labelled_loader(images, used, labels, batches, workers=settings.num_workers),
         examples=examples,
+        images=digest_of_split(split, collection, settings.encoder),
         loss=training.ClassLoss(settings.class_loss, counts),
     )
-    report.say_finetuning(
-        display, finetuning, batch_size=batches.batch_size, processes=accelerator.num_processes
-    )
-    report.open_run(run, settings, accelerator)
-    journal = report.Journal(run, finetuning.progress.step, accelerator)
-    if accelerator.is_main_process:
-        write_split(dataclasses.replace(split, train=used), collection, run / "split.csv")
+    journal = report.open_finetuning(run, settings, finetuning, collection, split, display)
 
     def predictor(network: nn.Module, *, tta: bool) -> DiseasePredictor:
-        return DiseasePredictor(network, inputs=inputs, classes=collection.classes, tta=tta)
+        return DiseasePredictor(
+            network, inputs=inputs, classes=collection.classes, data_set=collection.name, tta=tta
+        )
 
-    def look(network: nn.Module) -> float:
-        probabilities = predictor(network, tta=False).predict_all(images, split.validation)
+    def look(network: nn.Module) -> dict[str, float]:
         scores = classification_scores(
-            probabilities,
+            predictor(network, tta=False).predict_all(images, split.validation),
             labels_of(split.validation),
             classes=collection.classes,
             scored=collection.scored_classes,
         )
-        report.record_look(
-            {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy},
-            journal,
-            finetuning.progress.step,
-            display,
-        )
-        return scores.balanced_accuracy if math.isnan(scores.mean_auc) else scores.mean_auc
+        return {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy}
 
-    with (
-        display.training(finetuning.progress.step, finetuning.last_step) as show,
-        training.stop_on_signals() as stop,
-    ):
-
-        def record(metrics: report.StepMetrics) -> None:
-            show(metrics)
-            journal.append(dataclasses.asdict(metrics))
-
-        stopped = training.finetune(
-            finetuning, look=look, checkpoints=run / "checkpoints", stop=stop, report=record
-        )
-    if stopped:
-        display.say(f"stopped after step {finetuning.progress.step:,}; go on with --resume {run}")
-        return 128 + (stop.number or signal.SIGTERM)
+    if status := report.follow_finetuning(finetuning, run, journal, display, look):
+        return status
 
     # the best weights on images that nothing was chosen by
     if accelerator.is_main_process:
@@ -146,7 +115,6 @@ def main(args: Sequence[str] | None = None) -> int:
             finetuning,
             scores.flat(),
             split=split,
-            used=used,
             seconds=time.perf_counter() - launched,
         )
         names = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")

@@ -1,7 +1,6 @@
 """Fine-tune an encoder to outline lesions: `accelerate launch recipes/finetune_segmentation.py --help`."""
 
 import dataclasses
-import signal
 import time
 from collections.abc import Sequence
 
@@ -10,10 +9,9 @@ from torch import Tensor, nn
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.augment import LabelledView
-from gravis_triton.data import find_leaks, label_subset, split_collection, write_split
+from gravis_triton.data import digest_of_split, find_leaks, label_subset, split_collection
 from gravis_triton.data.loader import MaskedBatch, masked_loader
 from gravis_triton.data.prepare import prepare_annotated
-from gravis_triton.data.sampler import EpochBatches
 from gravis_triton.evaluation import save_mask, segmentation_scores, write_mask_scores_csv
 from gravis_triton.models import build_segmenter, open_encoder
 from gravis_triton.prediction import InputSettings, MaskPredictor, save_predictor
@@ -63,13 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
     report.say_annotated(display, collection, images, split, "mask", used)
     if accelerator.is_main_process:
         report.say_leaks(display, find_leaks(collection, split, images=images, seen=opened.source_ids))
-    batches = EpochBatches(
-        len(used),
-        batch_size=min(settings.batch_size, max(1, len(used) // accelerator.num_processes)),
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-        seed=settings.seed,
-    )
+    split = dataclasses.replace(split, train=used)
+    batches = training.finetune_batches(len(used), settings, accelerator)
 
     # training
     inputs = InputSettings.of(opened.encoder, image_size=settings.image_size, cache_size=settings.cache_size)
@@ -89,40 +82,18 @@ def main(args: Sequence[str] | None = None) -> int:
         batches=batches,
         loader=masked_loader(images, masks, used, batches, workers=settings.num_workers),
         examples=examples,
+        images=digest_of_split(split, collection, settings.encoder),
         loss=training.MaskLoss(),
     )
-    report.say_finetuning(
-        display, finetuning, batch_size=batches.batch_size, processes=accelerator.num_processes
-    )
-    report.open_run(run, settings, accelerator)
-    journal = report.Journal(run, finetuning.progress.step, accelerator)
-    if accelerator.is_main_process:
-        write_split(dataclasses.replace(split, train=used), collection, run / "split.csv")
+    journal = report.open_finetuning(run, settings, finetuning, collection, split, display)
 
-    def look(network: nn.Module) -> float:
-        predictor = MaskPredictor(network, inputs=inputs)
-        compared = compare_masks(predictor, collection, images, split.validation)
+    def look(network: nn.Module) -> dict[str, float]:
+        compared = compare_masks(MaskPredictor(network, inputs=inputs), collection, images, split.validation)
         scores = segmentation_scores([case.scores for case in compared])
-        report.record_look(
-            {"jaccard": scores.jaccard, "dice": scores.dice}, journal, finetuning.progress.step, display
-        )
-        return scores.jaccard
+        return {"jaccard": scores.jaccard, "dice": scores.dice}
 
-    with (
-        display.training(finetuning.progress.step, finetuning.last_step) as show,
-        training.stop_on_signals() as stop,
-    ):
-
-        def record(metrics: report.StepMetrics) -> None:
-            show(metrics)
-            journal.append(dataclasses.asdict(metrics))
-
-        stopped = training.finetune(
-            finetuning, look=look, checkpoints=run / "checkpoints", stop=stop, report=record
-        )
-    if stopped:
-        display.say(f"stopped after step {finetuning.progress.step:,}; go on with --resume {run}")
-        return 128 + (stop.number or signal.SIGTERM)
+    if status := report.follow_finetuning(finetuning, run, journal, display, look):
+        return status
 
     # the best weights on images that nothing was chosen by
     if accelerator.is_main_process:
@@ -142,7 +113,6 @@ def main(args: Sequence[str] | None = None) -> int:
             finetuning,
             scores.flat(),
             split=split,
-            used=used,
             seconds=time.perf_counter() - launched,
         )
         names = ("jaccard", "thresholded_jaccard", "dice", "accuracy", "sensitivity", "specificity")

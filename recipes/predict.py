@@ -13,7 +13,7 @@ import tyro
 import gravis_triton.report as report
 from gravis_triton.data.folder import is_image
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import save_mask
+from gravis_triton.evaluation import save_mask, write_submission_csv
 from gravis_triton.prediction import DiseasePredictor, MaskPredictor, load
 from gravis_triton.settings import parse_flags
 
@@ -27,7 +27,7 @@ class PredictSettings:
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES...")]
     """Image files, or directories of them."""
     output_dir: str = "predictions"
-    """Where masks go, as IMAGE_segmentation.png, or probabilities, as predictions.csv."""
+    """Where masks go, as IMAGE_segmentation.png, or probabilities, as predictions.csv and submission.csv."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -91,8 +91,9 @@ def write_masks(predictor: MaskPredictor, files: Sequence[Path], output: Path) -
 
 
 def write_probabilities(predictor: DiseasePredictor, files: Sequence[Path], output: Path) -> int:
-    """A row a file, written and shown as they come; returns how many files could not be read, each told in one line."""
-    unread = 0
+    """A row a file in predictions.csv, as they come, and in the end submission.csv, as the challenge takes it; returns
+    how many files could not be read, each told in one line."""
+    names, rows = [], []
     with (output / "predictions.csv").open("w", newline="") as table:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(["image", *predictor.classes])
@@ -101,11 +102,16 @@ def write_probabilities(predictor: DiseasePredictor, files: Sequence[Path], outp
                 probabilities = predictor.predict(file)
             except UserError as error:
                 print(f"skipped: {error}", file=sys.stderr)
-                unread += 1
                 continue
-            writer.writerow([file.stem, *(f"{value:.6g}" for value in probabilities.values())])
+            names.append(file.stem)
+            rows.append(list(probabilities.values()))
+            writer.writerow([file.stem, *(f"{value:.9g}" for value in rows[-1])])
             print(f"{file}: " + ", ".join(f"{name} {value:.3f}" for name, value in probabilities.items()))
-    return unread
+    if rows:
+        write_submission_csv(
+            output / "submission.csv", predictor.data_set, names, rows, classes=predictor.classes
+        )
+    return len(files) - len(rows)
 
 
 if __name__ == "__main__":

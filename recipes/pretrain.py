@@ -58,7 +58,11 @@ def main(args: Sequence[str] | None = None) -> int:
     if settings.streaming:
         accelerator.register_for_checkpointing(batches)  # where its readers are in the shards
     progress = training.start_progress(
-        accelerator, resume=settings.resume, output_dir=run, steps_per_epoch=len(batches)
+        accelerator,
+        resume=settings.resume,
+        output_dir=run,
+        steps_per_epoch=len(batches),
+        images=data.digest,
     )
     report.open_run(run, settings, accelerator)
     journal = report.Journal(run, progress.step, accelerator)

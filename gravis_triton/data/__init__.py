@@ -15,6 +15,7 @@ from gravis_triton.data.references import ImageFile, MaskFile
 from gravis_triton.data.split import (
     Split,
     describe_split,
+    digest_of_split,
     hold_out,
     pooled,
     split_collection,
@@ -38,6 +39,7 @@ __all__ = [
     "default_directory",
     "describe_leaks",
     "describe_split",
+    "digest_of_split",
     "find_leaks",
     "hold_out",
     "label_subset",

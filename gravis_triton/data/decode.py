@@ -33,6 +33,19 @@ def decode_photograph(source: Path | BinaryIO, short_side: int | None = None) ->
     return _decode(source, lambda image: _to_eight_bits(image).convert("RGB"), short_side)
 
 
+def as_photograph(image: Image.Image) -> Image.Image:
+    """An opened image, made upright and 8-bit RGB as `decode_photograph` makes a file's."""
+    return _to_eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+
+
+def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
+    """(width, height) of the photograph in `source`, upright, from its header."""
+    with Image.open(source) as image:
+        width, height = image.size
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    return (height, width) if turn in _QUARTER_TURNS else (width, height)
+
+
 def decode_mask(source: Path | BinaryIO, photograph: Path | BinaryIO | None = None) -> Image.Image:
     """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_photograph` does.
 

@@ -1,5 +1,7 @@
 """Plain data that every kind of image collection is described with."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -58,3 +60,8 @@ class Collection:
     records: tuple[Record, ...]
     classes: tuple[str, ...] = ()
     scored_classes: tuple[str, ...] = ()
+
+
+def digest_of(names: Iterable[str]) -> str:
+    """A short text that changes with any of the names (ids of images, say) and with their order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ class EpochBatches(Sampler[list[int]]):
     process gets an equal part. The last, incomplete run is dropped: two copies of a source in one batch would be
     negatives of each other. `start(epoch, step)` goes to any point, so that a resumed run sees what it would have seen.
 
-    Raises UserError if there are fewer sources than one step needs, or a step has but one.
+    Raises UserError if there are fewer sources than one step needs.
     """
 
     def __init__(
@@ -28,12 +28,14 @@ class EpochBatches(Sampler[list[int]]):
             processes,
             seed,
         )
-        if batch_size * processes < 2:
-            raise UserError("a batch of one source has no negatives: raise --batch-size to at least 2")
         if len(self) == 0:
+            most = sources // processes
+            way_out = (
+                f"lower --batch-size to at most {most}" if most else f"launch at most {sources} processes"
+            )
             raise UserError(
-                f"{sources} source images are fewer than one step needs ({batch_size} per process x {processes} "
-                f"processes): lower --batch-size to at most {sources // processes}"
+                f"{sources} images are fewer than one step needs ({batch_size} per process x {processes} "
+                f"processes): {way_out}"
             )
         self.start(0, 0)
 

@@ -8,12 +8,13 @@ from accelerate.utils import gather_object
 
 from gravis_triton.data.loader import Images, Pixels, SourceBatch, collate_sources, source_loader
 from gravis_triton.data.prepare import prepare_images
-from gravis_triton.data.records import Collection
+from gravis_triton.data.records import Collection, digest_of
 from gravis_triton.data.sampler import EpochBatches
 from gravis_triton.data.split import hold_out
 from gravis_triton.data.streaming import StreamedBatches, labelled_images, open_shards, plan_epoch
 from gravis_triton.data.streaming.plan import Plan
 from gravis_triton.data.streaming.shards import ImageShards
+from gravis_triton.errors import UserError
 from gravis_triton.settings import PretrainSettings, split_seed
 
 _SHOWN = 8
@@ -37,7 +38,8 @@ class SourceImages:
 
     loader: goes through an epoch's batches, from where `batches.start` put it. shown: the first few images.
     collection, images: to score an encoder with, in the same order; `bank` and `held_out` index them. Empty without
-    labels. description: one line. seen(): (ids, (id, reason) of unreadable ones) of what all processes have gone
+    labels. description: one line. digest: changes with the images that are trained on; empty for streamed ones, whose
+    batches tell for themselves. seen(): (ids, (id, reason) of unreadable ones) of what all processes have gone
     through; all of them must call it.
     """
 
@@ -50,6 +52,7 @@ class SourceImages:
     held_out: Sequence[int]
     skipped: _Skipped
     description: str
+    digest: str
     seen: Callable[[], tuple[list[str], _Skipped]]
 
 
@@ -57,6 +60,8 @@ def cached_sources(
     settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
 ) -> SourceImages:
     """Images decoded once into the cache; those held out are not trained on."""
+    if settings.batch_size * processes < 2:
+        raise UserError("a batch of one source has no negatives: raise --batch-size to at least 2")
     collection, images = prepare_images(settings, seed=settings.seed, progress=progress)
     sources, held_out = hold_out(collection, fraction=settings.held_out, seed=split_seed(settings))
     batches = EpochBatches(
@@ -78,6 +83,7 @@ def cached_sources(
         skipped=images.skipped,
         description=f"{collection.name}, {len(images):,} images{classes}; {len(sources):,} for pre-training, "
         f"{len(held_out):,} held out for evaluation",
+        digest=digest_of(collection.records[i].id for i in sources),
         seen=lambda: ([collection.records[i].id for i in sources], images.skipped),
     )
 
@@ -128,6 +134,7 @@ def streamed_sources(
         skipped=(),
         description=f"{_described(shards, plan, processes)}; "
         + (scores if held_out else "no labelled validation split of modest size, so no scores"),
+        digest="",
         seen=seen,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gravis_triton.data.isic_layouts import annotation_names
-from gravis_triton.data.records import Collection, Record, Task
+from gravis_triton.data.records import Collection, Record, Task, digest_of
 from gravis_triton.data.strata import stratified_draw
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
@@ -114,6 +114,16 @@ def describe_split(split: Split, collection: Collection, task: Task) -> list[str
             if absent:
                 lines.append(f"warning: no {part} image of {', '.join(absent)}")
     return lines
+
+
+def digest_of_split(split: Split, collection: Collection, *others: str) -> str:
+    """A short text that changes with the images of any part, and with what else is named."""
+    names = (
+        f"{part} {collection.records[index].id}"
+        for part, indices in split.parts().items()
+        for index in indices
+    )
+    return digest_of([*others, *names])
 
 
 def write_split(split: Split, collection: Collection, file: Path) -> None:

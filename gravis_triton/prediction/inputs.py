@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from gravis_triton.data.decode import decode_photograph
+from gravis_triton.data.decode import as_photograph, decode_photograph, upright_size
 from gravis_triton.data.loader import Pixels
 from gravis_triton.data.resize import resized_pixels
 from gravis_triton.errors import UserError
@@ -43,25 +43,46 @@ class InputSettings:
         return (pixels - mean) / std
 
 
-def open_picture(picture: Picture, short_side: int) -> tuple[Pixels, tuple[int, int]]:
-    """(the picture as (height, width, 3) uint8 with this short side, its native (height, width)).
+def open_picture(picture: Picture, short_side: int) -> Pixels:
+    """The picture, upright, as (height, width, 3) uint8 with this short side: as the image cache holds it.
 
     Raises UserError for a file that cannot be decoded, and for an array that is no picture.
     """
     try:
-        if isinstance(picture, np.ndarray):
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                raise UserError(
-                    f"an array of shape {picture.shape} and type {picture.dtype} is no picture: "
-                    "give (height, width, 3) uint8"
-                )
-            image = Image.fromarray(picture)
-        elif isinstance(picture, Image.Image):
-            image = picture.convert("RGB")
-        else:
-            image = decode_photograph(Path(picture))
-            small = decode_photograph(Path(picture), short_side)  # as the image cache decodes
-            return resized_pixels(small, short_side), (image.height, image.width)
-        return resized_pixels(image, short_side), (image.height, image.width)
+        if isinstance(picture, str | Path):
+            return resized_pixels(decode_photograph(Path(picture), short_side), short_side)
+        return resized_pixels(as_photograph(_image(picture)), short_side)
     except (OSError, ValueError) as error:
         raise UserError(f"{picture}: cannot be read as an image ({error})") from error
+
+
+def native_size(picture: Picture) -> tuple[int, int]:
+    """(height, width) of the picture, upright. Raises UserError as `open_picture` does."""
+    try:
+        if isinstance(picture, str | Path):
+            width, height = upright_size(Path(picture))
+        else:
+            width, height = as_photograph(_image(picture)).size
+        return height, width
+    except (OSError, ValueError) as error:
+        raise UserError(f"{picture}: cannot be read as an image ({error})") from error
+
+
+def _image(picture: Image.Image | np.ndarray) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise UserError(
+            f"an array of shape {picture.shape} and type {picture.dtype} is no picture: "
+            "give (height, width, 3) uint8"
+        )
+    return Image.fromarray(picture)
+
+
+def finite(predictions: Tensor) -> Tensor:
+    """The predictions of a network; raises UserError where its weights have become useless."""
+    if not torch.isfinite(predictions).all():
+        raise UserError(
+            "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"
+        )
+    return predictions

@@ -12,7 +12,7 @@ from gravis_triton.data.masks import native_mask
 from gravis_triton.data.records import Collection
 from gravis_triton.evaluation.flips import predict_with_flips
 from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resize_probability
-from gravis_triton.prediction.inputs import InputSettings, Picture, open_picture
+from gravis_triton.prediction.inputs import InputSettings, Picture, finite, native_size, open_picture
 
 
 class MaskPredictor:
@@ -26,13 +26,13 @@ class MaskPredictor:
 
     def predict(self, picture: Picture) -> np.ndarray:
         """The lesion, bool (height, width) at the picture's own size. Raises UserError for what is no picture."""
-        pixels, native = open_picture(picture, self.inputs.cache_size)
+        pixels = open_picture(picture, self.inputs.cache_size)
         whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-        return resize_probability(self._probabilities([whole])[0], native).numpy()
+        return resize_probability(self._probabilities([whole])[0], native_size(picture)).numpy()
 
-    def predict_all(self, images: Images, indices: Sequence[int], *, workers: int = 0) -> Iterator[Tensor]:
+    def predict_all(self, images: Images, indices: Sequence[int]) -> Iterator[Tensor]:
         """The lesion probability (size, size), float32 on the CPU, of each of some images of the cache."""
-        for batch in whole_image_loader(images, indices, batch_size=64, workers=workers):
+        for batch in whole_image_loader(images, indices, batch_size=64, workers=0):
             sizes = batch.extents.tolist()
             yield from self._probabilities(
                 [
@@ -49,7 +49,7 @@ class MaskPredictor:
         inputs = torch.cat([self.inputs.squares(picture.to(device)) for picture in pictures])
 
         def predict(views: Tensor) -> Tensor:
-            return self.network(views).float().sigmoid()[:, 0]
+            return finite(self.network(views).float()).sigmoid()[:, 0]
 
         probabilities = predict_with_flips(predict, inputs, masks=True) if self.tta else predict(inputs)
         self.network.train(training)
@@ -66,15 +66,10 @@ class ComparedMask:
 
 
 def compare_masks(
-    predictor: MaskPredictor,
-    collection: Collection,
-    images: Images,
-    indices: Sequence[int],
-    *,
-    workers: int = 0,
+    predictor: MaskPredictor, collection: Collection, images: Images, indices: Sequence[int]
 ) -> Iterator[ComparedMask]:
     """Each predicted mask against the true one of its record, at that one's native size, as the challenges score."""
-    probabilities = predictor.predict_all(images, indices, workers=workers)
+    probabilities = predictor.predict_all(images, indices)
     for index, probability in zip(indices, probabilities, strict=True):
         record = collection.records[index]
         truth = torch.from_numpy(native_mask(record)) > 0

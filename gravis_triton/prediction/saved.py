@@ -30,6 +30,7 @@ def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, 
         "architecture": architecture,
         "decoder": decoder,
         "classes": predictor.classes if isinstance(predictor, DiseasePredictor) else [],
+        "data_set": predictor.data_set if isinstance(predictor, DiseasePredictor) else None,
         "tta": predictor.tta,
         "inputs": asdict(predictor.inputs),
     }
@@ -53,8 +54,11 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
         raise UserError(
             f"{run}: no fine-tuned model there (no model/model.json); give the directory of a finished run"
         )
-    description = json.loads((directory / "model.json").read_text())
-    inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
+    try:
+        description = json.loads((directory / "model.json").read_text())
+        inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
     network = _network(description, inputs.image_size)
     file = directory / "model.safetensors"
     try:
@@ -64,7 +68,13 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
     network = network.eval().to(device)
     if description["task"] == "segmentation":
         return MaskPredictor(network, inputs=inputs, tta=description["tta"])
-    return DiseasePredictor(network, inputs=inputs, classes=description["classes"], tta=description["tta"])
+    return DiseasePredictor(
+        network,
+        inputs=inputs,
+        classes=description["classes"],
+        data_set=description["data_set"],
+        tta=description["tta"],
+    )
 
 
 def _network(description: dict[str, Any], image_size: int) -> FinetunedNetwork:

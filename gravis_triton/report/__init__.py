@@ -4,10 +4,10 @@ from gravis_triton.report.diagnoses import report_diagnoses
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
 from gravis_triton.report.finetuning import (
-    record_look,
+    follow_finetuning,
+    open_finetuning,
     save_mask_cases,
     say_annotated,
-    say_finetuning,
     say_finished,
     say_leaks,
     say_scores,
@@ -34,8 +34,9 @@ __all__ = [
     "StepMetrics",
     "Summary",
     "choose_run",
+    "follow_finetuning",
+    "open_finetuning",
     "open_run",
-    "record_look",
     "record_scores",
     "report_diagnoses",
     "run_recipe",
@@ -44,7 +45,6 @@ __all__ = [
     "say_annotated",
     "say_batch",
     "say_data",
-    "say_finetuning",
     "say_finished",
     "say_leaks",
     "say_scores",

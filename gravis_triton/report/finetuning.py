@@ -1,27 +1,33 @@
 """What a fine-tuning run says of its data, and what it writes of its scores."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import nn
 
 from gravis_triton.data import CachedImages, Collection
 from gravis_triton.data.leaks import Leaks, describe_leaks
 from gravis_triton.data.loader import Images
 from gravis_triton.data.masks import lesion_pixels, native_mask
 from gravis_triton.data.records import Task
-from gravis_triton.data.split import Split, describe_split
+from gravis_triton.data.split import Split, describe_split, write_split
 from gravis_triton.evaluation.files import mask_file
 from gravis_triton.evaluation.segmentation import MaskScores
 from gravis_triton.files import write_whole
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
-from gravis_triton.report.run import Journal, finite_or_none
+from gravis_triton.report.run import Journal, finite_or_none, open_run
 from gravis_triton.report.segmentation_pictures import MaskCase, choose_cases, draw_mask_cases
 from gravis_triton.report.summary import device_name, say_skipped, versions
-from gravis_triton.training import Finetuning
+from gravis_triton.settings import FinetuneSettings
+from gravis_triton.training import Finetuning, finetune, stop_on_signals
+from gravis_triton.training.metrics import StepMetrics
 
 
 def say_annotated(
@@ -47,12 +53,58 @@ def say_leaks(display: Display, leaks: Leaks) -> None:
         display.say(line)
 
 
-def say_finetuning(display: Display, run: Finetuning, *, batch_size: int, processes: int) -> None:
-    """What one step is made of, and how many there are."""
+def open_finetuning(
+    run: Path,
+    settings: FinetuneSettings,
+    finetuning: Finetuning,
+    collection: Collection,
+    split: Split,
+    display: Display,
+) -> Journal:
+    """Open the run's directory, write split.csv, and say what one step is made of. Called by all processes."""
+    accelerator, batches = finetuning.training.accelerator, finetuning.training.batches
+    processes = accelerator.num_processes
     display.say(
-        f"step: {batch_size} images x {processes} process{'es' if processes > 1 else ''}; "
-        f"{run.progress.steps_per_epoch:,} steps an epoch, {run.settings.epochs} epochs"
+        f"step: {batches.batch_size} images x {processes} process{'es' if processes > 1 else ''}; "
+        f"{len(batches):,} steps an epoch, {finetuning.settings.epochs} epochs"
     )
+    open_run(run, settings, accelerator)
+    if accelerator.is_main_process:
+        write_split(split, collection, run / "split.csv")
+    return Journal(run, finetuning.progress.step, accelerator)
+
+
+def follow_finetuning(
+    finetuning: Finetuning,
+    run: Path,
+    journal: Journal,
+    display: Display,
+    look: Callable[[nn.Module], Mapping[str, float]],
+) -> int:
+    """Train to the end; returns 0, or the exit status of a run that a signal stopped.
+
+    look: scores of a network on the validation images, the first of which that is a number decides.
+    """
+
+    def looked(network: nn.Module) -> float:
+        scores = look(network)
+        record_look(scores, journal, finetuning.progress.step, display)
+        return next((score for score in scores.values() if not math.isnan(score)), math.nan)
+
+    with (
+        display.training(finetuning.progress.step, finetuning.last_step) as show,
+        stop_on_signals() as stop,
+    ):
+
+        def record(metrics: StepMetrics) -> None:
+            show(metrics)
+            journal.append(asdict(metrics))
+
+        stopped = finetune(finetuning, look=looked, checkpoints=run / "checkpoints", stop=stop, report=record)
+    if not stopped:
+        return 0
+    display.say(f"stopped after step {finetuning.progress.step:,}; go on with --resume {run}")
+    return 128 + (stop.number or signal.SIGTERM)
 
 
 def write_finetune_summary(
@@ -61,7 +113,6 @@ def write_finetune_summary(
     scores: Mapping[str, float],
     *,
     split: Split,
-    used: Sequence[int],
     seconds: float,
 ) -> None:
     """summary.json: the test scores by name, the validation score that chose the weights, and what it took.
@@ -73,7 +124,7 @@ def write_finetune_summary(
         "validation_score": run.best.score,
         "best_step": run.best.step,
         "steps": run.progress.step,
-        "training_images": len(used),
+        "training_images": len(split.train),
         "validation_images": len(split.validation),
         "test_images": len(split.test),
         "seconds": seconds,

@@ -4,7 +4,7 @@ from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_p
 from gravis_triton.training.contrastive import ContrastiveStep
 from gravis_triton.training.epoch import Training, TrainingStep, seed_step, train_epoch
 from gravis_triton.training.export import export_encoder
-from gravis_triton.training.finetune import Best, Finetuning, finetune, start_finetuning
+from gravis_triton.training.finetune import Best, Finetuning, finetune, finetune_batches, start_finetuning
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model, start_accelerator
 from gravis_triton.training.step import backward
@@ -26,6 +26,7 @@ __all__ = [
     "build_scheduler",
     "export_encoder",
     "finetune",
+    "finetune_batches",
     "prepare_model",
     "save_checkpoint",
     "seed_step",

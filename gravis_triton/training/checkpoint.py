@@ -16,12 +16,14 @@ _KEPT = 2
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is. `step` counts optimiser steps, `seconds` the time spent training in all its launches."""
+    """How far a run is. `step` counts optimiser steps, `seconds` the time spent training in all its launches, `images`
+    is the digest of the ids of what it learns from and is tested on."""
 
     step: int = 0
     seconds: float = 0.0
     processes: int = 1
     steps_per_epoch: int = 0
+    images: str = ""
 
 
 def save_checkpoint(accelerator: Accelerator, directory: Path, progress: Progress) -> Path:
@@ -96,10 +98,18 @@ def find_checkpoint(resume: str | None, output_dir: Path) -> Path | None:
 
 
 def start_progress(
-    accelerator: Accelerator, *, resume: str | None, output_dir: Path, steps_per_epoch: int
+    accelerator: Accelerator,
+    *,
+    resume: str | None,
+    output_dir: Path,
+    steps_per_epoch: int,
+    images: str = "",
 ) -> Progress:
-    """Where training starts: at step 0, or where the checkpoint that `--resume` means left model and optimiser."""
-    progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch)
+    """Where training starts: at step 0, or where the checkpoint that `--resume` means left model and optimiser.
+
+    images: the digest of their ids; a checkpoint of a run on other images is refused.
+    """
+    progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, images=images)
     checkpoint = find_checkpoint(resume, output_dir)
     return progress if checkpoint is None else load_checkpoint(accelerator, checkpoint, progress)
 
@@ -107,10 +117,15 @@ def start_progress(
 def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progress) -> Progress:
     """Put the prepared model, optimiser and scaler back to where they were.
 
-    Raises UserError when the run was launched so differently (processes, steps per epoch) that it would not continue
-    exactly, or when the checkpoint does not fit the model.
+    Raises UserError when the run was launched so differently (processes, steps per epoch, images) that it would not
+    continue exactly, or when the checkpoint does not fit the model.
     """
     progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
+    if progress.images != expected.images:
+        raise UserError(
+            f"{checkpoint} was written by a run on other images, or on another split of them: resume it with its own "
+            "--data, --seed, --split-seed, --held-out, --label-fraction and --encoder, or start a new run"
+        )
     for name, what in (("processes", "processes"), ("steps_per_epoch", "steps an epoch")):
         then, now = getattr(progress, name), getattr(expected, name)
         if then != now:

@@ -22,7 +22,7 @@ from gravis_triton.training.metrics import StepMetrics
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model
 from gravis_triton.training.supervised import SupervisedStep
 
-_LOOKS = 10  # at the validation images, where the user does not say
+_LOOKS = 10  # at most, at the validation images, where the user does not say
 
 
 @dataclass(slots=True)
@@ -88,11 +88,12 @@ def start_finetuning(
     loader: DataLoader[Any],
     examples: Callable[[Any], tuple[Tensor, Tensor]],
     loss: nn.Module,
+    images: str,
 ) -> Finetuning:
     """Build optimiser, schedule and average of a network on `encoder`; go on from the checkpoint to resume, if any.
 
-    examples, loss: see `SupervisedStep`. There are as many epochs as the settings say, or more where these make fewer
-    steps than `min_steps`.
+    examples, loss: see `SupervisedStep`. images: digest of what is learned from and tested on. There are as many epochs
+    as the settings say, or more where these make fewer steps than `min_steps`.
     """
     epochs = max(settings.epochs, math.ceil(settings.min_steps / len(batches)))
     settings = replace(settings, epochs=epochs)
@@ -116,11 +117,26 @@ def start_finetuning(
     if average is not None:
         accelerator.register_for_checkpointing(average)
     progress = start_progress(
-        accelerator, resume=settings.resume, output_dir=run, steps_per_epoch=len(batches)
+        accelerator,
+        resume=settings.resume,
+        output_dir=run,
+        steps_per_epoch=len(batches),
+        images=images,
     )
     if average is not None:
         plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=progress.step))
     return Finetuning(training, settings, average.module if average else network, progress, best)
+
+
+def finetune_batches(images: int, settings: FinetuneSettings, accelerator: Accelerator) -> EpochBatches:
+    """Batches of `batch_size` images per process, or of all there are where these are fewer."""
+    return EpochBatches(
+        images,
+        batch_size=max(1, min(settings.batch_size, images // accelerator.num_processes)),
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+        seed=settings.seed,
+    )
 
 
 def _averaged(network: nn.Module, *, decay: float) -> ModelEmaV3:
@@ -147,7 +163,7 @@ def finetune(
     """
     settings, progress, best = run.settings, run.progress, run.best
     accelerator = run.training.accelerator
-    every = settings.eval_every or max(1, settings.epochs // _LOOKS)
+    every = settings.eval_every or math.ceil(settings.epochs / _LOOKS)
 
     def look_now() -> None:
         best.look(_score_of_all(accelerator, look, run.evaluated), progress.step, run.evaluated)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from gravis_triton.errors import UserError
 from gravis_triton.training.metrics import StepMetrics
 
 
@@ -30,7 +31,16 @@ class SupervisedStep:
         views, targets = self.examples(batch)
         if self.channels_last:
             views = views.contiguous(memory_format=torch.channels_last)
-        loss = self.loss(self.model(views).float(), targets)
+        try:
+            predictions = self.model(views)
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):
+                raise UserError(
+                    f"BatchNorm cannot train on {len(views)} image a step and process: give more labels "
+                    "(--label-fraction), raise --batch-size, or launch fewer processes"
+                ) from error
+            raise
+        loss = self.loss(predictions.float(), targets)
         self.accelerator.backward(loss)
         return loss.detach()
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import gravis_triton
 from gravis_triton.data.synthetic import SYNTHETIC_CLASSES
+from gravis_triton.models import build_encoder
 
 RECIPES = {"classification": "finetune_classification.py", "segmentation": "finetune_segmentation.py"}
 TASKS = tuple(RECIPES)
@@ -174,6 +175,7 @@ def test_a_saved_run_predicts_new_images(run_here, finished_run, tmp_path, task)
     else:
         rows = list(csv.DictReader((output / "predictions.csv").open()))
         assert [row["image"] for row in rows] == ["a", "b"]
+        assert (output / "submission.csv").read_text().startswith("image,melanoma,")
         assert float(rows[0]["melanoma"]) == pytest.approx(expected["melanoma"], rel=1e-4)
 
 
@@ -256,3 +258,54 @@ def test_images_without_masks_are_told_with_the_folder_that_is_expected(
         "ISIC 2017 has no image with a mask: expected ISIC_*_segmentation.png in ISIC-2017_Training_Part1_GroundTruth"
         in err
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [["--split-seed", "7"], ["--label-fraction", "0.5"], ["--encoder", "imagenet"], ["--held-out", "0.3"]],
+)
+def test_a_run_is_not_resumed_on_other_images(run_here, finished_run, monkeypatch, change):
+    if change[0] == "--encoder":  # any other one: only its name counts here
+        monkeypatch.setattr(
+            "gravis_triton.models.sources.build_encoder", lambda name, **_: build_encoder(name, image_size=32)
+        )
+    run, _ = finished_run("classification")
+    before = (run / "summary.json").read_text()
+    status, _, err = run_here(RECIPES["classification"], "--resume", str(run), *change)
+    assert status == 2
+    assert "was written by a run" in err
+    assert (run / "summary.json").read_text() == before
+
+
+def test_a_single_labelled_image_is_enough_to_train_on(run_here, small, tmp_path):
+    folder = tmp_path / "data"
+    for part, count in (("Training", 12), ("Validation", 3)):
+        (folder / f"ISIC-2017_{part}_Data").mkdir(parents=True)
+        (folder / f"ISIC-2017_{part}_Part1_GroundTruth").mkdir()
+        for number in range(count):
+            name = f"ISIC_{part[0] == 'T':d}00000{number:02}"
+            noise = Image.effect_noise((64, 64), 60)
+            noise.convert("RGB").save(folder / f"ISIC-2017_{part}_Data" / f"{name}.jpg")
+            lesion = noise.point(lambda value: 255 * (value > 100))
+            lesion.save(folder / f"ISIC-2017_{part}_Part1_GroundTruth" / f"{name}_segmentation.png")
+    flags = ["--data", str(folder), "--label-fraction", "0.05", "--image-size", "64"]
+    kept = [flag for flag in small if flag not in ("--image-size", "32")]
+    status, out, err = run_here(RECIPES["segmentation"], *kept, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 0, err
+    assert "few labels: 1 of the" in out
+
+
+def test_a_step_that_batchnorm_cannot_train_on_is_told(run_here, small, tmp_path):
+    flags = ["--batch-size", "1", "--decoder", "deeplabv3plus", "--output-dir", str(tmp_path / "run")]
+    status, _, err = run_here(RECIPES["segmentation"], *small, *flags)
+    assert status == 2
+    assert "BatchNorm cannot train on 1 image a step and process" in err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_that_diverges_ends_with_one_line(run_here, small, tmp_path, task):
+    flags = ["--lr", "1e30", "--log-every", "100", "--output-dir", str(tmp_path / "run")]
+    status, _, err = run_here(RECIPES[task], *small, *flags)
+    assert status == 2
+    assert "lower --lr" in err
+    assert len(err.strip().splitlines()) == 1

@@ -88,6 +88,12 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(run_her
     assert steps == [0, 2, 4, 4, 6, 8, 10, 12, 12]  # metrics every second step; scores at 0, 4 and 12
 
 
+def test_a_run_is_not_resumed_on_another_split(run_here, finished):
+    status, _, err = run_here(RECIPE, "--resume", str(finished), "--split-seed", "9")
+    assert status == 2
+    assert "was written by a run on other images" in err
+
+
 def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
     launch, run_here, tiny, finished, tmp_path
 ):
@@ -155,7 +161,7 @@ def test_images_without_labels_train_without_scores(run_here, tiny, tmp_path):
         (["--data", "no/such/place"], "no/such/place: no such directory"),
         (
             ["--batch-size", "500"],
-            "48 source images are fewer than one step needs (500 per process x 1 processes)",
+            "48 images are fewer than one step needs (500 per process x 1 processes)",
         ),
         (["--batch-size", "1"], "a batch of one source has no negatives"),
         (["--model", "resnet-18"], "unknown model 'resnet-18'; near names: resnet18"),

@@ -29,12 +29,11 @@ def test_batches_follow_from_seed_epoch_and_step_alone():
 
 def test_fewer_sources_than_a_step_are_refused_with_the_largest_batch_that_fits():
     with pytest.raises(
-        UserError, match=r"30 source images are fewer .* \(16 per process x 2 processes\): .* at most 15"
+        UserError, match=r"30 images are fewer .* \(16 per process x 2 processes\): .* at most 15"
     ):
         EpochBatches(30, batch_size=16, processes=2)
 
 
-def test_a_whole_batch_of_one_source_is_refused():
-    with pytest.raises(UserError, match=r"a batch of one source has no negatives: raise --batch-size"):
-        EpochBatches(30, batch_size=1)
-    assert len(EpochBatches(30, batch_size=1, processes=2)) == 15
+def test_fewer_images_than_processes_are_refused_with_the_number_that_can_be_launched():
+    with pytest.raises(UserError, match=r"1 images are fewer .*: launch at most 1 processes"):
+        EpochBatches(1, batch_size=1, processes=2)

@@ -27,7 +27,9 @@ def diseases(tta: bool = False) -> DiseasePredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
-    return DiseasePredictor(Classifier(encoder, classes=2), inputs=inputs, classes=CLASSES, tta=tta)
+    return DiseasePredictor(
+        Classifier(encoder, classes=2), inputs=inputs, classes=CLASSES, data_set="ISIC 2017", tta=tta
+    )
 
 
 def masks(tta: bool = False) -> MaskPredictor:
@@ -113,3 +115,38 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path):
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(UserError, match="cannot be read as an image"):
         diseases().predict(tmp_path / "x.jpg")
+
+
+def test_a_damaged_description_is_one_line(tmp_path):
+    save_predictor(diseases(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    (tmp_path / "model" / "model.json").write_text('{"task": ')
+    with pytest.raises(UserError, match=r"model\.json is damaged .*: fine-tune again"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_an_opened_image_lies_as_its_file_does(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    predictor = masks()
+    expected = predictor.predict(tmp_path / "turned.png")
+    assert expected.shape == ((40, 60) if orientation == 6 else (60, 40))
+    assert np.array_equal(predictor.predict(Image.open(tmp_path / "turned.png")), expected)
+
+
+def test_sixteen_bit_images_are_not_clipped(tmp_path):
+    values = np.linspace(0, 65535, 60 * 60).reshape(60, 60).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    predictor = diseases()
+    assert predictor.predict(Image.open(tmp_path / "deep.png")) == predictor.predict(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("predictor", [diseases, masks])
+def test_a_network_that_diverged_is_told_and_not_scored(picture, predictor):
+    broken = predictor()
+    with torch.no_grad():
+        next(broken.network.pretrained.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match="predictions are not finite: lower --lr"):
+        broken.predict(picture)
