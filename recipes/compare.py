@@ -94,9 +94,7 @@ def report_comparison(
     if not results:
         return
     comparison.write_results_csv(output / "results.csv", results)
-    compared = comparison.compare(
-        results, baseline=grid.baseline, scored=scored, official_split=grid.official_split
-    )
+    compared = comparison.compare(results, baseline=grid.baseline, scored=scored)
     comparison.write_comparison(output / "comparison.json", compared)
     write_whole(output / "comparison.md", comparison.markdown(compared))
     report.write_figure(comparison.draw_comparison(compared), output / "comparison.png")

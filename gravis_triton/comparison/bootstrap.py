@@ -27,13 +27,14 @@ class Interval:
     seeds: int
 
 
-def drawn_counts(strata: Ints, *, resamples: int, seed: int) -> Ints:
+def drawn_counts(strata: Ints, *, resamples: int) -> Ints:
     """How often each image is in each of the resamples, (resamples, images).
 
     A resample draws as many images with replacement as there are, stratum by stratum: each stratum (class) keeps its
-    number of images, so no class is lost. Equal strata and seeds give equal draws: that is what pairs two encoders.
+    number of images, so no class is lost. Equal strata give equal draws: that is what pairs two encoders, and seeds
+    that are tested on the same images.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     counts = np.zeros((resamples, len(strata)), np.int64)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
@@ -110,30 +111,27 @@ class Masks:
         return {name: counts @ values / len(self.ids) for name, values in self.values.items()}
 
 
-def resampled_scores(
-    predictions: Diagnoses | Masks, *, seed: int, resamples: int = RESAMPLES
-) -> dict[str, Floats]:
-    """Every score of each resample of the test images, (resamples,); two encoders see the same resamples."""
-    counts = drawn_counts(predictions.strata, resamples=resamples, seed=seed)
+def resampled_scores(predictions: Diagnoses | Masks, *, resamples: int = RESAMPLES) -> dict[str, Floats]:
+    """Every score of each resample of the test images, (resamples,); whatever has the same images has the same
+    resamples of them."""
+    counts = drawn_counts(predictions.strata, resamples=resamples)
     chunks = [predictions.scores(counts[start : start + _ROWS]) for start in range(0, resamples, _ROWS)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def paired_interval(
-    observed: Sequence[float], resampled: Sequence[Floats], *, same_images: bool, seed: int = 0
-) -> Interval:
+def paired_interval(observed: Sequence[float], resampled: Sequence[Floats], *, same_images: bool) -> Interval:
     """The mean of the differences `observed`, one a seed, with the 2.5 and 97.5 percentiles of its replicates.
 
     resampled: of each seed, the difference under each resample of its test images, (resamples,), see
     `resampled_scores`. A replicate draws as many seeds as there are, with replacement, and for each of them one
     resample of its images; it is the mean of these differences (a two-level bootstrap, Davison and Hinkley 1997, 3.8).
-    same_images: all seeds are tested on the same images, and were resampled alike; a replicate then takes one resample
-    for all its seeds, since what the images add to the difference does not average out over seeds.
+    same_images: all seeds are tested on the same images; a replicate then takes one resample for all its seeds, since
+    what the images add to the difference does not average out over seeds. Otherwise it takes one for each by itself.
     NaN where a score has no value.
     """
     differences = np.stack(list(resampled))
     seeds, resamples = differences.shape
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(1)  # not the numbers that the images were drawn by
     drawn_seeds = generator.integers(seeds, size=(resamples, seeds))
     drawn = generator.integers(resamples, size=(resamples, seeds))
     if same_images:

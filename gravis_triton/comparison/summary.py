@@ -64,9 +64,7 @@ class _Resampled:
     scores: dict[str, Floats]
 
 
-def compare(
-    results: Sequence[Result], *, baseline: str, scored: Sequence[str], official_split: bool
-) -> Comparison:
+def compare(results: Sequence[Result], *, baseline: str, scored: Sequence[str]) -> Comparison:
     """Means and spreads over seeds, and differences to the encoder `baseline`.
 
     A difference is of the same task, label fraction and seeds; its interval is that of `paired_interval` over the
@@ -79,7 +77,7 @@ def compare(
     entries: list[Entry] = []
     for (task, _), encoders in groups.items():
         sampled = {
-            name: {seed: _resample(one, scored, 0 if official_split else seed) for seed, one in seeds.items()}
+            name: {seed: _resample(one, scored) for seed, one in seeds.items()}
             for name, seeds in encoders.items()
         }
         for name, seeds in encoders.items():
@@ -91,9 +89,9 @@ def compare(
     return Comparison(baseline, tuple(entries))
 
 
-def _resample(result: Result, scored: Sequence[str], seed: int) -> _Resampled:
+def _resample(result: Result, scored: Sequence[str]) -> _Resampled:
     predictions = read_predictions(result, scored)
-    return _Resampled(predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions, seed=seed))
+    return _Resampled(predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions))
 
 
 def _entry(seeds: Mapping[int, Result], score: str, against: Interval | None) -> Entry:

@@ -31,7 +31,7 @@ def result(
 
 
 def compared(results, **changes):
-    return compare(results, **{"baseline": "base", "scored": (), "official_split": False, **changes})
+    return compare(results, **{"baseline": "base", "scored": (), **changes})
 
 
 def test_mean_and_spread_are_over_seeds_and_the_difference_is_paired_by_seed(tmp_path):
@@ -67,6 +67,31 @@ def test_one_seed_has_no_spread_but_an_interval_over_its_images(tmp_path):
     # eight draws of -0.1 or 0.5: 0.2 on average, with a standard error of 0.3 / sqrt(8)
     assert ours.against_baseline.difference == pytest.approx(0.2)
     assert ours.against_baseline.high - ours.against_baseline.low == pytest.approx(2 * 1.96 * 0.106, rel=0.2)
+
+
+def width_over(tmp_path, ids_of_seeds: list[str]) -> float:
+    """Width of the interval where every seed finds the same eight differences, on images of these names."""
+    results = [
+        result(tmp_path, name, seed, scores, ids=ids)
+        for name, scores in (("base", [0.2] * 8), ("ours", [0.1, 0.7] * 4))
+        for seed, ids in enumerate(ids_of_seeds)
+    ]
+    _, ours = compared(results).of("segmentation", "jaccard")
+    assert ours.against_baseline.seeds == len(ids_of_seeds)
+    return ours.against_baseline.high - ours.against_baseline.low
+
+
+def test_more_seeds_on_the_same_test_images_do_not_average_out_what_the_images_add(tmp_path):
+    for name in ("one", "three"):
+        (tmp_path / name).mkdir()
+    assert width_over(tmp_path / "three", ["abcdefgh"] * 3) == width_over(tmp_path / "one", ["abcdefgh"])
+
+
+def test_seeds_with_test_images_of_their_own_narrow_the_interval_by_the_root_of_their_number(tmp_path):
+    # 24 draws of -0.1 or 0.5: a standard error of 0.3 / sqrt(24), that of one seed over sqrt(3)
+    assert width_over(tmp_path, ["abcdefgh", "ijklmnop", "qrstuvwx"]) == pytest.approx(
+        2 * 1.96 * 0.0612, rel=0.1
+    )
 
 
 def test_the_order_of_the_images_in_a_file_does_not_matter(tmp_path):
