@@ -45,7 +45,10 @@ def main(args: Sequence[str] | None = None) -> int:
         grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
     )
     collection = open_collection(grid.data)  # a wrong --data is told before anything is computed
-    cells = comparison.plan_cells(grid)
+    try:
+        cells = comparison.plan_cells(grid)
+    except UserError as error:
+        raise UserError(f"{settings.grid}: {error}") from error
     for cell in cells:
         comparison.refuse_contradiction(cell)
 

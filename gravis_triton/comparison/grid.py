@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings import (
@@ -16,7 +16,7 @@ from gravis_triton.settings import (
     RunSettings,
     SegmentationSettings,
 )
-from gravis_triton.settings.values import read_values
+from gravis_triton.settings.values import checked, read_values
 
 Values = Mapping[str, Any]
 COLOR_HISTOGRAM = "color-histogram"
@@ -124,6 +124,10 @@ def _refuse_settings(file: Path, where: str, settings: Values, *kinds: type[RunS
         if name in _OF_THE_GRID:
             raise UserError(f"{file}: {where}: {name} is what the grid itself decides: take it out")
     _refuse_names(file, where, settings, known)
+    for hints in map(get_type_hints, kinds):
+        for name, value in settings.items():
+            if name in hints:
+                checked(f"{file}: {where}", name, value, hints)
 
 
 def _refuse_names(file: Path, where: str, names: Iterable[str], known: Iterable[str]) -> None:

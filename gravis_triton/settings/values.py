@@ -25,14 +25,18 @@ def read_values(file: Path, hints: dict[str, Any]) -> dict[str, Any]:
         values = {}
     if not isinstance(values, dict):
         raise UserError(f"{file} must hold `name: value` lines, not a {type(values).__name__}")
-    return {name: _checked(file, name, value, hints) for name, value in values.items()}
+    return {name: checked(file, name, value, hints) for name, value in values.items()}
 
 
-def _checked(file: Path, name: Any, value: Any, hints: dict[str, Any]) -> Any:
+def checked(where: object, name: Any, value: Any, hints: dict[str, Any]) -> Any:
+    """The value of the setting `name`, an int as float where `hints` wants one.
+
+    Raises UserError, which begins with `where`, for an unknown name and a value of a wrong type.
+    """
     if name not in hints:
         near = difflib.get_close_matches(str(name), hints, n=1)
         raise UserError(
-            f"{file}: there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            f"{where}: there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
     hint = hints[name]
     choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -49,4 +53,4 @@ def _checked(file: Path, name: Any, value: Any, hints: dict[str, Any]) -> Any:
         else getattr(choice, "__name__", str(choice))
         for choice in choices
     ).replace("NoneType", "null")
-    raise UserError(f"{file}: {name} must be {wanted}, not {value!r}")
+    raise UserError(f"{where}: {name} must be {wanted}, not {value!r}")

@@ -159,6 +159,21 @@ def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretrain": {"rotation": None}}, "pretrain: rotation must be float, not None"),
+        ({"pretrain": {"epochs": -1}}, "pretrain ours: --epochs must be at least 0, not -1"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_file_that_it_stands_in(
+    compare, write_grid, tmp_path, changes, message
+):
+    grid = write_grid(**changes)
+    status, _, err = compare(grid, "--output-dir", tmp_path / "other")
+    assert (status, err) == (2, f"error: {grid}: {message}\n")
+
+
 def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp_path):
     short = {"epochs": 1, "min_steps": 2, "batch_size": 4}
     grid = write_grid(

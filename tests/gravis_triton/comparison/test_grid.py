@@ -18,6 +18,10 @@ def test_the_first_encoder_is_the_baseline_unless_another_is_named(tmp_path):
     assert read(tmp_path, baseline="ours").baseline == "ours"
 
 
+def test_whole_numbers_pass_for_fractions_and_null_for_what_may_be_left_open(tmp_path):
+    assert read(tmp_path, pretrain={"lr": 1, "temperature": None}).pretrain == {"lr": 1, "temperature": None}
+
+
 def test_a_task_without_settings_may_be_left_empty(tmp_path):
     assert read(tmp_path, tasks={"classification": None}).tasks == {"classification": {}}
 
@@ -40,6 +44,16 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
         ),
         ({"encoders": {"ours": 3}}, "the encoder ours must hold `name: value` lines, not 3"),
         ({"encoders": {"a/b": "random"}}, "the encoder's name 'a/b' names directories"),
+        ({"common": {"rotation": None}}, "grid.yaml: common: rotation must be float, not None"),
+        ({"pretrain": {"lr": "fast"}}, "grid.yaml: pretrain: lr must be float, not 'fast'"),
+        (
+            {"encoders": {"ours": {"epochs": 2.5}}},
+            "grid.yaml: the encoder ours: epochs must be int, not 2.5",
+        ),
+        (
+            {"tasks": {"classification": {"class_loss": "hinge"}}},
+            "grid.yaml: classification: class_loss must be balanced|focal|plain, not 'hinge'",
+        ),
         ({"common": {"seed": 1}}, "common: seed is what the grid itself decides: take it out"),
         ({"tasks": {"evaluate": {"model": "resnet50"}}}, "evaluate: the encoder decides the model"),
         ({"pretrain": {"mixed_precision": "bf16"}}, "mixed_precision is the same for all cells"),
