@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import gravis_triton.evaluation as evaluation
 import gravis_triton.report as report
 import gravis_triton.training as training
-from gravis_triton.data import label_subset, split_collection, write_split
-from gravis_triton.data.leaks import describe_leaks, find_leaks
+from gravis_triton.data import find_leaks, label_subset, split_collection, write_split
 from gravis_triton.data.prepare import prepare_annotated
 from gravis_triton.errors import UserError
+from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.files import write_whole
 from gravis_triton.models import OpenedEncoder, open_encoder
 from gravis_triton.report.run import finite_or_none
@@ -23,8 +23,6 @@ from gravis_triton.settings import (
     resolve_evaluation,
     split_seed,
 )
-
-COLOR_HISTOGRAM = "color-histogram"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -51,8 +49,8 @@ def main(args: Sequence[str] | None = None) -> int:
     split = split_collection(collection, held_out=settings.held_out, seed=split_seed(settings), task="label")
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     report.say_annotated(display, collection, images, split, "label", used)
-    for line in describe_leaks(find_leaks(collection, split, images=images, seen=opened.source_ids)):
-        display.say(line)
+    if accelerator.is_main_process:
+        report.say_leaks(display, find_leaks(collection, split, images=images, seen=opened.source_ids))
     report.open_run(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
         return 0

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from gravis_triton.comparison.grid import COLOR_HISTOGRAM, PRETRAIN, TASKS, Grid, Values
+from gravis_triton.comparison.grid import PRETRAIN, TASKS, Grid, Values
 from gravis_triton.errors import UserError
+from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
 from gravis_triton.settings import (
     ClassificationSettings,

@@ -19,7 +19,6 @@ from gravis_triton.settings import (
 from gravis_triton.settings.values import checked, read_values
 
 Values = Mapping[str, Any]
-COLOR_HISTOGRAM = "color-histogram"
 
 PRETRAIN = "pretrain"
 TASKS: dict[str, tuple[str, type[RunSettings]]] = {

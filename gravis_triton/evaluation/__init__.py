@@ -6,7 +6,7 @@ from gravis_triton.evaluation.classification import (
     classification_scores,
 )
 from gravis_triton.evaluation.collection import score_encoder
-from gravis_triton.evaluation.color_histogram import ColorHistogram
+from gravis_triton.evaluation.color_histogram import COLOR_HISTOGRAM, ColorHistogram
 from gravis_triton.evaluation.features import LabelledFeatures, extract_features, labelled_features
 from gravis_triton.evaluation.files import (
     save_mask,
@@ -26,6 +26,7 @@ from gravis_triton.evaluation.segmentation import (
 )
 
 __all__ = [
+    "COLOR_HISTOGRAM",
     "ClassScores",
     "ClassificationScores",
     "ColorHistogram",

@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+COLOR_HISTOGRAM = "color-histogram"
+"""What `--encoder` takes for a `ColorHistogram`."""
+
 _LEVELS = 16  # of a channel by itself
 _JOINT_LEVELS = 4  # of each channel in the joint histogram
 _THUMBNAIL = 8

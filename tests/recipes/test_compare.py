@@ -111,6 +111,31 @@ def test_encoder_and_tasks_of_a_seed_share_one_split(output):
         assert not tested & set(seen)
 
 
+def test_evaluation_and_fine_tuning_with_the_same_flags_learn_from_the_same_images(run_here, cache, tmp_path):
+    flags = [
+        "--model",
+        "test_resnet",
+        "--image-size",
+        "32",
+        "--synthetic-sources",
+        "60",
+        "--num-workers",
+        "0",
+    ]
+    flags += ["--cache-dir", str(cache), "--label-fraction", "0.3", "--split-seed", "3", "--seed", "1"]
+    short = ["--epochs", "1", "--min-steps", "1", "--batch-size", "4"]
+    for recipe, own in (("evaluate", []), ("finetune_classification", short)):
+        status, _, err = run_here(f"{recipe}.py", *flags, *own, "--output-dir", str(tmp_path / recipe))
+        assert status == 0, err
+
+    evaluated, tuned = (
+        [row for row in (tmp_path / recipe / "split.csv").read_text().splitlines() if ",train" in row]
+        for recipe in ("evaluate", "finetune_classification")
+    )
+    assert 8 <= len(evaluated) <= 14  # 30 % of the 37 training images
+    assert evaluated == tuned
+
+
 def test_a_finished_comparison_computes_nothing_again_and_says_the_same(compare, write_grid, output):
     before = (output / "comparison.json").read_text()
     status, out, _ = compare(write_grid())
