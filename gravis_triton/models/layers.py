@@ -5,6 +5,7 @@ from typing import Any
 from timm.models import group_parameters
 from torch import nn
 
+from gravis_triton.errors import UserError
 from gravis_triton.models.finetuned import FinetunedNetwork
 from gravis_triton.models.segmenter import flat_name
 
@@ -18,8 +19,9 @@ def parameter_groups(
     The last of L encoder layers has scale 1, as has everything on top; layer l has layer_decay^(L - l) (BEiT, Bao et
     al., 2022, arXiv 2106.08254). Vectors (biases, normalisation) have no weight decay; what needs no gradient is in no
     group.
+    Raises UserError for a layer_decay other than 1 where timm does not know the backbone's layers.
     """
-    scales = _layer_scales(encoder, layer_decay)
+    scales = _layer_scales(encoder, layer_decay) if layer_decay != 1 else None
     undecayed = {flat_name(name) for name in getattr(encoder, "no_weight_decay", set)()}
     inside = {id(parameter): flat_name(name) for name, parameter in model.pretrained.named_parameters()}
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -27,7 +29,7 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         name = inside.get(id(parameter))
-        scale = 1.0 if name is None else scales[name]
+        scale = 1.0 if name is None or scales is None else scales[name]
         decay = 0.0 if parameter.ndim <= 1 or name in undecayed else weight_decay
         group = groups.setdefault((scale, decay), {"params": [], "lr_scale": scale, "weight_decay": decay})
         group["params"].append(parameter)
@@ -35,6 +37,12 @@ def parameter_groups(
 
 
 def _layer_scales(encoder: nn.Module, layer_decay: float) -> dict[str, float]:
+    if not hasattr(encoder, "group_matcher"):
+        model = encoder.pretrained_cfg["architecture"]  # type: ignore[index]
+        raise UserError(
+            f"--layer-decay {layer_decay} does not go with {model}, whose layers timm does not number: "
+            "drop it or choose another model"
+        )
     layers = group_parameters(encoder, encoder.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
     last = max(layers.values())
     return {flat_name(name): layer_decay ** (last - layer) for name, layer in layers.items()}

@@ -103,3 +103,20 @@ def test_layer_decay_reaches_the_pyramid_of_a_segmentation_network(encoder):
         < scale_of[id(network.pretrained.layer4[0].conv1.weight)]
     )
     assert scale_of[id(network.network.segmentation_head[0].weight)] == 1
+
+
+@pytest.fixture
+def unnumbered():
+    return build_encoder("poolformer_s12", image_size=32)
+
+
+def test_a_backbone_whose_layers_timm_does_not_number_learns_at_one_rate(unnumbered):
+    network = Classifier(unnumbered, classes=3)
+    groups = parameter_groups(network, unnumbered, weight_decay=0.1, layer_decay=1.0)
+    assert {group["lr_scale"] for group in groups} == {1.0}
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def test_layer_decay_on_a_backbone_whose_layers_timm_does_not_number_is_refused_by_name(unnumbered):
+    with pytest.raises(UserError, match=r"^--layer-decay 0\.5 does not go with poolformer_s12, .*: drop it"):
+        parameter_groups(Classifier(unnumbered, classes=3), unnumbered, weight_decay=0.1, layer_decay=0.5)
