@@ -49,12 +49,12 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
     except OSError as error:
         raise UserError(
             f"cannot fetch the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
-            "check the connection and HF_HUB_OFFLINE, or train without --pretrained"
+            "check the connection and HF_HUB_OFFLINE, or start from random weights"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         if pretrained and "pretrained" in str(error).lower():
             raise UserError(
-                f"timm has no pretrained weights for {name!r}: train without --pretrained"
+                f"timm has no pretrained weights for {name!r}: start from random weights"
             ) from error
         raise _refused_size(name, image_size, str(error)) from error
 

@@ -57,6 +57,13 @@ def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(
-        UserError, match=r"cannot fetch the ImageNet weights of 'resnet18' .* without --pretrained"
+        UserError, match=r"cannot fetch the ImageNet weights of 'resnet18' .* or start from random weights$"
     ):
         build_encoder("resnet18", image_size=64, pretrained=True)
+
+
+def test_a_backbone_that_timm_has_no_weights_for_is_a_clear_error():
+    with pytest.raises(
+        UserError, match=r"timm has no pretrained weights for 'resnetblur18': start from random weights$"
+    ):
+        build_encoder("resnetblur18", image_size=64, pretrained=True)
