@@ -142,5 +142,17 @@ def _refuse_incomplete(
 
 
 def _source_ids(directory: Path) -> frozenset[str]:
+    """The ids of the images that the encoder was pre-trained on; none where they are not recorded."""
     file = directory / "source_ids.json"
-    return frozenset(json.loads(file.read_text())) if file.is_file() else frozenset()
+    if not file.is_file():
+        return frozenset()
+    way_out = (
+        "copy it from the run again, or delete it: test images that were pre-trained on are then not told"
+    )
+    try:
+        ids = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): {way_out}") from error
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise UserError(f"{file} must hold a list of image ids: {way_out}")
+    return frozenset(ids)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import timm
@@ -88,6 +89,40 @@ def test_a_model_that_contradicts_the_encoder_is_refused(saved):
 def test_a_directory_without_an_encoder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no encoder there \(no config.json\); give RUN/encoder"):
         opened(tmp_path)
+
+
+def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        opened("color-histogram")
+    assert str(error.value) == (
+        "--encoder color-histogram: no encoder there (no config.json); "
+        "give RUN/encoder, random, imagenet or hf:OWNER/NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b'["ISIC_1", "ISI', r"cannot be read \(.*\)"),
+        (b"\xff\xfe\x00", r"cannot be read \(.*\)"),
+        (b'{"ISIC_1": true}', "must hold a list of image ids"),
+        (b'[["ISIC_1"]]', "must hold a list of image ids"),
+    ],
+)
+def test_damaged_ids_of_the_images_it_was_trained_on_are_named_with_the_way_out(saved, text, complaint):
+    _, directory = saved
+    file = directory / "source_ids.json"
+    file.write_bytes(text)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(file))} {complaint}: .*or delete it.*$") as error:
+        opened(directory)
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_without_recorded_ids_is_opened(saved):
+    _, directory = saved
+    (directory / "source_ids.json").unlink()
+    assert opened(directory).source_ids == frozenset()
 
 
 def test_an_encoder_cut_short_is_named(saved):
