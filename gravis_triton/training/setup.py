@@ -64,9 +64,10 @@ def build_optimizer(
     known = timm.optim.list_optimizers()
     if settings.opt.lower() not in known:
         near = difflib.get_close_matches(settings.opt, known, n=3)
-        raise UserError(
-            f"unknown optimiser --opt {settings.opt}; near names: {', '.join(map(str, near or known))}"
+        hint = (
+            f"near names: {', '.join(map(str, near))}" if near else "timm.optim.list_optimizers() lists them"
         )
+        raise UserError(f"unknown optimiser --opt {settings.opt}; {hint}")
     return timm.optim.create_optimizer_v2(
         parameters,
         opt=settings.opt,

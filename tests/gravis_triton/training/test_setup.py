@@ -45,6 +45,12 @@ def test_an_unknown_optimiser_is_answered_with_near_names():
         build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="adamww"))
 
 
+def test_an_optimiser_like_no_other_is_answered_with_where_all_are_listed():
+    with pytest.raises(UserError) as error:
+        build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="foo"))
+    assert str(error.value) == "unknown optimiser --opt foo; timm.optim.list_optimizers() lists them"
+
+
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(UserError, match=r"--tracker nonesuch is not installed here"):
         start_accelerator(RunSettings(tracker="nonesuch"))
