@@ -84,7 +84,7 @@ def split_collection(collection: Collection, *, held_out: float, seed: int, task
         validation = stratified_draw(records, remaining, held_out, seed)
     train = [index for index in remaining if index not in validation]
     split = Split(tuple(train), tuple(sorted(validation)), tuple(sorted(test)))
-    _refuse_empty_parts(split, collection, task)
+    _refuse_empty_parts(split, collection, task, held_out)
     if task == "label":
         _refuse_one_class(split, collection)
     return split
@@ -151,14 +151,16 @@ def _expected(collection: Collection, task: Task) -> str:
     return ": give an official ISIC layout with its mask folders, or a data set with an image column mask"
 
 
-def _refuse_empty_parts(split: Split, collection: Collection, task: Task) -> None:
+def _refuse_empty_parts(split: Split, collection: Collection, task: Task, held_out: float) -> None:
     empty = [part for part, indices in split.parts().items() if not indices]
     if not empty:
         return
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
+    more = f"give more images with a {task}"
+    way_out = more if split.train else f"lower --held-out, {more}"
     raise UserError(
-        f"{collection.name} has no {' and no '.join(empty)} image with a {task} ({sizes}; images of one lesion or "
-        f"patient stay together){_expected(collection, task)}; or split anew with --split-seed"
+        f"{collection.name} has no {' and no '.join(empty)} image with a {task} ({sizes} at --held-out {held_out:g}; "
+        f"images of one lesion or patient stay together): {way_out} or split anew with --split-seed"
     )
 
 

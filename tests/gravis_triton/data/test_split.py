@@ -279,6 +279,29 @@ def test_masks_of_training_images_alone_are_refused_with_the_way_out() -> None:
         split_collection(annotated(*rows), held_out=0.2, seed=0, task="mask")
 
 
+def test_a_share_that_leaves_nothing_to_train_on_is_named_with_the_way_out() -> None:
+    rows = [(index % 3, False, None, None) for index in range(60)]
+    with pytest.raises(UserError) as error:
+        split_collection(annotated(*rows), held_out=0.99, seed=0, task="label")
+    assert str(error.value) == (
+        "c has no train and no validation image with a label (0 train, 0 validation, 60 test at --held-out 0.99; "
+        "images of one lesion or patient stay together): lower --held-out, give more images with a label "
+        "or split anew with --split-seed"
+    )
+
+
+def test_too_few_labelled_images_are_told_so_and_nothing_of_folders() -> None:
+    with pytest.raises(UserError) as error:
+        split_collection(
+            annotated((0, False, None, None), name="ISIC 2017"), held_out=0.2, seed=0, task="label"
+        )
+    assert str(error.value) == (
+        "ISIC 2017 has no validation and no test image with a label (1 train, 0 validation, 0 test at --held-out 0.2; "
+        "images of one lesion or patient stay together): give more images with a label "
+        "or split anew with --split-seed"
+    )
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_fewer_images_than_parts_are_refused(count: int) -> None:
     with pytest.raises(UserError, match=r"c has no .* image with a mask"):
