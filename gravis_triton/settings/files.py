@@ -15,6 +15,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import write_whole
 from gravis_triton.settings.augmentation import STEPS, augmentation
 from gravis_triton.settings.groups import AugmentSettings, RunSettings, TrainingSettings
+from gravis_triton.settings.ranges import check_ranges
 from gravis_triton.settings.values import read_values
 
 Flags = TypeVar("Flags")
@@ -25,8 +26,8 @@ def parse_settings(kind: type[Settings], args: Sequence[str] | None = None) -> S
     """Settings from the command line (None: this process's), on top of `--config FILE` or of the run to `--resume`.
 
     Where a flag names another augmentation, its steps take the place of the file's. Raises UserError for a flag that
-    does not exist or does not parse, and for a file that is missing, malformed, or has an unknown key or a value of a
-    wrong type.
+    does not exist or does not parse, for a file that is missing, malformed, or has an unknown key or a value of a wrong
+    type, and for a value out of range.
     """
     start = kind()
     given = parse_flags(kind, args, start)
@@ -38,6 +39,7 @@ def parse_settings(kind: type[Settings], args: Sequence[str] | None = None) -> S
         file is None or given.augment != getattr(start, "augment", None)
     ):
         given = parse_flags(kind, args, dataclasses.replace(start, **augmentation(given.augment)))
+    check_ranges(given)
     return given
 
 

@@ -7,7 +7,6 @@ from typing import Literal, TypeVar
 from gravis_triton.augment.labelled import LabelledRecipe
 from gravis_triton.errors import UserError
 from gravis_triton.settings.groups import DataSettings, RunSettings, TrainingSettings
-from gravis_triton.settings.ranges import check_ranges
 from gravis_triton.settings.resolve import chosen_workers
 
 
@@ -53,7 +52,7 @@ class FinetuneSettings(TrainingSettings, LabelledRecipe, EncoderSettings, LabelS
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then what is evaluated and saved; 0: none."""
     eval_every: int = 0
-    """Epochs between two looks at the validation images, each with a checkpoint; 0: ten looks in all."""
+    """Epochs between two looks at the validation images, each with a checkpoint; 0: at most ten looks in all."""
     patience: int = 0
     """Stop after so many looks without a better score on the validation images; 0: never."""
     tta: bool = False
@@ -91,11 +90,7 @@ def default_image_size(settings: DataSettings) -> int:
 
 
 def resolve_evaluation(settings: Evaluation, *, image_size: int) -> Evaluation:
-    """Put what is chosen for the user in place of 0 and -1; `image_size` is the opened encoder's.
-
-    Raises UserError for a value out of range, by flag.
-    """
-    check_ranges(settings)
+    """Put what is chosen for the user in place of 0 and -1; `image_size` is the opened encoder's."""
     return replace(
         settings,
         image_size=image_size,
@@ -105,7 +100,7 @@ def resolve_evaluation(settings: Evaluation, *, image_size: int) -> Evaluation:
 
 
 def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
-    """As `resolve_evaluation`, and the epochs."""
+    """As `resolve_evaluation`, and the epochs. Raises UserError for a contradiction."""
     if settings.freeze_encoder and settings.layer_decay != 1:
         raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
     resolved = resolve_evaluation(settings, image_size=image_size)

@@ -1,5 +1,6 @@
 """Values that no run can work with, whichever recipe's settings they are in."""
 
+import math
 from collections.abc import Callable
 
 from gravis_triton.errors import UserError
@@ -26,7 +27,13 @@ def flag(name: str) -> str:
 
 
 def check_ranges(settings: object, naming: Callable[[str], str] = flag) -> None:
-    """Raises UserError for a value out of range; `naming` makes of a setting's name what the user knows it by."""
+    """Raises UserError for a value out of range, NaN and infinities among them.
+
+    settings: a dataclass. naming: makes of a setting's name what the user knows it by.
+    """
+    for name, value in vars(settings).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{naming(name)} must be a finite number, not {value}")
     for name, least in _AT_LEAST.items():
         value = getattr(settings, name, None)
         if value is not None and value < least:

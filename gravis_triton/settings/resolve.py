@@ -1,4 +1,4 @@
-"""What is chosen for the user where nothing is given, and what no run can work with."""
+"""What is chosen for the user where nothing is given."""
 
 import math
 import os
@@ -7,14 +7,12 @@ from typing import Protocol
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings.groups import PretrainSettings
-from gravis_triton.settings.ranges import check_ranges
 
 _MAX_WORKERS = 8
 
 
 def resolve_settings(settings: PretrainSettings) -> PretrainSettings:
-    """Put what is chosen for the user in place of 0 and -1. Raises UserError for a value out of range, by flag."""
-    check_ranges(settings)
+    """Put what is chosen for the user in place of 0 and -1. Raises UserError for a contradiction."""
     if settings.steps_per_epoch and not settings.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
     synthetic = settings.data == "synthetic"

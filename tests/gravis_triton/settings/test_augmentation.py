@@ -91,6 +91,7 @@ def test_the_example_file_is_the_dermoscopy_augmentation_spelled_out():
         ("hair: 1.5", "hair must lie between 0 and 1, not 1.5"),
         ("crop_scale: 0", "crop_scale must be above 0 and at most 1, not 0.0"),
         ("defocus_radius: 0.5", "defocus_radius must be at least 1, not 0.5"),
+        ("hue: .nan", "hue must be a finite number, not nan"),
         ("cutout_holes: 1.5", "cutout_holes must be int, not 1.5"),
         ("hair", "must hold `name: value` lines, not a str"),
     ],

@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -7,7 +8,10 @@ from gravis_triton.augment import ViewRecipe
 from gravis_triton.errors import UserError
 from gravis_triton.losses import resolve_loss
 from gravis_triton.settings import (
+    ClassificationSettings,
+    EvaluateSettings,
     PretrainSettings,
+    SegmentationSettings,
     flag,
     parse_settings,
     read_settings,
@@ -126,21 +130,50 @@ def test_sizes_and_epochs_follow_the_data_unless_given():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("args", "message"),
     [
-        ({"views": 1}, "--views must be at least 2, not 1"),
-        ({"batch_size": 0}, "--batch-size must be at least 1, not 0"),
-        ({"epochs": -3}, "--epochs must be at least 0, not -3"),
-        ({"grayscale": 1.5}, "--grayscale must lie between 0 and 1, not 1.5"),
-        ({"hue": 0.6}, "--hue must lie between 0 and 0.5, not 0.6"),
-        ({"crop_scale": 0.0}, "--crop-scale must be above 0 and at most 1, not 0.0"),
-        ({"held_out": 1.0}, "--held-out must lie between 0 and 1, not 1.0"),
-        ({"lr": 0.0}, "--lr must be positive, not 0.0"),
+        (["--views", "1"], "--views must be at least 2, not 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+        (["--epochs", "-3"], "--epochs must be at least 0, not -3"),
+        (["--grayscale", "1.5"], "--grayscale must lie between 0 and 1, not 1.5"),
+        (["--hue", "0.6"], "--hue must lie between 0 and 0.5, not 0.6"),
+        (["--crop-scale", "0"], "--crop-scale must be above 0 and at most 1, not 0.0"),
+        (["--held-out", "1"], "--held-out must lie between 0 and 1, not 1.0"),
+        (["--lr", "0"], "--lr must be positive, not 0.0"),
+        (["--lr", "-1"], "--lr must be positive, not -1.0"),
     ],
 )
-def test_values_out_of_range_are_refused_by_flag(values, message):
+def test_values_out_of_range_are_refused_by_flag(args, message):
+    with pytest.raises(UserError) as error:
+        parse_settings(PretrainSettings, args)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "name",
+    [name for name, hint in get_type_hints(ClassificationSettings).items() if hint is float]
+    + ["temperature", "margin", "hair"],
+)
+def test_a_float_that_is_no_finite_number_is_refused_by_flag(name, value):
+    kind = ClassificationSettings if hasattr(ClassificationSettings, name) else PretrainSettings
+    with pytest.raises(UserError) as error:
+        parse_settings(kind, [flag(name), value])
+    assert str(error.value) == f"{flag(name)} must be a finite number, not {value}"
+
+
+@pytest.mark.parametrize(
+    "kind", [PretrainSettings, EvaluateSettings, ClassificationSettings, SegmentationSettings]
+)
+def test_every_recipe_is_told_of_a_value_out_of_range_as_soon_as_its_settings_are_read(kind, tmp_path):
+    message = "^--seed must be at least 0, not -1$"
     with pytest.raises(UserError, match=message):
-        resolve_settings(PretrainSettings(**values))
+        parse_settings(kind, ["--seed", "-1"])
+    file = tmp_path / "settings.yaml"
+    file.write_text("seed: -1\n")
+    with pytest.raises(UserError, match=message):
+        parse_settings(kind, ["--config", str(file)])
+    assert parse_settings(kind, ["--config", str(file), "--seed", "3"]).seed == 3
 
 
 def test_a_checkpoint_belongs_to_its_run(tmp_path):
