@@ -158,9 +158,11 @@ def _refuse_empty_parts(split: Split, collection: Collection, task: Task, held_o
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
     more = f"give more images with a {task}"
     way_out = more if split.train else f"lower --held-out, {more}"
+    bare = not all(record.is_annotated(task) for record in collection.records)
+    expected = f"{_expected(collection, task)};" if bare else ":"
     raise UserError(
         f"{collection.name} has no {' and no '.join(empty)} image with a {task} ({sizes} at --held-out {held_out:g}; "
-        f"images of one lesion or patient stay together): {way_out} or split anew with --split-seed"
+        f"images of one lesion or patient stay together){expected} {way_out} or split anew with --split-seed"
     )
 
 

@@ -83,7 +83,7 @@ def test_missing_validation_masks_are_told_with_the_folder(isic_2017: Path) -> N
     for file in (isic_2017 / f"{VALIDATION}_Part1_GroundTruth").iterdir():
         file.unlink()
     text = refusal(isic_2017, "mask")
-    assert text.startswith("ISIC 2017 has no test image with a mask (9 train, 3 validation, 0 test;")
+    assert text.startswith("ISIC 2017 has no test image with a mask (9 train, 3 validation, 0 test at")
     assert "ISIC-2017_Validation_Part1_GroundTruth" in text
     assert text.endswith("or split anew with --split-seed")
 
