@@ -48,7 +48,7 @@ for name in hinge rank logsumexp nt-xent; do # logsumexp is the default of gravi
 done
 step hinge-float32 "${loss[@]}" --dtype float32 --sources 16 819 --loss hinge --out "$out/hinge-float32.json"
 step instructions "$python" kernels/benchmarks/instructions.py --once --out "$out/instructions.json"
-step training "$python" recipes/pretrain.py --data synthetic --synthetic-sources 640 --model resnet50 --image-size 224 \
+step training "$python" recipes/pretrain.py --data synthetic --synthetic-images 640 --model resnet50 --image-size 224 \
     --batch-size 16 --views 20 --epochs 3 --mixed-precision bf16 --cache-dir "$training/cache" --output-dir "$training/run"
 for file in summary.json metrics.jsonl config.yaml; do # the weights stay behind
     if [ -f "$training/run/$file" ]; then cp "$training/run/$file" "$out/training-$file"; fi

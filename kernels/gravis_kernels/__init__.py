@@ -1,7 +1,25 @@
 """Fused losses for grouping augmented views, exact on every device: needs torch, and triton on GPUs."""
 
-from gravis_kernels.gravis.op import gravis_loss
-from gravis_kernels.nt_xent.op import nt_xent_loss
-from gravis_kernels.settings import GravisSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["GravisSettings", "gravis_loss", "nt_xent_loss"]
+from gravis_kernels.settings import GravisSettings, complete_settings
+
+if TYPE_CHECKING:
+    from gravis_kernels.gravis.op import gravis_loss, grouping_loss
+    from gravis_kernels.nt_xent.op import nt_xent_loss
+
+__all__ = ["GravisSettings", "complete_settings", "gravis_loss", "grouping_loss", "nt_xent_loss"]
+
+_MODULES = {
+    "gravis_loss": "gravis_kernels.gravis.op",
+    "grouping_loss": "gravis_kernels.gravis.op",
+    "nt_xent_loss": "gravis_kernels.nt_xent.op",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The losses import torch, which takes seconds, only when they are asked for; the settings need none of it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

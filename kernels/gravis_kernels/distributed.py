@@ -1,28 +1,57 @@
-"""The one exchange between processes that a loss over the whole batch needs."""
+"""What processes tell each other for a loss over the whole batch."""
+
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+# values of own rows (rows, n) to those of all processes' rows (B, n), in the order of the ranks
+Gather = Callable[[Tensor], Tensor]
 
-def gather_rows(rows: Tensor, views: int, group: dist.ProcessGroup) -> tuple[Tensor, int]:
-    """The rows of every process of the group in the order of the ranks, and where this process's own begin.
 
-    rows: (own sources * views, dim). Processes may hold different numbers of sources, which costs one more small
-    exchange to tell, but must agree on `views` and dim: ValueError on every rank otherwise.
+class Exchange:
+    """Agreement on the sizes of the batch, then `gather` for anything that there is a row of for every view.
+
+    start: where this process's rows begin. need_gradient: whether any process needs a gradient.
     """
-    shapes = _gather(rows.new_tensor([len(rows), views, rows.shape[1]], dtype=torch.int64), group).tolist()
-    if any(shape[1:] != shapes[0][1:] for shape in shapes):
-        listed = "; ".join(f"rank {r}: views {v}, dim {d}" for r, (_, v, d) in enumerate(shapes))
-        raise ValueError(f"views and dim must be the same on all processes, got {listed}")
-    counts = [shape[0] for shape in shapes]
-    padded = rows.new_zeros(max(counts), rows.shape[1])
-    padded[: len(rows)] = rows
-    everyone = _gather(padded, group)
-    start = sum(counts[: dist.get_rank(group)])
-    if min(counts) == max(counts):
-        return everyone.flatten(0, 1), start
-    return torch.cat([block[:count] for block, count in zip(everyone, counts, strict=True)]), start
+
+    def __init__(self, rows: Tensor, views: int, need_gradient: bool, group: dist.ProcessGroup) -> None:
+        """rows: (own sources * views, dim), their number may differ. ValueError, on every rank, for what must not."""
+        own = [len(rows), views, rows.shape[1], rows.element_size(), int(need_gradient)]
+        self.group = group
+        described = _gather(rows.new_tensor(own, dtype=torch.int64), group).tolist()
+        _check_together(described)
+        self.counts = [count for count, *_ in described]
+        self.start = sum(self.counts[: dist.get_rank(group)])
+        self.need_gradient = any(needs for *_, needs in described)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """(own rows, n) to (B, n)."""
+        longest = max(self.counts)
+        padded = values.new_zeros(longest, values.shape[1])
+        padded[: len(values)] = values
+        everyone = _gather(padded, self.group)
+        if min(self.counts) == longest:
+            return everyone.flatten(0, 1)
+        return torch.cat([block[:count] for block, count in zip(everyone, self.counts, strict=True)])
+
+
+def _check_together(described: list[list[int]]) -> None:
+    """Every process sees the same descriptions, so all of them raise or none: nobody is left waiting."""
+    if any(shape[1:4] != described[0][1:4] for shape in described):
+        listed = "; ".join(
+            f"rank {r}: views {v}, dim {d}, {8 * s} bit" for r, (_, v, d, s, _) in enumerate(described)
+        )
+        raise ValueError(f"views, dim and precision must be the same on all processes, got {listed}")
+    views = described[0][1]
+    if views < 2:
+        raise ValueError(f"the loss needs at least 2 views of a source to have positives, got {views}")
+    empty = [rank for rank, shape in enumerate(described) if shape[0] == 0]
+    if empty:
+        raise ValueError(f"every process needs at least 1 source, rank {', '.join(map(str, empty))} has none")
+    if sum(shape[0] for shape in described) < 2 * views:
+        raise ValueError("the loss needs at least 2 sources to have negatives, got 1 in the process group")
 
 
 def _gather(tensor: Tensor, group: dist.ProcessGroup) -> Tensor:

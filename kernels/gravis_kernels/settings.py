@@ -1,7 +1,12 @@
-"""What distinguishes one loss of the family from another, as plain data."""
+"""The settings of a loss of the GraVIS family, their defaults, and what is refused: the one table of all three."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Attention = Literal["softmax", "rank", "uniform"]
 Negatives = Literal["mean", "logsumexp"]
@@ -9,18 +14,117 @@ Penalty = Literal["hinge", "softplus", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
+class PenaltyDefaults:
+    """Margin and negatives that go with a penalty where they are left out."""
+
+    margin: float
+    negatives: Negatives
+
+
+PENALTY_DEFAULTS: Mapping[Penalty, PenaltyDefaults] = {
+    "softplus": PenaltyDefaults(margin=0.0, negatives="logsumexp"),
+    "hinge": PenaltyDefaults(margin=0.5, negatives="mean"),
+    "sigmoid": PenaltyDefaults(margin=0.0, negatives="mean"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class GravisSettings:
-    """Settings of the GraVIS family, by default those of `gravis_kernels.gravis_loss`; its formulas are there.
+    """Complete settings of one loss, by default those of `gravis_kernels.gravis_loss`; its formulas are there.
+
+    Nothing is checked here: `complete_settings` does, and fills in what goes with a penalty.
 
     margin: m, in units of similarity.
     attention_temperature: tau_a of attention "softmax".
     temperature: t of the penalty and of the log-sum-exp; tau of attention "rank".
     """
 
-    margin: float = 0.0
+    margin: float = PENALTY_DEFAULTS["softplus"].margin
     attention: Attention = "softmax"
     attention_temperature: float = 0.5
-    negatives: Negatives = "logsumexp"
+    negatives: Negatives = PENALTY_DEFAULTS["softplus"].negatives
     penalty: Penalty = "softplus"
     temperature: float = 0.2
     detach_attention: bool = False
+
+
+DEFAULTS = GravisSettings()
+
+# From here on exp(s / t) of cosines, and sums of it over 2^20 columns, stay within float32 without a running maximum.
+SMALLEST_PLAIN_TEMPERATURE = 0.016
+
+
+def complete_settings(
+    *,
+    attention: Attention = DEFAULTS.attention,
+    attention_temperature: float = DEFAULTS.attention_temperature,
+    penalty: Penalty | None = None,
+    negatives: Negatives | None = None,
+    margin: float | None = None,
+    temperature: float = DEFAULTS.temperature,
+    detach_attention: bool = False,
+) -> GravisSettings:
+    """The settings with None replaced: penalty "softplus" ("sigmoid" for attention "rank"), and what goes with it.
+
+    Raises:
+        ValueError: a value outside its range, or settings that contradict each other.
+        TypeError: a number given as a tensor that requires a gradient, which the losses do not compute.
+    """
+    _check_choices(attention, negatives, penalty)
+    attention_temperature = _positive("attention_temperature", attention_temperature)
+    temperature = _positive("temperature", temperature)
+    if margin is not None:
+        margin = _number("margin", margin)
+        if not -math.inf < margin < math.inf:
+            raise ValueError(f"margin must be finite, got {margin}")
+    if attention == "rank":
+        _check_rank(margin, negatives, penalty, detach_attention)
+    chosen: Penalty = penalty or ("sigmoid" if attention == "rank" else DEFAULTS.penalty)
+    if chosen == "sigmoid" and negatives == "logsumexp":
+        raise ValueError('penalty "sigmoid" is defined for negatives "mean" only, got negatives "logsumexp"')
+    defaults = PENALTY_DEFAULTS[chosen]
+    return GravisSettings(
+        margin=defaults.margin if margin is None else margin,
+        attention=attention,
+        attention_temperature=attention_temperature,
+        negatives=negatives or defaults.negatives,
+        penalty=chosen,
+        temperature=temperature,
+        detach_attention=detach_attention,
+    )
+
+
+def _check_choices(attention: str, negatives: str | None, penalty: str | None) -> None:
+    for name, value, choices in (
+        ("attention", attention, get_args(Attention)),
+        ("negatives", negatives, (*get_args(Negatives), None)),
+        ("penalty", penalty, (*get_args(Penalty), None)),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
+
+
+def _positive(name: str, value: float) -> float:
+    value = _number(name, value)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return value
+
+
+def _number(name: str, value: "float | Tensor") -> float:
+    if isinstance(value, int | float):
+        return value
+    if value.requires_grad:
+        raise TypeError(f"{name} gets no gradient from this loss: pass {name}.item()")
+    return float(value)
+
+
+def _check_rank(
+    margin: float | None, negatives: str | None, penalty: str | None, detach_attention: bool
+) -> None:
+    fixed = {"margin": (margin, 0.0), "negatives": (negatives, "mean"), "penalty": (penalty, "sigmoid")}
+    for name, (given, needed) in fixed.items():
+        if given is not None and given != needed:
+            raise ValueError(f'attention "rank" has {name} {needed!r}, got {given!r}: leave {name} out')
+    if detach_attention:
+        raise ValueError('attention "rank" cannot be detached: leave detach_attention out')

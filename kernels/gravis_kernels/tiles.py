@@ -182,3 +182,17 @@ def value_alone(v, f, d, t, log2_rate, PENALTY: tl.constexpr):
     elif PENALTY == "softplus":
         v += tl.log2(f) / log2_rate
     return v
+
+
+@triton.jit
+def exact_value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
+    """phi(s - t) and phi'(s - t), small values to their last digit; for the few pairs of one source."""
+    v, f, d = value_and_slope(s, t, log2_rate, PENALTY)
+    if PENALTY == "softplus":
+        # log(1 + e) = log(f) e / (f - 1), whose roundings cancel
+        e = tl.exp2(-tl.abs(s - t) * log2_rate)
+        grown = tl.where(f == 1.0, 1.0, f - 1.0)
+        v += tl.where(f == 1.0, e * 1.4426950408889634, tl.log2(f) * (e / grown)) / log2_rate
+    else:
+        v = value_alone(v, f, d, t, log2_rate, PENALTY)
+    return v, d

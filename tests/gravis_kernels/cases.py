@@ -58,11 +58,11 @@ def make_embeddings(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Views scattered around the centre of their source: the larger the spread, the harder the positives."""
+    """Views scattered around the center of their source: the larger the spread, the harder the positives."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(sources, 1, dim, generator=generator, dtype=torch.float64)
+    centers = torch.randn(sources, 1, dim, generator=generator, dtype=torch.float64)
     noise = torch.randn(sources, views, dim, generator=generator, dtype=torch.float64)
-    return (centres + spread * noise).to(dtype)
+    return (centers + spread * noise).to(dtype)
 
 
 def evaluate(embeddings: Tensor, **arguments: Any) -> Result:

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="triton is for L
 def without_interpreter(cache: Path, *arguments: str) -> str:
     """What Python prints when triton is imported to compile: that is decided for a whole process."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment |= {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(BENCHMARKS), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(BENCHMARKS), str(BENCHMARKS.parent)])
+    environment |= {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -40,7 +41,8 @@ def test_every_kernel_is_there_for_every_target(reports: list[dict[str, Any]]) -
 
 
 def test_nothing_spills(reports: list[dict[str, Any]]) -> None:
-    assert [r for r in reports if r["spilled_bytes"] > 0] == []
+    where = ("target", "kernel", "loss", "dtype", "dim", "spilled_bytes")
+    assert [[r[name] for name in where] for r in reports if r["spilled_bytes"] > 0] == []
 
 
 def test_shared_memory_suffices(reports: list[dict[str, Any]]) -> None:
@@ -52,7 +54,8 @@ def test_a_triple_costs_at_most_ten_instructions_on_hopper(reports: list[dict[st
     (report,) = [
         r
         for r in reports
-        if (r["target"], r["kernel"], r["dtype"], r["dim"]) == ("sm90", "sweep", "bfloat16", 128)
+        if (r["target"], r["kernel"], r["loss"]) == ("sm90", "sweep", "softmax-hinge-mean")
+        and (r["dtype"], r["dim"]) == ("bfloat16", 128)
     ]
     assert {loop["direction"] for loop in report["loops"]} == {"rows", "columns"}
     assert 5 < report["instructions_per_triple"] <= 10

@@ -105,7 +105,7 @@ def test_compiles_as_one_graph_with_a_process_group(tmp_path: Path) -> None:
 
 
 def refuses_unequal_views(rank: int) -> None:
-    with pytest.raises(ValueError, match="rank 0: views 2, dim 5; rank 1: views 3, dim 5"):
+    with pytest.raises(ValueError, match="rank 0: views 2, dim 5, 32 bit; rank 1: views 3, dim 5, 32 bit"):
         gravis_loss(torch.randn(2, 2 + rank, 5), process_group=dist.group.WORLD)
 
 
@@ -120,3 +120,36 @@ def test_one_source_in_all_is_refused(tmp_path: Path) -> None:
 def refuses_one_source(rank: int) -> None:
     with pytest.raises(ValueError, match="at least 2 sources to have negatives, got 1 in the process group"):
         gravis_loss(torch.randn(1, 2, 5), process_group=dist.group.WORLD)
+
+
+def refuses_a_process_without_sources(rank: int) -> None:
+    with pytest.raises(ValueError, match="every process needs at least 1 source, rank 1 has none"):
+        gravis_loss(torch.randn(3 * (1 - rank), 2, 5), process_group=dist.group.WORLD)
+
+
+def test_a_process_without_sources_is_refused_on_every_process(tmp_path: Path) -> None:
+    run(refuses_a_process_without_sources, 2, tmp_path)
+
+
+def refuses_outsiders(rank: int) -> None:
+    group = dist.new_group([0])
+    embeddings = torch.randn(2, 2, 5)
+    if rank == 0:
+        assert gravis_loss(embeddings, process_group=group) == gravis_loss(embeddings)
+    else:
+        with pytest.raises(ValueError, match="this process is not in process_group"):
+            gravis_loss(embeddings, process_group=group)
+
+
+def test_a_process_outside_the_group_is_refused(tmp_path: Path) -> None:
+    run(refuses_outsiders, 2, tmp_path)
+
+
+def gives_the_loss_alone_beside_a_process_that_learns(rank: int) -> None:
+    whole = batch(4)
+    own = whole[own_part(whole, [2, 2], rank)].requires_grad_(rank == 0)
+    torch.testing.assert_close(gravis_loss(own, process_group=dist.group.WORLD), gravis_loss(whole))
+
+
+def test_a_process_that_needs_no_gradient_keeps_step_with_one_that_does(tmp_path: Path) -> None:
+    run(gives_the_loss_alone_beside_a_process_that_learns, 2, tmp_path)

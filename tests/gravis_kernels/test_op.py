@@ -3,13 +3,14 @@
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 import torch
 from cases import SETTINGS, evaluate, make_embeddings, relative_error
-from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss
-from gravis_kernels.gravis.op import loss_op
+from gravis_kernels import GravisSettings, complete_settings, gravis_loss, grouping_loss, nt_xent_loss
+from gravis_kernels.gravis.autograd import loss_op
 from torch._dynamo.testing import CompileCounter
 
 
@@ -39,6 +40,23 @@ def test_settings_outside_the_family_are_refused_with_the_value(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         gravis_loss(make_embeddings(2, 2, 4), **arguments)
+
+
+@pytest.mark.parametrize("name", ["margin", "temperature", "attention_temperature"])
+def test_a_learnable_number_is_refused_and_a_constant_tensor_taken(name: str) -> None:
+    embeddings, number = make_embeddings(3, 2, 4), torch.tensor(0.25)
+    assert gravis_loss(embeddings, **{name: number}) == gravis_loss(embeddings, **{name: 0.25})
+    with pytest.raises(TypeError, match=f"{name} gets no gradient from this loss: pass {name}.item()"):
+        gravis_loss(embeddings, **{name: number.requires_grad_()})
+
+
+def test_complete_settings_are_those_of_the_loss() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    assert complete_settings() == GravisSettings()
+    for given in ({}, {"penalty": "hinge"}, {"attention": "rank", "temperature": 0.1}):
+        settings = complete_settings(**given)
+        assert grouping_loss(embeddings, settings) == gravis_loss(embeddings, **given)
+        assert complete_settings(**asdict(settings)) == settings
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,7 @@ def test_gradient_is_scaled_before_it_is_rounded_to_half_precision() -> None:
     assert relative_error(leaf.grad, exact * 2**16) < 1e-3
 
 
-def test_autocast_computes_in_float32() -> None:
+def test_autocast_computes_in_float32_on_the_cpu() -> None:
     embeddings = make_embeddings(4, 3, 8)
     plain = evaluate(embeddings)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -164,9 +182,10 @@ def test_opcheck(settings: dict, need_gradient: bool) -> None:
         given.penalty,
         given.temperature,
         given.detach_attention,
-        True,
         "",
+        True,
         "auto",
+        torch.float32,
         need_gradient,
     )
     embeddings = make_embeddings(4, 3, 8).requires_grad_(need_gradient)
@@ -213,6 +232,24 @@ def test_another_number_of_sources_compiles_nothing_anew() -> None:
 def test_eager_calls_do_not_pass_the_op(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gravis_kernels.gravis.op.loss_op", None)
     assert evaluate(make_embeddings(4, 3, 8)).loss > 0
+
+
+def test_forward_mode_and_second_derivatives_are_errors() -> None:
+    embeddings = make_embeddings(3, 2, 4).requires_grad_()
+    with pytest.raises(RuntimeError, match="no forward-mode derivative: use backward"):
+        torch.func.jvp(gravis_loss, (embeddings.detach(),), (torch.ones_like(embeddings),))
+    (gradient,) = torch.autograd.grad(gravis_loss(embeddings), embeddings, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient.square().sum().backward()
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.functional.hessian(gravis_loss, embeddings.detach())
+    with pytest.raises(RuntimeError, match="vmap"):
+        torch.func.vmap(gravis_loss)(torch.stack([embeddings.detach()] * 2))
+
+
+def test_func_grad_is_the_gradient() -> None:
+    embeddings = make_embeddings(4, 3, 8)
+    assert torch.equal(torch.func.grad(gravis_loss)(embeddings).double(), evaluate(embeddings).gradient)
 
 
 def test_triton_on_the_cpu_is_refused_unless_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_rotating_all_embeddings_rotates_the_gradient(
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(embeddings=batches(), loss=losses)
 @few
-def test_gradient_is_orthogonal_to_every_normalised_embedding(
+def test_gradient_is_orthogonal_to_every_normalized_embedding(
     backend: str, embeddings: Tensor, loss: dict
 ) -> None:
     gradient = evaluate(embeddings, backend=backend, **loss).gradient
@@ -89,7 +89,7 @@ def test_gradient_is_orthogonal_to_every_normalised_embedding(
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(embeddings=batches(), loss=losses, data=st.data())
 @few
-def test_lengths_of_normalised_embeddings_do_not_matter(
+def test_lengths_of_normalized_embeddings_do_not_matter(
     backend: str, embeddings: Tensor, loss: dict, data: st.DataObject
 ) -> None:
     length = data.draw(st.floats(0.01, 100))

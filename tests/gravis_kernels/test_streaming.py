@@ -14,13 +14,13 @@ from cases import (
     surrounded_by_nan,
 )
 from gravis_kernels import GravisSettings, gravis_loss
-from gravis_kernels.gravis import streaming
+from gravis_kernels.gravis import pairs, streaming
 from gravis_kernels.gravis.reference import anchor_losses
 
 
-@pytest.fixture(params=[streaming.TILE, 64], ids=["one-tile", "many-tiles"])
+@pytest.fixture(params=[pairs.TILE, 64], ids=["one-tile", "many-tiles"])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(streaming, "TILE", request.param)
+    monkeypatch.setattr(pairs, "TILE", request.param)
     return request.param
 
 
@@ -59,7 +59,7 @@ def test_float32_hinge_of_640_views_errs_in_triples_within_rounding_of_the_kink_
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
-def test_temperatures_with_and_without_normalisation(
+def test_temperatures_with_and_without_normalization(
     settings: dict, temperature: float, normalize: bool, tile: int
 ) -> None:
     embeddings = make_embeddings(23, 3, 24, dtype=torch.float64) / 4

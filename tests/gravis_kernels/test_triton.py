@@ -16,7 +16,7 @@ from cases import (
     surrounded_by_nan,
 )
 from gravis_kernels import configs
-from gravis_kernels.gravis import reference, triton, triton_mean
+from gravis_kernels.gravis import reference, triton, triton_mean, triton_work
 from gravis_kernels.settings import GravisSettings
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -36,7 +36,7 @@ def buffers_full_of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     def new(work: Any, *shape: int) -> Tensor:
         return torch.full(shape, torch.nan, device=work.columns.device)
 
-    monkeypatch.setattr(triton._Work, "new", new)
+    monkeypatch.setattr(triton_work.Work, "new", new)
 
 
 def unit_rows(
@@ -49,7 +49,10 @@ def unit_rows(
 def fused(
     rows: Tensor, views: int, settings: GravisSettings, first: int = 0, count: int | None = None
 ) -> Result:
-    loss, gradient = triton.loss_and_gradient(rows, first, count or len(rows), views, settings, True)
+    unit_rows = bool(rows.norm(dim=1).max() < 1.01)
+    loss, gradient = triton.loss_and_gradient(
+        rows, first, count or len(rows), views, settings, True, unit_rows=unit_rows
+    )
     assert gradient is not None
     return Result(loss.double().cpu(), gradient.double().cpu())
 
@@ -94,6 +97,18 @@ def test_temperatures(name: str, temperature: float) -> None:
     if name == "softmax-hinge":
         settings = HINGE | {"attention_temperature": temperature}
     assert_agrees(unit_rows(7, 5, 16), 5, GravisSettings(**settings))
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.01])
+def test_small_temperatures_with_and_without_a_running_maximum(temperature: float) -> None:
+    assert_agrees(unit_rows(7, 5, 16), 5, GravisSettings(temperature=temperature), tolerance=2e-5)
+
+
+def test_a_tiny_loss_keeps_its_digits() -> None:
+    """Where positives agree and negatives are opposite, softplus is far below float32's resolution at 1."""
+    rows = torch.tensor([[1.0, 0.0], [1.0, 1e-3], [-1.0, 0.0], [-1.0, 1e-3]])
+    rows = normalize(rows.repeat(1, 8), dim=1).to(DEVICE)
+    assert_agrees(rows, 2, GravisSettings(temperature=0.1), tolerance=2e-5)
 
 
 @pytest.mark.parametrize("margin", [1.0, 3.0])
@@ -206,8 +221,8 @@ def test_every_launch_covers_its_tiles_once() -> None:
     for architecture, element_size, dim in configs.TABLE:
         launch = configs.launch(architecture, dim, element_size)
         rows, machine = torch.zeros(1000, dim), configs.Machine(architecture, 132)
-        work = triton._Work(rows, 0, 1000, 5, GravisSettings(), machine, launch, {})
-        grid = triton._grid(work, 0, 1000, work.chunks)
+        work = triton_work.Work(rows, 0, 1000, 5, GravisSettings(), machine, launch, {})
+        grid = triton_work.grid(work, 0, 1000, work.chunks)
         assert (
             (grid.splits - 1) * grid.tiles_per_split < work.column_tiles <= grid.splits * grid.tiles_per_split
         )

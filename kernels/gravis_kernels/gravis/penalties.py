@@ -3,11 +3,13 @@
 Positive j of anchor i sets the threshold t_ij = s_ij - margin: phi(s - t_ij) penalises a similarity s of i.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
+
+from gravis_kernels.settings import GravisSettings, Penalty
 
 
 class Hinge:
@@ -95,40 +97,24 @@ class Smooth:
         return values.to(self.thresholds.dtype), slopes.to(self.thresholds.dtype)
 
 
-class LogSumExp:
-    """temperature * log(sum over negatives n of exp(s_in / temperature)): the soft hardest negative."""
-
-    def __init__(self, batch: int, temperature: float, like: Tensor) -> None:
-        self.temperature = temperature
-        self.logs = like.new_full((batch,), -torch.inf)
-
-    def visit(self, anchors: slice, similarities: Tensor) -> None:
-        logs = torch.logsumexp(similarities / self.temperature, dim=1)
-        self.logs[anchors] = torch.logaddexp(self.logs[anchors], logs)
-
-    def values(self) -> Tensor:
-        """The soft hardest negative of every anchor visited, (B,)."""
-        return self.logs * self.temperature
-
-    def slopes_with(self, weights: Tensor) -> Callable[[slice, Tensor], Tensor]:
-        """The visit that returns slopes, given d(loss)/d(value) of every anchor, (B,)."""
-
-        def visit(anchors: slice, similarities: Tensor) -> Tensor:
-            logits = (similarities / self.temperature).sub_(self.logs[anchors, None])
-            return logits.exp_().mul_(weights[anchors, None])
-
-        return visit
+def value_and_slope(x: Tensor, settings: GravisSettings) -> tuple[Tensor, Tensor]:
+    """phi(x) and phi'(x) of the penalty; KeyError for one that log-sum-exp negatives do not have."""
+    return _PENALTIES[settings.penalty](x, settings.temperature)
 
 
-def hinge(x: Tensor) -> tuple[Tensor, Tensor]:
-    """max(0, x) and its slope, 0 at 0."""
-    return x.relu(), (x > 0).to(x.dtype)
+def _hinge(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    return x.relu(), (x > 0).to(x.dtype)  # slope 0 at 0
 
 
-def softplus(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """temperature * log(1 + exp(x / temperature)) and its slope."""
+def _tempered_softplus(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     scaled = x / temperature
     return logsigmoid(-scaled) * -temperature, torch.sigmoid(scaled)
+
+
+_PENALTIES: Mapping[Penalty, Callable[[Tensor, float], tuple[Tensor, Tensor]]] = {
+    "hinge": _hinge,
+    "softplus": _tempered_softplus,
+}
 
 
 def _sigmoid(x: Tensor, slope: Tensor) -> Tensor:

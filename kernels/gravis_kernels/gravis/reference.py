@@ -3,6 +3,8 @@
 Memory grows with views * (sources * views)**2, so this is for small batches, tests and float64 checks.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,13 @@ def _penalty(x: Tensor, settings: GravisSettings) -> Tensor:
 
 
 def loss_and_gradient(
-    columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, need_gradient: bool
+    columns: Tensor,
+    row_start: int,
+    rows: int,
+    views: int,
+    settings: GravisSettings,
+    need_gradient: bool,
+    **_: Any,  # what only faster paths make use of
 ) -> tuple[Tensor, Tensor | None]:
     """Share of the own rows in the loss, and the gradient of the whole loss for them.
 

@@ -8,25 +8,31 @@ returns the slopes d(loss)/d(similarity), or None where they are zero or not ask
 On a CPU the same input gives the same bits.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from gravis_kernels.gravis.penalties import Hinge, LogSumExp, Smooth, hinge, softplus
-from gravis_kernels.settings import GravisSettings
-
-Visit = Callable[[slice, Tensor], Tensor | None]
-
-TILE = 384  # a tile and its temporaries stay in the cache: measured the same at 256, slower from 512 on
+from gravis_kernels.distributed import Gather
+from gravis_kernels.gravis.logsumexp import LogSumExp, PlainLogSumExp
+from gravis_kernels.gravis.pairs import sweep
+from gravis_kernels.gravis.penalties import Hinge, Smooth, value_and_slope
+from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 
 
 def loss_and_gradient(
-    columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, need_gradient: bool
+    columns: Tensor,
+    row_start: int,
+    rows: int,
+    views: int,
+    settings: GravisSettings,
+    need_gradient: bool,
+    *,
+    unit_rows: bool = False,
+    gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Share of the own rows in the loss, and the gradient of the whole loss for them.
 
-    The same contract as `gravis_kernels.gravis.reference.loss_and_gradient`.
+    The same contract as `gravis_kernels.gravis.reference.loss_and_gradient`. unit_rows: no embedding is longer than
+    1. gather: brings a value of each own row together with those of all other processes.
     """
     own = slice(row_start, row_start + rows)
     sources = columns.unflatten(0, (-1, views))
@@ -36,7 +42,8 @@ def loss_and_gradient(
     elif settings.negatives == "mean":
         parts = _mean(columns, own, positives, settings, need_gradient)
     else:
-        parts = _logsumexp(columns, own, positives, settings, need_gradient)
+        plain = unit_rows and settings.temperature >= SMALLEST_PLAIN_TEMPERATURE
+        parts = _logsumexp(columns, own, positives, settings, need_gradient, plain, gather)
     losses, positive_slopes, gradient = parts
     loss = losses.sum() / len(columns)
     if gradient is None or positive_slopes is None:
@@ -62,7 +69,7 @@ def _mean(
         penalty = Hinge(thresholds, weights)
     else:
         penalty = Smooth(thresholds, weights, settings.penalty, settings.temperature)
-    gradient = _sweep(columns, own, views, penalty.visit, need_gradient)
+    gradient = sweep(columns, own, views, penalty.visit, need_gradient)
     hardness, slopes = penalty.totals(own)
     hardness, attention = hardness / (batch - views), attention[own]
     losses = (attention * hardness).sum(1)
@@ -73,26 +80,32 @@ def _mean(
 
 
 def _logsumexp(
-    columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool
+    columns: Tensor,
+    own: slice,
+    positives: Tensor,
+    settings: GravisSettings,
+    need_gradient: bool,
+    plain: bool,
+    gather: Gather | None,
 ) -> Parts:
     batch, views = positives.shape
-    maximum = LogSumExp(batch, settings.temperature, like=columns)
-    # a column's slopes for own rows need its own maximum
-    anchors = slice(0, batch) if need_gradient else own
-    _sweep(columns, anchors, views, maximum.visit, need_gradient=False)
-    attention = attention_weights(positives, settings)
-    violations = maximum.values()[:, None] - positives + settings.margin
-    if settings.penalty == "hinge":
-        hardness, slopes = hinge(violations)
-    else:
-        hardness, slopes = softplus(violations, settings.temperature)
+    # a column's slopes for own rows need its own maximum: computed here unless other processes tell
+    anchors = own if gather is not None or not need_gradient else slice(0, batch)
+    negatives = (PlainLogSumExp if plain else LogSumExp)(columns, anchors, views, settings.temperature)
+    soft = negatives.values()
+    attention = attention_weights(positives[anchors], settings)
+    violations = soft[:, None] - positives[anchors] + settings.margin
+    hardness, slopes = value_and_slope(violations, settings)
     losses = (attention * hardness).sum(1)
+    mine = _shift(own, anchors)
     if not need_gradient:
-        return losses[own], None, None
+        return losses[mine], None, None
     slopes = attention * slopes / batch
-    gradient = _sweep(columns, own, views, maximum.slopes_with(slopes.sum(1)), need_gradient)
+    weights = slopes.sum(1)
+    if gather is not None:
+        soft, weights = gather(torch.stack([soft, weights], 1)).unbind(1)
     positive_slopes = _attention_slopes(attention, hardness, losses, batch, settings) - slopes
-    return losses[own], positive_slopes[own], gradient
+    return losses[mine], positive_slopes[mine], negatives.gradient(own, soft, weights)
 
 
 def _rank(
@@ -102,7 +115,7 @@ def _rank(
     # a column's slopes for own rows need its own ranks
     anchors = slice(0, batch) if need_gradient else own
     counting = Smooth(positives, None, "sigmoid", settings.temperature)
-    _sweep(columns, anchors, views, counting.visit, need_gradient=False)
+    sweep(columns, anchors, views, counting.visit, need_gradient=False)
     above, _ = counting.totals(anchors)
     blocks = positives[anchors].view(-1, views)
     pairs = torch.sigmoid((blocks[:, None, :] - blocks[:, :, None]) / settings.temperature)  # [B, K, K]
@@ -114,7 +127,7 @@ def _rank(
     per_rank = 1 / (batch * views * ranks.square())
     weights = (ranks - above) * per_rank
     weighing = Smooth(positives, weights, "sigmoid", settings.temperature)
-    gradient = _sweep(columns, own, views, weighing.visit, need_gradient)
+    gradient = sweep(columns, own, views, weighing.visit, need_gradient)
     _, slopes = weighing.totals(own)
     pairs = pairs[own]
     pair_slopes = (pairs - pairs.square()) / settings.temperature * (above * per_rank)[own][:, :, None]
@@ -140,47 +153,5 @@ def _attention_slopes(
     return attention * (hardness - losses[:, None]) / (settings.attention_temperature * batch)
 
 
-def _sweep(columns: Tensor, own: slice, views: int, visit: Visit, need_gradient: bool) -> Tensor | None:
-    """Visit all pairs of an own row and a column; with slopes, their part in the gradient of the own rows."""
-    gradient = torch.zeros_like(columns[own]) if need_gradient else None
-    own_tiles = _tiles(own.start, own.stop, views)
-    other_tiles = _tiles(0, own.start, views) + _tiles(own.stop, len(columns), views)
-    for index, rows in enumerate(own_tiles):
-        mutual = [(tile, True) for tile in own_tiles[index:]]  # earlier tiles have met this one
-        for others, both in mutual + [(tile, False) for tile in other_tiles]:
-            similarities = columns[rows] @ columns[others].T
-            if rows == others:
-                _exclude_own_source(similarities, views)
-                forward = backward = visit(rows, similarities)
-            else:
-                forward = visit(rows, similarities)
-                backward = visit(others, similarities.T.contiguous()) if both or need_gradient else None
-            slopes = _both_directions(forward, backward)
-            if gradient is None or slopes is None:
-                continue
-            gradient[_shift(rows, own)].addmm_(slopes, columns[others])
-            if both and rows != others:
-                gradient[_shift(others, own)].addmm_(slopes.T, columns[rows])
-    return gradient
-
-
-def _tiles(start: int, stop: int, views: int) -> list[slice]:
-    """Ranges of whole sources, so that views of one source meet in diagonal tiles only."""
-    size = max(1, TILE // views) * views
-    return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
-
-
-def _exclude_own_source(similarities: Tensor, views: int) -> None:
-    sources = len(similarities) // views
-    blocks = similarities.view(sources, views, sources, views)
-    blocks.diagonal(dim1=0, dim2=2).fill_(-torch.inf)
-
-
-def _both_directions(forward: Tensor | None, backward: Tensor | None) -> Tensor | None:
-    if forward is None:
-        return None if backward is None else backward.T
-    return forward if backward is None else forward + backward.T
-
-
-def _shift(rows: slice, own: slice) -> slice:
-    return slice(rows.start - own.start, rows.stop - own.start)
+def _shift(rows: slice, origin: slice) -> slice:
+    return slice(rows.start - origin.start, rows.stop - origin.start)

@@ -1,11 +1,13 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
 """Negatives "logsumexp": two passes over tiles of similarities, with no loop over positives in either.
 
-    v_i = t log(sum over n of exp(s_in / t))              the first pass, by a running maximum
+    v_i = t log(sum over n of exp(s_in / t))              the first pass
     w_i = sum over j of a_ij phi'(v_i - s_ij + margin)    among the views of a source
     G_in = w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)        dz_i = sum over n of G_in z_n / B
 
-The second pass needs v and w of every column, so the first runs over all anchors, whoever owns them.
+The second pass needs v and w of every column: processes exchange them. PLAIN: similarities of normalized rows are
+bounded, so exp(s / t) needs no running maximum, and with c_i = w_i exp(-v_i / t) one exponential serves both
+directions, G_in = exp(s_in / t) (c_i + c_n).
 """
 
 import triton
@@ -19,7 +21,7 @@ from gravis_kernels.gravis.triton_positives import add_negatives_and_store, atte
 def soft_maximum(
     z_ptr, partial_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
     """partial[split, (maximum m, sum of exp((s_in - m) / t)), row] over a run of column tiles."""
     i_tile = tl.program_id(0)
@@ -28,7 +30,7 @@ def soft_maximum(
     count_rows = row_start + rows - row
     z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
     # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative there is multiplies it by 0.
-    m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
+    m = tl.full([BLOCK_M], 0.0 if PLAIN else tk.ABSENT, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     for j_tile in range(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
@@ -37,11 +39,13 @@ def soft_maximum(
         _, s = tk.tile_of_negatives(
             z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
-        higher = tl.maximum(m, tl.max(s, 1))
-        total = total * tl.exp2((m - higher) * log2_rate) + tl.sum(
-            tl.exp2((s - higher[:, None]) * log2_rate), 1
-        )
-        m = higher
+        if PLAIN:
+            total += tl.sum(tl.exp2(s * log2_rate), 1)
+        else:
+            higher = tl.maximum(m, tl.max(s, 1))
+            grown = tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
+            total = total * tl.exp2((m - higher) * log2_rate) + grown
+            m = higher
     o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
     p_m = partial_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
     tl.store(p_m, m, mask=o_own < rows)
@@ -56,8 +60,7 @@ def terms(
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
     a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
     t = s - margin
-    value, factor, slope = tk.value_and_slope(soft[:, None], t, log2_rate, PENALTY)
-    h = tk.value_alone(value, factor, slope, t, log2_rate, PENALTY)
+    h, slope = tk.exact_value_and_slope(soft[:, None], t, log2_rate, PENALTY)
     positive = others & (o_k[:, None] < views)
     return tl.where(positive, a, 0.0), tl.where(positive, h, 0.0), tl.where(positive, slope, 0.0)
 
@@ -67,9 +70,9 @@ def weigh_logsumexp(
     z_ptr, partial_ptr, soft_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
     attention_log2_rate, log2_rate, weight_scale,
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
-    """v_i and w_i (times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
+    """v_i and w_i, PLAIN c_i, (times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
     s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
     o_k = tl.arange(0, BLOCK_K)
     o_own = tl.program_id(0) * views + o_k
@@ -86,7 +89,10 @@ def weigh_logsumexp(
     soft = m + tl.log2(total) / log2_rate
     a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
     tl.store(soft_ptr + o_own, soft, mask=inside)
-    tl.store(weight_ptr + o_own, tl.sum(a * slope, 1) * weight_scale, mask=inside)
+    weight = tl.sum(a * slope, 1) * weight_scale
+    if PLAIN:
+        weight = weight / total
+    tl.store(weight_ptr + o_own, weight, mask=inside)
     tl.store(loss_ptr + tl.program_id(0), tl.sum(a * h) / B.to(tl.float32))
 
 
@@ -96,13 +102,24 @@ def share(s, soft, log2_rate):
     return tl.exp2(tl.minimum((s - soft) * log2_rate, 0.0))
 
 
+@triton.jit
+def pull_of_tile(s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN: tl.constexpr):
+    """G_in of a tile."""
+    if PLAIN:
+        g = tl.exp2(s * log2_rate) * (weight_row + weight_col)
+    else:
+        soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
+        g = weight_row * share(s, soft_row, log2_rate) + weight_col * share(s, soft_col, log2_rate)
+    return g
+
+
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
 def pull_logsumexp(
     z_ptr, soft_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    PENALTY: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
-    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; those without any weight are skipped."""
+    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; for the hinge only those with any weight."""
     i_tile = tl.program_id(0)
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
@@ -120,12 +137,15 @@ def pull_logsumexp(
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-        if most + tl.max(weight_col) > 0:
+        pulled = True
+        if PENALTY == "hinge":
+            # a smooth penalty pulls everywhere, and its loads are pipelined only without a branch
+            pulled = most + tl.max(weight_col) > 0
+        if pulled:
             z_col, s = tk.tile_of_negatives(
                 z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
             )  # fmt: skip
-            soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-            g = weight_row * share(s, soft_row, log2_rate) + weight_col * share(s, soft_col, log2_rate)
+            g = pull_of_tile(s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
             if D > BLOCK_INNER:
                 z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
             dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)

@@ -168,14 +168,15 @@ def sweep(
             z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
         row_first, row_last, col_first, col_last = 0, slots, 0, slots
+        violated = True
         if PENALTY == "hinge":
             s_least = tl.min(s)
             s_most = tl.max(s)
             row_first, row_last = open_slots(bounds_ptr, col_tiles + i_tile, s_least, s_most, BLOCK_SLOTS)
             col_first, col_last = open_slots(bounds_ptr, j_tile, s_least, s_most, BLOCK_SLOTS)
-        violated = row_last > 0
-        if GRADIENT:
-            violated = violated | (col_last > 0)
+            violated = row_last > 0
+            if GRADIENT:
+                violated = violated | (col_last > 0)
         if violated:
             p = tk.pieces(s)
             g = tk.pieces(tl.zeros([BLOCK_M, BLOCK_N], tl.float32))

@@ -17,8 +17,8 @@ def own_similarity(
 ):  # fmt: skip
     """s_ij among the views of a source, [BLOCK_K, BLOCK_K], zero beyond its views."""
     s = tl.zeros([BLOCK_K, BLOCK_K], tl.float32)
-    for c in range((D + 63) // 64):
-        z = tk.load_embeddings(z_ptr, source * views, views, c, D, BLOCK_K, 64)
+    for c in range((D + 31) // 32):
+        z = tk.load_embeddings(z_ptr, source * views, views, c, D, BLOCK_K, 32)
         s = tk.product(z, tl.trans(z), s, PRECISION, UPCAST)
     return s
 

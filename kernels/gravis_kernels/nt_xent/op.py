@@ -3,21 +3,22 @@
 import torch.distributed as dist
 from torch import Tensor
 
-from gravis_kernels.gravis.op import Backend, loss_of
-from gravis_kernels.validation import complete_settings
+from gravis_kernels.gravis.compute import Backend
+from gravis_kernels.gravis.op import grouping_loss
+from gravis_kernels.settings import DEFAULTS, complete_settings
 
 
 def nt_xent_loss(
     embeddings: Tensor,
     *,
-    temperature: float = 0.2,
+    temperature: float = DEFAULTS.temperature,
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """NT-Xent over any number of views: every positive against all negatives.
 
-    With z the L2-normalised embeddings and e_ij = exp(<z_i, z_j> / temperature), the mean over all views i
+    With z the L2-normalized embeddings and e_ij = exp(<z_i, z_j> / temperature), the mean over all views i
     and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
     e_in)), the negatives being the views of other sources. For 2 views this is SimCLR's loss.
 
@@ -27,13 +28,8 @@ def nt_xent_loss(
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
-    settings = complete_settings(
-        margin=0.0,
-        attention="uniform",
-        attention_temperature=1.0,
-        negatives="logsumexp",
-        penalty="softplus",
-        temperature=temperature,
-        detach_attention=False,
+    settings = complete_settings(attention="uniform", penalty="softplus", temperature=temperature)
+    loss = grouping_loss(
+        embeddings, settings, normalize=normalize, process_group=process_group, backend=backend
     )
-    return loss_of(embeddings, settings, normalize, process_group, backend) / temperature
+    return loss / temperature

@@ -1,0 +1,110 @@
+"""The loss for autograd and, as one op, for torch.compile: the gradient comes with it, backward only scales."""
+
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor
+from torch.distributed.distributed_c10d import _resolve_process_group
+
+from gravis_kernels.gravis.compute import Backend, compute, precision_of
+from gravis_kernels.settings import Attention, GravisSettings, Negatives, Penalty
+
+
+class Loss(torch.autograd.Function):
+    """`compute`, differentiable once, backwards."""
+
+    @staticmethod
+    def forward(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+        return compute(embeddings, *arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], output[1])
+        ctx.constants = len(inputs) - 1
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return _ScaledGradient.apply(*ctx.saved_tensors, grad_loss), *[None] * ctx.constants
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        raise RuntimeError("the loss has no forward-mode derivative: use backward()")
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The gradient for the embeddings, of which no derivative exists: asking for one is an error, not zero."""
+
+    @staticmethod
+    def forward(embeddings: Tensor, gradient: Tensor, grad_loss: Tensor) -> Tensor:
+        return (gradient * grad_loss).to(embeddings.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> NoReturn:
+        raise RuntimeError(
+            "the loss has no second derivative (gradient penalty, Hessian); for small batches "
+            "gravis_kernels.gravis.reference.anchor_losses has every derivative"
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        raise RuntimeError("the loss has no second derivative (Hessian)")
+
+
+@torch.library.custom_op("gravis_kernels::gravis_loss", mutates_args=())
+def loss_op(
+    embeddings: Tensor,
+    margin: float,
+    attention: str,
+    attention_temperature: float,
+    negatives: str,
+    penalty: str,
+    temperature: float,
+    detach_attention: bool,
+    group_name: str,
+    normalize: bool,
+    backend: str,
+    product_dtype: torch.dtype,
+    need_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """`gravis_loss` as one op for torch.compile: the loss, and its gradient or an empty tensor."""
+    # an op's schema knows plain strings only
+    settings = GravisSettings(
+        margin,
+        cast(Attention, attention),
+        attention_temperature,
+        cast(Negatives, negatives),
+        cast(Penalty, penalty),
+        temperature,
+        detach_attention,
+    )
+    group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
+    return compute(
+        embeddings, settings, group, normalize, cast(Backend, backend), product_dtype, need_gradient
+    )
+
+
+@loss_op.register_fake
+def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    precision = precision_of(embeddings)
+    need_gradient = settings[-1]
+    shape = embeddings.shape if need_gradient else (0,)
+    dtype = precision if need_gradient else embeddings.dtype
+    return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=dtype)
+
+
+def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+    ctx.dtype, ctx.constants = inputs[0].dtype, len(inputs) - 1
+
+
+def _scale_gradient(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    (gradient,) = ctx.saved_tensors
+    return (gradient * grad_loss).to(ctx.dtype), *[None] * ctx.constants
+
+
+loss_op.register_autograd(_scale_gradient, setup_context=_keep_gradient)

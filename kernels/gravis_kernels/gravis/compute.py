@@ -1,0 +1,78 @@
+"""From embeddings to the loss and its gradient: normalization, the exchange between processes, the backend."""
+
+import importlib
+import os
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gravis_kernels.distributed import Exchange
+from gravis_kernels.settings import GravisSettings
+
+Backend = Literal["auto", "triton", "streaming", "reference"]
+
+
+@torch.no_grad()
+def compute(
+    embeddings: Tensor,
+    settings: GravisSettings,
+    process_group: dist.ProcessGroup | None,
+    normalize: bool,
+    backend: Backend,
+    product_dtype: torch.dtype,
+    need_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """The loss, and its gradient in the precision it was computed in; an empty tensor if not needed."""
+    views = embeddings.shape[1]
+    with torch.autocast(embeddings.device.type, enabled=False):
+        rows = embeddings.detach().flatten(0, 1).to(precision_of(embeddings))
+        exchange = None
+        if process_group is not None:
+            exchange = Exchange(rows, views, need_gradient, process_group)
+        if normalize:
+            lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
+            rows = rows * scales
+        columns = rows if exchange is None else exchange.gather(rows)
+        loss_and_gradient, columns = _prepare(backend, columns, product_dtype)
+        loss, gradient = loss_and_gradient(
+            columns,
+            0 if exchange is None else exchange.start,
+            len(rows),
+            views,
+            settings,
+            need_gradient if exchange is None else exchange.need_gradient,
+            unit_rows=normalize,
+            gather=None if exchange is None else exchange.gather,
+        )
+        if process_group is not None:
+            dist.all_reduce(loss, group=process_group)
+        if gradient is None or not need_gradient:
+            return loss, embeddings.new_empty(0)
+        if normalize:
+            along = (rows * gradient).sum(1, keepdim=True)
+            gradient = gradient.addcmul_(rows, along, value=-1).mul_(scales)
+        return loss, gradient.view_as(embeddings)
+
+
+def precision_of(embeddings: Tensor) -> torch.dtype:
+    """Of the loss, and of everything but products."""
+    return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+
+
+def _prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype) -> tuple[Any, Tensor]:
+    """The computation that the backend names, and the columns in the precision that it multiplies in."""
+    on_gpu = columns.device.type == "cuda"  # ROCm's devices are called so too
+    name = ("triton" if on_gpu else "streaming") if backend == "auto" else backend
+    if name == "triton":
+        if not on_gpu and os.environ.get("TRITON_INTERPRET") != "1":
+            raise RuntimeError(
+                'backend "triton" needs embeddings on a CUDA or ROCm device, not on '
+                f'"{columns.device.type}": move them, or pass backend="auto", or set TRITON_INTERPRET=1 in '
+                "the environment before Python starts to try the kernels slowly"
+            )
+        columns = columns.to(product_dtype)
+    module = importlib.import_module(f"gravis_kernels.gravis.{name}")
+    return module.loss_and_gradient, columns.contiguous()

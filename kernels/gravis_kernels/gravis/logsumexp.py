@@ -1,0 +1,76 @@
+"""The soft hardest negative, temperature * log(sum over negatives n of exp(s_in / temperature)), tile by tile.
+
+Two ways of one interface: `values` of the anchors, then the `gradient` of own rows for the values v and weights
+w = d(loss)/d(v) of all rows, dz_i = sum over n of (w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)) z_n.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gravis_kernels.gravis.pairs import Pair, pairs, pull, sweep
+
+# similarities whose exponentials are kept from one pass to the next: 4 MiB in float32
+KEPT = 2**20
+
+
+class LogSumExp:
+    """By a running maximum: for similarities of any size."""
+
+    def __init__(self, columns: Tensor, anchors: slice, views: int, temperature: float) -> None:
+        self.columns, self.anchors, self.views, self.temperature = columns, anchors, views, temperature
+
+    def values(self) -> Tensor:
+        """(anchors,)"""
+        logs = self.columns.new_full((len(self.columns),), -torch.inf)
+
+        def visit(anchors: slice, similarities: Tensor) -> None:
+            more = torch.logsumexp(similarities / self.temperature, dim=1)
+            logs[anchors] = torch.logaddexp(logs[anchors], more)
+
+        sweep(self.columns, self.anchors, self.views, visit, need_gradient=False)
+        return logs[self.anchors] * self.temperature
+
+    def gradient(self, own: slice, values: Tensor, weights: Tensor) -> Tensor | None:
+        """(own rows, dim); values, weights: (B,)."""
+        logs = values / self.temperature
+
+        def visit(anchors: slice, similarities: Tensor) -> Tensor:
+            logits = (similarities / self.temperature).sub_(logs[anchors, None])
+            return logits.exp_().mul_(weights[anchors, None])
+
+        return sweep(self.columns, own, self.views, visit, need_gradient=True)
+
+
+class PlainLogSumExp:
+    """Of cosines: exp(s / t) as it is, so that one exponential serves both directions of a pair."""
+
+    def __init__(self, columns: Tensor, anchors: slice, views: int, temperature: float) -> None:
+        self.columns, self.anchors, self.views = columns, anchors, views
+        self.rate = math.log2(math.e) / temperature
+        self.kept: list[Pair] = []
+
+    def values(self) -> Tensor:
+        """(anchors,)"""
+        totals = self.columns.new_zeros(len(self.columns))
+        keep = (self.anchors.stop - self.anchors.start) * len(self.columns) <= KEPT
+        for pair in pairs(self.columns, self.anchors, self.views):
+            exponentials = pair.similarities.mul_(self.rate).exp2_()
+            totals[pair.rows] += exponentials.sum(1)
+            if pair.both:
+                totals[pair.others] += exponentials.sum(0)
+            if keep:
+                self.kept.append(pair)
+        return totals[self.anchors].log2_() / self.rate
+
+    def gradient(self, own: slice, values: Tensor, weights: Tensor) -> Tensor:
+        """(own rows, dim); values, weights: (B,)."""
+        weights = weights * torch.exp2(values * -self.rate)
+        gradient = torch.zeros_like(self.columns[own])
+        reuse = bool(self.kept) and own == self.anchors
+        for rows, others, both, tile in self.kept if reuse else pairs(self.columns, own, self.views):
+            exponentials = tile if reuse else tile.mul_(self.rate).exp2_()
+            slopes = exponentials.mul_(weights[rows, None] + weights[others])
+            pull(gradient, self.columns, own, rows, others, both, slopes)
+        return gradient

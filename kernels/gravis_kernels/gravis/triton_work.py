@@ -1,0 +1,131 @@
+"""One call of the Triton backend: its tensors, numbers and constants, and the grids of its kernels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from gravis_kernels import configs
+from gravis_kernels.settings import GravisSettings
+
+LOG2_E = 1.4426950408889634
+# float16 loses what is below 6e-8; no entry of a weighted tile exceeds 2, so this keeps it under 65504
+FLOAT16_SCALE = 2.0**14
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One call: its tensors and numbers, and the constants that all its kernels are compiled with."""
+
+    columns: Tensor
+    row_start: int
+    rows: int
+    views: int
+    settings: GravisSettings
+    machine: configs.Machine
+    launch: configs.Launch
+    constants: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        return self.columns.shape[0]
+
+    @property
+    def slots(self) -> int:
+        """Thresholds of an anchor."""
+        return self.views if self.settings.attention == "rank" else self.views - 1
+
+    @property
+    def column_tiles(self) -> int:
+        return triton.cdiv(self.size, self.launch.block_columns)
+
+    @property
+    def chunks(self) -> int:
+        return triton.cdiv(self.columns.shape[1], self.launch.block_dim)
+
+    @property
+    def block_views(self) -> int:
+        return max(16, triton.next_power_of_2(self.views))
+
+    @property
+    def tile(self) -> dict[str, Any]:
+        """Constants of the kernels that walk over tiles."""
+        sizes = self.launch
+        return self.constants | {
+            "BLOCK_M": sizes.block_rows, "BLOCK_N": sizes.block_columns, "BLOCK_D": sizes.block_dim,
+            "BLOCK_INNER": sizes.block_inner, "num_warps": sizes.num_warps, "num_stages": sizes.num_stages,
+        }  # fmt: skip
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Constants of the kernels with a program a source."""
+        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 1}
+
+    @property
+    def weight_scale(self) -> float:
+        return FLOAT16_SCALE if self.columns.dtype == torch.float16 else 1.0
+
+    @property
+    def log2_rate(self) -> float:
+        return LOG2_E / self.settings.temperature
+
+    @property
+    def attention_log2_rate(self) -> float:
+        return LOG2_E / self.settings.attention_temperature
+
+    @property
+    def attention_rate(self) -> float:
+        constant = self.settings.attention == "uniform" or self.settings.detach_attention
+        return 0.0 if constant else 1 / self.settings.attention_temperature
+
+    def new(self, *shape: int) -> Tensor:
+        return self.columns.new_empty(shape, dtype=torch.float32)
+
+    def zeros(self, *shape: int) -> Tensor:
+        return self.columns.new_zeros(shape, dtype=torch.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows first .. first + rows, in tiles, each against all columns in `splits` runs of tiles."""
+
+    first: int
+    rows: int
+    row_tiles: int
+    splits: int
+    tiles_per_split: int
+    chunks: int
+
+    @property
+    def programs(self) -> tuple[int, int, int]:
+        return self.row_tiles, self.splits, self.chunks
+
+    @property
+    def range(self) -> tuple[int, int, int]:
+        return self.first, self.rows, self.tiles_per_split
+
+
+def plan(columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings) -> Work:
+    machine = configs.machine(columns.device)
+    launch = configs.launch(machine.architecture, columns.shape[1], columns.element_size())
+    constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
+    return Work(columns, row_start, rows, views, settings, machine, launch, constants)
+
+
+def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
+    """Columns are split only where rows alone leave processors idle."""
+    row_tiles = triton.cdiv(rows, work.launch.block_rows)
+    wanted = max(1, 2 * work.machine.processors // (row_tiles * chunks))
+    tiles_per_split = triton.cdiv(work.column_tiles, min(wanted, work.column_tiles))
+    splits = triton.cdiv(work.column_tiles, tiles_per_split)
+    return Grid(first, rows, row_tiles, splits, tiles_per_split, chunks)
+
+
+def own_rows(work: Work, chunks: int) -> Grid:
+    return grid(work, work.row_start, work.rows, chunks)
+
+
+def all_rows(work: Work) -> Grid:
+    return grid(work, 0, work.size, 1)
