@@ -1,18 +1,33 @@
-"""Self-supervised pre-training on dermatology images by GraVIS (arXiv 2301.04410), and what it is for."""
+"""Self-supervised pre-training on dermatology images by GraVIS (arXiv 2301.04410), fine-tuning and evaluation.
 
-from typing import TYPE_CHECKING, Any
+    import gravis_triton as gt
 
-if TYPE_CHECKING:
-    from gravis_triton.prediction import load as load
+    run = gt.pretrain(data="DIR", model="resnet50", output_dir="runs/mine")
+    gt.finetune_classification(data="DIR", encoder=str(run.encoder), label_fraction=0.05)
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+Keyword arguments of a job are its settings, the flags of the command line. torch is imported by the first call.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from gravis_triton.errors import Interrupted, UserError
+
+__version__ = "0.2.0"
+
+_JOBS = (
+    "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "predict", "compare", "benchmark",
+)  # fmt: skip
+__all__ = ["Interrupted", "UserError", "__version__", "load", *_JOBS]
 
 
 def __getattr__(name: str) -> Any:
-    """`load` is imported when asked for: processes that only decode images start faster without torch."""
+    if name in _JOBS:
+        return import_module("gravis_triton.api").job_function(name)
     if name == "load":
-        from gravis_triton.prediction import load
-
-        return load
+        return import_module("gravis_triton.prediction").load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

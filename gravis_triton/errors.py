@@ -1,8 +1,28 @@
-"""The one error that a user is meant to read."""
+"""The two ways in which a job ends early, other than by a bug, and a hint for their messages."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: recipes print it as one line, without a traceback, and exit with status 2.
+    """Something the user can fix: the command line prints it as one line, without a traceback, and exits with status 2.
 
     The message names the offending value and the way out.
     """
+
+
+class Interrupted(Exception):
+    """A signal stopped training after its checkpoint was written; the message says how to resume.
+
+    The command line exits with status 128 + `signal`.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+def did_you_mean(name: object, known: Iterable[str], *, at_most: int = 1) -> str:
+    """ "; did you mean X or Y?" with the most similar known names, or nothing where none is similar."""
+    near = difflib.get_close_matches(str(name), list(known), n=at_most)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

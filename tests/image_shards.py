@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 
-def photograph(value: int, *, whole: bool = True) -> bytes:
+def image(value: int, *, whole: bool = True) -> bytes:
     """A PNG file of one shade, 15 wide and 10 high; half of the file unless `whole`."""
     stream = io.BytesIO()
     Image.fromarray(np.full((10, 15, 3), value, np.uint8)).save(stream, "PNG")
@@ -32,9 +32,7 @@ def write_parquet(
     for shard, size in enumerate(sizes):
         numbers = range(first, first + size)
         columns = {
-            "image": [
-                {"bytes": photograph(n % 256, whole=n not in broken), "path": f"{n}.png"} for n in numbers
-            ],
+            "image": [{"bytes": image(n % 256, whole=n not in broken), "path": f"{n}.png"} for n in numbers],
             "image_id": [f"image{n}" for n in numbers],
             "label": [n % 2 for n in numbers],
         }
@@ -54,7 +52,7 @@ def write_tars(
             tar.addfile(tarfile.TarInfo("LICENSE"))  # of no sample
             for _ in range(size):
                 content = {
-                    "png": photograph(number % 256, whole=number not in broken),
+                    "png": image(number % 256, whole=number not in broken),
                     "cls": b"%d" % (number % 2),
                 }
                 for ending, data in content.items():

@@ -5,22 +5,18 @@ from gravis_triton.augment.crop import RandomResizedRotatedCrop
 from gravis_triton.augment.cutout import RandomCutout
 from gravis_triton.augment.defocus import RandomDefocus
 from gravis_triton.augment.hair import RandomHair
-from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGrey
+from gravis_triton.augment.illuminant import RandomIlluminant, ShadesOfGray
 from gravis_triton.augment.ink import RandomMarkerInk
 from gravis_triton.augment.jitter import FusedColorJitter
-from gravis_triton.augment.labelled import LabelledRecipe, LabelledView
-from gravis_triton.augment.presets import PRESETS
-from gravis_triton.augment.recipe import ViewRecipe
+from gravis_triton.augment.labeled_view import LabeledView
 from gravis_triton.augment.ruler import RandomRuler
 from gravis_triton.augment.stain import RandomStainShift
 from gravis_triton.augment.views import ViewMaker
 from gravis_triton.augment.vignette import RandomVignette
 
 __all__ = [
-    "PRESETS",
     "FusedColorJitter",
-    "LabelledRecipe",
-    "LabelledView",
+    "LabeledView",
     "RandomCutout",
     "RandomDefocus",
     "RandomGelBubbles",
@@ -31,7 +27,6 @@ __all__ = [
     "RandomRuler",
     "RandomStainShift",
     "RandomVignette",
-    "ShadesOfGrey",
+    "ShadesOfGray",
     "ViewMaker",
-    "ViewRecipe",
 ]

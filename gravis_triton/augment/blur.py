@@ -8,7 +8,7 @@ from kornia.augmentation import RandomGaussianBlur
 from kornia.filters.kernels import get_gaussian_kernel1d
 from torch import Tensor
 
-from gravis_triton.augment.chosen import ChosenSamples
+from gravis_triton.augment.per_sample import ChosenSamples
 
 _NEGLIGIBLE = 1e-7  # weights below this change no float32 image in [0, 1] by more than its rounding
 

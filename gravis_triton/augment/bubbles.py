@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, frame, log_uniform, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, frame, log_uniform, uniform
 
 _BUBBLES = 6
 _GLINTS = 4
@@ -12,7 +12,7 @@ _GLINTS = 4
 class RandomGelBubbles(PerSampleStep):
     """Put one to six bubbles and up to four reflections on the image.
 
-    A bubble of radius r lit from direction l, at offset p = (pixel - centre) / r: the light grows by
+    A bubble of radius r lit from direction l, at offset p = (pixel - center) / r: the light grows by
         b (0.15 [|p| < 1] + 0.5 rim(|p|) <p, l> + spot(|p - 0.55 l|)),
         rim(q) = clamp(1 - |q - 0.92| / 0.12),  spot(q) = clamp(1 - q / 0.28),
     so its rim is bright towards the light and dark away from it. A reflection is an ellipse that fades into white:
@@ -32,7 +32,7 @@ class RandomGelBubbles(PerSampleStep):
         bubbles = torch.arange(_BUBBLES) < torch.randint(1, _BUBBLES + 1, (samples, 1))
         glints = torch.arange(_GLINTS) < torch.randint(0, _GLINTS + 1, (samples, 1))
         return {
-            "centre": torch.rand(samples, _BUBBLES, 2) * extent,
+            "center": torch.rand(samples, _BUBBLES, 2) * extent,
             "radius": log_uniform(samples, _BUBBLES, low=0.02, high=0.11),
             "strength": uniform(samples, _BUBBLES, low=0.3, high=0.7) * bubbles,
             "light": torch.stack([light.cos(), light.sin()], 1),
@@ -44,12 +44,12 @@ class RandomGelBubbles(PerSampleStep):
         y, x = frame(images)
         light_x, light_y = drawn["light"].view(-1, 2, 1, 1).unbind(1)
         gain = torch.zeros_like(images[:, 0])
-        for centre, radius, strength in zip(
-            drawn["centre"].unbind(1), drawn["radius"].unbind(1), drawn["strength"].unbind(1), strict=True
+        for center, radius, strength in zip(
+            drawn["center"].unbind(1), drawn["radius"].unbind(1), drawn["strength"].unbind(1), strict=True
         ):
             across, down = (
                 (axis - at.view(-1, 1, 1)) / radius.view(-1, 1, 1)
-                for axis, at in ((x, centre[:, 0]), (y, centre[:, 1]))
+                for axis, at in ((x, center[:, 0]), (y, center[:, 1]))
             )
             distance = (across**2 + down**2).sqrt_()
             lit = across * light_x + down * light_y

@@ -1,4 +1,4 @@
-"""Random resized crop, rotation and flips as one affine sampling of the source image, and of its mask."""
+"""Random resized crop, rotation and flips as one affine sampling of the image, and of its mask."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ _CANDIDATES = 10  # boxes tried before the fallback, as in torchvision's RandomR
 
 
 class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
-    """Crop a random box, rotated about its centre, perhaps mirrored, and resize it to a square.
+    """Crop a random box, rotated about its center, perhaps mirrored, and resize it to a square.
 
     The box follows torchvision's RandomResizedCrop: area uniform in `scale` times the image's, aspect ratio
     log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`, anywhere.
@@ -26,12 +26,12 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     vertical_flip: probability of a vertical mirror image (top and bottom change places).
 
     Input (batch, channels, height, width); output (batch, channels, size, size). An image that fills only the
-    upper left part of its canvas has its true size in `extents`, (batch, 2) as (height, width) in pixels; the rest
+    upper left part of its canvas has its true size in `image_sizes`, (batch, 2) as (height, width) in pixels; the rest
     of the canvas must repeat the image's edge pixels.
 
     Images are sampled bilinearly, masks nearest, so that a mask holds no value that it did not hold before:
     `image_and_mask` does both, as does kornia's `AugmentationSequential(crop, data_keys=["input", "mask"])`.
-    `crop(images, params)` with the `_params` of an earlier call repeats that call's geometry, extents included.
+    `crop(images, params)` with the `_params` of an earlier call repeats that call's geometry, image_sizes included.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         self,
         input: Tensor,
         params: dict[str, Tensor] | None = None,
-        extents: Tensor | None = None,
+        image_sizes: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
         if params is None:
             params = self.forward_parameters(input.shape)
-        if extents is not None:
-            params = {**params, "extents": extents}
+        if image_sizes is not None:
+            params = {**params, "image_sizes": image_sizes}
         return super().forward(input, params, **kwargs)
 
     def image_and_mask(
@@ -73,7 +73,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         images: Tensor,
         masks: Tensor,
         params: dict[str, Tensor] | None = None,
-        extents: Tensor | None = None,
+        image_sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Crops of images and of their masks at the same places.
 
@@ -83,7 +83,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         """
         if (len(masks), masks.shape[-2:]) != (len(images), images.shape[-2:]) or masks.ndim != 4:
             raise ValueError(f"masks {tuple(masks.shape)} do not lie on the images {tuple(images.shape)}")
-        views = self(images, params, extents=extents)
+        views = self(images, params, image_sizes=image_sizes)
         cropped = self.transform_masks(masks.float(), self._params, self.flags, self.transform_matrix)
         return views, cropped.to(masks.dtype)
 
@@ -95,19 +95,19 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         return {
             "area": area,
             "ratio": ratio,
-            "centre": position[:, :2],
+            "center": position[:, :2],
             "angle": position[:, 2],
             "mirror": position[:, 3],
             "vertical_mirror": position[:, 4],
         }
 
-    def views_of(self, images: Tensor, views: int, extents: Tensor | None = None) -> Tensor:
-        """Several crops of each image, drawn independently: (sources, channels, height, width) to (sources * views,
-        channels, size, size). As calling this on every image repeated `views` times, without the copies."""
-        sources, channels, height, width = images.shape
-        params = self.forward_parameters((sources * views, channels, height, width))
-        if extents is not None:
-            params["extents"] = extents.repeat_interleave(views, dim=0)
+    def views_of(self, images: Tensor, views: int, image_sizes: Tensor | None = None) -> Tensor:
+        """Several crops of each image, drawn independently: (n, channels, height, width) to (n * views, channels, size,
+        size). The same as a call on every image repeated `views` times, without the copies."""
+        number, channels, height, width = images.shape
+        params = self.forward_parameters((number * views, channels, height, width))
+        if image_sizes is not None:
+            params["image_sizes"] = image_sizes.repeat_interleave(views, dim=0)
         to_source = self._view_to_source(params, self.flags, (height, width), images.device)
         return _sample(images, to_source, self.flags["size"], "bilinear")
 
@@ -137,27 +137,27 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         # kornia's containers put more than tensors among the parameters
         params = {name: value.to(device) for name, value in params.items() if isinstance(value, Tensor)}
         batch = len(params["angle"])
-        extents = params.get("extents", torch.tensor(canvas, device=device).expand(batch, 2)).float()
-        box = _first_fitting_box(params["area"], params["ratio"], extents, flags["scale"], flags["ratio"])
-        centre = box / 2 + params["centre"] * (extents - box)  # (batch, 2) as (y, x), like box and extents
+        image_sizes = params.get("image_sizes", torch.tensor(canvas, device=device).expand(batch, 2)).float()
+        box = _first_fitting_box(params["area"], params["ratio"], image_sizes, flags["scale"], flags["ratio"])
+        center = box / 2 + params["center"] * (image_sizes - box)  # (batch, 2) as (y, x)
         angle = torch.deg2rad((2 * params["angle"] - 1) * flags["degrees"])
         cos, sin = angle.cos(), angle.sin()
         step_y, step_x = (box / flags["size"]).unbind(1)
         step_x = torch.where(params["mirror"] < flags["flip"], -step_x, step_x)
         step_y = torch.where(params["vertical_mirror"] < flags["vertical_flip"], -step_y, step_y)
-        # pixel centres lie at +0.5 of the continuous coordinates that boxes are given in
+        # pixel centers lie at +0.5 of the continuous coordinates that boxes are given in
         linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1)
         middle = torch.full((2, 1), (flags["size"] - 1) / 2, device=device)
         matrix = torch.eye(3, device=device).repeat(batch, 1, 1)
         matrix[:, :2, :2] = linear.view(batch, 2, 2)
-        matrix[:, :2, 2:] = centre.flip(1).unsqueeze(2) - 0.5 - matrix[:, :2, :2] @ middle
+        matrix[:, :2, 2:] = center.flip(1).unsqueeze(2) - 0.5 - matrix[:, :2, :2] @ middle
         return matrix
 
 
 def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
-    """Views (sources * views, channels, size, size) of images (sources, channels, height, width), at the pixels that
-    to_source (sources * views, 3, 3) names; beyond the canvas its edge repeats."""
-    sources, channels, height, width = images.shape
+    """Views (n * views, channels, size, size) of images (n, channels, height, width), sampled by the matrices
+    to_source (n * views, 3, 3) from view to image pixels; beyond the canvas its edge repeats."""
+    number, channels, height, width = images.shape
     line = torch.arange(size, device=images.device)
     # x + iy: a sum of complex numbers is fast on a CPU, two strided ones are not
     steps = torch.complex(to_source[:, 0] * (2 / width), to_source[:, 1] * (2 / height))
@@ -165,32 +165,32 @@ def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
     start = start + complex(1 / width - 1, 1 / height - 1)  # grid_sample's canvas reaches from -1 to 1
     grid = torch.view_as_real(right * line + (down * line.unsqueeze(1) + start))
     pixels = images if images.dtype == torch.float64 else images.float()
-    if sources == 1:
+    if number == 1:
         pixels = pixels.expand(len(grid), -1, -1, -1)  # copies nothing, and its views need not be moved
     else:
-        grid = grid.view(sources, -1, size, 2)
+        grid = grid.view(number, -1, size, 2)
     sampled = F.grid_sample(
         pixels, grid.to(pixels.dtype), mode=mode, padding_mode="border", align_corners=False
     )
-    views = sampled.view(sources, channels, -1, size, size).transpose(1, 2) if sources > 1 else sampled
+    views = sampled.view(number, channels, -1, size, size).transpose(1, 2) if number > 1 else sampled
     return views.reshape(-1, channels, size, size).to(images.dtype)
 
 
 def _first_fitting_box(
-    area: Tensor, ratio: Tensor, extents: Tensor, scale: tuple[float, float], ratios: tuple[float, float]
+    area: Tensor, ratio: Tensor, image_sizes: Tensor, scale: tuple[float, float], ratios: tuple[float, float]
 ) -> Tensor:
     """Heights and widths (batch, 2), in pixels, of the first candidate box that fits into each image.
 
-    area, ratio: (batch, candidates) uniform draws; extents: (batch, 2) heights and widths.
+    area, ratio: (batch, candidates) uniform draws; image_sizes: (batch, 2) heights and widths.
     """
     log_low, log_high = math.log(ratios[0]), math.log(ratios[1])
-    areas = (scale[0] + area * (scale[1] - scale[0])) * extents.prod(1, keepdim=True)
+    areas = (scale[0] + area * (scale[1] - scale[0])) * image_sizes.prod(1, keepdim=True)
     aspects = torch.exp(log_low + ratio * (log_high - log_low))  # width / height
     boxes = torch.stack([(areas / aspects).sqrt(), (areas * aspects).sqrt()], dim=2)  # (batch, candidates, 2)
-    fits = (boxes <= extents.unsqueeze(1)).all(2)
+    fits = (boxes <= image_sizes.unsqueeze(1)).all(2)
     first = fits.float().argmax(1)
     chosen = boxes[torch.arange(len(boxes), device=boxes.device), first]
-    heights, widths = extents.unbind(1)
+    heights, widths = image_sizes.unbind(1)
     largest = torch.stack(
         [torch.minimum(heights, widths / ratios[0]), torch.minimum(widths, heights * ratios[1])], 1
     )

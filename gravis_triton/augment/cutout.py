@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep
+from gravis_triton.augment.per_sample import PerSampleStep
 
 
 class RandomCutout(PerSampleStep):
@@ -26,9 +26,8 @@ class RandomCutout(PerSampleStep):
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         side = self._pixels(*images.shape[-2:])
-        windows = images.unfold(2, side, 1).unfold(
-            3, side, 1
-        )  # (samples, channels, top, left, side, side), a view
+        # a view, (samples, channels, top, left, side, side)
+        windows = images.unfold(2, side, 1).unfold(3, side, 1)
         top, left = drawn["corner"].unbind(2)
         sample = torch.arange(len(images), device=images.device).unsqueeze(1)
         windows[sample, :, top, left] = self.flags["value"]

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, uniform
 
 
 class RandomDefocus(PerSampleStep):
     """Blur by a disk, the image of a point out of focus.
 
-    Weights of the kernel are clamp(r + 1/2 - d, 0, 1), d the distance from its centre in pixels, divided by their
+    Weights of the kernel are clamp(r + 1/2 - d, 0, 1), d the distance from its center in pixels, divided by their
     sum: a disk of radius r with a rim one pixel wide. radius: range of r in pixels, uniform. The image is mirrored
     at its edges, as kornia's blurs do.
 

@@ -1,9 +1,9 @@
-"""Hairs across the picture."""
+"""Hairs across the image."""
 
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, log_uniform, planes, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, log_uniform, planes, uniform
 from gravis_triton.augment.strokes import stroke_cover
 
 _LONGEST = 1.4  # of a hair, in short sides
@@ -14,7 +14,7 @@ class RandomHair(PerSampleStep):
 
     count: fewest and most hairs of a sample, log-uniform. thickness: of a sample's hairs at the root, in short
     sides, log-uniform; each hair varies by a third around it and tapers to a quarter towards its tip.
-    light: probability that a sample's hairs are light (blond, grey) instead of dark (brown, black).
+    light: probability that a sample's hairs are light (blond, gray) instead of dark (brown, black).
     Hairs are cubic Bezier curves, 0.3 to 1.2 short sides from end to end, around a common direction; cf. the hair
     simulations by which hair removal is tested (e.g. HairSim, Mirzaalian, Lee and Hamarneh 2014).
 
@@ -55,7 +55,7 @@ class RandomHair(PerSampleStep):
         return {
             "control": control,
             "thickness": root.unsqueeze(2) * torch.tensor([1.0, 0.9, 0.65, 0.25]),
-            "colour": dark_hair.lerp(light_hair, light),
+            "color": dark_hair.lerp(light_hair, light),
             "opacity": uniform(samples, low=0.7, high=0.95),
         }
 
@@ -70,4 +70,4 @@ class RandomHair(PerSampleStep):
             longest=_LONGEST * short,
             widest=1.33 * self.flags["thickness"][1] * short,
         )
-        return images.lerp(planes(drawn["colour"]), cover * planes(drawn["opacity"]))
+        return images.lerp(planes(drawn["color"]), cover * planes(drawn["opacity"]))

@@ -1,17 +1,17 @@
-"""The colour of the light: taken out, or changed."""
+"""Color constancy, and changes of the color of the light."""
 
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, planes, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, planes, uniform
 
 
-class ShadesOfGrey(PerSampleStep):
-    """Colour constancy: make the Minkowski mean of the image grey (Finlayson and Trezzi 2004).
+class ShadesOfGray(PerSampleStep):
+    """Color constancy: make the Minkowski mean of the image gray (Finlayson and Trezzi 2004).
 
-    The light's colour is estimated as e_c = (mean over pixels of I_c^n)^(1 / n), n = `power` (6, the authors' best;
-    1 is grey world, infinity is white patch); the output is I_c |e| / (sqrt(3) e_c), clamped to [0, 1]. An image whose
-    channels have equal means, such as any grey one, stays as it is. A channel that is 0 everywhere stays 0.
+    The light's color is estimated as e_c = (mean over pixels of I_c^n)^(1 / n), n = `power` (6, the authors' best;
+    1 is gray world, infinity is white patch); the output is I_c |e| / (sqrt(3) e_c), clamped to [0, 1]. An image whose
+    channels have equal means, such as any gray one, stays as it is. A channel that is 0 everywhere stays 0.
 
     Images (batch, 3, height, width) in [0, 1], and so the output.
     """
@@ -25,19 +25,18 @@ class ShadesOfGrey(PerSampleStep):
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         power = self.flags["power"]
-        light = (
-            images.square().pow(power / 2).mean((2, 3)).pow(1 / power)
-        )  # squares and cubes are fast, 6 is not
+        # squares and cubes are fast, the sixth power is not
+        light = images.square().pow(power / 2).mean((2, 3)).pow(1 / power)
         gain = light.norm(dim=1, keepdim=True) / (3**0.5 * light.clamp_min(1e-6))
         return (images * planes(gain)).clamp_(0, 1)
 
 
 class RandomIlluminant(PerSampleStep):
-    """Put the image under light of another colour: I_c g_c, clamped to [0, 1].
+    """Put the image under light of another color: I_c g_c, clamped to [0, 1].
 
     Logarithms of the gains (red, green, blue) are (w - m / 2, m, -w - m / 2): w, warm against cold, is uniform in
     [-warmth, warmth], and m, green against magenta, in [-tint, tint]. Their sum is 0, so the brightness stays about the
-    same. Apart from clamped pixels it is undone by ShadesOfGrey, up to one factor for all channels.
+    same. Apart from clamped pixels it is undone by ShadesOfGray, up to one factor for all channels.
 
     Images (batch, 3, height, width) in [0, 1], and so the output.
     """

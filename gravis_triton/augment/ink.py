@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, planes, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, planes, uniform
 from gravis_triton.augment.strokes import stroke_cover
 
 _STROKES = 3
@@ -17,7 +17,7 @@ class RandomMarkerInk(PerSampleStep):
 
     a is the cover, d the ink's density in [0.5, 1], and t its transmittance, somewhere between violet
     (gentian violet) and blue: ink is translucent, so what lies below shows through. Strokes are gently curved,
-    0.2 to 0.8 short sides long, 0.02 to 0.06 wide, with soft rims, and start nearer to the border than to the centre.
+    0.2 to 0.8 short sides long, 0.02 to 0.06 wide, with soft rims, and start nearer to the border than to the center.
 
     Images (batch, 3, height, width) in [0, 1], and so the output.
     """
@@ -36,9 +36,8 @@ class RandomMarkerInk(PerSampleStep):
         length = uniform(samples, _STROKES, 1, 1, low=0.2, high=0.8)
         position = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(1, 1, 4, 1)
         bow = torch.tensor([0.0, 1.0, 1.0, 0.0]).view(1, 1, 4, 1)
-        bend = uniform(
-            samples, _STROKES, 1, 1, low=-0.1, high=0.25
-        )  # more often around the centre than away from it
+        # bent around the center more often than away from it
+        bend = uniform(samples, _STROKES, 1, 1, low=-0.1, high=0.25)
         control = middle + length * (position * along - bow * bend * out)
         wide = uniform(samples, _STROKES, 1, low=0.02, high=0.045) * uniform(
             samples, _STROKES, 4, low=0.7, high=_WIDEST / 0.045

@@ -1,4 +1,4 @@
-"""Colour jitter and grayscale: kornia's, with the same draws and results, at a fraction of their cost on a CPU."""
+"""Color jitter and grayscale: kornia's, with the same draws and results, at a fraction of their cost on a CPU."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from kornia.augmentation import ColorJitter, RandomGrayscale
 from torch import Tensor
 
-from gravis_triton.augment.chosen import ChosenSamples, planes
+from gravis_triton.augment.per_sample import ChosenSamples, planes
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as kornia and torchvision have it
 
@@ -29,12 +29,12 @@ class FusedColorJitter(ChosenSamples, ColorJitter):
                 images.mul_(planes(params["brightness_factor"])).clamp_(0, 1)
             elif step == 1:
                 factor = params["contrast_factor"]
-                grey = images.mean((2, 3)) @ luma
-                images.mul_(planes(factor)).add_(planes((1 - factor) * grey)).clamp_(0, 1)
+                gray = images.mean((2, 3)) @ luma
+                images.mul_(planes(factor)).add_(planes((1 - factor) * gray)).clamp_(0, 1)
             elif step == 2:
                 factor = planes(params["saturation_factor"])
-                grey = _grey(images).mul_(1 - factor)
-                images.mul_(factor).add_(grey).clamp_(0, 1)
+                gray = _gray(images).mul_(1 - factor)
+                images.mul_(factor).add_(gray).clamp_(0, 1)
             else:
                 _turn_hue_(images, params["hue_factor"])
         return images
@@ -46,10 +46,10 @@ class Grayscale(ChosenSamples, RandomGrayscale):
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
-        return _grey(input).expand_as(input)
+        return _gray(input).expand_as(input)
 
 
-def _grey(images: Tensor) -> Tensor:
+def _gray(images: Tensor) -> Tensor:
     """The luma (samples, 1, height, width) of images (samples, 3, height, width)."""
     red, green, blue = images.split(1, dim=1)
     return (red * _LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
@@ -72,8 +72,8 @@ def _turn_hue_(images: Tensor, turns: Tensor) -> None:
     hue.addcmul_(other_over_red, blue_over_green.mul_(2).sub_(1 / 3)).abs_()
     hue.add_(turns.view(-1, 1, 1))
     hue.sub_(hue.floor())
-    for channel, (centre, slope, offset) in enumerate(((1 / 2, 6, -1), (1 / 3, -6, 2), (2 / 3, -6, 2))):
-        share = (hue - centre).abs_().mul_(slope).add_(offset).clamp_(0, 1)
+    for channel, (center, slope, offset) in enumerate(((1 / 2, 6, -1), (1 / 3, -6, 2), (2 / 3, -6, 2))):
+        share = (hue - center).abs_().mul_(slope).add_(offset).clamp_(0, 1)
         torch.addcmul(least, chroma, share, out=images[:, channel])
 
 

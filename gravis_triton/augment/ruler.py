@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from gravis_triton.augment.chosen import PerSampleStep, frame, planes, uniform
+from gravis_triton.augment.per_sample import PerSampleStep, frame, planes, uniform
 
 
 class RandomRuler(PerSampleStep):
     """Print the marks of a ruler, without figures, near one side: I + a o (k - I), a the cover, o the opacity.
 
     Marks stand at right angles on a line that runs along one side, tilted by up to 10 degrees, 0.3 to 0.46 short
-    sides from the centre. They are 0.035 to 0.11 short sides apart, 0.03 to 0.06 long, every fifth or tenth 1.7 times
+    sides from the center. They are 0.035 to 0.11 short sides apart, 0.03 to 0.06 long, every fifth or tenth 1.7 times
     as long; the ink is near black. Half of the rulers have their base line drawn.
 
     Images (batch, 3, height, width) in [0, 1], and so the output.
@@ -42,7 +42,7 @@ class RandomRuler(PerSampleStep):
         cos, sin = values["angle"].cos(), values["angle"].sin()
         x, y = x - width / (2 * short), y - height / (2 * short)
         along = x * cos + y * sin
-        inwards = y * cos - x * sin + values["distance"]  # from the base line towards the centre
+        inwards = y * cos - x * sin + values["distance"]  # from the base line towards the center
         mark = along / values["spacing"] + values["phase"]
         nearest = mark.round()
         long = (nearest.remainder(values["every"]) == 0).float()
@@ -56,5 +56,5 @@ class RandomRuler(PerSampleStep):
 
 
 def _ramp(inside: Tensor, short: int) -> Tensor:
-    """Cover of pixels whose centres lie `inside` short sides within an edge: 1 within, 0 without, a pixel's slope."""
+    """Cover of pixels whose centers lie `inside` short sides within an edge: 1 within, 0 without, a pixel's slope."""
     return (inside * short + 0.5).clamp_(0, 1)

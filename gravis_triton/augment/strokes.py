@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SPACING = (
-    0.7  # pixels between candidates along and across a stroke: a lattice below 1/sqrt(2) misses no pixel
-)
+_SPACING = 0.7  # pixels between candidates along and across: a lattice below 1/sqrt(2) misses no pixel
 
 
 def stroke_cover(
@@ -25,7 +23,7 @@ def stroke_cover(
 
     control: (samples, strokes, 4, 2), control points (x, y) of cubic Bezier curves B(t), in pixels.
     thickness: (samples, strokes, 4), pixels across at t = 0, 1/3, 2/3, 1, linear in between; 0 draws nothing.
-    longest, widest: no curve is longer, no stroke wider, in pixels: they bound the work, drawing is cut there.
+    longest, widest: maximum length and width in pixels, which bound the work; longer or wider strokes are cut.
     soft: pixels over which the rim of a stroke fades.
 
     A pixel at distance d from a curve of thickness w is covered by clamp((w / 2 - d) / soft + 1 / 2), at most by w.
@@ -34,17 +32,13 @@ def stroke_cover(
     samples, device = len(thickness), control.device
     owner = torch.arange(samples, device=device).repeat_interleave(thickness.shape[1])
     control, thickness = control.flatten(0, 1), thickness.flatten(0, 1)
-    if (
-        device.type == "cpu"
-    ):  # elsewhere it is cheaper to draw nothing than to wait for which strokes are drawn
+    if device.type == "cpu":  # on other devices the selection would wait for the device
         drawn = thickness.amax(1).nonzero().squeeze(1)
         owner, control, thickness = owner[drawn], control[drawn], thickness[drawn]
 
     # points along the curves, their normals, and candidate pixels across: (strokes, points, candidates)
     points = max(2, math.ceil(longest / _SPACING) + 1)
-    reach = math.ceil(
-        (widest / 2 + soft / 2 + 0.71) / _SPACING
-    )  # 0.71: a candidate rounds to its pixel's centre
+    reach = math.ceil((widest / 2 + soft / 2 + 0.71) / _SPACING)  # 0.71: half the diagonal of a pixel
     t = torch.linspace(0, 1, points, device=device)
     across = torch.arange(-reach, reach + 1, device=device) * _SPACING
     bezier = torch.tensor([[1.0, 0, 0, 0], [-3, 3, 0, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], device=device)
@@ -58,7 +52,7 @@ def stroke_cover(
     wide = thickness[:, at.long()].lerp(thickness[:, at.long() + 1], at.frac()).unsqueeze(-1)
     cover = distance.neg_().add_(wide / 2).div_(soft).add_(0.5).clamp_(min=0).minimum(wide.clamp(max=1))
 
-    # what lies beyond the picture goes into a margin of one pixel
+    # pixels outside the image go into a margin of one pixel
     margin_height, margin_width = height + 2, width + 2
     pixel = row.clamp_(-1, height).add_(1).mul_(margin_width).add_(column.clamp_(-1, width).add_(1)).long()
     pixel += (owner * (margin_height * margin_width)).view(-1, 1, 1)

@@ -11,13 +11,14 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision import transforms
 
-from gravis_triton.augment import ViewMaker, ViewRecipe
+from gravis_triton.augment import ViewMaker
 from gravis_triton.benchmark.clock import Clock, Stage
 from gravis_triton.benchmark.view_steps import measure_view_steps
-from gravis_triton.data.decode import decode_photograph
-from gravis_triton.data.loader import collate_sources
-from gravis_triton.data.references import SyntheticPhotograph
-from gravis_triton.data.resize import resized_pixels
+from gravis_triton.data.cache.pixels import resized_pixels
+from gravis_triton.data.datasets.decode import decode_image
+from gravis_triton.data.datasets.references import SyntheticImage
+from gravis_triton.data.loading.loader import collate_images
+from gravis_triton.settings import ViewSettings
 
 _VIEWS, _SIZE, _SHORT_SIDE = 20, 224, 336
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,10 +30,10 @@ OURS_FIRST, OURS, PUBLISHED = (
 
 
 def jpeg_of_a_camera() -> bytes:
-    """A synthetic photograph of 1022 x 767 pixels with a camera's noise, as a JPEG of quality 90."""
-    picture = SyntheticPhotograph(0, 0).read(767).resize((1022, 767), Image.Resampling.BICUBIC)
+    """A synthetic image of 1022 x 767 pixels with camera noise, as a JPEG of quality 90."""
+    image = SyntheticImage(0, 0).read(767).resize((1022, 767), Image.Resampling.BICUBIC)
     noise = np.random.default_rng(0).normal(0, 3, (767, 1022, 3))
-    noisy = (np.asarray(picture) + noise).clip(0, 255).round().astype(np.uint8)
+    noisy = (np.asarray(image) + noise).clip(0, 255).round().astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noisy).save(stream, "JPEG", quality=90)
     return stream.getvalue()
@@ -40,11 +41,11 @@ def jpeg_of_a_camera() -> bytes:
 
 def decoded(jpeg: bytes, short_side: int) -> np.ndarray:
     """What the cache keeps of a JPEG."""
-    return resized_pixels(decode_photograph(io.BytesIO(jpeg), short_side), short_side)
+    return resized_pixels(decode_image(io.BytesIO(jpeg), short_side), short_side)
 
 
 def published_chain(size: int) -> Callable[[Image.Image], Tensor]:
-    """One view of a photograph by torchvision's transforms on Pillow images, with the published strengths."""
+    """One view of an image by torchvision's transforms on Pillow images, with the published strengths."""
 
     def blur(image: Image.Image) -> Image.Image:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
@@ -81,14 +82,14 @@ def compare_on_one_core(rounds: int) -> list[Stage]:
     which decodes the JPEG once for its 20 views in every epoch; then every step of ours.
     """
     jpeg = jpeg_of_a_camera()
-    maker = ViewMaker(ViewRecipe(views=_VIEWS), size=_SIZE, mean=_MEAN, std=_STD)
+    maker = ViewMaker(ViewSettings(views=_VIEWS), size=_SIZE, mean=_MEAN, std=_STD)
     chain = published_chain(_SIZE)
 
     def ours() -> Tensor:
-        return maker(*collate_sources([decoded(jpeg, _SHORT_SIDE)]))
+        return maker(*collate_images([decoded(jpeg, _SHORT_SIDE)]))
 
     def from_cache(pixels: np.ndarray) -> Tensor:
-        return maker(*collate_sources([pixels]))
+        return maker(*collate_images([pixels]))
 
     def published() -> Tensor:
         image = Image.open(io.BytesIO(jpeg)).convert("RGB")
@@ -108,7 +109,7 @@ def compare_on_one_core(rounds: int) -> list[Stage]:
                 from_cache(kept)
             with clock.measure(PUBLISHED, images=1, views=_VIEWS):
                 published()
-            measure_view_steps(clock, maker, collate_sources([kept]))
+            measure_view_steps(clock, maker, collate_images([kept]))
     finally:
         torch.set_num_threads(threads)
     return list(clock.stages.values())

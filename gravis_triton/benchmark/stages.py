@@ -7,8 +7,7 @@ from torch import Tensor
 
 from gravis_triton.benchmark.clock import Clock
 from gravis_triton.benchmark.view_steps import measure_view_steps
-from gravis_triton.data.loader import SourceBatch
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.training import (
     ContrastiveStep,
     Progress,
@@ -24,64 +23,64 @@ from gravis_triton.training.metrics import StepMetrics
 ENCODER = "encoder and head"
 READY = "step on ready views"
 STEP = "whole step"
-UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMISER = "upload", "views", "to channels-last", "loss", "optimiser"
+UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMIZER = "upload", "views", "to channels-last", "loss", "optimizer"
 
 _STEPS = 3  # of training that make one sample
 
 
-def measure_stages(clock: Clock, training: Training, step: ContrastiveStep, batch: SourceBatch) -> None:
-    """One sample of every stage between a batch in host memory and the optimiser, and of the step without augmentation.
+def measure_stages(clock: Clock, training: Training, batch: ImageBatch) -> None:
+    """One sample of every stage between a batch in host memory and the optimizer, and of the step without augmentation.
 
     The encoder is measured with its projection head. Leaves the model a few steps further.
     """
-    device = training.accelerator.device
-    sources = len(batch.images)
-    views = sources * step.views.views
+    device, step = training.accelerator.device, training.step
+    assert isinstance(step, ContrastiveStep)
+    images = len(batch.images)
+    views = images * step.views.views_per_image
     if device.type == "cuda":
-        batch = SourceBatch(*(part.pin_memory() for part in batch))
-        with clock.measure(UPLOAD, images=sources):
-            uploaded = SourceBatch(*(part.to(device, non_blocking=True) for part in batch))
+        batch = ImageBatch(*(part.pin_memory() for part in batch))
+        with clock.measure(UPLOAD, images=images):
+            uploaded = ImageBatch(*(part.to(device, non_blocking=True) for part in batch))
         batch = uploaded
-    with clock.measure(VIEWS, images=sources, views=views):
-        made = step.views(batch.images, batch.extents)
+    with clock.measure(VIEWS, images=images, views=views):
+        made = step.views(batch.images, batch.image_sizes)
     measure_view_steps(clock, step.views, batch)
     if step.channels_last:
-        with clock.measure(CHANNELS_LAST, images=sources, views=views):
+        with clock.measure(CHANNELS_LAST, images=images, views=views):
             flat = made.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         made = flat.unflatten(0, made.shape[:2])
     flat = made.flatten(0, 1)
 
     training.model.train()
-    with clock.measure(ENCODER, images=sources, views=views):
+    with clock.measure(ENCODER, images=images, views=views):
         embeddings = training.model(flat)
         embeddings.backward(torch.randn_like(embeddings) / len(embeddings))
-    with clock.measure(OPTIMISER, images=sources, views=views):
+    with clock.measure(OPTIMIZER, images=images, views=views):
         training.optimizer.step()
         training.optimizer.zero_grad()
     leaf = embeddings.detach().requires_grad_()
-    with clock.measure(LOSS, images=sources, views=views):
+    with clock.measure(LOSS, images=images, views=views):
         step.objective(leaf.unflatten(0, made.shape[:2])).backward()
-    with clock.measure(READY, images=sources, views=views):
+    with clock.measure(READY, images=images, views=views):
         backward(training.model, made, step.objective, training.accelerator, step.chunk)
         training.optimizer.step()
         training.optimizer.zero_grad()
 
 
-def measure_training(clock: Clock, training: Training, settings: PretrainSettings, epoch: int) -> None:
+def measure_training(clock: Clock, training: Training, views: int, epoch: int) -> None:
     """One sample of a whole step: the mean over the first few of an epoch, as `train_epoch` takes them with the
     loader's workers; less what comes before the first batch, and the metrics of every `log_every`-th step."""
     paced = _Paced(training.step, clock, steps=min(_STEPS, len(training.batches)))
     progress = Progress(step=epoch * len(training.batches), steps_per_epoch=len(training.batches))
     train_epoch(
-        replace(training, step=paced),
-        replace(settings, log_every=2**30),
+        replace(training, step=paced, log_every=2**30),
         progress,
         progress.step + paced.steps,
         StopRequest(),
         lambda metrics: None,
     )
-    sources = training.batches.batch_size
-    clock.add(STEP, paced.seconds_a_step(), images=sources, views=sources * settings.views)
+    images = training.batches.batch_size
+    clock.add(STEP, paced.seconds_per_step(), images=images, views=images * views)
 
 
 @dataclass(slots=True)
@@ -95,7 +94,7 @@ class _Paced:
     first: float = 0.0
     last: float = 0.0
 
-    def __call__(self, batch: SourceBatch) -> Tensor:
+    def __call__(self, batch: ImageBatch) -> Tensor:
         self.calls += 1
         if self.calls == 1:
             self.first = self.clock.wait()
@@ -106,5 +105,5 @@ class _Paced:
     def metrics(self, measured: StepMetrics) -> StepMetrics:
         return self.step.metrics(measured)
 
-    def seconds_a_step(self) -> float:
+    def seconds_per_step(self) -> float:
         return (self.last - self.first) / (self.steps - 1)

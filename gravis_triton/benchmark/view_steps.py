@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 from gravis_triton.augment import ViewMaker
 from gravis_triton.benchmark.clock import Clock
-from gravis_triton.data.loader import SourceBatch
+from gravis_triton.data.loading.loader import ImageBatch
 
 VIEW_STEP = "view: "  # before the names of the steps
 
 
-def measure_view_steps(clock: Clock, maker: ViewMaker, batch: SourceBatch) -> None:
-    """One sample of every step of the view maker; what is left of the whole is conversion and normalisation."""
+def measure_view_steps(clock: Clock, maker: ViewMaker, batch: ImageBatch) -> None:
+    """One sample of every step of the view maker; what is left of the whole is conversion and normalization."""
     spent: dict[str, float] = defaultdict(float)
     start = clock.wait()
     with _watched(maker, clock, spent):
         maker(*batch)
-    spent["to float, normalise"] = clock.wait() - start - sum(spent.values())
-    sources = len(batch.images)
+    spent["to float, normalize"] = clock.wait() - start - sum(spent.values())
+    images = len(batch.images)
     for name, seconds in spent.items():
-        clock.add(f"{VIEW_STEP}{name}", seconds, images=sources, views=sources * maker.views)
+        clock.add(f"{VIEW_STEP}{name}", seconds, images=images, views=images * maker.views_per_image)
 
 
 @contextmanager

@@ -72,8 +72,8 @@ def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: In
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnoses:
-    """Predicted class probabilities (images, classes) of labelled test images, in the order of their ids. scored: the
+class ClassPredictions:
+    """Predicted class probabilities (images, classes) of labeled test images, in the order of their ids. scored: the
     classes whose AUCs are averaged."""
 
     ids: tuple[str, ...]
@@ -96,7 +96,7 @@ class Diagnoses:
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class MaskPredictions:
     """Scores of predicted masks, name -> (images,), in the order of the images' ids."""
 
     ids: tuple[str, ...]
@@ -111,7 +111,9 @@ class Masks:
         return {name: counts @ values / len(self.ids) for name, values in self.values.items()}
 
 
-def resampled_scores(predictions: Diagnoses | Masks, *, resamples: int = RESAMPLES) -> dict[str, Floats]:
+def resampled_scores(
+    predictions: ClassPredictions | MaskPredictions, *, resamples: int = RESAMPLES
+) -> dict[str, Floats]:
     """Every score of each resample of the test images, (resamples,); whatever has the same images has the same
     resamples of them."""
     counts = drawn_counts(predictions.strata, resamples=resamples)

@@ -1,32 +1,33 @@
 """What is compared: encoders, tasks, label fractions and seeds, from a YAML file."""
 
-import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.settings import (
     ClassificationSettings,
     EvaluateSettings,
     PretrainSettings,
-    RunSettings,
     SegmentationSettings,
+    checked_value,
+    checked_values,
+    flat_hints,
+    read_yaml,
 )
-from gravis_triton.settings.values import checked, read_values
+from gravis_triton.settings.flat import RENAMED
 
 Values = Mapping[str, Any]
 
 PRETRAIN = "pretrain"
-TASKS: dict[str, tuple[str, type[RunSettings]]] = {
-    "evaluate": ("evaluate", EvaluateSettings),
-    "classification": ("finetune_classification", ClassificationSettings),
-    "segmentation": ("finetune_segmentation", SegmentationSettings),
+TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | SegmentationSettings]] = {
+    "evaluate": EvaluateSettings,
+    "classification": ClassificationSettings,
+    "segmentation": SegmentationSettings,
 }
-"""Name of a task in the grid -> the recipe that does it and its settings. `evaluate` is kNN and linear probe."""
+"""Name of a task in the grid -> its settings; `evaluate` is kNN and linear probe."""
 
 _OF_THE_GRID = (
     "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "encoder", "label_fraction",
@@ -41,8 +42,8 @@ _HINTS = {
 class Grid:
     """Every encoder on every task with every label fraction and seed.
 
-    encoders: name -> what `--encoder` takes, or the settings it is pre-trained with, on top of `pretrain`. common:
-    settings of all recipes that have them. tasks: name (of `TASKS`) -> settings of its recipe. baseline: the encoder
+    encoders: name -> a value for `--encoder`, or the settings to pre-train it with, on top of `pretrain`. common:
+    settings of all jobs that have them. tasks: name (of `TASKS`) -> its settings. baseline: the encoder
     that the others are compared with. official_split: the seeds do not draw training and validation images anew.
     """
 
@@ -60,10 +61,10 @@ class Grid:
 
 def read_grid(file: Path) -> Grid:
     """The grid in a YAML file. Raises UserError, in one line, for what is unknown, missing or of a wrong type in it."""
-    values = read_values(file, _HINTS)
+    values = checked_values(str(file), read_yaml(file), _HINTS)
     for name in ("encoders", "tasks"):
         if not values.get(name):
-            raise UserError(f"{file}: it names no {name}")
+            raise UserError(f"{file}: no {name} given")
     tasks = {name: _settings(file, name, given) for name, given in values.pop("tasks").items()}
     encoders = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
     grid = Grid(
@@ -74,7 +75,7 @@ def read_grid(file: Path) -> Grid:
         seeds=tuple(values.pop("seeds", [0, 1, 2])),
         **values,
     )
-    _refuse_unknown(file, grid)
+    _check_grid(file, grid)
     return grid
 
 
@@ -92,54 +93,53 @@ def _encoder(file: Path, name: str, given: Any) -> str | Values:
     return given if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
 
 
-def _refuse_unknown(file: Path, grid: Grid) -> None:
-    _refuse_names(file, "tasks", grid.tasks, TASKS)
-    _refuse_names(file, "baseline", [grid.baseline], grid.encoders)
-    kinds: list[type[RunSettings]] = [PretrainSettings, *(kind for _, kind in TASKS.values())]
-    _refuse_settings(file, "common", grid.common, *kinds)
-    _refuse_settings(file, "pretrain", grid.pretrain, PretrainSettings)
+def _check_grid(file: Path, grid: Grid) -> None:
+    _check_names(file, "tasks", grid.tasks, TASKS)
+    _check_names(file, "baseline", [grid.baseline], grid.encoders)
+    _check_settings(file, "common", grid.common, PretrainSettings, *TASKS.values())
+    _check_settings(file, "pretrain", grid.pretrain, PretrainSettings)
     for name, settings in grid.encoders.items():
         if not isinstance(settings, str):
-            _refuse_settings(file, f"the encoder {name}", settings, PretrainSettings)
+            _check_settings(file, f"the encoder {name}", settings, PretrainSettings)
     for name, settings in grid.tasks.items():
-        _refuse_settings(file, name, settings, TASKS[name][1])
+        _check_settings(file, name, settings, TASKS[name])
         if "model" in settings:
             raise UserError(f"{file}: {name}: the encoder decides the model: set it in common or pretrain")
-    _refuse_precisions(file, grid)
+    _check_precisions(file, grid)
     for fraction in grid.label_fractions:
         if type(fraction) not in (int, float) or not 0 < fraction <= 1:
-            raise UserError(f"{file}: a label fraction lies above 0 and is at most 1, not {fraction!r}")
+            raise UserError(f"{file}: a label fraction must be above 0 and at most 1, not {fraction!r}")
     for seed in grid.seeds:
         if type(seed) is not int or seed < 0:
-            raise UserError(f"{file}: a seed is a whole number of at least 0, not {seed!r}")
+            raise UserError(f"{file}: a seed must be a whole number of at least 0, not {seed!r}")
     for name, numbers in (("label_fractions", grid.label_fractions), ("seeds", grid.seeds)):
         if not numbers or len(set(numbers)) < len(numbers):
             raise UserError(f"{file}: {name} must be a list of different numbers, not {list(numbers)}")
 
 
-def _refuse_settings(file: Path, where: str, settings: Values, *kinds: type[RunSettings]) -> None:
-    known = {one.name for kind in kinds for one in dataclasses.fields(kind)}
+def _check_settings(file: Path, where: str, settings: Values, *kinds: type[Any]) -> None:
+    hints = {name: hint for kind in kinds for name, hint in flat_hints(kind).items()}
     for name in settings:
         if name in _OF_THE_GRID:
-            raise UserError(f"{file}: {where}: {name} is what the grid itself decides: take it out")
-    _refuse_names(file, where, settings, known)
-    for hints in map(get_type_hints, kinds):
-        for name, value in settings.items():
-            if name in hints:
-                checked(f"{file}: {where}", name, value, hints)
+            raise UserError(f"{file}: {where}: the grid itself decides {name}: take it out")
+    renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
+    _check_names(file, where, renamed, hints)
+    for name, value in renamed.items():
+        for kind in kinds:
+            if name in flat_hints(kind):
+                checked_value(f"{file}: {where}", name, value, flat_hints(kind))
 
 
-def _refuse_names(file: Path, where: str, names: Iterable[str], known: Iterable[str]) -> None:
+def _check_names(file: Path, where: str, names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)[:20])}"
-            raise UserError(f"{file}: {where}: there is no {name!r}; {meant}")
+            hint = did_you_mean(name, known) or f"; known are {', '.join(sorted(known)[:20])}"
+            raise UserError(f"{file}: {where}: unknown name {name!r}{hint}")
 
 
-def _refuse_precisions(file: Path, grid: Grid) -> None:
-    """A process has one arithmetic; all cells share it."""
+def _check_precisions(file: Path, grid: Grid) -> None:
+    """A process has one precision; all runs share it."""
     for where, settings in (("pretrain", grid.pretrain), *grid.tasks.items(), *grid.encoders.items()):
         if not isinstance(settings, str) and "mixed_precision" in settings:
-            raise UserError(f"{file}: {where}: mixed_precision is the same for all cells: set it in common")
+            raise UserError(f"{file}: {where}: mixed_precision is the same for all runs: set it in common")

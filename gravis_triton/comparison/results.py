@@ -1,4 +1,4 @@
-"""What finished cells found: scores from summary.json, predictions image by image from their CSV files."""
+"""Results of finished runs: scores from summary.json, predictions of every image from CSV files."""
 
 import csv
 import io
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gravis_triton.comparison.bootstrap import Diagnoses, Masks
-from gravis_triton.comparison.cells import Cell
+from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
 from gravis_triton.comparison.grid import PRETRAIN
+from gravis_triton.comparison.plan import PlannedRun
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
-from gravis_triton.files import write_whole
+from gravis_triton.files import atomic_write
 
 SCORES = {
     "knn": ("mean_auc", "balanced_accuracy"),
@@ -29,7 +29,7 @@ _FROZEN = ("knn", "probe")  # what the task `evaluate` is reported as
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The scores of one cell on one task.
+    """The scores of one run on one task.
 
     values: all numbers of its summary. images: the CSV file of its predictions, image by image.
     """
@@ -43,15 +43,15 @@ class Result:
     images: Path
 
 
-def read_results(cells: Iterable[Cell]) -> list[Result]:
-    """The results of all finished cells; pre-training has none."""
-    return [result for cell in cells if cell.finished and cell.task != PRETRAIN for result in _read(cell)]
+def read_results(runs: Iterable[PlannedRun]) -> list[Result]:
+    """The results of all finished runs; pre-training has none."""
+    return [result for run in runs if run.finished and run.task != PRETRAIN for result in _read(run)]
 
 
-def _read(cell: Cell) -> list[Result]:
-    summary: dict[str, Any] = json.loads((cell.directory / "summary.json").read_text())
+def _read(run: PlannedRun) -> list[Result]:
+    summary: dict[str, Any] = json.loads(run.directory.summary.read_text())
     numbers = {name: value for name, value in summary.items() if type(value) in (int, float)}
-    tasks = _FROZEN if cell.task == "evaluate" else (cell.task,)
+    tasks = _FROZEN if run.task == "evaluate" else (run.task,)
     others = [f"{task}_" for task in _FROZEN]
     results = []
     for task in tasks:
@@ -60,17 +60,16 @@ def _read(cell: Cell) -> list[Result]:
             for name, value in numbers.items()
             if name.startswith(f"{task}_") or not name.startswith(tuple(others))
         }
-        file = f"image_scores_{task}.csv" if cell.task == "evaluate" else "image_scores.csv"
-        assert cell.label_fraction is not None
+        assert run.label_fraction is not None
         results.append(
             Result(
-                encoder=cell.encoder,
+                encoder=run.encoder,
                 task=task,
-                label_fraction=cell.label_fraction,
-                seed=cell.seed,
+                label_fraction=run.label_fraction,
+                seed=run.seed,
                 values=values,
-                directory=cell.directory,
-                images=cell.directory / file,
+                directory=run.directory.path,
+                images=run.directory.predictions("image_scores.csv", task if run.task == "evaluate" else ""),
             )
         )
     return results
@@ -90,7 +89,7 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
         numbers = [one.values.get(name, "") for name in (main, *columns)]
         key = [one.encoder, one.task, f"{one.label_fraction:g}", one.seed, main]
         writer.writerow([*key, *numbers, one.directory])
-    write_whole(file, text.getvalue())
+    atomic_write(file, text.getvalue())
 
 
 def shown_score(name: str) -> str:
@@ -98,7 +97,7 @@ def shown_score(name: str) -> str:
     return name.replace("_", " ").replace("auc", "AUC")
 
 
-def read_predictions(result: Result, scored: Sequence[str]) -> Diagnoses | Masks:
+def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
     """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged; empty: all.
 
     Raises UserError for a file that is not there or not whole.
@@ -113,16 +112,18 @@ def read_predictions(result: Result, scored: Sequence[str]) -> Diagnoses | Masks
         classes = header[2:]
         labels = np.array([classes.index(row[1]) for row in rows], np.int64)
         probabilities = np.array([row[2:] for row in rows], np.float64)
-        return Diagnoses(ids, labels, probabilities, tuple(classes.index(name) for name in scored or classes))
+        return ClassPredictions(
+            ids, labels, probabilities, tuple(classes.index(name) for name in scored or classes)
+        )
     except (OSError, ValueError, IndexError) as error:
         raise UserError(
-            f"{result.images} cannot be read ({error}): delete {result.directory} to compute the cell anew"
+            f"{result.images} cannot be read ({error}): delete {result.directory} to compute the run anew"
         ) from error
 
 
-def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...]) -> Masks:
+def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...]) -> MaskPredictions:
     columns = np.array([row[1:] for row in rows], np.float64).T
     values = dict(zip(header[1:], columns, strict=True))
     jaccard = values["jaccard"]
     values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
-    return Masks(ids, {name: values[name] for name in SCORES["segmentation"]})
+    return MaskPredictions(ids, {name: values[name] for name in SCORES["segmentation"]})

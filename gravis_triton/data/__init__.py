@@ -1,29 +1,29 @@
-"""Where images come from: collections and the decode-once cache.
+"""The way of an image: datasets -> cache -> splits -> loading.
 
-Batches of tensors are in `gravis_triton.data.loader`, which is not imported here: processes that only decode
-images start faster without torch.
+`gravis_triton.data.loading` is not imported here: processes that only decode images start faster without torch.
 """
 
-from gravis_triton.data.cache import cached_images, cached_masks, default_directory
-from gravis_triton.data.cached_images import CachedImages
-from gravis_triton.data.cached_masks import CachedMasks
-from gravis_triton.data.collection import open_collection
-from gravis_triton.data.leaks import Leaks, describe_leaks, find_leaks
-from gravis_triton.data.masks import lesion_pixels, native_mask
-from gravis_triton.data.records import Collection, ImageReference, Record, Task
-from gravis_triton.data.references import ImageFile, MaskFile
-from gravis_triton.data.split import (
+from gravis_triton.data.cache.build import cached_images, cached_masks, default_directory
+from gravis_triton.data.cache.images import CachedImages, CachedMasks
+from gravis_triton.data.cache.pixels import lesion_pixels, native_mask
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data.datasets.records import Annotation, Collection, ImageReference, Record
+from gravis_triton.data.datasets.references import ImageFile, MaskFile
+from gravis_triton.data.splits.label_fractions import label_subset
+from gravis_triton.data.splits.leaks import Leaks, describe_leaks, find_leaks
+from gravis_triton.data.splits.split import (
     Split,
+    check_annotated,
     describe_split,
-    digest_of_split,
     hold_out,
     pooled,
     split_collection,
+    split_fingerprint,
     write_split,
 )
-from gravis_triton.data.strata import label_subset
 
 __all__ = [
+    "Annotation",
     "CachedImages",
     "CachedMasks",
     "Collection",
@@ -33,13 +33,12 @@ __all__ = [
     "MaskFile",
     "Record",
     "Split",
-    "Task",
     "cached_images",
     "cached_masks",
+    "check_annotated",
     "default_directory",
     "describe_leaks",
     "describe_split",
-    "digest_of_split",
     "find_leaks",
     "hold_out",
     "label_subset",
@@ -48,5 +47,6 @@ __all__ = [
     "open_collection",
     "pooled",
     "split_collection",
+    "split_fingerprint",
     "write_split",
 ]

@@ -1,21 +1,22 @@
-"""What a frozen encoder is worth, and how predictions are scored."""
+"""Evaluation of frozen encoders, and scores of predictions."""
 
 from gravis_triton.evaluation.classification import (
     ClassificationScores,
     ClassScores,
     classification_scores,
 )
-from gravis_triton.evaluation.collection import score_encoder
 from gravis_triton.evaluation.color_histogram import COLOR_HISTOGRAM, ColorHistogram
-from gravis_triton.evaluation.features import LabelledFeatures, extract_features, labelled_features
-from gravis_triton.evaluation.files import (
+from gravis_triton.evaluation.encoder_scores import score_encoder
+from gravis_triton.evaluation.features import LabeledFeatures, extract_features, labeled_features
+from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
+from gravis_triton.evaluation.knn import KnnScores, choose_neighbors, knn_probabilities, knn_scores
+from gravis_triton.evaluation.prediction_files import (
+    mask_file,
     save_mask,
-    write_diagnoses_csv,
+    write_class_probabilities_csv,
     write_mask_scores_csv,
     write_submission_csv,
 )
-from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
-from gravis_triton.evaluation.knn import KnnScores, choose_neighbours, knn_probabilities, knn_scores
 from gravis_triton.evaluation.probe import LinearProbe, fit_probe
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
@@ -32,24 +33,25 @@ __all__ = [
     "ColorHistogram",
     "FlipAveraged",
     "KnnScores",
-    "LabelledFeatures",
+    "LabeledFeatures",
     "LinearProbe",
     "MaskScores",
     "SegmentationScores",
-    "choose_neighbours",
+    "choose_neighbors",
     "classification_scores",
     "extract_features",
     "fit_probe",
     "knn_probabilities",
     "knn_scores",
-    "labelled_features",
+    "labeled_features",
+    "mask_file",
     "mask_scores",
     "predict_with_flips",
     "resize_probability",
     "save_mask",
     "score_encoder",
     "segmentation_scores",
-    "write_diagnoses_csv",
+    "write_class_probabilities_csv",
     "write_mask_scores_csv",
     "write_submission_csv",
 ]

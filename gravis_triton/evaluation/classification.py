@@ -1,7 +1,7 @@
-"""Scores of predicted diagnoses, as the ISIC challenges define them.
+"""Scores of predicted class probabilities, as the ISIC challenges define them.
 
-Everywhere: probabilities (images, classes) of float64, labels (images,) with indices of classes. What has no value, an
-AUC without positive images for one, is NaN and left out of means, as the challenges' scorer does
+Throughout: probabilities (images, classes) float64, labels (images,) with indices of classes. An undefined score, such
+as an AUC without positive images, is NaN and left out of means, as in the challenges' scorer
 (github.com/ImageMarkup/isic-challenge-scoring).
 """
 
@@ -10,27 +10,33 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 SENSITIVITIES = (0.82, 0.89, 0.95)
-"""At which ISIC 2017 asks for the specificity; dermatologists reach the first (Marchetti et al., 2018)."""
+"""Where ISIC 2017 reports the specificity; the first is that of dermatologists (Marchetti et al., 2018)."""
 SPECIFICITIES = (0.80, 0.95)
-"""At which the sensitivity is told."""
+"""Where the sensitivity is reported."""
 CALIBRATION_BINS = 15
-_SUM_TOLERANCE = 1e-3  # what half precision loses in a softmax
+_SUM_TOLERANCE = 1e-3  # rounding of a softmax in half precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
     """One class against the rest.
 
-    images: how many are of this class. recall: share of them whose most probable class is this one. sensitivity,
-    specificity: with more than 0.5 of the probability counting as positive, as ISIC 2017 to 2019 do.
-    sensitivity_at, specificity_at: by the given specificity or sensitivity.
+    images: number of images of this class. recall: fraction of them whose most probable class is this one.
+    sensitivity, specificity: at a probability threshold of 0.5, as in ISIC 2017 to 2019.
+    sensitivity_at, specificity_at: keyed by the given specificity or sensitivity.
     """
 
     name: str
@@ -46,8 +52,8 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationScores:
-    """mean_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted class) counts;
-    images with a tie for the most probable class are in no column, `undecided` counts them."""
+    """mean_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted class) counts,
+    without the images whose most probable class is tied. ties: number of those."""
 
     images: int
     mean_auc: float
@@ -58,10 +64,10 @@ class ClassificationScores:
     classes: tuple[ClassScores, ...]
     scored: tuple[str, ...]
     confusion: Ints
-    undecided: int
+    ties: int
 
     def flat(self) -> dict[str, float]:
-        """Every number under a name of its own: `mean_auc`, `auc_melanoma`, `sensitivity_at_specificity_95_melanoma`,
+        """Every score by name: `mean_auc`, `auc_melanoma`, `sensitivity_at_specificity_95_melanoma`,
         `specificity_at_sensitivity_82_melanoma`, ..."""
         overall = {
             "mean_auc": self.mean_auc,
@@ -92,7 +98,7 @@ def classification_scores(
 
     scored: the classes whose AUCs and average precisions are averaged (ISIC 2017: melanoma, seborrheic keratosis);
     empty: all classes.
-    Raises ValueError for shapes that do not fit, no images, values that are no probabilities, and unknown labels or
+    Raises ValueError for mismatched shapes, no images, values that are not probabilities, and unknown labels or
     classes.
     """
     scored = tuple(scored) or tuple(classes)
@@ -116,21 +122,21 @@ def classification_scores(
         expected_calibration_error=expected_calibration_error(p, y),
         classes=per_class,
         scored=scored,
-        confusion=confusion_matrix(predicted, y, classes=len(classes)),
-        undecided=int(np.sum(predicted < 0)),
+        confusion=confusion_matrix(y, predicted, labels=range(len(classes))),
+        ties=int(np.sum(predicted < 0)),
     )
 
 
 def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> ClassScores:
-    called = p > 0.5
+    predicted = p > 0.5
     return ClassScores(
         name=name,
         images=int(positive.sum()),
         auc=auc(p, positive),
         average_precision=average_precision(p, positive),
         recall=recall,
-        sensitivity=float(called[positive].mean()) if positive.any() else float("nan"),
-        specificity=float((~called[~positive]).mean()) if not positive.all() else float("nan"),
+        sensitivity=float(recall_score(positive, predicted, zero_division=np.nan)),
+        specificity=float(recall_score(~positive, ~predicted, zero_division=np.nan)),
         sensitivity_at={given: sensitivity_at_specificity(p, positive, given) for given in SPECIFICITIES},
         specificity_at={given: specificity_at_sensitivity(p, positive, given) for given in SENSITIVITIES},
     )
@@ -139,7 +145,7 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
 def checked_probabilities(
     probabilities: ArrayLike, labels: ArrayLike, *, classes: int
 ) -> tuple[Floats, Ints]:
-    """Both as float64 and int64 arrays. Raises ValueError for everything that cannot be scored."""
+    """Probabilities as float64 and labels as int64. Raises ValueError for what cannot be scored."""
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != classes:
         raise ValueError(f"probabilities of shape {p.shape}: expected (images, {classes})")
@@ -172,8 +178,8 @@ def mean_of_known(values: Iterable[float] | Floats) -> float:
 
 
 def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
-    """By what a choice is made on validation images: the mean AUC of the scored classes, which moves in smaller steps
-    than the balanced accuracy does on few images; the latter where no scored class has an AUC."""
+    """The score that hyperparameters maximize on the validation set: the mean AUC of the scored classes, which is finer
+    than the balanced accuracy on few images; the balanced accuracy where no scored class has an AUC."""
     mean_auc = mean_of_known(auc(probabilities[:, c], labels == c) for c in scored)
     if not np.isnan(mean_auc):
         return mean_auc
@@ -181,7 +187,7 @@ def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) 
 
 
 def auc(scores: Floats, positive: Bools) -> float:
-    """Area under the ROC curve: how probably a positive image scores above a negative one, a tie counting half.
+    """Area under the ROC curve: the probability that a positive image scores above a negative one, a tie counting half.
 
     NaN unless there are both positive and negative images.
     """
@@ -189,7 +195,7 @@ def auc(scores: Floats, positive: Bools) -> float:
 
 
 def average_precision(scores: Floats, positive: Bools) -> float:
-    """Sum over the thresholds, from the highest, of (recall gained) * (precision there); nothing is interpolated.
+    """Sum over the thresholds, from the highest, of (recall gained) * precision, without interpolation.
 
     NaN unless there are both positive and negative images.
     """
@@ -199,9 +205,9 @@ def average_precision(scores: Floats, positive: Bools) -> float:
 
 
 def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
-    """The best specificity of a threshold whose sensitivity is at least the given one, as in ISIC 2017.
+    """The highest specificity at a sensitivity of at least the given one, as in ISIC 2017.
 
-    Only thresholds that the scores offer count, nothing is interpolated. NaN unless there are both positive and
+    Over the thresholds among the scores, without interpolation. NaN unless there are both positive and
     negative images.
     """
     if not 0 < positive.sum() < len(positive):
@@ -211,39 +217,33 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
 
 
 def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: float) -> float:
-    """The best sensitivity of a threshold whose specificity is at least the given one; otherwise as
-    `specificity_at_sensitivity`. Calling nothing positive is a threshold too: the least value is 0, not NaN."""
+    """The highest sensitivity at a specificity of at least the given one; otherwise as `specificity_at_sensitivity`.
+
+    A threshold above all scores counts too, so the lowest value is 0, not NaN.
+    """
     return specificity_at_sensitivity(-scores, ~positive, specificity)
 
 
 def decided_classes(probabilities: Floats) -> Ints:
-    """The most probable class of each image; -1, which is always wrong, where classes tie (ISIC 2018, 2019)."""
+    """The most probable class of each image; -1, which is always wrong, for a tie (ISIC 2018, 2019)."""
     highest = probabilities == probabilities.max(1, keepdims=True)
     return np.where(highest.sum(1) == 1, probabilities.argmax(1), -1)
 
 
 def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
-    """Share of each class's images that are predicted to be of it, (classes,); NaN for a class without images.
+    """Recall of each class, (classes,); NaN for a class without images.
 
     Their mean is the balanced accuracy of ISIC 2018 and 2019.
     """
-    counts = np.bincount(labels, minlength=classes)
-    hits = np.bincount(labels[predicted == labels], minlength=classes)
-    return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
-
-
-def confusion_matrix(predicted: Ints, labels: Ints, *, classes: int) -> Ints:
-    """Counts (true class, predicted class); undecided images, -1, are left out."""
-    counts = np.zeros((classes, classes), np.int64)
-    decided = predicted >= 0
-    np.add.at(counts, (labels[decided], predicted[decided]), 1)
-    return counts
+    return recall_score(labels, predicted, labels=range(classes), average=None, zero_division=np.nan)
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBins:
-    """What lies in each bin of the confidence: number of images, their mean confidence and their accuracy; both NaN
-    where the bin is empty. Bin b of n holds confidences in (b/n, (b+1)/n]."""
+    """Number of images, mean confidence and accuracy in each bin of the confidence; both NaN where the bin is empty.
+
+    Bin b of n holds confidences in (b/n, (b+1)/n].
+    """
 
     images: Ints
     confidence: Floats
@@ -251,7 +251,7 @@ class CalibrationBins:
 
 
 def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> CalibrationBins:
-    """Images by their confidence, the probability of the most probable class; a tie counts as wrong."""
+    """Bins of the confidence, the probability of the most probable class; a tie counts as wrong."""
     confidence = probabilities.max(1)
     correct = decided_classes(probabilities) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)

@@ -1,11 +1,11 @@
-"""Features that nothing was learned for: what an encoder is worth shows above them only."""
+"""Baseline features without any learning."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 COLOR_HISTOGRAM = "color-histogram"
-"""What `--encoder` takes for a `ColorHistogram`."""
+"""The value of `--encoder` for a `ColorHistogram`."""
 
 _LEVELS = 16  # of a channel by itself
 _JOINT_LEVELS = 4  # of each channel in the joint histogram
@@ -13,11 +13,11 @@ _THUMBNAIL = 8
 
 
 class ColorHistogram(nn.Module):
-    """Colours and their coarse places: images (batch, 3, height, width) in [0, 1] to features (batch, 304).
+    """Colors and their coarse places: images (batch, 3, height, width) in [0, 1] to features (batch, 304).
 
     Square roots of the shares of pixels in a histogram of each channel (3 x 16) and in a joint one (4 x 4 x 4), then an
     8 x 8 thumbnail (3 x 64) divided by its size's root: every histogram has norm 1, and so has a white thumbnail's
-    channel. It passes for a timm encoder: `head_hidden_size`, and a `pretrained_cfg` that leaves pixels as they are.
+    channel. It has the interface of a timm encoder: `head_hidden_size`, and a `pretrained_cfg` without normalization.
     """
 
     head_hidden_size = 3 * _LEVELS + _JOINT_LEVELS**3 + 3 * _THUMBNAIL**2

@@ -7,30 +7,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gravis_triton.data import Record
-from gravis_triton.data.loader import Images, central_square_loader
+from gravis_triton.data.loading.loader import Images, central_square_loader
 from gravis_triton.errors import UserError
-from gravis_triton.models import normalization
+from gravis_triton.models import evaluating, normalization
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledFeatures:
+class LabeledFeatures:
     """features (images, dim) float32 and labels (images,) int64, on the CPU."""
 
     features: Tensor
     labels: Tensor
 
 
-def labelled_features(features: Tensor, records: Sequence[Record]) -> LabelledFeatures:
-    """The features of labelled images with their labels. Raises UserError for features that are not finite."""
+def labeled_features(features: Tensor, labels: Sequence[int]) -> LabeledFeatures:
+    """Features with the labels of their images. Raises UserError for features that are not finite."""
     if not features.isfinite().all():
         raise UserError(
-            "the encoder gives features that are not finite: its pre-training diverged, or its file broke"
+            "the encoder gives features that are not finite: its pre-training diverged, or its file is damaged"
         )
-    return LabelledFeatures(features, torch.tensor([record.label for record in records]))
+    return LabeledFeatures(features, torch.tensor(labels))
 
 
-@torch.no_grad()
 def extract_features(
     encoder: nn.Module,
     images: Images,
@@ -43,17 +41,13 @@ def extract_features(
 ) -> Tensor:
     """Features (len(indices), dim), float32 on the CPU, of the central squares of images, resized to `size`.
 
-    The encoder runs in evaluation mode and is left in the mode it was found in.
+    The encoder runs in evaluation mode; its mode is restored afterwards.
     """
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in normalization(encoder))
-    training = encoder.training
-    encoder.eval()
     features = []
-    for squares in central_square_loader(images, indices, batch_size=batch_size, workers=workers):
-        pixels = (
-            F.interpolate(squares.to(device).float(), size=(size, size), mode="bilinear", antialias=True)
-            / 255
-        )
-        features.append(encoder((pixels - mean) / std).float().cpu())
-    encoder.train(training)
+    with evaluating(encoder):
+        for squares in central_square_loader(images, indices, batch_size=batch_size, workers=workers):
+            pixels = squares.to(device).float()
+            pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) / 255
+            features.append(encoder((pixels - mean) / std).float().cpu())
     return torch.cat(features)

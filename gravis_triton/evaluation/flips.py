@@ -1,4 +1,4 @@
-"""Test-time augmentation by flips: a lesion has no up and no left."""
+"""Test-time augmentation by flips."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
 def predict_with_flips(predict: Callable[[Tensor], Tensor], images: Tensor, *, masks: bool) -> Tensor:
-    """The mean of what `predict` says of images (batch, 3, height, width), of their mirror images left to right and
-    upside down, and of both at once.
+    """Mean of the predictions for images (batch, 3, height, width) as they are, flipped horizontally, vertically and
+    both ways.
 
-    masks: predictions are pictures (..., height, width) and are flipped back before they are averaged; else they are
-    vectors (batch, classes). Let `predict` return probabilities, not logits, for the mean to be one.
+    masks: predictions are masks (..., height, width), which are flipped back before they are averaged; else they are
+    vectors (batch, classes). `predict` should return probabilities, not logits, so that the mean is a probability.
     """
     predictions = [
         predict(images.flip(sides)).flip(sides) if masks else predict(images.flip(sides)) for sides in _FLIPS
@@ -27,7 +27,7 @@ class FlipAveraged(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.pretrained_cfg = encoder.pretrained_cfg  # tells which normalisation the pixels need
+        self.pretrained_cfg = encoder.pretrained_cfg  # holds the normalization
 
     def forward(self, images: Tensor) -> Tensor:
         return predict_with_flips(self.encoder, images, masks=False)

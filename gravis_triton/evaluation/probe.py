@@ -1,4 +1,4 @@
-"""What a linear classifier makes of frozen features."""
+"""A linear probe on frozen features."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from gravis_triton.evaluation.classification import selection_score
-from gravis_triton.evaluation.features import LabelledFeatures
+from gravis_triton.evaluation.features import LabeledFeatures
 
 INVERSE_PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
-"""The C that `fit_probe` chooses from: small ones for many features and few images."""
+"""Values of C that `fit_probe` tries; small ones suit many features and few images."""
 _STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
-    """inverse_penalty: the C of its logistic regression, chosen on validation images."""
+    """inverse_penalty: the C of its logistic regression, chosen on the validation set."""
 
     model: Pipeline
     inverse_penalty: float
     classes: int
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """(images, classes) float64; 0 for a class that no training image is of."""
+        """(images, classes) float64; 0 for a class without training images."""
         p = torch.zeros(len(features), self.classes, dtype=torch.float64)
         p[:, torch.from_numpy(self.model.classes_)] = torch.from_numpy(
             self.model.predict_proba(features.double().numpy())
@@ -38,13 +38,13 @@ class LinearProbe:
 
 
 def fit_probe(
-    train: LabelledFeatures, validation: LabelledFeatures, *, classes: int, scored: Sequence[int]
+    train: LabeledFeatures, validation: LabeledFeatures, *, classes: int, scored: Sequence[int]
 ) -> LinearProbe:
-    """A multinomial logistic regression on the training features, standardised by their own mean and deviation.
+    """A multinomial logistic regression on the training features, standardized by their own mean and deviation.
 
-    It minimises |w|^2 / 2 + C * sum of the log-losses, each weighed by its class's rarity, as balanced accuracy asks. C
-    is the one whose probe predicts the validation images best by `selection_score`; of equal ones the smallest. The
-    validation images only choose: the probe is never fitted to them, so that a few labels stay few.
+    It minimizes |w|^2 / 2 + C * sum of the log-losses, each weighted inversely to the frequency of its class. C has the
+    highest `selection_score` on the validation set; the smallest of equal ones. The probe is not refitted on training
+    and validation images together.
     Raises ValueError where all training images are of one class.
     """
     probes = [_fitted(train, inverse_penalty, classes) for inverse_penalty in INVERSE_PENALTIES]
@@ -55,11 +55,11 @@ def fit_probe(
     return probes[int(np.argmax(scores))]
 
 
-def _fitted(train: LabelledFeatures, inverse_penalty: float, classes: int) -> LinearProbe:
+def _fitted(train: LabeledFeatures, inverse_penalty: float, classes: int) -> LinearProbe:
     regression = LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=_STEPS)
     model = make_pipeline(StandardScaler(), regression)
     with warnings.catch_warnings():
-        # where the last steps of a weak penalty are cut off, the validation images still judge what is there
+        # a probe that has not converged is still scored on the validation set
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train.features.double().numpy(), train.labels.numpy())
     return LinearProbe(model, inverse_penalty, classes)

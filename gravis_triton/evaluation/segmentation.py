@@ -1,18 +1,19 @@
 """Scores of predicted lesion masks, as the ISIC challenges define them.
 
-Each image is scored by itself, at the size of its own mask, and scores are averaged over images
+Each image is scored at the native size of its mask, and scores are averaged over images
 (github.com/ImageMarkup/isic-challenge-scoring). Pooling the pixels of all images gives other numbers.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
+import segmentation_models_pytorch.metrics as smp_metrics
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 JACCARD_THRESHOLD = 0.65
-"""Below it, ISIC 2018 counts a mask as failed: its experts' masks agree with each other about as well."""
+"""ISIC 2018 scores a mask below it as 0: about the agreement between its experts' masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class SegmentationScores:
 def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
     """Scores of a predicted mask against the true one, both bool (height, width), True where lesion.
 
-    truth: at its native size, lesion where its file is above 128 (`gravis_triton.data.native_mask` reads it so).
+    truth: at its native size, lesion where its file is above 128 (see `gravis_triton.data.native_mask`).
 
     Raises ValueError for masks of different shapes, without pixels, or not of bool.
     """
@@ -67,22 +68,17 @@ def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
         raise ValueError(
             f"a predicted mask of {tuple(predicted.shape)} against a true one of {tuple(truth.shape)}"
         )
-    tp = int((predicted & truth).sum())
-    fp = int((predicted & ~truth).sum())
-    fn = int((~predicted & truth).sum())
-    tn = truth.numel() - tp - fp - fn
-    return MaskScores(
-        jaccard=_ratio(tp, tp + fp + fn),
-        dice=_ratio(2 * tp, 2 * tp + fp + fn),
-        accuracy=_ratio(tp + tn, truth.numel()),
-        sensitivity=_ratio(tp, tp + fn),
-        specificity=_ratio(tn, tn + fp),
-    )
-
-
-def _ratio(part: int, whole: int) -> float:
-    """Nothing of nothing is perfect, as the challenges score it."""
-    return part / whole if whole else 1.0
+    pixels = (predicted.reshape(1, 1, -1), truth.reshape(1, 1, -1))
+    counts = [count.double() for count in smp_metrics.get_stats(*pixels, mode="binary")]
+    metrics = {
+        "jaccard": smp_metrics.iou_score,
+        "dice": smp_metrics.f1_score,
+        "accuracy": smp_metrics.accuracy,
+        "sensitivity": smp_metrics.sensitivity,
+        "specificity": smp_metrics.specificity,
+    }
+    # 0 / 0 is 1, as in the challenges
+    return MaskScores(**{name: metric(*counts, zero_division=1.0).item() for name, metric in metrics.items()})
 
 
 def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
@@ -97,8 +93,7 @@ def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
     """A lesion probability (h, w) in [0, 1] as a mask of another size, bool (height, width) = size.
 
-    Bilinear, antialiased where it shrinks; lesion is what is then above 0.5. Interpolating the probability and not the
-    mask keeps outlines smooth.
+    Bilinear, antialiased where it shrinks, then thresholded at 0.5: smoother than resizing the mask.
     """
     resized = F.interpolate(
         probability[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True

@@ -1,89 +1,64 @@
-"""The losses that pre-training can minimise, by name."""
+"""The losses that pre-training can minimize, by name."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch.distributed
-from gravis_kernels import gravis_loss, nt_xent_loss
-from gravis_kernels.settings import GravisSettings
+from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_xent_loss
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import LossSettings, flag
+from gravis_triton.settings import LossSettings, PretrainSettings, flag, flatten, override
 
-Settings = TypeVar("Settings", bound=LossSettings)
+Settings = TypeVar("Settings", bound=PretrainSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """A named corner of the GraVIS family, and which of its settings may be changed."""
+    """A member of the GraVIS family: what is fixed of it, and what a user may set; gravis_kernels has the defaults."""
 
-    settings: GravisSettings
+    fixed: Mapping[str, Any]
     tunable: tuple[str, ...]
 
 
 _LOSSES: Mapping[str, _Loss] = {
     "gravis": _Loss(
-        GravisSettings(
-            attention="softmax",
-            attention_temperature=0.5,
-            negatives="logsumexp",
-            penalty="softplus",
-            margin=0.0,
-            temperature=0.2,
-        ),
-        ("margin", "attention", "attention_temperature", "negatives", "penalty", "temperature"),
+        {}, ("margin", "attention", "attention_temperature", "negatives", "penalty", "temperature")
     ),
-    "gravis-rank": _Loss(
-        GravisSettings(attention="rank", negatives="mean", penalty="sigmoid", margin=0.0, temperature=0.2),
-        ("temperature",),
-    ),
-    "nt-xent": _Loss(
-        GravisSettings(
-            attention="uniform", negatives="logsumexp", penalty="softplus", margin=0.0, temperature=0.2
-        ),
-        ("temperature",),
-    ),
-    "triplet": _Loss(
-        GravisSettings(attention="uniform", negatives="mean", penalty="hinge", margin=0.5),
-        ("margin",),
-    ),
+    "gravis-rank": _Loss({"attention": "rank"}, ("temperature",)),
+    "nt-xent": _Loss({"attention": "uniform", "penalty": "softplus"}, ("temperature",)),
+    "triplet": _Loss({"attention": "uniform", "penalty": "hinge"}, ("margin",)),
 }
 
 
 def resolve_loss(settings: Settings) -> Settings:
-    """The settings with every None of the loss replaced by what the named loss has there.
+    """The settings with every None of the loss replaced by the default of the named loss.
 
-    Raises UserError for a setting that the loss does not have, and for a mix that is no loss.
+    Raises UserError for a setting that the loss does not have, and for a combination that is not a loss.
     """
-    loss = _LOSSES[settings.loss]
-    for field in fields(LossSettings):
-        if field.name not in ("loss", *loss.tunable) and getattr(settings, field.name) is not None:
-            others = ", ".join(flag(name) for name in loss.tunable)
-            raise UserError(
-                f"{flag(field.name)} has no effect on --loss {settings.loss}, which has {others}: drop it"
-            )
-    chosen = {name: getattr(settings, name) for name in loss.tunable}
-    defaults = {name: getattr(loss.settings, name) for name in loss.tunable}
-    resolved = replace(
-        settings, **{name: defaults[name] if chosen[name] is None else chosen[name] for name in chosen}
-    )
-    if resolved.attention == "rank":
+    chosen, loss = settings.loss, _LOSSES[settings.loss.loss]
+    for name, value in flatten(chosen).items():
+        if name not in ("loss", *loss.tunable) and value is not None:
+            flags = ", ".join(map(flag, loss.tunable))
+            raise UserError(f"{flag(name)} has no effect on --loss {chosen.loss}, which has {flags}: drop it")
+    if chosen.attention == "rank":
         raise UserError("--attention rank is a loss of its own: use --loss gravis-rank")
-    if resolved.penalty == "sigmoid" and resolved.negatives == "logsumexp":
-        raise UserError("--penalty sigmoid is for --negatives mean: choose hinge or softplus for logsumexp")
-    for name in ("temperature", "attention_temperature"):
-        value = getattr(resolved, name)
-        if value is not None and value <= 0:
-            raise UserError(f"{flag(name)} must be positive, not {value}")
-    return resolved
+    if chosen.penalty == "sigmoid" and chosen.negatives == "logsumexp":
+        raise UserError(
+            "--penalty sigmoid needs --negatives mean; for logsumexp use --penalty hinge or softplus"
+        )
+    complete = gravis_settings(chosen)
+    return override(settings, {name: getattr(complete, name) for name in loss.tunable})
 
 
 def gravis_settings(settings: LossSettings) -> GravisSettings:
-    """The member of the GraVIS family that resolved settings name."""
+    """The complete settings of the loss, with the defaults of gravis_kernels for what is None."""
     loss = _LOSSES[settings.loss]
-    return replace(loss.settings, **{name: getattr(settings, name) for name in loss.tunable})
+    given = {name: getattr(settings, name) for name in loss.tunable}
+    return complete_settings(
+        **loss.fixed, **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 class Objective(nn.Module):
@@ -101,4 +76,4 @@ class Objective(nn.Module):
         group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
         if self.name == "nt-xent":
             return nt_xent_loss(embeddings, temperature=self.settings.temperature, process_group=group)
-        return gravis_loss(embeddings, **asdict(self.settings), process_group=group)
+        return grouping_loss(embeddings, self.settings, process_group=group)

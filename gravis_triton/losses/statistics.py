@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from gravis_kernels.settings import GravisSettings
 from torch import Tensor
 
-_MAX_TRIPLETS = 2**24  # as many (anchor, positive, negative) as are looked at; anchors are thinned out beyond
+_MAX_TRIPLETS = 2**24  # maximum number of (anchor, positive, negative); anchors are subsampled to stay below
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +17,20 @@ class GroupingStatistics:
 
     positive_similarity, negative_similarity: mean cosine of a view with the other views of its source, and with
     those of other sources; in [-1, 1].
-    violated: share of triplets whose negative is not less similar than the positive by at least the margin.
+    active_triplets: share of triplets whose negative is not less similar than the positive by at least the margin.
     attention_entropy: entropy of the attention over the positives, divided by its maximum; 1 is uniform. NaN where
     there is but one positive.
     """
 
     positive_similarity: float
     negative_similarity: float
-    violated: float
+    active_triplets: float
     attention_entropy: float
 
 
 @torch.no_grad()
 def grouping_statistics(embeddings: Tensor, settings: GravisSettings) -> GroupingStatistics:
-    """Statistics of embeddings (sources, views, dim), which are normalised here."""
+    """Statistics of embeddings (sources, views, dim), which are normalized here."""
     sources, views, _ = embeddings.shape
     columns = F.normalize(embeddings.detach().float().flatten(0, 1), dim=1)
     batch = len(columns)
@@ -55,7 +55,7 @@ def grouping_statistics(embeddings: Tensor, settings: GravisSettings) -> Groupin
     return GroupingStatistics(
         positive_similarity=positives.mean().item(),
         negative_similarity=negatives.mean().item(),
-        violated=(gaps > 0).float().mean().item(),
+        active_triplets=(gaps > 0).float().mean().item(),
         attention_entropy=entropy.item(),
     )
 

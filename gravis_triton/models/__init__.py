@@ -1,11 +1,12 @@
-"""Encoders, and what is put on top of them."""
+"""Encoders, and the networks on top of them."""
 
 from gravis_triton.models.classifier import Classifier
 from gravis_triton.models.encoder import Pretrainer, build_encoder, normalization, save_encoder
+from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.finetuned import FinetunedNetwork
 from gravis_triton.models.layers import parameter_groups
+from gravis_triton.models.open import OpenedEncoder, open_encoder
 from gravis_triton.models.segmenter import Segmenter, build_segmenter
-from gravis_triton.models.sources import OpenedEncoder, open_encoder
 
 __all__ = [
     "Classifier",
@@ -15,6 +16,7 @@ __all__ = [
     "Segmenter",
     "build_encoder",
     "build_segmenter",
+    "evaluating",
     "normalization",
     "open_encoder",
     "parameter_groups",

@@ -1,8 +1,9 @@
 """Image encoders: timm backbones without their classifier."""
 
 import copy
-import difflib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -12,25 +13,26 @@ from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models, save_for_hf
 from torch import Tensor, nn
 
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.models.evaluating import evaluating
 
 
 def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     """A timm backbone from images (batch, 3, image_size, image_size) to features (batch, encoder.head_hidden_size).
 
-    pretrained: start from the weights that timm publishes for it (ImageNet), fetched from the Hugging Face hub.
-    Raises UserError for a name timm does not know, a size the backbone refuses, and weights that cannot be had.
+    pretrained: start from timm's ImageNet weights, downloaded from the Hugging Face hub.
+    Raises UserError for an unknown name, an image size that the backbone does not support, and weights that cannot be
+    downloaded.
     """
     architecture = name.split(".")[0]
     if not is_model(architecture):
-        near = difflib.get_close_matches(architecture, list_models(), n=4)
-        hint = f"; near names: {', '.join(near)}" if near else "; timm.list_models() lists them"
-        raise UserError(f"unknown model {name!r}{hint}")
+        hint = did_you_mean(architecture, list_models(), at_most=4)
+        raise UserError(f"unknown model {name!r}{hint or '; timm.list_models() lists them'}")
     encoder = create_backbone(name, image_size, pretrained)
     try:
         features = _feature_shape(encoder, image_size)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise _refused_size(name, image_size, str(error)) from error
+        raise _unsupported_size(name, image_size, str(error)) from error
     if features != (2, encoder.head_hidden_size):
         raise UserError(
             f"model {name!r} gives features of shape {features}, not one vector per image: choose another"
@@ -39,16 +41,19 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
 
 
 def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
-    """timm's backbone without classifier, told the image size if it depends on it. Raises UserError."""
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are summed up in our one line
+    """timm's backbone without classifier, built for the image size where its parameters depend on it.
+
+    Raises UserError as `build_encoder` does.
+    """
     try:
-        try:  # backbones whose parameters depend on the image size are told it; the others do not know the argument
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
-        except TypeError:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        with _without_retry_warnings():
+            try:  # img_size exists only where parameters depend on it
+                return timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
+            except TypeError:
+                return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except OSError as error:
         raise UserError(
-            f"cannot fetch the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
+            f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
             "check the connection and HF_HUB_OFFLINE, or start from random weights"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -56,22 +61,31 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
             raise UserError(
                 f"timm has no pretrained weights for {name!r}: start from random weights"
             ) from error
-        raise _refused_size(name, image_size, str(error)) from error
+        raise _unsupported_size(name, image_size, str(error)) from error
 
 
-def _refused_size(name: str, image_size: int, reason: str) -> UserError:
+@contextmanager
+def _without_retry_warnings() -> Iterator[None]:
+    """Silence huggingface_hub's warning for every failed attempt: one error reports the failure."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _unsupported_size(name: str, image_size: int, reason: str) -> UserError:
     lines = reason.splitlines() or ["no reason given"]
     return UserError(
-        f"model {name!r} refuses --image-size {image_size} ({lines[0]}); try a multiple of 32, e.g. 224"
+        f"model {name!r} does not support --image-size {image_size} ({lines[0]}); try a multiple of 32, e.g. 224"
     )
 
 
-@torch.no_grad()
 def _feature_shape(encoder: nn.Module, image_size: int) -> tuple[int, ...]:
-    training = encoder.training
-    features = encoder.eval()(torch.zeros(2, 3, image_size, image_size))
-    encoder.train(training)
-    return tuple(features.shape)
+    with evaluating(encoder):
+        return tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
 
 
 def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -81,21 +95,24 @@ def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
 
 
 def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
-    """Write config.json and model.safetensors so that `timm.create_model("local-dir:DIRECTORY", pretrained=True)`
-    gives the encoder back bit for bit, with the image size and normalisation it was trained with."""
+    """Write config.json and model.safetensors, timm's Hugging Face format.
+
+    `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, with the image size
+    and normalization of its training.
+    """
     data_config = {**resolve_model_data_config(encoder), "input_size": (3, image_size, image_size)}
-    plain = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)  # as safetensors wants it
+    plain = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)  # safetensors requires it
     save_for_hf(plain, str(directory), safe_serialization=True, data_config=data_config)
 
 
 class Pretrainer(nn.Module):
-    """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalised.
+    """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalized.
 
-    The projection head has two layers, as published, the inner one `hidden` wide (0: as wide as the features); it is
-    thrown away after pre-training.
+    The projection head has two layers, as published, and is discarded after pre-training.
+    hidden: width of its inner layer; default: that of the features.
     """
 
-    def __init__(self, encoder: nn.Module, *, hidden: int, dim: int) -> None:
+    def __init__(self, encoder: nn.Module, *, hidden: int | None, dim: int) -> None:
         super().__init__()
         self.encoder = encoder
         features = cast(int, encoder.head_hidden_size)

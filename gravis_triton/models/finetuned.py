@@ -1,4 +1,4 @@
-"""What networks built on a pre-trained encoder have in common."""
+"""The base class of networks on a pre-trained encoder."""
 
 from typing import Any
 
@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 
 class FinetunedNetwork(nn.Module):
-    """A network whose `encoder` was pre-trained, and can be kept as it is.
+    """A network on a pre-trained encoder, which can be frozen.
 
-    pretrained_cfg: where timm keeps how the encoder's images are normalised.
+    pretrained_cfg: timm's, with the normalization of the encoder's images. description: a line for the user.
     """
 
     pretrained_cfg: Any
     frozen = False
+    description = ""
 
     @property
     def pretrained(self) -> nn.Module:
@@ -20,7 +21,7 @@ class FinetunedNetwork(nn.Module):
         raise NotImplementedError
 
     def freeze_encoder(self) -> None:
-        """Neither the weights of the encoder nor the statistics of its BatchNorm change from now on."""
+        """Stop updating the weights of the encoder and the statistics of its BatchNorm."""
         self.frozen = True
         self.pretrained.requires_grad_(False)
         self.train(self.training)

@@ -1,4 +1,4 @@
-"""Learning rates layer by layer."""
+"""Layer-wise learning rate decay."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from gravis_triton.models.segmenter import flat_name
 def parameter_groups(
     model: FinetunedNetwork, encoder: nn.Module, *, weight_decay: float, layer_decay: float
 ) -> list[dict[str, Any]]:
-    """Parameter groups for an optimiser, with the `lr_scale` that timm's schedules multiply the learning rate by.
+    """Parameter groups for an optimizer, with the `lr_scale` that timm's schedules multiply the learning rate by.
 
     model: built on the encoder or its feature pyramid. encoder: the timm backbone, which knows its layers.
     The last of L encoder layers has scale 1, as has everything on top; layer l has layer_decay^(L - l) (BEiT, Bao et
-    al., 2022, arXiv 2106.08254). Vectors (biases, normalisation) have no weight decay; what needs no gradient is in no
+    al., 2022, arXiv 2106.08254). Vectors (biases, normalization) have no weight decay; what needs no gradient is in no
     group.
     Raises UserError for a layer_decay other than 1 where timm does not know the backbone's layers.
     """

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
+from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.finetuned import FinetunedNetwork
 
 
@@ -33,24 +34,24 @@ class Segmenter(FinetunedNetwork):
 def build_segmenter(
     encoder: nn.Module, *, architecture: str, decoder: str, image_size: int
 ) -> tuple[Segmenter, int]:
-    """The segmentation network on top of a copy of `encoder`, and how many tensors it took from it: all it has.
+    """The segmentation network on a copy of `encoder`, and the number of tensors copied: all of its feature pyramid.
 
     architecture: the encoder's timm name. decoder: unet, unetplusplus, deeplabv3plus or fpn.
-    Raises UserError for a backbone without a feature pyramid, an image size that it refuses, and when a tensor of
-    the pyramid is not in the encoder.
+    Raises UserError for a backbone without a feature pyramid, an unsupported image size, and a tensor of the pyramid
+    that the encoder lacks.
     """
     if image_size % 32:
         near = max(32, round(image_size / 32) * 32)
         raise UserError(f"--image-size {image_size}: segmentation needs a multiple of 32, e.g. {near}")
     name = f"tu-{architecture}"
     try:
-        try:  # as in `create_backbone`: some depend on the image size, the others do not know the argument
+        try:  # as in `create_backbone`
             network = smp.create_model(decoder, name, encoder_weights=None, classes=1, img_size=image_size)
         except TypeError:
             network = smp.create_model(decoder, name, encoder_weights=None, classes=1)
         segmenter = Segmenter(network, encoder.pretrained_cfg)
         tensors = copy_encoder(encoder, segmenter.pretrained)
-        _try(segmenter, image_size)
+        _check_output(segmenter, image_size)
     except UserError:
         raise
     except (
@@ -78,17 +79,17 @@ def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
     Raises UserError when one is missing or has another shape.
     """
     known = {flat_name(name): tensor for name, tensor in encoder.state_dict().items()}
-    wanted = pyramid.state_dict()
-    for name, tensor in wanted.items():
+    expected = pyramid.state_dict()
+    for name, tensor in expected.items():
         source = known.get(flat_name(name))
         if source is None or source.shape != tensor.shape:
-            found = sum(flat_name(each) in known for each in wanted)
+            found = sum(flat_name(each) in known for each in expected)
             raise UserError(
-                f"only {found} of {len(wanted)} tensors of the segmentation network's encoder are in the given one: "
+                f"only {found} of {len(expected)} tensors of the segmentation network's encoder are in the given one: "
                 f"{name} is {'missing' if source is None else 'of another shape'}"
             )
         tensor.copy_(source)
-    return len(wanted)
+    return len(expected)
 
 
 def flat_name(name: str) -> str:
@@ -96,10 +97,8 @@ def flat_name(name: str) -> str:
     return re.sub(r"^(model\.)?", "", name).replace(".", "_")
 
 
-@torch.no_grad()
-def _try(segmenter: Segmenter, image_size: int) -> None:
-    training = segmenter.training
-    logits = segmenter.eval()(torch.zeros(1, 3, image_size, image_size))
-    segmenter.train(training)
+def _check_output(segmenter: Segmenter, image_size: int) -> None:
+    with evaluating(segmenter):
+        logits = segmenter(torch.zeros(1, 3, image_size, image_size))
     if logits.shape != (1, 1, image_size, image_size):
         raise ValueError(f"it gives logits of shape {tuple(logits.shape)}")

@@ -1,4 +1,4 @@
-"""From a picture to what a network sees of it."""
+"""From an image to the input of a network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,23 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from gravis_triton.data.decode import as_photograph, decode_photograph, upright_size
-from gravis_triton.data.loader import Pixels
-from gravis_triton.data.resize import resized_pixels
+from gravis_triton.data.cache.pixels import resized_pixels
+from gravis_triton.data.datasets.decode import as_upright_image, decode_image, upright_size
+from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
 from gravis_triton.models import normalization
 
-Picture = str | Path | Image.Image | np.ndarray
+ImageLike = str | Path | Image.Image | np.ndarray
 """A file, a PIL image, or (height, width, 3) uint8."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSettings:
-    """How pictures are made small: first to a short side of `cache_size` pixels, undistorted, as the image cache holds
-    them, then to squares of `image_size` pixels; and the RGB mean and standard deviation, in [0, 1], they are
-    normalised with."""
+    """Sizes and normalization of a network's inputs.
+
+    An image is resized to a short side of `cache_size` pixels, as in the image cache, then to a square of `image_size`
+    pixels, and normalized by the RGB `mean` and `std`, in [0, 1].
+    """
 
     image_size: int
     cache_size: int
@@ -35,52 +37,52 @@ class InputSettings:
         mean, std = normalization(encoder)
         return InputSettings(image_size, cache_size, mean, std)
 
-    def squares(self, pictures: Tensor) -> Tensor:
-        """Pictures (batch, 3, height, width) uint8 as the normalised squares (batch, 3, size, size) of a network."""
+    def squares(self, images: Tensor) -> Tensor:
+        """ImageLikes (batch, 3, height, width) uint8 as normalized squares (batch, 3, size, size)."""
         size = (self.image_size, self.image_size)
-        pixels = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True) / 255
-        mean, std = (torch.tensor(v, device=pictures.device).view(3, 1, 1) for v in (self.mean, self.std))
+        pixels = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
+        mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
 
 
-def open_picture(picture: Picture, short_side: int) -> Pixels:
-    """The picture, upright, as (height, width, 3) uint8 with this short side: as the image cache holds it.
+def open_image(image: ImageLike, short_side: int) -> Pixels:
+    """The image, upright, as (height, width, 3) uint8 with the given short side, as in the image cache.
 
-    Raises UserError for a file that cannot be decoded, and for an array that is no picture.
+    Raises UserError for a file that cannot be decoded, and for an array of another shape or type.
     """
     try:
-        if isinstance(picture, str | Path):
-            return resized_pixels(decode_photograph(Path(picture), short_side), short_side)
-        return resized_pixels(as_photograph(_image(picture)), short_side)
+        if isinstance(image, str | Path):
+            return resized_pixels(decode_image(Path(image), short_side), short_side)
+        return resized_pixels(as_upright_image(_image(image)), short_side)
     except (OSError, ValueError) as error:
-        raise UserError(f"{picture}: cannot be read as an image ({error})") from error
+        raise UserError(f"{image}: cannot be read as an image ({error})") from error
 
 
-def native_size(picture: Picture) -> tuple[int, int]:
-    """(height, width) of the picture, upright. Raises UserError as `open_picture` does."""
+def native_size(image: ImageLike) -> tuple[int, int]:
+    """(height, width) of the image, upright. Raises UserError as `open_image` does."""
     try:
-        if isinstance(picture, str | Path):
-            width, height = upright_size(Path(picture))
+        if isinstance(image, str | Path):
+            width, height = upright_size(Path(image))
         else:
-            width, height = as_photograph(_image(picture)).size
+            width, height = as_upright_image(_image(image)).size
         return height, width
     except (OSError, ValueError) as error:
-        raise UserError(f"{picture}: cannot be read as an image ({error})") from error
+        raise UserError(f"{image}: cannot be read as an image ({error})") from error
 
 
-def _image(picture: Image.Image | np.ndarray) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return picture
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+def _image(image: Image.Image | np.ndarray) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(
-            f"an array of shape {picture.shape} and type {picture.dtype} is no picture: "
-            "give (height, width, 3) uint8"
+            f"an array of shape {image.shape} and type {image.dtype} is not an image: "
+            "expected (height, width, 3) uint8"
         )
-    return Image.fromarray(picture)
+    return Image.fromarray(image)
 
 
-def finite(predictions: Tensor) -> Tensor:
-    """The predictions of a network; raises UserError where its weights have become useless."""
+def check_finite(predictions: Tensor) -> Tensor:
+    """The predictions, unchanged. Raises UserError for NaN or infinities, as of a network that diverged."""
     if not torch.isfinite(predictions).all():
         raise UserError(
             "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"

@@ -1,57 +1,54 @@
-"""What a run says, and what it leaves behind."""
+"""What a run prints, logs and draws."""
 
-from gravis_triton.report.diagnoses import report_diagnoses
+from gravis_triton.report.class_predictions import write_class_predictions
 from gravis_triton.report.display import Display
+from gravis_triton.report.environment import device_name, versions
 from gravis_triton.report.figures import write_figure
 from gravis_triton.report.finetuning import (
-    follow_finetuning,
-    open_finetuning,
-    save_mask_cases,
-    say_annotated,
-    say_finished,
-    say_leaks,
-    say_scores,
+    log_validation,
+    print_annotated,
+    print_finished,
+    print_leaks,
+    print_step,
+    print_test_scores,
     write_finetune_summary,
 )
-from gravis_triton.report.pictures import save_views
-from gravis_triton.report.run import Journal, choose_run, open_run
-from gravis_triton.report.status import run_recipe
-from gravis_triton.report.summary import (
-    Summary,
-    record_scores,
-    say_batch,
-    say_data,
-    say_skipped,
-    say_summary,
+from gravis_triton.report.metric_logger import MetricLogger
+from gravis_triton.report.pretraining import (
+    PretrainSummary,
+    log_scores,
+    print_batch,
+    print_data,
+    print_skipped,
+    print_summary,
     summarize,
     write_summary,
 )
-from gravis_triton.training.metrics import StepMetrics
+from gravis_triton.report.segmentation_figures import write_mask_cases
+from gravis_triton.report.view_grid import save_views
 
 __all__ = [
     "Display",
-    "Journal",
-    "StepMetrics",
-    "Summary",
-    "choose_run",
-    "follow_finetuning",
-    "open_finetuning",
-    "open_run",
-    "record_scores",
-    "report_diagnoses",
-    "run_recipe",
-    "save_mask_cases",
+    "MetricLogger",
+    "PretrainSummary",
+    "device_name",
+    "log_scores",
+    "log_validation",
+    "print_annotated",
+    "print_batch",
+    "print_data",
+    "print_finished",
+    "print_leaks",
+    "print_skipped",
+    "print_step",
+    "print_summary",
+    "print_test_scores",
     "save_views",
-    "say_annotated",
-    "say_batch",
-    "say_data",
-    "say_finished",
-    "say_leaks",
-    "say_scores",
-    "say_skipped",
-    "say_summary",
     "summarize",
+    "versions",
+    "write_class_predictions",
     "write_figure",
     "write_finetune_summary",
+    "write_mask_cases",
     "write_summary",
 ]

@@ -1,4 +1,4 @@
-"""Where a run speaks: a live display on a terminal, plain lines elsewhere, silence on all processes but the first."""
+"""Console output: a live display on a terminal, plain lines elsewhere, nothing in all processes but the first."""
 
 import sys
 import time
@@ -23,13 +23,13 @@ _PLAIN_SECONDS = 5.0  # between two plain lines about the same task
 
 
 class Display:
-    """Says lines, follows tasks and training steps. `speaks` is false on all processes but the first."""
+    """Prints lines and shows the progress of tasks and training steps."""
 
-    def __init__(self, speaks: bool = True) -> None:
+    def __init__(self, enabled: bool = True) -> None:
         # outside a terminal a line is a record: it is not wrapped
-        self.console = Console(quiet=not speaks, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = Console(quiet=not enabled, highlight=False, soft_wrap=not sys.stdout.isatty())
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self.console.print(text, markup=False)
 
     @contextmanager
@@ -49,7 +49,7 @@ class Display:
             nonlocal last
             if time.monotonic() - last > _PLAIN_SECONDS:
                 last = time.monotonic()
-                self.say(f"{description}: {done:,} of {total:,}")
+                self.print(f"{description}: {done:,} of {total:,}")
 
         return report
 
@@ -62,7 +62,7 @@ class Display:
             return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
 
         if not self.console.is_terminal:
-            yield lambda metrics: self.say(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
+            yield lambda metrics: self.print(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
             return
         bar = Progress(*_bar_columns(), console=self.console)
         task = bar.add_task("training", total=total_steps, completed=first_step)

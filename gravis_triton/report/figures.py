@@ -6,10 +6,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gravis_triton.files import write_whole
+from gravis_triton.files import atomic_write
 
-# Distinguishable with any colour vision (Okabe and Ito, 2008).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000", "#999999")
+# Distinguishable with any color vision (Okabe and Ito, 2008).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000", "#999999")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -21,7 +21,7 @@ def write_figure(figure: Figure, file: Path) -> None:
     """Write a figure as a PNG file, whole or not at all."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=150)
-    write_whole(file, png.getvalue())
+    atomic_write(file, png.getvalue())
 
 
 def plain_axes(axes: Axes) -> None:

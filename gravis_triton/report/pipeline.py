@@ -1,21 +1,22 @@
-"""What the benchmark of the data path found: a table, JSON and a picture."""
+"""Results of the pre-training benchmark: a table, JSON and a figure."""
 
-import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from rich.table import Column, Table
 
 from gravis_triton.benchmark.clock import Stage, percentiles
+from gravis_triton.benchmark.data_stages import DECODE
 from gravis_triton.benchmark.one_core import OURS, OURS_FIRST, PUBLISHED
-from gravis_triton.benchmark.sources import DECODE
-from gravis_triton.benchmark.stages import CHANNELS_LAST, ENCODER, LOSS, OPTIMISER, READY, STEP, UPLOAD, VIEWS
+from gravis_triton.benchmark.stages import CHANNELS_LAST, ENCODER, LOSS, OPTIMIZER, READY, STEP, UPLOAD, VIEWS
 from gravis_triton.benchmark.view_steps import VIEW_STEP
-from gravis_triton.files import write_whole
-from gravis_triton.report.summary import device_name
+from gravis_triton.files import write_json
+from gravis_triton.report.environment import device_name
+from gravis_triton.report.figures import new_figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class PipelineReport:
     def not_encoder(self) -> tuple[float, float, float]:
         """Share of what comes before and after the encoder in the sum of all stages of a step."""
         named = {stage.name: stage.seconds for stage in self.stages}
-        others = (named[name] for name in (UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMISER) if name in named)
+        others = (named[name] for name in (UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMIZER) if name in named)
         rounds = zip(named[ENCODER], *others, strict=True)
         return percentiles([1 - encoder / (encoder + sum(rest)) for encoder, *rest in rounds])
 
@@ -103,26 +104,20 @@ def write_pipeline(report: PipelineReport, file: Path) -> None:
         "times_published_with_decoding_p20_p50_p80": report.times_published(OURS_FIRST),
         "times_published_from_cache_p20_p50_p80": report.times_published(OURS),
     }
-    write_whole(file, json.dumps(content, indent=1) + "\n")
+    write_json(file, content)
 
 
-def plot_pipeline(report: PipelineReport, file: Path) -> bool:
-    """Bars: time a step of every stage, and views a second on one core. False where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5), layout="constrained", width_ratios=(3, 2))
+def draw_pipeline(report: PipelineReport) -> Figure:
+    """Bars: time of every stage of a step, and views per second on one core."""
+    figure = new_figure(13, 5)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     stages = [stage for stage in report.stages if stage.name != DECODE]
-    colours = ["#9ecae1" if stage.name.startswith(VIEW_STEP) else "#3182bd" for stage in stages]
+    colors = ["#9ecae1" if stage.name.startswith(VIEW_STEP) else "#3182bd" for stage in stages]
     _bars(
         left,
         [stage.name for stage in stages],
         [[1e3 * s for s in stage.percentiles()] for stage in stages],
-        colours,
+        colors,
     )
     left.set(title="one step", xlabel="ms, p20 to p80")
     ways = [stage for stage in report.one_core if not stage.name.startswith(VIEW_STEP)]
@@ -130,15 +125,13 @@ def plot_pipeline(report: PipelineReport, file: Path) -> bool:
     _bars(right, [stage.name for stage in ways], rates, ["#3182bd", "#3182bd", "#999999"])
     right.set(title="20 views of 224 px from a JPEG, one core", xlabel="views/s, p20 to p80")
     figure.suptitle(f"{report.device}, torch {report.torch}", fontsize="small")
-    figure.savefig(file, dpi=110)
-    pyplot.close(figure)
-    return True
+    return figure
 
 
-def _bars(axis: Any, names: list[str], values: list[list[float]], colours: list[str]) -> None:
+def _bars(axis: Any, names: list[str], values: list[list[float]], colors: list[str]) -> None:
     middles = [middle for _, middle, _ in values]
     errors = [[middle - low for low, middle, _ in values], [high - middle for _, middle, high in values]]
-    axis.barh(names, middles, xerr=errors, color=colours, ecolor="#444444")
+    axis.barh(names, middles, xerr=errors, color=colors, ecolor="#444444")
     for position, middle in enumerate(middles):
         axis.text(middle, position, f" {_short(middle)}", va="bottom", fontsize="small")
     axis.invert_yaxis()

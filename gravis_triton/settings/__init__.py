@@ -1,67 +1,91 @@
-"""Typed settings, from flags and YAML files."""
+"""Typed settings of every job, from flags, keyword arguments and YAML files."""
 
-from gravis_triton.settings.augmentation import augmentation
-from gravis_triton.settings.files import (
-    parse_flags,
-    parse_settings,
+from gravis_triton.settings.augmentation import PRESETS, LabeledViewSettings, ViewSettings
+from gravis_triton.settings.config import (
+    augmentation,
+    find_config,
     read_settings,
-    run_directory,
+    read_yaml,
+    settings_from,
     write_settings,
 )
-from gravis_triton.settings.finetune import (
+from gravis_triton.settings.data import DataSettings, StreamingSettings
+from gravis_triton.settings.flat import checked_value, checked_values, flat_hints, flatten, override
+from gravis_triton.settings.jobs import (
+    BenchmarkSettings,
     ClassificationSettings,
+    CompareSettings,
     Decoder,
-    EncoderSettings,
     EvaluateSettings,
+    EvaluationSettings,
     FinetuneSettings,
-    LabelSettings,
-    SegmentationSettings,
-    default_image_size,
-    resolve_evaluation,
-    resolve_finetune,
-)
-from gravis_triton.settings.groups import (
-    AugmentSettings,
-    DataSettings,
-    LossName,
-    LossSettings,
-    ModelSettings,
-    OptimizationSettings,
+    PredictSettings,
     PretrainSettings,
+    SegmentationSettings,
+)
+from gravis_triton.settings.loss import LossName, LossSettings
+from gravis_triton.settings.model import EncoderSettings, ModelSettings
+from gravis_triton.settings.optimization import FinetuneOptimizationSettings, OptimizationSettings
+from gravis_triton.settings.ranges import Range, check_ranges, flag
+from gravis_triton.settings.resolve import (
+    available_cores,
+    default_image_size,
+    resolve_evaluate,
+    resolve_finetune,
+    resolve_pretrain,
+    resolved_split_seed,
+)
+from gravis_triton.settings.run import (
+    FinetuneTrainingSettings,
+    LoopSettings,
     RunSettings,
     TrainingSettings,
 )
-from gravis_triton.settings.ranges import flag
-from gravis_triton.settings.resolve import available_cores, resolve_settings, split_seed
 
 __all__ = [
-    "AugmentSettings",
+    "PRESETS",
+    "BenchmarkSettings",
     "ClassificationSettings",
+    "CompareSettings",
     "DataSettings",
     "Decoder",
     "EncoderSettings",
     "EvaluateSettings",
+    "EvaluationSettings",
+    "FinetuneOptimizationSettings",
     "FinetuneSettings",
-    "LabelSettings",
+    "FinetuneTrainingSettings",
+    "LabeledViewSettings",
+    "LoopSettings",
     "LossName",
     "LossSettings",
     "ModelSettings",
     "OptimizationSettings",
+    "PredictSettings",
     "PretrainSettings",
+    "Range",
     "RunSettings",
     "SegmentationSettings",
+    "StreamingSettings",
     "TrainingSettings",
+    "ViewSettings",
     "augmentation",
     "available_cores",
+    "check_ranges",
+    "checked_value",
+    "checked_values",
     "default_image_size",
+    "find_config",
     "flag",
-    "parse_flags",
-    "parse_settings",
+    "flat_hints",
+    "flatten",
+    "override",
     "read_settings",
-    "resolve_evaluation",
+    "read_yaml",
+    "resolve_evaluate",
     "resolve_finetune",
-    "resolve_settings",
-    "run_directory",
-    "split_seed",
+    "resolve_pretrain",
+    "resolved_split_seed",
+    "settings_from",
     "write_settings",
 ]

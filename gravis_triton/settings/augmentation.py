@@ -1,32 +1,110 @@
-"""What `--augment` stands for."""
+"""How views are augmented: the probability and strength of every step, and the presets."""
 
-import difflib
-from pathlib import Path
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
-from gravis_triton.augment import PRESETS, ViewRecipe
-from gravis_triton.errors import UserError
-from gravis_triton.settings.ranges import check_ranges
-from gravis_triton.settings.values import read_values
+from gravis_triton.settings.ranges import Range
 
-STEPS = {name: hint for name, hint in get_type_hints(ViewRecipe).items() if name != "views"}
-"""Names and types of all that an augmentation decides: probabilities and strengths, not the number of views."""
+Probability = Annotated[float, Range(min=0, max=1)]
 
 
-def augmentation(name: str) -> dict[str, Any]:
-    """Probabilities and strengths of all steps under a preset's name, or from a YAML file of `name: value` lines.
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """Augmented views; the defaults are the published strengths. Probability 0 leaves a step out."""
 
-    What the file does not name is as published. Raises UserError where the name is neither, and for a file that is
-    malformed, has an unknown name, or a value of a wrong type or out of range.
-    """
-    if name in PRESETS:
-        recipe = PRESETS[name]
-    else:
-        file = Path(name)
-        if not file.is_file():
-            near = difflib.get_close_matches(name, PRESETS, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"--augment {name} is neither {', '.join(PRESETS)} nor a file{meant}")
-        recipe = ViewRecipe(**read_values(file, STEPS))
-        check_ranges(recipe, lambda step: f"{file}: {step}")
-    return {step: getattr(recipe, step) for step in STEPS}
+    augment: str = "published"
+    """Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below override it."""
+    views: Annotated[int, Range(min=2)] = 4
+    """Views made of every image in a step."""
+    crop_scale: Annotated[float, Range(above=0, max=1)] = 0.2
+    """Minimum area of a crop as a fraction of the image."""
+    rotation: Annotated[float, Range(min=0)] = 10.0
+    """Maximum rotation in degrees, in either direction."""
+    brightness: Annotated[float, Range(min=0)] = 0.4
+    """Brightness jitter: the factor is drawn from 1 - x to 1 + x."""
+    contrast: Annotated[float, Range(min=0)] = 0.4
+    """Contrast jitter: the factor is drawn from 1 - x to 1 + x."""
+    saturation: Annotated[float, Range(min=0)] = 0.4
+    """Saturation jitter: the factor is drawn from 1 - x to 1 + x."""
+    hue: Annotated[float, Range(min=0, max=0.5)] = 0.1
+    """Maximum hue shift in turns of the color wheel, in either direction."""
+    grayscale: Probability = 0.2
+    """Probability of a grayscale view."""
+    blur: Probability = 0.5
+    """Probability of Gaussian blur."""
+    blur_sigma: Annotated[float, Range(min=0)] = 2.0
+    """Maximum standard deviation of the blur in pixels of a 224-pixel view; the minimum is 0.1."""
+    flip: Probability = 0.5
+    """Probability of a horizontal flip."""
+    cutout_holes: Annotated[int, Range(min=0)] = 3
+    """Squares cut out of every view."""
+    cutout_side: Annotated[float, Range(min=0)] = 32.0
+    """Side of a cut-out square in pixels of a 224-pixel view."""
+    vertical_flip: Probability = 0.0
+    """Probability of a vertical flip."""
+    stain: Probability = 0.0
+    """Probability of a change in melanin and hemoglobin."""
+    hair: Probability = 0.0
+    """Probability of hairs."""
+    ink: Probability = 0.0
+    """Probability of skin marker ink."""
+    ruler: Probability = 0.0
+    """Probability of ruler marks along one side."""
+    bubbles: Probability = 0.0
+    """Probability of gel bubbles and reflections."""
+    defocus: Probability = 0.0
+    """Probability of defocus blur."""
+    defocus_radius: Annotated[float, Range(min=1)] = 3.0
+    """Maximum radius of the defocus blur in pixels of a 224-pixel view; the minimum is 1."""
+    vignette: Probability = 0.0
+    """Probability of dark corners."""
+    illuminant: Probability = 0.0
+    """Probability of a change in the color of the light."""
+    constancy: Probability = 0.0
+    """Probability of color constancy by shades of gray, after all changes of the light."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledViewSettings:
+    """Augmentation of labeled images: any angle and both flips, and little color jitter, as color is diagnostic."""
+
+    crop_scale: Annotated[float, Range(above=0, max=1)] = 0.5
+    """Minimum area of a crop as a fraction of the image."""
+    rotation: Annotated[float, Range(min=0)] = 180.0
+    """Maximum rotation in degrees, in either direction."""
+    flip: Probability = 0.5
+    """Probability of a horizontal flip."""
+    vertical_flip: Probability = 0.5
+    """Probability of a vertical flip."""
+    brightness: Annotated[float, Range(min=0)] = 0.2
+    """Brightness jitter: the factor is drawn from 1 - x to 1 + x."""
+    contrast: Annotated[float, Range(min=0)] = 0.2
+    """Contrast jitter: the factor is drawn from 1 - x to 1 + x."""
+    saturation: Annotated[float, Range(min=0)] = 0.2
+    """Saturation jitter: the factor is drawn from 1 - x to 1 + x."""
+    hue: Annotated[float, Range(min=0, max=0.5)] = 0.02
+    """Maximum hue shift in turns of the color wheel, in either direction."""
+
+
+PRESETS: Mapping[str, ViewSettings] = {
+    "published": ViewSettings(),
+    "dermoscopy": ViewSettings(
+        augment="dermoscopy",
+        rotation=180.0,  # dermoscopy has no up
+        vertical_flip=0.5,
+        hue=0.03,  # color is diagnostic: skin and light vary by steps of their own
+        saturation=0.2,
+        stain=0.5,
+        hair=0.3,
+        ink=0.05,
+        ruler=0.1,
+        bubbles=0.15,
+        defocus=0.2,
+        blur=0.3,  # together with defocus about half of the views are blurred, as published
+        vignette=0.15,
+        illuminant=0.5,
+        constancy=0.2,
+    ),
+}
+"""Strengths of the steps under each preset's name; the number of views is not part of a preset."""

@@ -1,34 +1,53 @@
-"""What is chosen for the user where nothing is given."""
+"""Defaults that depend on other settings or on the machine."""
 
 import math
 import os
-from dataclasses import replace
-from typing import Protocol
+from typing import Any, TypeVar
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings.groups import PretrainSettings
+from gravis_triton.settings.data import DataSettings
+from gravis_triton.settings.flat import override
+from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings
+
+Pretraining = TypeVar("Pretraining", bound=PretrainSettings)
+Finetuning = TypeVar("Finetuning", bound=FinetuneSettings)
 
 _MAX_WORKERS = 8
 
 
-def resolve_settings(settings: PretrainSettings) -> PretrainSettings:
-    """Put what is chosen for the user in place of 0 and -1. Raises UserError for a contradiction."""
-    if settings.steps_per_epoch and not settings.streaming:
+def resolve_pretrain(settings: Pretraining) -> Pretraining:
+    """The settings with defaults in place of None. Raises UserError for a contradiction."""
+    if settings.streaming.steps_per_epoch is not None and not settings.streaming.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
-    synthetic = settings.data == "synthetic"
-    image_size = settings.image_size or (64 if synthetic else 224)
-    return replace(
-        settings,
-        image_size=image_size,
-        cache_size=settings.cache_size or math.ceil(1.5 * image_size),
-        epochs=settings.epochs or (8 if synthetic else 100),
-        num_workers=chosen_workers(settings.num_workers),
-    )
+    image_size = settings.model.image_size or default_image_size(settings.data)
+    epochs = settings.optimization.epochs or (8 if settings.data.data == "synthetic" else 100)
+    return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
 
 
-def chosen_workers(asked: int) -> int:
-    """Worker processes: as many as asked for, -1 meaning one per core, at most 8."""
-    return min(_MAX_WORKERS, available_cores()) if asked < 0 else asked
+def resolve_evaluate(settings: EvaluateSettings, *, image_size: int) -> EvaluateSettings:
+    """The settings with defaults in place of None; `image_size` is that of the opened encoder."""
+    return override(settings, {"image_size": image_size} | _data(settings.data, image_size))
+
+
+def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
+    """The settings with defaults in place of None; `image_size` is that of the opened encoder.
+
+    Raises UserError for a contradiction.
+    """
+    if settings.optimization.freeze_encoder and settings.optimization.layer_decay != 1:
+        raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
+    epochs = settings.optimization.epochs or (6 if settings.data.data == "synthetic" else 50)
+    return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
+
+
+def _data(data: DataSettings, image_size: int) -> dict[str, Any]:
+    workers = min(_MAX_WORKERS, available_cores()) if data.num_workers is None else data.num_workers
+    return {"cache_size": data.cache_size or math.ceil(1.5 * image_size), "num_workers": workers}
+
+
+def default_image_size(data: DataSettings) -> int:
+    """Side in pixels of the images for an encoder without a size of its own."""
+    return 64 if data.data == "synthetic" else 224
 
 
 def available_cores() -> int:
@@ -36,14 +55,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Seeded(Protocol):
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def split_seed(self) -> int | None: ...
-
-
-def split_seed(settings: _Seeded) -> int:
-    """What the drawn splits follow from."""
-    return settings.seed if settings.split_seed is None else settings.split_seed
+def resolved_split_seed(data: DataSettings, seed: int) -> int:
+    """Seed of the splits that are drawn."""
+    return seed if data.split_seed is None else data.split_seed

@@ -3,9 +3,16 @@
 from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
 from gravis_triton.training.contrastive import ContrastiveStep
 from gravis_triton.training.epoch import Training, TrainingStep, seed_step, train_epoch
-from gravis_triton.training.export import export_encoder
-from gravis_triton.training.finetune import Best, Finetuning, finetune, finetune_batches, start_finetuning
+from gravis_triton.training.export import check_export, export_encoder
+from gravis_triton.training.finetune import (
+    Best,
+    FinetuningRun,
+    finetune_batches,
+    start_finetuning,
+    train_and_validate,
+)
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
+from gravis_triton.training.metrics import StepMetrics
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model, start_accelerator
 from gravis_triton.training.step import backward
 from gravis_triton.training.supervised import ClassLoss, MaskLoss, SupervisedStep
@@ -14,9 +21,10 @@ __all__ = [
     "Best",
     "ClassLoss",
     "ContrastiveStep",
-    "Finetuning",
+    "FinetuningRun",
     "MaskLoss",
     "Progress",
+    "StepMetrics",
     "StopRequest",
     "SupervisedStep",
     "Training",
@@ -24,8 +32,8 @@ __all__ = [
     "backward",
     "build_optimizer",
     "build_scheduler",
+    "check_export",
     "export_encoder",
-    "finetune",
     "finetune_batches",
     "prepare_model",
     "save_checkpoint",
@@ -34,5 +42,6 @@ __all__ = [
     "start_finetuning",
     "start_progress",
     "stop_on_signals",
+    "train_and_validate",
     "train_epoch",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, and continue exactly."""
+"""Atomic checkpoints from which training continues exactly."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import run_directory
+from gravis_triton.run_directory import RunDirectory
 
 _KEPT = 2
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is. `step` counts optimiser steps, `seconds` the time spent training in all its launches, `images`
-    is the digest of the ids of what it learns from and is tested on."""
+    """How far a run is. step: optimizer steps. seconds: time spent training in all launches. images: fingerprint of
+    the ids of the images that the run trains, validates and tests on."""
 
     step: int = 0
     seconds: float = 0.0
@@ -75,20 +75,18 @@ def latest_checkpoint(directory: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def find_checkpoint(resume: str | None, output_dir: Path) -> Path | None:
-    """The checkpoint that `--resume` means: None without it, and where "auto" finds none yet.
+def find_checkpoint(resume: str | None, run: RunDirectory) -> Path | None:
+    """The checkpoint that `--resume` names: None without it, and where "auto" finds none yet.
 
     Raises UserError when a named one is not there.
     """
     if resume is None:
         return None
     if resume == "auto":
-        return latest_checkpoint(output_dir / "checkpoints")
+        return latest_checkpoint(run.checkpoints)
     named = Path(resume)
     found = (
-        named
-        if named.parent.name == "checkpoints"
-        else latest_checkpoint(run_directory(named) / "checkpoints")
+        named if named.parent.name == "checkpoints" else latest_checkpoint(RunDirectory.of(named).checkpoints)
     )
     if found is None or not (found / "progress.json").is_file():
         raise UserError(
@@ -101,21 +99,21 @@ def start_progress(
     accelerator: Accelerator,
     *,
     resume: str | None,
-    output_dir: Path,
+    run: RunDirectory,
     steps_per_epoch: int,
     images: str = "",
 ) -> Progress:
-    """Where training starts: at step 0, or where the checkpoint that `--resume` means left model and optimiser.
+    """Start at step 0, or load model, optimizer and progress from the checkpoint that `--resume` names.
 
-    images: the digest of their ids; a checkpoint of a run on other images is refused.
+    images: fingerprint of their ids; a checkpoint of a run on other images raises UserError.
     """
     progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, images=images)
-    checkpoint = find_checkpoint(resume, output_dir)
+    checkpoint = find_checkpoint(resume, run)
     return progress if checkpoint is None else load_checkpoint(accelerator, checkpoint, progress)
 
 
 def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progress) -> Progress:
-    """Put the prepared model, optimiser and scaler back to where they were.
+    """Load the state of the prepared model, optimizer and scaler.
 
     Raises UserError when the run was launched so differently (processes, steps per epoch, images) that it would not
     continue exactly, or when the checkpoint does not fit the model.
@@ -124,13 +122,13 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progre
     if progress.images != expected.images:
         raise UserError(
             f"{checkpoint} was written by a run on other images, or on another split of them: resume it with its own "
-            "--data, --seed, --split-seed, --held-out, --label-fraction and --encoder, or start a new run"
+            "--data, --seed, --split-seed, --val-fraction, --label-fraction and --encoder, or start a new run"
         )
     for name, what in (("processes", "processes"), ("steps_per_epoch", "steps an epoch")):
         then, now = getattr(progress, name), getattr(expected, name)
         if then != now:
             raise UserError(
-                f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it alike"
+                f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it the same way"
             )
     try:
         accelerator.load_state(str(checkpoint))

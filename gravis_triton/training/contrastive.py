@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gravis_triton.augment import ViewMaker
-from gravis_triton.data.loader import SourceBatch
+from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.losses import Objective, grouping_statistics
 from gravis_triton.training.metrics import ContrastiveMetrics, StepMetrics
 from gravis_triton.training.step import backward
@@ -24,12 +24,12 @@ class ContrastiveStep:
     views: ViewMaker
     model: nn.Module
     objective: Objective
-    chunk: int = 0
+    chunk: int | None = None
     channels_last: bool = False
     embeddings: Tensor = field(init=False)
 
-    def __call__(self, batch: SourceBatch) -> Tensor:
-        views = self.views(batch.images, batch.extents)
+    def __call__(self, batch: ImageBatch) -> Tensor:
+        views = self.views(batch.images, batch.image_sizes)
         if self.channels_last:
             flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             views = flat.unflatten(0, views.shape[:2])
@@ -40,9 +40,9 @@ class ContrastiveStep:
         grouping = grouping_statistics(self.embeddings, self.objective.settings)
         return ContrastiveMetrics(
             **asdict(measured),
-            views_per_second=measured.images_per_second * self.views.views,
+            views_per_second=measured.images_per_second * self.views.views_per_image,
             positive_similarity=grouping.positive_similarity,
             negative_similarity=grouping.negative_similarity,
-            violated=grouping.violated,
+            active_triplets=grouping.active_triplets,
             attention_entropy=grouping.attention_entropy,
         )

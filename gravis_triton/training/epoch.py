@@ -12,29 +12,31 @@ from accelerate import Accelerator
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 
-from gravis_triton.data.sources import Batches
+from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import UserError
-from gravis_triton.settings import TrainingSettings
 from gravis_triton.training.checkpoint import Progress
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.metrics import StepMetrics
 
 
 class TrainingStep(Protocol):
-    """What is done with a batch; it is called in the order of the steps."""
+    """One step of training on a batch; called in the order of the steps."""
 
     def __call__(self, batch: Any) -> Tensor:
         """Accumulate the gradient of the batch's loss; returns that loss, detached."""
         ...
 
     def metrics(self, measured: StepMetrics) -> StepMetrics:
-        """What was measured over the last steps, with what this kind of step adds."""
+        """The metrics measured over the last steps, with those that this kind of step adds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything that takes part in training; model and optimizer as `accelerator.prepare` gave them."""
+    """Everything that takes part in training; model and optimizer as `accelerator.prepare` returned them.
+
+    epochs: of the whole schedule. log_every: steps between two reports of metrics.
+    """
 
     accelerator: Accelerator
     batches: Batches
@@ -43,11 +45,13 @@ class Training:
     step: TrainingStep
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler
+    seed: int
+    epochs: int
+    log_every: int
 
 
 def train_epoch(
     training: Training,
-    settings: TrainingSettings,
     progress: Progress,
     last_step: int,
     stop: StopRequest,
@@ -67,7 +71,7 @@ def train_epoch(
     window = _Window(accelerator.device)
     for batch in t.loader:
         window.data_arrived()
-        seed_step(settings.seed, progress.step, accelerator.process_index)
+        seed_step(t.seed, progress.step, accelerator.process_index)
         t.scheduler.step_update(progress.step)
         loss = t.step(type(batch)(*(part.to(accelerator.device, non_blocking=True) for part in batch)))
         t.optimizer.step()
@@ -75,8 +79,8 @@ def train_epoch(
         progress.step += 1
         window.step_done(loss, len(batch[0]))
         ended = progress.step == last_step or progress.step % progress.steps_per_epoch == 0
-        if ended or progress.step % settings.log_every == 0 or (accelerator.num_processes == 1 and stop):
-            report(t.step.metrics(_measured(training, settings.epochs, progress, epoch, window)))
+        if ended or progress.step % t.log_every == 0 or (accelerator.num_processes == 1 and stop):
+            report(t.step.metrics(_measured(training, progress, epoch, window)))
             progress.seconds += window.seconds
             window = _Window(accelerator.device)
             if _any_process(accelerator, bool(stop)):
@@ -89,7 +93,7 @@ def train_epoch(
 def seed_step(seed: int, step: int, process: int) -> None:
     """Put the random generators of every device where a step of a process begins."""
     state = np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]
-    torch.manual_seed(int(state >> 1))
+    torch.manual_seed(int(state) >> 1)
 
 
 class _Window:
@@ -114,9 +118,7 @@ class _Window:
         return time.perf_counter() - self.start
 
 
-def _measured(
-    training: Training, epochs: int, progress: Progress, epoch: int, window: _Window
-) -> StepMetrics:
+def _measured(training: Training, progress: Progress, epoch: int, window: _Window) -> StepMetrics:
     loss = window.loss.item() / window.steps
     if not math.isfinite(loss):
         raise UserError(
@@ -126,11 +128,11 @@ def _measured(
     return StepMetrics(
         step=progress.step,
         epoch=epoch + 1,
-        epochs=epochs,
+        epochs=training.epochs,
         loss=loss,
         lr=training.optimizer.param_groups[-1]["lr"],
         images_per_second=window.images * training.accelerator.num_processes / window.seconds,
-        waiting=window.waited / window.seconds,
+        data_time=window.waited / window.seconds,
     )
 
 

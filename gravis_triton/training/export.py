@@ -1,27 +1,28 @@
-"""What a pre-training run is for: the encoder, alone."""
+"""Exporting the pre-trained encoder."""
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import nn
 
+from gravis_triton.files import atomic_directory
 from gravis_triton.models import save_encoder
 
 
-def export_encoder(
-    encoder: nn.Module, directory: Path, *, image_size: int, source_ids: Sequence[str]
-) -> None:
+def export_encoder(encoder: nn.Module, directory: Path, *, image_size: int, image_ids: Sequence[str]) -> None:
     """Write the encoder in timm's Hugging Face format, and beside it the ids of the images it was trained on.
 
-    The directory appears whole, in place of an earlier one. `source_ids.json` lets an evaluation tell whether it tests
-    on images that the encoder has seen.
+    The directory is written atomically. `image_ids.json` lets an evaluation detect test images that the encoder has
+    been trained on.
     """
-    partial = directory.with_name(f".partial-{directory.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_encoder(encoder, partial, image_size=image_size)
-    (partial / "source_ids.json").write_text(json.dumps(list(source_ids)))
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(partial, directory)
+    with atomic_directory(directory) as partial:
+        save_encoder(encoder, partial, image_size=image_size)
+        (partial / "image_ids.json").write_text(json.dumps(list(image_ids)))
+
+
+def check_export(encoder: nn.Module, *, image_size: int) -> None:
+    """Export into a temporary directory, so that a run that could not save its result fails before it trains."""
+    with TemporaryDirectory() as directory:
+        save_encoder(encoder, Path(directory), image_size=image_size)

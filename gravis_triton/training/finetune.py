@@ -1,9 +1,8 @@
-"""Fine-tuning: epochs, looks at the validation images, and the weights that did best there."""
+"""Fine-tuning: epochs, validation, and the weights that scored best."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import Accelerator
@@ -12,8 +11,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gravis_triton.data.sampler import EpochBatches
+from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.models import FinetunedNetwork, parameter_groups
+from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings
 from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
 from gravis_triton.training.epoch import Training, train_epoch
@@ -22,32 +22,33 @@ from gravis_triton.training.metrics import StepMetrics
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model
 from gravis_triton.training.supervised import SupervisedStep
 
-_LOOKS = 10  # at most, at the validation images, where the user does not say
+_MAX_VALIDATIONS = 10  # where the user does not say how often
 
 
 @dataclass(slots=True)
 class Best:
-    """The weights with the highest validation score so far; a checkpoint holds it.
+    """The weights with the highest validation score so far; part of every checkpoint.
 
-    looked: the step of the last look at the validation images. looks_since: how many looks ago the best one was.
+    step: at which they were reached. last_validated_step: of the latest validation. validations_without_improvement:
+    since the best one.
     """
 
     score: float = -math.inf
     step: int = 0
-    looked: int = 0
-    looks_since: int = 0
+    last_validated_step: int = 0
+    validations_without_improvement: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def look(self, score: float, step: int, network: nn.Module) -> None:
-        """Take the network's weights if the score is higher than any before; nothing beats no score at all."""
-        self.looked = step
+    def update(self, score: float, step: int, network: nn.Module) -> None:
+        """Keep the network's weights if the score is the highest so far; NaN never is, unless there are none yet."""
+        self.last_validated_step = step
         if score > self.score or not self.weights:
-            self.score, self.step, self.looks_since = score, step, 0
+            self.score, self.step, self.validations_without_improvement = score, step, 0
             self.weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()
             }
         else:
-            self.looks_since += 1
+            self.validations_without_improvement += 1
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -58,29 +59,26 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Finetuning:
+class FinetuningRun:
     """A fine-tuning run: what takes part in training, how far it is, and the best weights so far.
 
-    settings: with the number of epochs that are really trained. evaluated: the network whose weights count: the
-    trained one, or its moving average.
+    evaluated: the network that is validated, saved and tested: the trained one, or its moving average. last_step: of
+    all epochs, or the step to stop at. validate_every: epochs. patience: validations, None for no early stopping.
     """
 
     training: Training
-    settings: FinetuneSettings
     evaluated: nn.Module
     progress: Progress
     best: Best
-
-    @property
-    def last_step(self) -> int:
-        steps = self.settings.epochs * self.progress.steps_per_epoch
-        return min(steps, self.settings.max_steps) if self.settings.max_steps else steps
+    last_step: int
+    validate_every: int
+    patience: int | None
 
 
 def start_finetuning(
     accelerator: Accelerator,
     settings: FinetuneSettings,
-    run: Path,
+    run: RunDirectory,
     *,
     network: FinetunedNetwork,
     encoder: nn.Module,
@@ -89,107 +87,120 @@ def start_finetuning(
     examples: Callable[[Any], tuple[Tensor, Tensor]],
     loss: nn.Module,
     images: str,
-) -> Finetuning:
-    """Build optimiser, schedule and average of a network on `encoder`; go on from the checkpoint to resume, if any.
+) -> FinetuningRun:
+    """Build optimizer, schedule and moving average of a network on `encoder`; load the checkpoint to resume, if any.
 
-    examples, loss: see `SupervisedStep`. images: digest of what is learned from and tested on. There are as many epochs
-    as the settings say, or more where these make fewer steps than `min_steps`.
+    examples, loss: see `SupervisedStep`. images: fingerprint of the images that are trained, validated and tested on.
+    There are as many epochs as the settings say, or more where these make fewer steps than `min_steps`.
     """
-    epochs = max(settings.epochs, math.ceil(settings.min_steps / len(batches)))
-    settings = replace(settings, epochs=epochs)
-    if settings.freeze_encoder:
+    loop, optimization = settings.training, settings.optimization
+    assert optimization.epochs is not None  # resolved
+    epochs = max(optimization.epochs, math.ceil(optimization.min_steps / len(batches)))
+    if optimization.freeze_encoder:
         network.freeze_encoder()
-    model = prepare_model(
-        network, accelerator, channels_last=settings.channels_last, compile=settings.compile
-    )
+    model = prepare_model(network, accelerator, channels_last=loop.channels_last, compile=loop.compile)
     groups = parameter_groups(
-        network, encoder, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay
+        network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
     )
-    plain_optimizer = build_optimizer(groups, settings)
-    scheduler = build_scheduler(plain_optimizer, settings, steps_per_epoch=len(batches))
+    plain_optimizer = build_optimizer(groups, optimization)
+    scheduler = build_scheduler(plain_optimizer, optimization, epochs=epochs, steps_per_epoch=len(batches))
     model, optimizer = accelerator.prepare(model, plain_optimizer)
-    step = SupervisedStep(accelerator, model, examples, loss.to(accelerator.device), settings.channels_last)
-    training = Training(accelerator, batches, loader, model, step, optimizer, scheduler)
+    step = SupervisedStep(accelerator, model, examples, loss.to(accelerator.device), loop.channels_last)
+    training = Training(
+        accelerator,
+        batches,
+        loader,
+        model,
+        step,
+        optimizer,
+        scheduler,
+        settings.run.seed,
+        epochs,
+        loop.log_every,
+    )
 
     best = Best()
     accelerator.register_for_checkpointing(best)
-    average = _averaged(network, decay=settings.ema) if settings.ema else None
+    average = _averaged(network, decay=optimization.ema) if optimization.ema else None
     if average is not None:
         accelerator.register_for_checkpointing(average)
     progress = start_progress(
-        accelerator,
-        resume=settings.resume,
-        output_dir=run,
-        steps_per_epoch=len(batches),
-        images=images,
+        accelerator, resume=loop.resume, run=run, steps_per_epoch=len(batches), images=images
     )
     if average is not None:
         plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=progress.step))
-    return Finetuning(training, settings, average.module if average else network, progress, best)
+    steps = epochs * len(batches)
+    return FinetuningRun(
+        training=training,
+        evaluated=average.module if average else network,
+        progress=progress,
+        best=best,
+        last_step=min(steps, optimization.max_steps or steps),
+        validate_every=loop.eval_every or math.ceil(epochs / _MAX_VALIDATIONS),
+        patience=loop.patience,
+    )
 
 
 def finetune_batches(images: int, settings: FinetuneSettings, accelerator: Accelerator) -> EpochBatches:
-    """Batches of `batch_size` images per process, or of all there are where these are fewer."""
+    """Batches of `batch_size` images per process, or of all images where there are fewer."""
     return EpochBatches(
         images,
-        batch_size=max(1, min(settings.batch_size, images // accelerator.num_processes)),
+        batch_size=max(1, min(settings.optimization.batch_size, images // accelerator.num_processes)),
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        seed=settings.seed,
+        seed=settings.run.seed,
     )
 
 
 def _averaged(network: nn.Module, *, decay: float) -> ModelEmaV3:
-    """A copy of the network that follows its weights as an exponential moving average.
+    """An exponential moving average of the network's weights.
 
-    In step t it keeps min(decay, 1 - t^(-2/3)) of itself (timm's warm-up), so that a short run forgets its random
-    beginning.
+    Its decay in step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random
+    initialization.
     """
     return ModelEmaV3(network, decay=decay, use_warmup=True)
 
 
-def finetune(
-    run: Finetuning,
+def train_and_validate(
+    run: FinetuningRun,
     *,
-    look: Callable[[nn.Module], float],
-    checkpoints: Path,
+    validate: Callable[[nn.Module], float],
+    directory: RunDirectory,
     stop: StopRequest,
     report: Callable[[StepMetrics], None],
 ) -> bool:
-    """Train to the last step, or until the validation score has not risen for `patience` looks.
+    """Train to the last step, or until the validation score has not improved for `patience` validations.
 
-    look: the score of a network on the validation images, the higher the better; called in the first process.
-    Returns True if a signal stopped it before; the checkpoint is written.
+    validate: the score of a network on the validation set, the higher the better; called in the first process.
+    Returns True if a signal stopped it earlier; the checkpoint is written.
     """
-    settings, progress, best = run.settings, run.progress, run.best
-    accelerator = run.training.accelerator
-    every = settings.eval_every or math.ceil(settings.epochs / _LOOKS)
+    progress, best, accelerator = run.progress, run.best, run.training.accelerator
 
-    def look_now() -> None:
-        best.look(_score_of_all(accelerator, look, run.evaluated), progress.step, run.evaluated)
+    def validate_now() -> None:
+        best.update(_score_of_all(accelerator, validate, run.evaluated), progress.step, run.evaluated)
 
     def exhausted() -> bool:
-        return 0 < settings.patience <= best.looks_since
+        return run.patience is not None and best.validations_without_improvement >= run.patience
 
     stopped = False
     while progress.step < run.last_step and not stopped and not exhausted():
-        stopped = train_epoch(run.training, settings, progress, run.last_step, stop, report)
+        stopped = train_epoch(run.training, progress, run.last_step, stop, report)
         epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
-        due = into_epoch == 0 and epoch % every == 0
+        due = into_epoch == 0 and epoch % run.validate_every == 0
         if due:
-            look_now()
+            validate_now()
         if due or stopped or progress.step == run.last_step:
-            save_checkpoint(accelerator, checkpoints, progress)
+            save_checkpoint(accelerator, directory.checkpoints, progress)
     if stopped and progress.step < run.last_step:
         return True
-    if (
-        best.looked != progress.step
-    ):  # not in the checkpoint: a run that goes on from it would not have looked here
-        look_now()
+    if best.last_validated_step != progress.step:
+        validate_now()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
     return False
 
 
-def _score_of_all(accelerator: Accelerator, look: Callable[[nn.Module], float], network: nn.Module) -> float:
-    """The first process looks, all of them hear."""
-    score = look(network) if accelerator.is_main_process else 0.0
+def _score_of_all(
+    accelerator: Accelerator, validate: Callable[[nn.Module], float], network: nn.Module
+) -> float:
+    """The score that the first process computes, in all processes."""
+    score = validate(network) if accelerator.is_main_process else 0.0
     return float(broadcast_object_list([score])[0])

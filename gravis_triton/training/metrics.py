@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class StepMetrics:
     """Metrics of the steps since the last ones.
 
-    step: optimiser steps so far. epoch: from 1. loss: mean over the steps. images_per_second: of all processes.
-    waiting: share of the time spent waiting for data.
+    step: optimizer steps so far. epoch: from 1. loss: mean over the steps. images_per_second: of all processes.
+    data_time: share of the time spent waiting for data.
     """
 
     step: int
@@ -17,7 +17,7 @@ class StepMetrics:
     loss: float
     lr: float
     images_per_second: float
-    waiting: float
+    data_time: float
 
     def texts(self) -> dict[str, str]:
         """The metrics as short texts, by their short names."""
@@ -25,7 +25,7 @@ class StepMetrics:
             "loss": f"{self.loss:.4f}",
             "lr": f"{self.lr:.2e}",
             "images/s": f"{self.images_per_second:.0f}",
-            "waiting": f"{self.waiting:.0%}",
+            "data time": f"{self.data_time:.0%}",
         }
 
     def line(self) -> str:
@@ -41,7 +41,7 @@ class ContrastiveMetrics(StepMetrics):
     views_per_second: float
     positive_similarity: float
     negative_similarity: float
-    violated: float
+    active_triplets: float
     attention_entropy: float
 
     def texts(self) -> dict[str, str]:
@@ -50,6 +50,6 @@ class ContrastiveMetrics(StepMetrics):
             "views/s": f"{self.views_per_second:.0f}",
             "positives": f"{self.positive_similarity:.3f}",
             "negatives": f"{self.negative_similarity:.3f}",
-            "violated": f"{self.violated:.1%}",
+            "active triplets": f"{self.active_triplets:.1%}",
             "attention entropy": f"{self.attention_entropy:.3f}",
         }

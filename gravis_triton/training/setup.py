@@ -1,6 +1,5 @@
 """From settings to the parts of a training run."""
 
-import difflib
 import os
 from datetime import timedelta
 from typing import Any
@@ -14,15 +13,15 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.settings import OptimizationSettings, RunSettings, available_cores
 
 _PATIENCE = timedelta(hours=12)  # processes wait for the first one to decode the images
 
 
 def start_accelerator(settings: RunSettings) -> Accelerator:
-    """Join the processes that `accelerate launch` started. Raises UserError for a tracker that is not installed, and
-    for arithmetic that the device does not have."""
+    """Join the processes that `accelerate launch` or torchrun started. Raises UserError for a tracker that is not
+    installed, and for a precision that the device does not have."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
         if settings.tracker not in available:
@@ -39,11 +38,12 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
             mixed_precision=settings.mixed_precision,
             log_with=settings.tracker,
             project_dir=settings.output_dir,
+            cpu=not torch.accelerator.is_available(),  # else processes of torchrun would look for GPUs
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
             step_scheduler_with_optimizer=False,
         )
     except (ValueError, ImportError) as error:
-        raise UserError(f"accelerate refuses these settings: {str(error).splitlines()[0]}") from error
+        raise UserError(f"accelerate rejects these settings: {str(error).splitlines()[0]}") from error
     if accelerator.device.type == "cpu":
         _use_all_cores(accelerator.state.num_processes)
     return accelerator
@@ -60,14 +60,14 @@ def _use_all_cores(processes: int) -> None:
 def build_optimizer(
     parameters: nn.Module | list[dict[str, Any]], settings: OptimizationSettings
 ) -> torch.optim.Optimizer:
-    """timm's optimiser over parameter groups, or over a model without weight decay for biases and normalisation."""
+    """timm's optimizer over parameter groups, or over a model without weight decay for biases and normalization."""
     known = timm.optim.list_optimizers()
     if settings.opt.lower() not in known:
-        near = difflib.get_close_matches(settings.opt, known, n=3)
         hint = (
-            f"near names: {', '.join(map(str, near))}" if near else "timm.optim.list_optimizers() lists them"
+            did_you_mean(settings.opt, map(str, known), at_most=3)
+            or "; timm.optim.list_optimizers() lists them"
         )
-        raise UserError(f"unknown optimiser --opt {settings.opt}; {hint}")
+        raise UserError(f"unknown optimizer --opt {settings.opt}{hint}")
     return timm.optim.create_optimizer_v2(
         parameters,
         opt=settings.opt,
@@ -78,16 +78,16 @@ def build_optimizer(
 
 
 def build_scheduler(
-    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, steps_per_epoch: int
+    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, epochs: int, steps_per_epoch: int
 ) -> Scheduler:
     """timm's learning rate schedule, a pure function of the step: `scheduler.step_update(step)` sets the rate."""
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=settings.sched,
-        num_epochs=settings.epochs,
+        num_epochs=epochs,
         warmup_epochs=settings.warmup_epochs,  # type: ignore[arg-type]  # timm multiplies it by the steps of an epoch
         warmup_lr=settings.lr / 100,
-        decay_epochs=max(1, settings.epochs // 3),
+        decay_epochs=max(1, epochs // 3),
         step_on_epochs=False,
         updates_per_epoch=steps_per_epoch,
     )
@@ -99,7 +99,7 @@ def prepare_model(
 ) -> nn.Module:
     """Memory format, BatchNorm over all processes, compilation.
 
-    On GPUs BatchNorm is synchronised, because the loss contrasts the whole batch over all processes: with statistics
+    On GPUs BatchNorm is synchronized, because the loss contrasts the whole batch over all processes: with statistics
     of each process's own views, the encoder could tell by them which views were processed together, and the gradient
     would depend on the number of processes. (PyTorch has it for GPUs only; CPU processes keep their own statistics.)
     """

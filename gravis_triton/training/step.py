@@ -12,12 +12,12 @@ Objective = Callable[[Tensor], Tensor]
 
 
 def backward(
-    model: nn.Module, views: Tensor, objective: Objective, accelerator: Accelerator, chunk: int = 0
+    model: nn.Module, views: Tensor, objective: Objective, accelerator: Accelerator, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Accumulate the gradient of objective(model(views)) over all processes into the model's parameters.
 
     views: (sources, views, 3, height, width) of this process; the objective sees (sources, views, dim).
-    chunk: encode this many views at a time, 0 for all at once (GradCache, Gao et al., 2021, arXiv 2101.06983): first
+    chunk: encode this many views at a time, None for all at once (GradCache, Gao et al., 2021, arXiv 2101.06983): first
     without a graph, to get the gradient of the loss by each embedding, then again, chunk by chunk, to carry it into
     the parameters. Memory is that of a chunk, time that of one more forward pass, and the gradient is the same, except
     that BatchNorm takes its statistics from each chunk instead of the batch.
@@ -27,7 +27,7 @@ def backward(
     flat = views.flatten(0, 1)
     # DistributedDataParallel averages gradients over processes, but each holds its share of the global loss's gradient
     scale = accelerator.num_processes
-    if chunk == 0 or chunk >= len(flat):
+    if chunk is None or chunk >= len(flat):
         embeddings = model(flat)
         loss = objective(embeddings.unflatten(0, views.shape[:2]))
         accelerator.backward(loss * scale)

@@ -1,4 +1,4 @@
-"""A step of fine-tuning: views, predictions, loss against labels or masks."""
+"""A step of fine-tuning, and its losses against labels or masks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from gravis_triton.training.metrics import StepMetrics
 class SupervisedStep:
     """Accumulate the gradient of `loss(model(views), targets)`.
 
-    examples: a batch to views (batch, 3, size, size) and what should be predicted of them.
+    examples: turns a batch into views (batch, 3, size, size) and targets.
     """
 
     accelerator: Accelerator
@@ -64,13 +64,13 @@ class MaskLoss(nn.Module):
 
 
 class ClassLoss(nn.Module):
-    """Cross-entropy weighed against imbalance; logits (batch, classes), labels (batch,) int64, to a scalar.
+    """Cross-entropy of logits (batch, classes) and labels (batch,) int64, optionally weighted against class imbalance.
 
     kind: "plain": the mean of -log p, p the probability of the true class.
     "balanced": the mean of -w log p over the sum of w, where w = n / (classes x n_c) for n training images of which
         n_c are of the true class c.
     "focal": as "balanced", each term times (1 - p)^2 (Lin et al., 2017, arXiv 1708.02002, gamma 2).
-    counts: (classes,) training images of each class; one that has none has weight 0.
+    counts: (classes,) training images of each class; a class without any has weight 0.
     """
 
     def __init__(self, kind: str, counts: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A ramp image holds its own coordinates, and bilinear sampling keeps a ramp: views tell where they were taken."""
+"""A ramp image holds its own coordinates, which bilinear sampling keeps: a view shows where it was taken."""
 
 import math
 
@@ -13,7 +13,7 @@ MIDDLE = torch.tensor([0.5])
 
 
 def ramp(height: int, width: int, batch: int = 1) -> torch.Tensor:
-    """Channel 0 is the x coordinate of a pixel's centre, channel 1 its y coordinate, channel 2 is one."""
+    """Channel 0 is the x coordinate of a pixel's center, channel 1 its y coordinate, channel 2 is one."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)]).float().expand(batch, -1, -1, -1)
 
@@ -25,10 +25,10 @@ def parameters(crop: RandomResizedRotatedCrop, shape: torch.Size, **values: floa
     return drawn
 
 
-def test_a_box_of_a_quarter_of_the_area_in_the_upper_left_corner_is_sampled_at_the_centres_of_its_cells():
+def test_a_box_of_a_quarter_of_the_area_in_the_upper_left_corner_is_sampled_at_the_centers_of_its_cells():
     image = ramp(16, 16)
     crop = RandomResizedRotatedCrop(4, scale=(0.25, 0.25), ratio=(1.0, 1.0), degrees=0.0, flip=0.0)
-    view = crop(image, parameters(crop, image.shape, centre=0.0))
+    view = crop(image, parameters(crop, image.shape, center=0.0))
     assert torch.allclose(view[0, 0, 0], torch.tensor([1.0, 3.0, 5.0, 7.0]), atol=1e-4)  # 8 pixels in 4 cells
     assert torch.allclose(view[0, 1, :, 0], torch.tensor([1.0, 3.0, 5.0, 7.0]), atol=1e-4)
 
@@ -36,7 +36,7 @@ def test_a_box_of_a_quarter_of_the_area_in_the_upper_left_corner_is_sampled_at_t
 def test_the_box_in_the_lower_right_corner_ends_at_the_edge_of_the_image():
     image = ramp(16, 16)
     crop = RandomResizedRotatedCrop(4, scale=(0.25, 0.25), ratio=(1.0, 1.0), degrees=0.0, flip=0.0)
-    view = crop(image, parameters(crop, image.shape, centre=1.0))
+    view = crop(image, parameters(crop, image.shape, center=1.0))
     assert torch.allclose(view[0, 0, 0], torch.tensor([9.0, 11.0, 13.0, 15.0]), atol=1e-4)
 
 
@@ -48,10 +48,10 @@ def test_a_mirror_image_runs_backwards_in_x_only():
     assert torch.allclose(view[0, 1, :, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-4)
 
 
-def test_a_quarter_turn_swaps_the_axes_about_the_centre():
+def test_a_quarter_turn_swaps_the_axes_about_the_center():
     image = ramp(16, 16)
     crop = RandomResizedRotatedCrop(4, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=90.0, flip=0.0)
-    view = crop(image, parameters(crop, image.shape, angle=1.0, centre=0.5))
+    view = crop(image, parameters(crop, image.shape, angle=1.0, center=0.5))
     assert torch.allclose(
         view[0, 1, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-3
     )  # along a row, y grows
@@ -66,7 +66,7 @@ def test_corners_uncovered_by_the_rotation_repeat_edge_pixels_and_are_never_blac
 def test_crops_stay_inside_an_image_that_fills_only_part_of_its_canvas():
     image = ramp(24, 40, 200)
     crop = RandomResizedRotatedCrop(8, scale=(0.2, 1.0), degrees=0.0)
-    view = crop(image, extents=torch.tensor([[12, 30]]).expand(200, 2))
+    view = crop(image, image_sizes=torch.tensor([[12, 30]]).expand(200, 2))
     assert view[:, 0].max() < 30
     assert view[:, 1].max() < 12
     assert view[:, 0].max() > 28  # and reach its far edges
@@ -165,12 +165,12 @@ def test_any_angle_is_reached_and_no_corner_is_ever_black():
     assert (counts - 500 / 6).abs().max() < 4 * (500 * 5 / 36) ** 0.5
 
 
-@pytest.mark.parametrize("extents", [None, torch.tensor([[30, 40], [44, 25], [48, 48], [20, 20]] * 10)])
-def test_a_coordinate_grid_and_its_mask_are_cropped_at_the_same_places(extents):
+@pytest.mark.parametrize("image_sizes", [None, torch.tensor([[30, 40], [44, 25], [48, 48], [20, 20]] * 10)])
+def test_a_coordinate_grid_and_its_mask_are_cropped_at_the_same_places(image_sizes):
     grid = ramp(48, 48, 40)
-    views, masks = anywhere().image_and_mask(grid, grid[:, :2], extents=extents)
+    views, masks = anywhere().image_and_mask(grid, grid[:, :2], image_sizes=image_sizes)
     if (
-        extents is None
+        image_sizes is None
     ):  # inside the canvas bilinear sampling keeps the ramp; nearest is at most half a pixel away
         assert (views[:, :2] - masks).abs().max() <= 0.5 + 1e-3
     inside = (views[:, :2] > 1).all(1) & (views[:, :2] < 47).all(1)
@@ -185,7 +185,7 @@ def test_masks_keep_their_type_and_hold_no_new_value(dtype):
     assert set(cropped.unique().tolist()) == set(masks.unique().tolist())
 
 
-def test_masks_on_another_canvas_are_refused():
+def test_masks_on_another_canvas_raise():
     with pytest.raises(ValueError, match=r"masks \(2, 1, 40, 41\) do not lie on the images \(2, 3, 40, 40\)"):
         anywhere().image_and_mask(torch.rand(2, 3, 40, 40), torch.rand(2, 1, 40, 41))
 
@@ -201,12 +201,12 @@ def test_kornias_sequential_crops_image_and_mask_alike_and_replays_both():
     assert torch.equal(masks, again[1])
 
 
-def test_a_replay_repeats_the_extents_too_and_leaves_the_given_draws_as_they_were():
-    grid, extents = ramp(40, 60, 5), torch.tensor([[20, 30]]).expand(5, 2)
+def test_a_replay_repeats_the_image_sizes_too_and_leaves_the_given_draws_as_they_were():
+    grid, image_sizes = ramp(40, 60, 5), torch.tensor([[20, 30]]).expand(5, 2)
     crop = anywhere()
     drawn = crop.forward_parameters(grid.shape)
-    views = crop(grid, drawn, extents=extents)
-    assert "extents" not in drawn
+    views = crop(grid, drawn, image_sizes=image_sizes)
+    assert "image_sizes" not in drawn
     assert torch.equal(crop(grid, crop._params), views)
     assert torch.equal(crop.image_and_mask(grid, grid, crop._params)[0], views)
 
@@ -219,10 +219,10 @@ def test_the_same_geometry_for_image_and_mask_on_the_whole_batch_where_asked():
 
 
 def test_views_of_an_image_are_what_its_copies_are_cropped_to():
-    images, extents = torch.rand(3, 3, 40, 60), torch.tensor([[40, 60], [30, 60], [40, 20]])
+    images, image_sizes = torch.rand(3, 3, 40, 60), torch.tensor([[40, 60], [30, 60], [40, 20]])
     crop = anywhere()
     torch.manual_seed(0)
-    views = crop.views_of(images, 5, extents)
+    views = crop.views_of(images, 5, image_sizes)
     torch.manual_seed(0)
-    copies = crop(images.repeat_interleave(5, 0), extents=extents.repeat_interleave(5, 0))
+    copies = crop(images.repeat_interleave(5, 0), image_sizes=image_sizes.repeat_interleave(5, 0))
     assert torch.allclose(views, copies, atol=2e-4)  # kornia's way inverts the matrix twice

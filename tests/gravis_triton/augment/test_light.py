@@ -1,9 +1,9 @@
-"""Colour of the light and of the skin."""
+"""Color of the light and of the skin."""
 
 import pytest
 import torch
 
-from gravis_triton.augment import RandomIlluminant, RandomStainShift, ShadesOfGrey
+from gravis_triton.augment import RandomIlluminant, RandomStainShift, ShadesOfGray
 
 
 def picture(batch: int = 5) -> torch.Tensor:
@@ -15,36 +15,36 @@ def minkowski(images: torch.Tensor) -> torch.Tensor:
     return images.double().pow(6).mean((2, 3)).pow(1 / 6)
 
 
-def test_shades_of_grey_leaves_a_grey_image_as_it_is():
-    grey = picture()[:, :1].expand(-1, 3, -1, -1)
-    assert torch.allclose(ShadesOfGrey()(grey), grey, atol=1e-6)
+def test_shades_of_gray_leaves_a_gray_image_as_it_is():
+    gray = picture()[:, :1].expand(-1, 3, -1, -1)
+    assert torch.allclose(ShadesOfGray()(gray), gray, atol=1e-6)
 
 
-def test_shades_of_grey_makes_the_channels_norms_equal_and_keeps_their_length():
+def test_shades_of_gray_makes_the_channels_norms_equal_and_keeps_their_length():
     cast = picture() * torch.tensor([1.2, 0.8, 0.6]).view(3, 1, 1)
-    light = minkowski(ShadesOfGrey()(cast))
+    light = minkowski(ShadesOfGray()(cast))
     assert torch.allclose(light[:, 0], light[:, 1], rtol=1e-5)
     assert torch.allclose(light[:, 0], light[:, 2], rtol=1e-5)
     assert torch.allclose(light.norm(dim=1), minkowski(cast).norm(dim=1), rtol=1e-5)
 
 
-def test_shades_of_grey_by_hand():
+def test_shades_of_gray_by_hand():
     image = torch.tensor([0.4, 0.2, 0.1]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     expected = (0.16 + 0.04 + 0.01) ** 0.5 / 3**0.5
-    assert torch.allclose(ShadesOfGrey(power=1)(image), torch.tensor(expected), atol=1e-6)
+    assert torch.allclose(ShadesOfGray(power=1)(image), torch.tensor(expected), atol=1e-6)
 
 
 def test_a_black_channel_stays_black():
     image = picture(1)
     image[:, 2] = 0
-    assert torch.equal(ShadesOfGrey()(image)[:, 2], image[:, 2])
+    assert torch.equal(ShadesOfGray()(image)[:, 2], image[:, 2])
 
 
-def test_an_illuminant_is_undone_by_shades_of_grey_up_to_a_scale():
+def test_an_illuminant_is_undone_by_shades_of_gray_up_to_a_scale():
     images = picture()
     lit = RandomIlluminant(p=1.0)(images)
     assert (lit - images).abs().mean((1, 2, 3)).min() > 1e-3
-    ratio = ShadesOfGrey()(lit) / ShadesOfGrey()(images)
+    ratio = ShadesOfGray()(lit) / ShadesOfGray()(images)
     assert torch.allclose(ratio, ratio[:, :1, :1, :1].expand_as(ratio), rtol=1e-4)
 
 

@@ -6,10 +6,11 @@ from kornia.augmentation import ColorJitter, RandomGaussianBlur, RandomGrayscale
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torchvision import transforms
 
-from gravis_triton.augment import FusedColorJitter, ViewRecipe
+from gravis_triton.augment import FusedColorJitter
 from gravis_triton.augment.blur import GaussianBlur
-from gravis_triton.augment.chosen import ChosenSamples
+from gravis_triton.augment.per_sample import ChosenSamples
 from gravis_triton.augment.views import photometric_steps
+from gravis_triton.settings import ViewSettings
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)
 
@@ -21,7 +22,7 @@ def pictures(batch: int, side: int = 24) -> torch.Tensor:
 
 
 def published(kind: type) -> ChosenSamples:
-    return next(step for step in photometric_steps(ViewRecipe(), 224) if isinstance(step, kind))
+    return next(step for step in photometric_steps(ViewSettings(), 224) if isinstance(step, kind))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -29,7 +30,7 @@ def test_fused_jitter_gives_kornias_pictures_for_kornias_draws(seed):
     torch.manual_seed(seed)
     images = torch.rand(6, 3, 16, 16)
     if seed % 2:
-        images = (images * 3).round() / 3  # greys, ties between channels, blacks and whites
+        images = (images * 3).round() / 3  # grays, ties between channels, blacks and whites
     kornias = ColorJitter(*STRENGTHS, p=1.0)
     expected = kornias(images)
     assert torch.allclose(FusedColorJitter(*STRENGTHS, p=1.0)(images, kornias._params), expected, atol=5e-6)
@@ -86,13 +87,13 @@ def test_jitter_factors_have_the_ranges_of_torchvision():
         assert abs(factor.mean() - (low + high) / 2) < 4 * width / 12**0.5 / 4000**0.5
 
 
-def test_grey_views_are_torchvisions_grey_views():
+def test_gray_views_are_torchvisions_gray_views():
     images = pictures(8)
     step = published(RandomGrayscale)
-    grey = step(images)
+    gray = step(images)
     chosen = step._params["batch_prob"] > 0.5
     expected = transforms.functional.rgb_to_grayscale(images, 3)
-    assert torch.allclose(grey[chosen], expected[chosen], atol=1e-3)  # torchvision's weights have four digits
+    assert torch.allclose(gray[chosen], expected[chosen], atol=1e-3)  # torchvision's weights have four digits
 
 
 def test_the_published_blur_is_torchvisions_blur_of_the_same_width():

@@ -14,15 +14,15 @@ from gravis_triton.augment import (
     RandomRuler,
     RandomStainShift,
     RandomVignette,
-    ShadesOfGrey,
+    ShadesOfGray,
 )
-from gravis_triton.augment.chosen import ChosenSamples
+from gravis_triton.augment.per_sample import ChosenSamples
 
 DRAWING = [
     RandomCutout(1, 0.2), RandomDefocus(), RandomGelBubbles(), RandomHair(), RandomIlluminant(), RandomMarkerInk(),
     RandomRuler(), RandomStainShift(), RandomVignette(), FusedColorJitter(0.4, 0.4, 0.4, 0.1),
 ]  # fmt: skip
-STEPS = [*DRAWING, ShadesOfGrey()]
+STEPS = [*DRAWING, ShadesOfGray()]
 
 
 def with_probability(step: ChosenSamples, p: float, same_on_batch: bool = False) -> ChosenSamples:
@@ -35,7 +35,7 @@ def name(step: ChosenSamples) -> str:
 
 
 def skin(batch: int, height: int = 40, width: int = 40) -> torch.Tensor:
-    """Noise around the colour of skin."""
+    """Noise around the color of skin."""
     generator = torch.Generator().manual_seed(0)
     noise = 0.15 * torch.randn(batch, 3, height, width, generator=generator)
     return (torch.tensor([0.8, 0.6, 0.5]).view(3, 1, 1) + noise).clamp(0, 1)

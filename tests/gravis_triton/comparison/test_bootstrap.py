@@ -3,8 +3,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from gravis_triton.comparison.bootstrap import (
-    Diagnoses,
-    Masks,
+    ClassPredictions,
+    MaskPredictions,
     drawn_counts,
     paired_interval,
     resampled_scores,
@@ -16,11 +16,11 @@ from gravis_triton.evaluation import classification_scores
 ONCE = np.ones((1, 6), np.int64)
 
 
-def diagnoses(generator: np.random.Generator, *, images: int = 60, signal: float = 1.0) -> Diagnoses:
+def diagnoses(generator: np.random.Generator, *, images: int = 60, signal: float = 1.0) -> ClassPredictions:
     labels = np.arange(images) % 3
     logits = generator.normal(size=(images, 3)) + signal * np.eye(3)[labels]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return Diagnoses(tuple(f"i{n:03d}" for n in range(images)), labels, p, (0, 1))
+    return ClassPredictions(tuple(f"i{n:03d}" for n in range(images)), labels, p, (0, 1))
 
 
 def test_every_resample_keeps_the_number_of_images_of_each_class():
@@ -78,8 +78,8 @@ def test_an_encoder_compared_with_itself_differs_by_nothing():
 def test_masks_that_are_all_better_by_the_same_have_an_interval_of_no_width():
     jaccard = np.random.default_rng(0).uniform(0.2, 0.8, 100)
     ids = tuple(f"i{n:03d}" for n in range(100))
-    base = resampled_scores(Masks(ids, {"jaccard": jaccard}))["jaccard"]
-    better = resampled_scores(Masks(ids, {"jaccard": jaccard + 0.1}))["jaccard"]
+    base = resampled_scores(MaskPredictions(ids, {"jaccard": jaccard}))["jaccard"]
+    better = resampled_scores(MaskPredictions(ids, {"jaccard": jaccard + 0.1}))["jaccard"]
     interval = paired_interval([0.1, 0.1], [better - base] * 2, same_images=False)
     assert (interval.low, interval.high) == pytest.approx((0.1, 0.1), abs=1e-12)
     assert base.std() == pytest.approx(jaccard.std() / 10, rel=0.1)  # the standard error of a mean
@@ -120,7 +120,7 @@ def coverage(*, seeds: int, between: float, same_images: bool = False, trials: i
             own = base + 0.05 + generator.normal(0, between) + noise
             observed.append(float((own - base).mean()))
             scores = [
-                resampled_scores(Masks(ids, {"jaccard": values}), resamples=300)["jaccard"]
+                resampled_scores(MaskPredictions(ids, {"jaccard": values}), resamples=300)["jaccard"]
                 for values in (base, own)
             ]
             resampled.append(scores[1] - scores[0])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-Photographs = Callable[[Path, Iterable[str]], None]
+Images = Callable[[Path, Iterable[str]], None]
 
 
 @pytest.fixture
-def photographs() -> Photographs:
+def images() -> Images:
     """Writes image files of these names, 12 wide and 8 high, each of another shade, into a folder."""
 
     def write(folder: Path, names: Iterable[str]) -> None:
@@ -25,7 +25,7 @@ def photographs() -> Photographs:
 
 
 @pytest.fixture
-def masks() -> Photographs:
+def masks() -> Images:
     """Writes single-channel PNG masks of these names, half lesion, into a folder."""
 
     def write(folder: Path, names: Iterable[str]) -> None:

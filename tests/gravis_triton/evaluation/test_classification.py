@@ -9,7 +9,6 @@ from gravis_triton.evaluation.classification import (
     average_precision,
     calibration_bins,
     classification_scores,
-    confusion_matrix,
     decided_classes,
     expected_calibration_error,
     mean_of_known,
@@ -59,7 +58,7 @@ def test_average_precision_adds_precision_times_recall_gained_without_interpolat
     assert average_precision(scores_of(0.5, 0.5), flags(1, 0)) == pytest.approx(0.5)
 
 
-def test_specificity_is_told_at_the_first_threshold_that_reaches_the_sensitivity():
+def test_specificity_is_reported_at_the_first_threshold_that_reaches_the_sensitivity():
     # positives at 0.9, 0.7, 0.3, 0.2; negatives at 0.8, 0.6, 0.5, 0.1
     p = scores_of(0.9, 0.7, 0.3, 0.2, 0.8, 0.6, 0.5, 0.1)
     positive = flags(1, 1, 1, 1, 0, 0, 0, 0)
@@ -79,17 +78,17 @@ def test_points_on_a_straight_piece_of_the_curve_count_too():
     assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(1 / 3)
 
 
-def test_sensitivity_is_zero_where_only_calling_nothing_positive_is_specific_enough():
+def test_sensitivity_is_zero_where_only_a_threshold_above_all_scores_is_specific_enough():
     assert sensitivity_at_specificity(scores_of(0.9, 0.1), flags(0, 1), 0.8) == 0.0
 
 
-def test_a_tie_for_the_most_probable_class_is_undecided_even_with_the_right_class():
+def test_a_tie_for_the_most_probable_class_is_wrong_even_with_the_right_class():
     p = np.array([[0.4, 0.4, 0.2], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]])
     assert decided_classes(p).tolist() == [-1, 0, -1, 2]
     result = classification_scores(p, [0, 0, 1, 2], classes=("a", "b", "c"), scored=())
     assert result.balanced_accuracy == pytest.approx((1 / 2 + 0 + 1) / 3)
     assert result.accuracy == pytest.approx(2 / 4)
-    assert result.undecided == 2
+    assert result.ties == 2
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -102,9 +101,10 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
     assert mean_of_known(recall) == pytest.approx(0.375)
 
 
-def test_the_confusion_matrix_has_a_row_a_true_class():
-    counts = confusion_matrix(np.array([1, 1, 0, -1]), np.array([0, 0, 1, 1]), classes=2)
-    assert counts.tolist() == [[0, 2], [1, 0]]
+def test_the_confusion_matrix_has_a_row_per_true_class():
+    result = classification_scores(binary(0.9, 0.8, 0.1, 0.5), [0, 0, 1, 1], classes=("a", "b"), scored=())
+    assert result.confusion.tolist() == [[0, 2], [1, 0]]
+    assert result.ties == 1
 
 
 def test_calibration_error_weighs_the_gap_of_each_bin_by_its_images():
@@ -168,7 +168,7 @@ def test_a_scored_class_without_images_is_left_out_of_the_means():
         ([[0.5, 0.5]], [0.5], "labels must be whole numbers from 0 to 1"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(probabilities, labels, message):
+def test_what_cannot_be_scored_raises(probabilities, labels, message):
     with pytest.raises(ValueError, match=message):
         classification_scores(probabilities, labels, classes=("a", "b"), scored=())
 

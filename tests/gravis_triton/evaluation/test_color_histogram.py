@@ -12,7 +12,7 @@ def features_of(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     return channels.square().view(3, 16), joint.square().view(4, 4, 4), thumbnail.view(3, 8, 8) * 8
 
 
-def test_colours_are_counted_channel_by_channel_and_jointly():
+def test_colors_are_counted_channel_by_channel_and_jointly():
     image = torch.zeros(3, 16, 16)
     image[0, :4] = 1.0  # a quarter is red, the rest black
     image[2, :] = 0.5
@@ -25,7 +25,7 @@ def test_colours_are_counted_channel_by_channel_and_jointly():
     assert joint.sum().item() == pytest.approx(1.0)
 
 
-def test_the_thumbnail_tells_where_a_colour_is():
+def test_the_thumbnail_shows_where_a_color_is():
     image = torch.zeros(3, 16, 16)
     image[1, :8, 8:] = 0.8
     _, _, thumbnail = features_of(image)
@@ -34,7 +34,7 @@ def test_the_thumbnail_tells_where_a_colour_is():
     assert thumbnail[0].abs().max().item() == 0
 
 
-def test_it_passes_for_an_encoder_that_sees_plain_pixels():
+def test_it_has_the_interface_of_an_encoder_of_plain_pixels():
     encoder = ColorHistogram()
     white = np.full((8, 12, 3), 255, np.uint8)
     (features,) = extract_features(encoder, [white], [0], size=16, device=torch.device("cpu"))

@@ -29,13 +29,18 @@ def test_scores_of_a_mask_by_its_pixels():
     assert scores.specificity == pytest.approx(3 / 4)
 
 
+def test_masks_need_not_be_contiguous():
+    predicted, truth = mask("###.", "...."), mask(".##.", ".##.")
+    assert mask_scores(predicted.T, truth.T) == mask_scores(predicted, truth)
+
+
 def test_two_empty_masks_are_a_perfect_match():
     scores = mask_scores(mask("..", ".."), mask("..", ".."))
     assert (scores.jaccard, scores.dice, scores.accuracy) == (1.0, 1.0, 1.0)
     assert (scores.sensitivity, scores.specificity) == (1.0, 1.0)
 
 
-def test_a_mask_where_no_lesion_is_fails_but_misses_nothing():
+def test_a_mask_without_a_lesion_scores_0_but_has_sensitivity_1():
     scores = mask_scores(mask("#...", "...."), mask("....", "...."))
     assert (scores.jaccard, scores.dice, scores.sensitivity) == (0.0, 0.0, 1.0)
     assert scores.specificity == pytest.approx(7 / 8)
@@ -55,14 +60,14 @@ def test_two_images_whose_pooled_jaccard_is_three_quarters_score_seven_eighths()
     assert segmentation_scores([nothing, lesion]).jaccard == 0.875
 
 
-def test_a_jaccard_index_below_0_65_counts_as_nothing_in_the_thresholded_mean():
+def test_a_jaccard_index_below_0_65_counts_as_0_in_the_thresholded_mean():
     scores = segmentation_scores([scored(0.64), scored(0.65), scored(0.95)])
     assert scores.thresholded_jaccard == pytest.approx((0 + 0.65 + 0.95) / 3)
     assert scores.jaccard == pytest.approx((0.64 + 0.65 + 0.95) / 3)
     assert scores.images == 3
 
 
-def test_masks_of_other_sizes_or_kinds_are_refused():
+def test_masks_of_other_sizes_or_types_raise():
     with pytest.raises(ValueError, match=r"a predicted mask of \(1, 2\) against a true one of \(2, 1\)"):
         mask_scores(mask(".."), mask(".", "."))
     with pytest.raises(ValueError, match=r"masks of torch\.uint8 and torch\.bool: threshold them first"):

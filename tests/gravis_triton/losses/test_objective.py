@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from gravis_kernels import gravis_loss
 
 from gravis_triton.errors import UserError
 from gravis_triton.losses import Objective, gravis_settings, resolve_loss
-from gravis_triton.settings import LossSettings
+from gravis_triton.settings import LossSettings, PretrainSettings, override
 
 
 def embeddings(sources=4, views=3, dim=8):
@@ -14,7 +15,11 @@ def embeddings(sources=4, views=3, dim=8):
 
 
 def loss_of(z, **settings):
-    return Objective(resolve_loss(LossSettings(**settings)))(z).item()
+    return Objective(resolved(**settings))(z).item()
+
+
+def resolved(**settings) -> LossSettings:
+    return resolve_loss(override(PretrainSettings(), settings)).loss
 
 
 def blocks(z):
@@ -98,13 +103,13 @@ def test_gravis_rank_is_one_minus_smooth_average_precision():
 
 @pytest.mark.parametrize("loss", ["gravis", "gravis-rank", "nt-xent", "triplet"])
 def test_resolved_settings_name_everything_the_loss_has_and_resolve_to_themselves(loss):
-    resolved = resolve_loss(LossSettings(loss=loss))
-    assert resolve_loss(resolved) == resolved
-    assert gravis_settings(resolved).margin >= 0
+    once = resolve_loss(override(PretrainSettings(), {"loss": loss}))
+    assert resolve_loss(once) == once
+    assert gravis_settings(once.loss).margin >= 0
 
 
 def test_an_override_changes_that_setting_alone():
-    plain, changed = (gravis_settings(resolve_loss(LossSettings(margin=m))) for m in (None, 0.25))
+    plain, changed = (gravis_settings(resolved(margin=m)) for m in (None, 0.25))
     assert changed.margin == 0.25
     assert (changed.attention, changed.temperature) == (plain.attention, plain.temperature)
 
@@ -120,15 +125,20 @@ def test_an_override_changes_that_setting_alone():
         ({"loss": "gravis", "attention": "rank"}, r"use --loss gravis-rank"),
         (
             {"loss": "gravis", "penalty": "sigmoid", "negatives": "logsumexp"},
-            r"--penalty sigmoid is for --negatives mean",
-        ),
-        ({"loss": "gravis", "temperature": 0.0}, r"--temperature must be positive, not 0.0"),
-        (
-            {"loss": "gravis", "attention_temperature": -1.0},
-            r"--attention-temperature must be positive, not -1.0",
+            r"--penalty sigmoid needs --negatives mean",
         ),
     ],
 )
 def test_settings_that_make_no_loss_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        resolve_loss(LossSettings(**settings))
+        resolved(**settings)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "margin", "negatives"),
+    [("softplus", 0.0, "logsumexp"), ("hinge", 0.5, "mean"), ("sigmoid", 0.0, "mean")],
+)
+def test_a_penalty_brings_its_own_margin_and_negatives_as_in_gravis_loss(penalty, margin, negatives):
+    z, loss = embeddings(), resolved(loss="gravis", penalty=penalty)
+    assert (loss.margin, loss.negatives) == (margin, negatives)
+    assert Objective(loss)(z).item() == gravis_loss(z, penalty=penalty).item()

@@ -17,17 +17,17 @@ def test_tight_groups_have_similar_positives_distant_negatives_and_no_violation(
     stats = grouping_statistics(5 * two_tight_groups(90), GravisSettings(margin=0.5))
     assert stats.positive_similarity == pytest.approx(1.0)
     assert stats.negative_similarity == pytest.approx(0.0, abs=1e-6)
-    assert stats.violated == 0.0
+    assert stats.active_triplets == 0.0
 
 
 def test_all_triplets_are_violated_when_the_gap_is_smaller_than_the_margin():
-    assert grouping_statistics(two_tight_groups(30), GravisSettings(margin=0.5)).violated == 1.0
+    assert grouping_statistics(two_tight_groups(30), GravisSettings(margin=0.5)).active_triplets == 1.0
 
 
 def test_half_the_triplets_are_violated_in_a_hand_made_case():
     z = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]]])
-    # anchors' (positive; negatives): (0; 1, -1), (0; 0, 0), (-1; 1, 0), (-1; -1, 0): violated where n - p > 0
-    assert grouping_statistics(z, GravisSettings(margin=0.0)).violated == pytest.approx(4 / 8)
+    # anchors' (positive; negatives): (0; 1, -1), (0; 0, 0), (-1; 1, 0), (-1; -1, 0): active_triplets where n - p > 0
+    assert grouping_statistics(z, GravisSettings(margin=0.0)).active_triplets == pytest.approx(4 / 8)
 
 
 def test_uniform_attention_has_entropy_one_and_sharp_attention_entropy_zero():
@@ -50,4 +50,4 @@ def test_thinning_out_the_anchors_keeps_the_statistics_of_equal_anchors(monkeypa
     monkeypatch.setattr(statistics, "_MAX_TRIPLETS", 40)  # two of six anchors
     stats = grouping_statistics(two_tight_groups(60), GravisSettings(margin=0.4))
     assert stats.negative_similarity == pytest.approx(0.5, abs=1e-6)
-    assert stats.violated == 0.0
+    assert stats.active_triplets == 0.0

@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import timm
 import torch
@@ -32,32 +34,33 @@ def test_a_saved_encoder_comes_back_bit_for_bit_through_timm_alone(tmp_path, nam
     assert loaded.pretrained_cfg["input_size"] == (3, size, size)
 
 
-def test_normalisation_is_the_backbones_own():
+def test_normalization_is_the_backbones_own():
     mean, std = normalization(build_encoder("resnet18", image_size=32))
     assert mean == (0.485, 0.456, 0.406)
     assert std == (0.229, 0.224, 0.225)
 
 
-def test_an_unknown_model_is_answered_with_near_names():
-    with pytest.raises(UserError, match=r"unknown model 'resnet-50'; near names: resnet50"):
+def test_an_unknown_model_is_answered_with_similar_names():
+    with pytest.raises(UserError, match=r"unknown model 'resnet-50'; did you mean resnet50"):
         build_encoder("resnet-50", image_size=64)
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_tiny_patch16_224"])
-def test_a_size_that_the_backbone_refuses_is_named(name):
+def test_a_size_that_the_backbone_does_not_support_is_named(name):
     with pytest.raises(
-        UserError, match=rf"model '{name}' refuses --image-size 8 \(.*\); try a multiple of 32"
+        UserError, match=rf"model '{name}' does not support --image-size 8 \(.*\); try a multiple of 32"
     ):
         build_encoder(name, image_size=8)
 
 
-def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch):
+def test_weights_that_cannot_be_downloaded_are_a_clear_error(monkeypatch):
     def unreachable(name, pretrained=False, **kwargs):
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(
-        UserError, match=r"cannot fetch the ImageNet weights of 'resnet18' .* or start from random weights$"
+        UserError,
+        match=r"cannot download the ImageNet weights of 'resnet18' .* or start from random weights$",
     ):
         build_encoder("resnet18", image_size=64, pretrained=True)
 
@@ -67,3 +70,18 @@ def test_a_backbone_that_timm_has_no_weights_for_is_a_clear_error():
         UserError, match=r"timm has no pretrained weights for 'resnetblur18': start from random weights$"
     ):
         build_encoder("resnetblur18", image_size=64, pretrained=True)
+
+
+def test_building_an_encoder_leaves_the_level_of_the_hubs_logger_alone(monkeypatch):
+    logger, levels = logging.getLogger("huggingface_hub"), []
+
+    def unreachable(name, pretrained=False, **kwargs):
+        levels.append(logger.level)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(UserError):
+        build_encoder("resnet18", image_size=64, pretrained=True)
+    assert levels == [logging.ERROR]
+    assert logger.level == logging.INFO

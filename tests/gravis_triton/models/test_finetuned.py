@@ -51,19 +51,19 @@ def test_the_last_feature_map_is_what_the_encoder_computes(encoder):
     assert torch.allclose(pyramid[-1], encoder.eval().forward_features(images), atol=1e-5)
 
 
-def test_an_encoder_of_another_architecture_is_refused_with_the_count(encoder):
+def test_an_encoder_of_another_architecture_raises_with_the_count(encoder):
     other = build_encoder("resnet18", image_size=32)
     with pytest.raises(UserError, match=r"only \d+ of \d+ tensors of the segmentation network's encoder"):
         copy_encoder(encoder, other)
 
 
-def test_a_backbone_without_a_pyramid_is_refused_with_a_way_out():
+def test_a_backbone_without_a_pyramid_raises_with_a_way_out():
     encoder = build_encoder("test_vit", image_size=64)
     with pytest.raises(UserError, match=r"--decoder unet does not go with test_vit .* resnet, efficientnet"):
         build_segmenter(encoder, architecture="test_vit", decoder="unet", image_size=64)
 
 
-def test_a_size_that_decoders_cannot_halve_five_times_is_refused(encoder):
+def test_a_size_that_decoders_cannot_halve_five_times_raises(encoder):
     with pytest.raises(UserError, match=r"--image-size 80: segmentation needs a multiple of 32, e\.g\. 64"):
         build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=80)
 
@@ -117,6 +117,6 @@ def test_a_backbone_whose_layers_timm_does_not_number_learns_at_one_rate(unnumbe
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
-def test_layer_decay_on_a_backbone_whose_layers_timm_does_not_number_is_refused_by_name(unnumbered):
+def test_layer_decay_on_a_backbone_whose_layers_timm_does_not_number_raises_by_name(unnumbered):
     with pytest.raises(UserError, match=r"^--layer-decay 0\.5 does not go with poolformer_s12, .*: drop it"):
         parameter_groups(Classifier(unnumbered, classes=3), unnumbered, weight_decay=0.1, layer_decay=0.5)

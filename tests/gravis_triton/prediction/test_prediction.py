@@ -9,30 +9,30 @@ import gravis_triton
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
 from gravis_triton.models import Classifier, build_encoder, build_segmenter
-from gravis_triton.prediction import DiseasePredictor, InputSettings, MaskPredictor, load, save_predictor
+from gravis_triton.prediction import ClassPredictor, InputSettings, MaskPredictor, load, save_predictor
 
 CLASSES = ("melanoma", "nevus")
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """A photograph of 90 x 60 pixels in a file."""
+def image_file(tmp_path):
+    """An image of 90 x 60 pixels in a file."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     Image.fromarray(pixels).save(file)
     return file
 
 
-def diseases(tta: bool = False) -> DiseasePredictor:
+def class_predictor(tta: bool = False) -> ClassPredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
-    return DiseasePredictor(
+    return ClassPredictor(
         Classifier(encoder, classes=2), inputs=inputs, classes=CLASSES, data_set="ISIC 2017", tta=tta
     )
 
 
-def masks(tta: bool = False) -> MaskPredictor:
+def mask_predictor(tta: bool = False) -> MaskPredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
@@ -40,20 +40,20 @@ def masks(tta: bool = False) -> MaskPredictor:
     return MaskPredictor(network, inputs=inputs, tta=tta)
 
 
-def test_a_picture_is_predicted_as_it_is_when_scored_from_the_cache(picture, tmp_path):
-    predictor = diseases()
+def test_an_image_is_predicted_as_from_the_cache(image_file, tmp_path):
+    predictor = class_predictor()
     images = cached_images(
-        [Record("picture", ImageFile(picture))], short_side=48, directory=tmp_path / "cache", workers=0
+        [Record("image", ImageFile(image_file))], short_side=48, directory=tmp_path / "cache", workers=0
     )
     scored = predictor.predict_all(images, [0])[0]
-    assert list(predictor.predict(picture).values()) == pytest.approx(scored.tolist(), rel=1e-6)
+    assert list(predictor.predict(image_file).values()) == pytest.approx(scored.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_file_image_and_array_give_the_same_diagnosis(picture, tta):
-    predictor = diseases(tta)
-    image = Image.open(picture)
-    first = predictor.predict(picture)
+def test_file_image_and_array_give_the_same_probabilities(image_file, tta):
+    predictor = class_predictor(tta)
+    image = Image.open(image_file)
+    first = predictor.predict(image_file)
     assert list(first) == list(CLASSES)
     assert sum(first.values()) == pytest.approx(1, abs=1e-6)
     assert predictor.predict(image) == first
@@ -61,35 +61,40 @@ def test_file_image_and_array_give_the_same_diagnosis(picture, tta):
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_a_mask_has_the_size_of_its_picture(picture, tta):
-    mask = masks(tta).predict(picture)
+def test_a_mask_has_the_size_of_its_image(image_file, tta):
+    mask = mask_predictor(tta).predict(image_file)
     assert mask.shape == (60, 90)
     assert mask.dtype == bool
 
 
-def test_predicting_leaves_a_network_in_training_as_it_was(picture):
-    predictor = diseases()
+def test_predicting_leaves_a_network_in_training_as_it_was(image_file):
+    predictor = class_predictor()
     predictor.network.train()
     statistics = predictor.network.encoder.bn1.running_mean.clone()
-    predictor.predict(picture)
+    predictor.predict(image_file)
     assert predictor.network.training
     assert torch.equal(predictor.network.encoder.bn1.running_mean, statistics)
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_a_saved_classifier_predicts_the_same(picture, tmp_path, tta):
-    predictor = diseases(tta)
+def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
+    predictor = class_predictor(tta)
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [
+        "model",
+        "model.json",
+        "model.safetensors",
+    ]
     again = gravis_triton.load(tmp_path / "run")
-    assert again.predict(picture) == predictor.predict(picture)
+    assert again.predict(image_file) == predictor.predict(image_file)
 
 
-def test_a_saved_segmenter_predicts_the_same(picture, tmp_path):
-    predictor = masks()
+def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
+    predictor = mask_predictor()
     save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
     again = load(tmp_path / "model")
     assert isinstance(again, MaskPredictor)
-    assert np.array_equal(again.predict(picture), predictor.predict(picture))
+    assert np.array_equal(again.predict(image_file), predictor.predict(image_file))
 
 
 def test_a_directory_without_a_model_is_named(tmp_path):
@@ -98,39 +103,39 @@ def test_a_directory_without_a_model_is_named(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_one_line(tmp_path):
-    save_predictor(diseases(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     (tmp_path / "model" / "model.json").write_text(json.dumps({**description, "classes": ["a", "b", "c"]}))
     with pytest.raises(UserError, match=r"model\.safetensors cannot be loaded"):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("picture", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32)])
-def test_an_array_that_is_no_picture_is_refused(picture):
-    with pytest.raises(UserError, match=r"is no picture: give \(height, width, 3\) uint8"):
-        diseases().predict(picture)
+@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32)])
+def test_an_array_of_another_shape_or_type_raises(array):
+    with pytest.raises(UserError, match=r"is not an image: expected \(height, width, 3\) uint8"):
+        class_predictor().predict(array)
 
 
-def test_a_file_that_is_no_picture_is_refused(tmp_path):
+def test_a_file_that_is_not_an_image_raises(tmp_path):
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(UserError, match="cannot be read as an image"):
-        diseases().predict(tmp_path / "x.jpg")
+        class_predictor().predict(tmp_path / "x.jpg")
 
 
 def test_a_damaged_description_is_one_line(tmp_path):
-    save_predictor(diseases(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
     (tmp_path / "model" / "model.json").write_text('{"task": ')
     with pytest.raises(UserError, match=r"model\.json is damaged .*: fine-tune again"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_an_opened_image_lies_as_its_file_does(tmp_path, orientation):
+def test_an_opened_image_is_upright_like_its_file(tmp_path, orientation):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
     image, exif = Image.fromarray(pixels), Image.Exif()
     exif[0x0112] = orientation
     image.save(tmp_path / "turned.png", exif=exif)
-    predictor = masks()
+    predictor = mask_predictor()
     expected = predictor.predict(tmp_path / "turned.png")
     assert expected.shape == ((40, 60) if orientation == 6 else (60, 40))
     assert np.array_equal(predictor.predict(Image.open(tmp_path / "turned.png")), expected)
@@ -139,14 +144,14 @@ def test_an_opened_image_lies_as_its_file_does(tmp_path, orientation):
 def test_sixteen_bit_images_are_not_clipped(tmp_path):
     values = np.linspace(0, 65535, 60 * 60).reshape(60, 60).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    predictor = diseases()
+    predictor = class_predictor()
     assert predictor.predict(Image.open(tmp_path / "deep.png")) == predictor.predict(tmp_path / "deep.png")
 
 
-@pytest.mark.parametrize("predictor", [diseases, masks])
-def test_a_network_that_diverged_is_told_and_not_scored(picture, predictor):
+@pytest.mark.parametrize("predictor", [class_predictor, mask_predictor])
+def test_a_network_that_diverged_raises(image_file, predictor):
     broken = predictor()
     with torch.no_grad():
         next(broken.network.pretrained.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="predictions are not finite: lower --lr"):
-        broken.predict(picture)
+        broken.predict(image_file)

@@ -15,10 +15,10 @@ METRICS = ContrastiveMetrics(
     lr=0.001,
     images_per_second=40.4,
     views_per_second=161.6,
-    waiting=0.031,
+    data_time=0.031,
     positive_similarity=0.8,
     negative_similarity=0.1,
-    violated=0.023,
+    active_triplets=0.023,
     attention_entropy=0.95,
 )
 
@@ -36,9 +36,9 @@ def test_outside_a_terminal_every_report_is_one_line():
         show(dataclasses.replace(METRICS, step=40, loss=0.4))
     first, second = out.getvalue().splitlines()
     assert first.startswith(
-        "epoch 2/5  step 20  loss 0.5123  lr 1.00e-03  images/s 40  waiting 3%  views/s 162"
+        "epoch 2/5  step 20  loss 0.5123  lr 1.00e-03  images/s 40  data time 3%  views/s 162"
     )
-    assert "positives 0.800  negatives 0.100  violated 2.3%  attention entropy 0.950" in first
+    assert "positives 0.800  negatives 0.100  active triplets 2.3%  attention entropy 0.950" in first
     assert "step 40  loss 0.4000" in second
 
 
@@ -46,7 +46,7 @@ def test_on_a_terminal_a_bar_and_a_table_show_the_last_report():
     display, out = display_on(terminal=True)
     with display.training(0, 100) as show:
         show(METRICS)
-        display.say("a line between")
+        display.print("a line between")
     text = out.getvalue()
     for part in ("epoch 2/5", "20/100", "eta", "positives", "0.5123", "2.3%", "a line between"):
         assert part in text
@@ -54,8 +54,8 @@ def test_on_a_terminal_a_bar_and_a_table_show_the_last_report():
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_all_processes_but_the_first_are_silent(capsys, terminal):
-    display = Display(speaks=False)
-    display.say("not heard")
+    display = Display(enabled=False)
+    display.print("not heard")
     with display.training(0, 10) as show, display.task("not seen") as task:
         show(METRICS)
         task(1, 2)
@@ -64,5 +64,5 @@ def test_all_processes_but_the_first_are_silent(capsys, terminal):
 
 def test_text_of_the_user_is_not_taken_for_markup():
     display, out = display_on(terminal=False)
-    display.say("--data my[bold]folder")
+    display.print("--data my[bold]folder")
     assert out.getvalue() == "--data my[bold]folder\n"

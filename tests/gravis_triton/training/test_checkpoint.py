@@ -4,6 +4,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from gravis_triton.errors import UserError
+from gravis_triton.run_directory import RunDirectory
 from gravis_triton.training import Progress, save_checkpoint, start_progress
 
 
@@ -25,7 +26,7 @@ def test_a_checkpoint_puts_weights_and_progress_back(tmp_path, accelerator, mode
     save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=7, seconds=1.5, steps_per_epoch=4))
     with torch.no_grad():
         model.weight.zero_()
-    progress = start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+    progress = start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     assert (progress.step, progress.seconds) == (7, 1.5)
     assert torch.equal(model.weight, saved)
 
@@ -50,7 +51,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest
         patch.setattr(accelerator, "save_state", killed)
         with pytest.raises(KeyboardInterrupt):
             save_checkpoint(accelerator, checkpoints, Progress(step=2, steps_per_epoch=4))
-    assert start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4).step == 1
+    assert start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
 
 
 def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerator, model, monkeypatch):
@@ -69,18 +70,20 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
 
 
 def test_auto_starts_anew_where_there_is_no_checkpoint_yet(tmp_path, accelerator):
-    assert start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4).step == 0
+    assert start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
 
 
 def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
     with pytest.raises(UserError, match=r"--resume .*: there is no checkpoint"):
-        start_progress(accelerator, resume=str(tmp_path), output_dir=tmp_path, steps_per_epoch=4)
+        start_progress(accelerator, resume=str(tmp_path), run=RunDirectory(tmp_path), steps_per_epoch=4)
 
 
 def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
     save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, processes=2, steps_per_epoch=4))
-    with pytest.raises(UserError, match=r"written by a run of 2 processes, this one has 1: launch it alike"):
-        start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+    with pytest.raises(
+        UserError, match=r"written by a run of 2 processes, this one has 1: launch it the same way"
+    ):
+        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
@@ -88,5 +91,5 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
     accelerator.free_memory()
     accelerator.prepare(nn.Linear(3, 4))
     with pytest.raises(UserError, match=r"step-00000001 does not fit this model"):
-        start_progress(accelerator, resume="auto", output_dir=tmp_path, steps_per_epoch=4)
+        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     accelerator.free_memory()

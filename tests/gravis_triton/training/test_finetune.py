@@ -46,20 +46,20 @@ def test_the_weights_of_the_highest_score_are_kept():
     kept = None
     for step, score in enumerate([0.5, 0.8, 0.7, 0.8], start=1):
         nn.init.constant_(network.weight, step)
-        best.look(score, step, network)
+        best.update(score, step, network)
         kept = best.weights["weight"].item()
-    assert (best.score, best.step, best.looks_since, kept) == (0.8, 2, 2, 2.0)
+    assert (best.score, best.step, best.validations_without_improvement, kept) == (0.8, 2, 2, 2.0)
 
 
 def test_without_any_defined_score_the_first_weights_are_kept_rather_than_none():
     network, best = nn.Linear(1, 1), Best()
-    best.look(float("nan"), 1, network)
+    best.update(float("nan"), 1, network)
     assert "weight" in best.weights
 
 
 def test_best_weights_survive_a_checkpoint():
     network, best, again = nn.Linear(1, 1), Best(), Best()
-    best.look(0.5, 3, network)
+    best.update(0.5, 3, network)
     again.load_state_dict(best.state_dict())
     assert (again.score, again.step) == (0.5, 3)
     assert torch.equal(again.weights["weight"], network.weight)

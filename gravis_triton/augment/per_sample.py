@@ -1,0 +1,125 @@
+"""Base classes of the photometric steps, which compute only the chosen samples of a batch, a few at a time."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from kornia.augmentation import IntensityAugmentationBase2D
+from torch import Tensor
+
+_CPU_VALUES = 2**19  # values worked on at a time on a CPU: temporaries then stay in its cache
+_NOT_PER_SAMPLE = ("batch_prob", "forward_input_shape", "order")
+
+
+class ChosenSamples(IntensityAugmentationBase2D):
+    """A kornia intensity augmentation that computes only the samples that its probability chose.
+
+    kornia computes every sample and then selects. Here `apply_transform` sees the chosen samples alone, as float32,
+    on a CPU in chunks that fit into its cache, with their own draws on their device, and may work in place. Mix it
+    in before a class of kornia's; draws and replay stay those of that class.
+
+    Draws are made on the CPU whatever the device, so that the choice of samples never waits for a GPU.
+    """
+
+    def set_rng_device_and_dtype(self, device: torch.device, dtype: torch.dtype) -> None:
+        super().set_rng_device_and_dtype(torch.device("cpu"), torch.float32)
+
+    def transform_inputs(
+        self,
+        input: Tensor,
+        params: dict[str, Tensor],
+        flags: dict[str, Any],
+        transform: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        params, flags = self._process_kwargs_to_params_and_flags(params, flags, **kwargs)
+        images = self.transform_tensor(input)
+        self.validate_tensor(images)
+        changed = images.clone()
+        self._change_chosen_(changed, params, flags, transform)
+        return self.transform_output_tensor(changed, input.shape)
+
+    def apply_(self, images: Tensor) -> Tensor:
+        """As calling the step on images (batch, channels, height, width), but in place."""
+        self._params = self.forward_parameters(images.shape)
+        self._change_chosen_(images, self._params, self.flags, None)
+        return images
+
+    def _change_chosen_(
+        self, images: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None
+    ) -> None:
+        rows = self._gate(params).cpu().nonzero().squeeze(1)
+        for chunk in _chunks(rows, images):
+            own = {
+                name: value if name in _NOT_PER_SAMPLE else value[chunk].to(images.device, non_blocking=True)
+                for name, value in params.items()
+                if isinstance(value, Tensor)
+            }
+            here = chunk if isinstance(chunk, slice) else chunk.to(images.device, non_blocking=True)
+            chosen = images[here].float()
+            changed = self.apply_transform(chosen, own, flags, transform=transform)
+            if changed is not chosen or not _is_part(chosen, images):
+                images[here] = changed.to(images.dtype)
+
+
+class PerSampleStep(ChosenSamples):
+    """Base of the steps of this package: subclasses implement `draw` and `change`."""
+
+    @abstractmethod
+    def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
+        """Random parameters, each with one row a sample, on the CPU."""
+
+    @abstractmethod
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """The changed images, (samples, 3, height, width) float32 in [0, 1]; the given ones may be overwritten."""
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
+        batch, height, width = batch_shape[0], batch_shape[-2], batch_shape[-1]
+        drawn = self.draw(1 if self.same_on_batch else batch, height, width)
+        return {name: value.expand(batch, *value.shape[1:]) for name, value in drawn.items()}
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        return self.change(input, params)
+
+
+def uniform(samples: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Independent uniform draws in [low, high), (samples, *shape)."""
+    return low + (high - low) * torch.rand(samples, *shape)
+
+
+def log_uniform(samples: int, *shape: int, low: float, high: float) -> Tensor:
+    """Independent draws whose logarithm is uniform between those of low and high, (samples, *shape)."""
+    return low * (high / low) ** torch.rand(samples, *shape)
+
+
+def frame(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates of pixel centers in short sides from the upper left corner: y (height, 1) and x (width,)."""
+    height, width = images.shape[-2:]
+    short = min(height, width)
+    y = (torch.arange(height, device=images.device) + 0.5) / short
+    x = (torch.arange(width, device=images.device) + 0.5) / short
+    return y.unsqueeze(1), x
+
+
+def planes(values: Tensor) -> Tensor:
+    """Per-sample values (samples,) or (samples, channels), made to broadcast over images."""
+    return values.view(len(values), -1, 1, 1)
+
+
+def _is_part(chosen: Tensor, images: Tensor) -> bool:
+    """Whether the chosen samples share the memory of the images, so that they were changed in place."""
+    return chosen.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
+
+
+def _chunks(rows: Tensor, images: Tensor) -> Iterator[slice | Tensor]:
+    """The chosen rows, on a CPU a cache-full at a time, else at once; as slices, which copy nothing, if all are."""
+    if not len(rows):
+        return
+    each = max(1, _CPU_VALUES // images[0].numel()) if images.device.type == "cpu" else len(rows)
+    if len(rows) == len(images):
+        yield from (slice(first, first + each) for first in range(0, len(rows), each))
+    else:
+        yield from rows.split(each)

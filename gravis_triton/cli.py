@@ -1,0 +1,117 @@
+"""The command line: `gravis JOB [flags]`, also `python -m gravis_triton` and `accelerate launch -m gravis_triton`."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+import gravis_triton.settings.jobs as jobs
+from gravis_triton.errors import Interrupted, UserError, did_you_mean
+from gravis_triton.settings.flags import parse_flags, parse_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A workflow function, `module.function` in gravis_triton.workflows, and its settings; imported when it runs."""
+
+    module: str
+    function: str
+    settings: type[Any]
+
+    @property
+    def workflow(self) -> Callable[[Any], Any]:
+        """The function; imports torch."""
+        return getattr(import_module(f"gravis_triton.workflows.{self.module}"), self.function)
+
+    @property
+    def summary(self) -> str:
+        return (self.settings.__doc__ or "").splitlines()[0]
+
+
+JOBS = {
+    "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
+    "finetune-classification": Job("classification", "finetune_classification", jobs.ClassificationSettings),
+    "finetune-segmentation": Job("segmentation", "finetune_segmentation", jobs.SegmentationSettings),
+    "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
+    "predict": Job("predict", "predict", jobs.PredictSettings),
+    "compare": Job("compare", "compare", jobs.CompareSettings),
+    "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the job that the first argument names, and exit with its status."""
+    args = list(sys.argv[1:] if args is None else args)
+    name = args[0] if args else "--help"
+    if name in ("-h", "--help"):
+        print(_usage())
+        sys.exit(0)
+    if name == "--version":
+        print(metadata.version("gravis-triton"))
+        sys.exit(0)
+    if name not in JOBS:
+        print(
+            f"error: unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    run_job(name, args[1:], prog=f"gravis {name}")
+
+
+def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run a job with flags (default: those of this process), and exit with its status.
+
+    0: finished. 1: some images were skipped. 2: a UserError, printed as one line on stderr. 128 + signal: a signal
+    stopped it.
+    """
+    status = 0
+    try:
+        result = _run(JOBS[name], args, prog)
+        status = int(bool(getattr(result, "skipped", ())))
+    except UserError as error:
+        rank = os.environ.get("RANK", "0")
+        print(f"error: {error}" if rank == "0" else f"error in process {rank}: {error}", file=sys.stderr)
+        status = 2
+    except Interrupted as error:
+        print(error)
+        status = 128 + error.signal
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    if status == 0:
+        _leave_process_group()
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
+    has_config = job.settings not in (jobs.PredictSettings, jobs.CompareSettings)
+    settings = (parse_settings if has_config else parse_flags)(job.settings, args, prog)
+    return job.workflow(settings)
+
+
+def _leave_process_group() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _usage() -> str:
+    width = max(map(len, JOBS))
+    lines = [f"  {name:{width}}  {job.summary}" for name, job in JOBS.items()]
+    return "\n".join(
+        [
+            "usage: gravis JOB [flags]",
+            "",
+            "Self-supervised pre-training on dermatology images by GraVIS, fine-tuning and evaluation.",
+            "",
+            "jobs:",
+            *lines,
+            "",
+            "gravis JOB --help lists the flags of a job.",
+            "On several GPUs: accelerate launch -m gravis_triton JOB [flags]",
+        ]
+    )

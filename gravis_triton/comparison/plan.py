@@ -1,0 +1,170 @@
+"""The runs of a grid: one job each, in a directory of its own."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gravis_triton.comparison.grid import PRETRAIN, TASKS, Grid, Values
+from gravis_triton.errors import UserError
+from gravis_triton.evaluation import COLOR_HISTOGRAM
+from gravis_triton.losses import resolve_loss
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import (
+    EvaluateSettings,
+    FinetuneSettings,
+    PretrainSettings,
+    flat_hints,
+    flatten,
+    override,
+    read_settings,
+    read_yaml,
+    resolve_evaluate,
+    resolve_finetune,
+    resolve_pretrain,
+    settings_from,
+)
+from gravis_triton.settings.flat import RENAMED
+
+# settings that do not change any result
+_IRRELEVANT = (
+    "config", "output_dir", "overwrite", "resume", "tracker", "cache_dir", "num_workers", "log_every",
+    "checkpoint_every",
+)  # fmt: skip
+
+JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """One run of a comparison. task: a name of `TASKS`, or `PRETRAIN`; label_fraction: None for the latter.
+
+    named: names of the settings that the grid gives.
+    """
+
+    task: str
+    encoder: str
+    label_fraction: float | None
+    seed: int
+    directory: RunDirectory
+    settings: JobSettings
+    named: frozenset[str]
+
+    @property
+    def finished(self) -> bool:
+        return self.directory.summary.is_file()
+
+    @property
+    def name(self) -> str:
+        labels = "" if self.label_fraction is None else f" with {self.label_fraction * 100:g} % of the labels"
+        return f"{self.task} {self.encoder}{labels}, seed {self.seed}"
+
+
+def plan_runs(grid: Grid) -> list[PlannedRun]:
+    """All runs in their order: seed by seed, and each encoder is pre-trained before its tasks.
+
+    Raises UserError for a setting of a wrong type or out of range, and for a contradiction.
+    """
+    return [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
+
+
+def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
+    given, output = grid.encoders[name], Path(grid.output_dir)
+    split = {} if grid.official_split else {"split_seed": seed}
+    fixed = {"data": grid.data, "seed": seed, **split}
+    if isinstance(given, str):
+        encoder, pretrained = given, given not in ("random", "imagenet")
+    else:
+        directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
+        encoder, pretrained = str(directory.encoder), True
+        values = {**_known(grid.common, PretrainSettings), **grid.pretrain, **given, **fixed}
+        yield _planned(PRETRAIN, PretrainSettings, name, None, seed, directory, values)
+    architecture = {**grid.common, **grid.pretrain}.get("model")
+    for task, own in grid.tasks.items():
+        kind = TASKS[task]
+        if encoder == COLOR_HISTOGRAM and kind is not EvaluateSettings:
+            continue  # nothing to fine-tune
+        values = {**_known(grid.common, kind), **own, **fixed, "encoder": encoder}
+        values.pop("model", None)  # that of a pre-trained encoder is known
+        if not pretrained and architecture is not None:
+            values["model"] = architecture
+        for fraction in grid.label_fractions:
+            directory = RunDirectory(output / task / f"{name}-{fraction:g}-{seed}")
+            values_of_run = {**values, "label_fraction": fraction}
+            yield _planned(task, kind, name, fraction, seed, directory, values_of_run)
+
+
+def _known(values: Values, kind: type[JobSettings]) -> dict[str, Any]:
+    hints = flat_hints(kind)
+    return {name: value for name, value in values.items() if RENAMED.get(name, name) in hints}
+
+
+def _planned(
+    task: str,
+    kind: type[JobSettings],
+    encoder: str,
+    fraction: float | None,
+    seed: int,
+    directory: RunDirectory,
+    values: Values,
+) -> PlannedRun:
+    settings = settings_from(kind, values, where=f"{task} {encoder}")
+    try:
+        _resolved(settings, {})
+    except UserError as error:
+        raise UserError(f"{task} {encoder}: {error}") from error
+    again = {"overwrite": True} if kind is EvaluateSettings else {"resume": "auto"}
+    return PlannedRun(
+        task=task,
+        encoder=encoder,
+        label_fraction=fraction,
+        seed=seed,
+        directory=directory,
+        settings=override(settings, {"output_dir": str(directory), **again}),
+        named=frozenset(values),
+    )
+
+
+def check_consistent(run: PlannedRun) -> None:
+    """Raise UserError where the directory of the run holds one, finished or not, with settings other than the grid's.
+
+    Settings that its config.yaml lacks, being older than they are, are not compared, nor those that do not change any
+    result.
+    """
+    file = run.directory.config
+    if not file.is_file():
+        return
+    try:
+        names = {RENAMED.get(name, name) for name in read_yaml(file)}
+        saved = flatten(read_settings(type(run.settings), file))
+    except UserError as error:
+        raise UserError(f"{error}: delete {run.directory}") from error
+    expected = flatten(_resolved(run.settings, saved))
+    for name in sorted(expected, key=lambda name: name not in run.named):  # those that the grid names first
+        if name in names and name not in _IRRELEVANT and not _same(name, saved[name], expected[name]):
+            raise UserError(
+                f"{run.directory} was made with {name} {saved[name]}, the grid has {expected[name]}: "
+                "delete that directory, or give another --output-dir"
+            )
+
+
+def _resolved(settings: JobSettings, saved: Mapping[str, Any]) -> JobSettings:
+    """The settings as a run saves them; an image size that the encoder decides is taken from `saved`."""
+    if isinstance(settings, PretrainSettings):
+        return resolve_loss(resolve_pretrain(settings))
+    image_size = settings.encoder.image_size or saved.get("image_size") or 1
+    if isinstance(settings, EvaluateSettings):
+        return resolve_evaluate(settings, image_size=image_size)
+    return resolve_finetune(settings, image_size=image_size)
+
+
+def _same(name: str, saved: Any, expected: Any) -> bool:
+    if saved == expected:
+        return True
+    if name not in ("data", "encoder") or not isinstance(saved, str) or not isinstance(expected, str):
+        return False
+    one, other = Path(saved), Path(expected)
+    # a pre-trained encoder is identified by its run: the directory of the comparison may have moved
+    return one.absolute() == other.absolute() or (
+        one.parts[-3:] == other.parts[-3:] and one.parts[-3:-2] == ("encoders",) and one.name == "encoder"
+    )

@@ -1,0 +1,173 @@
+"""The decode-once cache: every image and mask is decoded a single time, resized, and kept for all later runs."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from gravis_triton.data.cache.images import CachedImages, CachedMasks
+from gravis_triton.data.cache.items import CacheItem, ImageItem, MaskItem
+from gravis_triton.data.cache.shards import Shard, open_shard, shard_of, skipped_in, write_shard
+from gravis_triton.data.cache.workers import results_of
+from gravis_triton.data.datasets.records import Record
+from gravis_triton.errors import UserError
+
+Progress = Callable[[int, int], None]
+
+# A collection is kept in at most this many files, as each stays open while it is mapped.
+_MOST_SHARDS = 256
+_SMALLEST_SHARD = 32
+
+# More damaged images than this are no accident of single files.
+_TOLERATED = 0.05
+
+_SECONDS_A_DAY = 86_400
+
+
+def cached_images(
+    records: Sequence[Record],
+    *,
+    short_side: int,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress | None = None,
+) -> CachedImages:
+    """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into it.
+
+    Aspect ratio and field of view are kept; a item longer than 16 times its short side counts as unreadable.
+    records: runs that give the same records in the same order share their images, whatever the labels; files hold runs
+        of 32 records or more, so give a whole collection rather than a changing part of it.
+    directory: where the cache lies; by default $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted at any
+        time between runs. Its files are named by a hash of their records' fingerprints and of `short_side`: an
+        interrupted build goes on where it stopped, and a changed image is decoded anew. Several processes may build
+        the same cache at once; they share the work.
+    workers: processes that decode; 0: this process does.
+    progress: called with (records done, records in all), at the start and after each file of records.
+    Raises UserError when more than 5 % of the images cannot be read, and when the disk is full or not writable.
+    """
+    if short_side < 1:
+        raise UserError(f"short side {short_side}: at least 1 pixel is needed")
+    items = [ImageItem(record.id, record.image, short_side) for record in records]
+    shards = _plan(items, f"short side {short_side}", _prepared(directory or default_directory()))
+    _build_missing(shards, workers, progress, check=lambda skipped: _check_too_many(skipped, len(records)))
+    return CachedImages(shards, records)
+
+
+def cached_masks(
+    images: CachedImages,
+    *,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress | None = None,
+) -> CachedMasks:
+    """The lesion masks of `images`, each of its image's height and width, from the cache or decoded into it.
+
+    A mask's pixel is lesion where more than half of its area is above 128 in the file.
+    directory, workers, progress: as for `cached_images`; records without a mask are not counted.
+    Raises UserError when any mask cannot be read or has not its image's aspect ratio (to within one pixel of the
+    image), and when the disk is full or not writable.
+    """
+    owners = [index for index, record in enumerate(images.records) if record.mask is not None]
+    items = [_lesion_mask(images.records[index], images[index]) for index in owners]
+    shards = _plan(items, "masks", _prepared(directory or default_directory()))
+    _build_missing(shards, workers, progress)
+    masks = CachedMasks(shards, owners, len(images))
+    if masks.skipped:
+        raise UserError(
+            f"{len(masks.skipped)} of {len(owners)} masks cannot be used: {_examples(masks.skipped)}; mend these "
+            "files, or take them and their images away"
+        )
+    return masks
+
+
+def default_directory() -> Path:
+    """$GRAVIS_CACHE, else ~/.cache/gravis-triton."""
+    configured = os.environ.get("GRAVIS_CACHE")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "gravis-triton"
+
+
+def _prepared(directory: Path) -> Path:
+    folder = directory / "images"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in folder.glob("*.tmp"):  # of runs that were killed
+            if abandoned.stat().st_mtime < time.time() - _SECONDS_A_DAY:
+                abandoned.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process was faster
+        pass
+    except OSError as error:
+        raise UserError(f"cannot use {directory} for the image cache ({error}): set GRAVIS_CACHE") from error
+    return folder
+
+
+def _lesion_mask(record: Record, image: np.ndarray) -> MaskItem:
+    assert record.mask is not None
+    return MaskItem(record.id, record.mask, record.image, image.shape[0], image.shape[1])
+
+
+def _plan(items: Sequence[CacheItem], kind: str, folder: Path) -> list[Shard]:
+    size = max(_SMALLEST_SHARD, -(-len(items) // _MOST_SHARDS))
+    return [shard_of(folder, kind, items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def _build_missing(
+    shards: Sequence[Shard],
+    workers: int,
+    progress: Progress | None,
+    check: Callable[[Sequence[tuple[str, str]]], None] = lambda skipped: None,
+) -> None:
+    """Write the shards that are not there; `check` may raise, given (id, reason) of the items skipped so far."""
+    total = sum(len(shard.items) for shard in shards)
+    skipped: list[tuple[str, str]] = []
+    missing, done = [], 0
+    for shard in shards:
+        table = open_shard(shard)
+        if table is None:
+            missing.append(shard)
+        else:
+            skipped += skipped_in(table)
+            done += len(shard.items)
+    check(skipped)
+    _report(progress, done, total)
+    with closing(results_of(_build, _from_own_start(missing), workers=workers)) as results:
+        for shard, skipped_here in results:
+            skipped += skipped_here
+            check(skipped)
+            done += len(shard.items)
+            _report(progress, done, total)
+
+
+def _from_own_start(missing: list[Shard]) -> list[Shard]:
+    """Processes that build the same cache begin at different shards, and skip those that others finished."""
+    start = int(os.environ.get("RANK", 0)) * len(missing) // int(os.environ.get("WORLD_SIZE", 1))
+    return missing[start:] + missing[:start]
+
+
+def _build(shard: Shard) -> list[tuple[str, str]]:
+    table = open_shard(shard)
+    if table is None:
+        write_shard(shard)
+        table = open_shard(shard)
+    if table is None:
+        raise UserError(f"{shard.file} cannot be read back after writing: see to the disk, then run again")
+    return skipped_in(table)
+
+
+def _check_too_many(skipped: Sequence[tuple[str, str]], total: int) -> None:
+    if len(skipped) > _TOLERATED * total:
+        raise UserError(
+            f"at least {len(skipped)} of {total} images cannot be read, more than {_TOLERATED:.0%}, "
+            f"e.g. {_examples(skipped)}"
+        )
+
+
+def _examples(skipped: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{image_id}: {reason}" for image_id, reason in skipped[:3])
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

@@ -1,0 +1,72 @@
+"""The rows of the cache: images, and the lesion masks of images."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gravis_triton.data.cache.pixels import fitted_mask, resized_pixels
+from gravis_triton.data.datasets.records import ImageReference
+
+
+class CacheItem(Protocol):
+    """An image or mask to put into the cache."""
+
+    @property
+    def id(self) -> str: ...
+
+    def pixels(self) -> np.ndarray:
+        """uint8, (height, width, 3) or (height, width). Raises OSError or ValueError where it cannot be had."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes whenever `pixels` may have changed, other than by the kind of item."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """A source image, (height, width, 3) with the given short side."""
+
+    id: str
+    image: ImageReference
+    short_side: int
+
+    def pixels(self) -> np.ndarray:
+        return resized_pixels(self.image.read(self.short_side), self.short_side)
+
+    def fingerprint(self) -> str:
+        return self.image.fingerprint()
+
+    def __str__(self) -> str:
+        return f"the image {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskItem:
+    """The mask of a source image, (height, width) as the image is kept; 255 where lesion, else 0.
+
+    `pixels` raises ValueError unless the mask has the image's aspect ratio, to within one pixel of these.
+    """
+
+    id: str
+    mask: ImageReference
+    image: ImageReference
+    height: int
+    width: int
+
+    def pixels(self) -> np.ndarray:
+        mask = self.mask.read(min(self.height, self.width))
+        scale = min(self.height, self.width) / min(mask.size)
+        if abs(mask.width * scale - self.width) > 1 or abs(mask.height * scale - self.height) > 1:
+            image = self.image.read()
+            raise ValueError(
+                f"a mask of {mask.width} x {mask.height} on an image of {image.width} x {image.height}"
+            )
+        return fitted_mask(mask, self.height, self.width)
+
+    def fingerprint(self) -> str:
+        return f"{self.mask.fingerprint()}:{self.height}x{self.width}"
+
+    def __str__(self) -> str:
+        return f"the mask of {self.id}"

@@ -1,0 +1,104 @@
+"""Decoding one image: upright, in full, as 8-bit RGB (images) or 8-bit gray (masks)."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+_ORIENTATION = ExifTags.Base.Orientation
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
+
+
+def decode_image(source: Path | BinaryIO, short_side: int | None = None) -> Image.Image:
+    """The image in `source` as an upright RGB image (EXIF orientation applied).
+
+    short_side: a JPEG larger than this is decoded at 1/2, 1/4 or 1/8 of its size (Pillow's draft mode), as
+    long as its short side stays at least this many pixels.
+    Raises OSError or ValueError when it cannot be decoded in full; nothing missing is ever filled up with
+    gray.
+    Pillow's own limit against decompression bombs (about 179 million pixels) stays in force.
+    """
+    return _decode(source, lambda image: _to_eight_bits(image).convert("RGB"), short_side)
+
+
+def as_upright_image(image: Image.Image) -> Image.Image:
+    """An opened image, made upright and 8-bit RGB as `decode_image` makes a file's."""
+    return _to_eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+
+
+def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
+    """(width, height) of the image in `source`, upright, from its header."""
+    with Image.open(source) as image:
+        width, height = image.size
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    return (height, width) if turn in _QUARTER_TURNS else (width, height)
+
+
+def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -> Image.Image:
+    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_image` does.
+
+    image: what the mask was drawn on. A mask without an EXIF orientation of its own is turned as its image
+    is, unless its size shows that it lies upright already.
+    """
+    return _decode(source, _to_gray, None, lambda mask: _turned_as(image, mask))
+
+
+def _decode(
+    source: Path | BinaryIO,
+    convert: Callable[[Image.Image], Image.Image],
+    short_side: int | None,
+    turn: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose,
+) -> Image.Image:
+    try:
+        with Image.open(source) as image:
+            if short_side is not None:
+                _draft(image, short_side)
+            image.load()
+            return convert(turn(image))
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise anything, from SyntaxError to struct.error
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _to_gray(image: Image.Image) -> Image.Image:
+    return _to_eight_bits(image).convert("L")
+
+
+def _turned_as(image: Path | BinaryIO | None, mask: Image.Image) -> Image.Image:
+    if image is None or _ORIENTATION in mask.getexif():
+        return ImageOps.exif_transpose(mask)
+    with Image.open(image) as opened:
+        turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
+        width, height = opened.size
+    if turn is None:
+        return mask
+    # the image's upright width is its height in the file
+    is_upright = turn in _QUARTER_TURNS and (mask.width - mask.height) * (height - width) > 0
+    return mask if is_upright else mask.transpose(turn)
+
+
+def _draft(image: Image.Image, short_side: int) -> None:
+    scale = short_side / min(image.size)
+    if scale < 1:
+        image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit gray at 255 when it converts; here the whole range is kept."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).clip(0, 65535) // 257
+    return Image.fromarray(values.astype(np.uint8))

@@ -1,0 +1,169 @@
+"""Data sets of the Hugging Face hub, or on disk in a form that its `datasets` library reads."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gravis_triton.data.datasets.folder import SPLIT_FOLDERS
+from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
+from gravis_triton.errors import UserError
+
+ID_COLUMNS = ("image_id", "isic_id", "id")
+_IMAGE_COLUMNS = ("image", "img")
+_MASK_COLUMNS = ("mask", "segmentation")
+_LABEL_COLUMNS = ("label", "labels", "dx", "diagnosis", "cls")
+GROUP_COLUMNS = ("patient_id", "lesion_id")
+
+
+def open_hub(name: str) -> Collection:
+    """All splits of the data set `name`: OWNER/NAME, OWNER/NAME@revision, or a directory.
+
+    The first image column (image or img if there is one of that name) holds the images, an image column
+    mask or segmentation the masks, a ClassLabel column or one named label, dx or diagnosis the labels;
+    lesion_id or patient_id are the groups. Raises UserError when it cannot be had or has no image column.
+    """
+    splits = _load(name)
+    features = next(iter(splits.values())).features
+    image, mask = image_columns(features)
+    if image is None:
+        raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
+    label = label_column(features)
+    classes = _classes(splits, label)
+    group = next((column for column in GROUP_COLUMNS if column in features), None)
+    ids = _ids(splits, features)
+    records = []
+    for split, data in splits.items():
+        labels = [None] * len(data) if label is None else _labels(data, label, classes)
+        groups = [None] * len(data) if group is None else data[group][:]
+        for row, (file, row_in_file) in enumerate(_cells(data, name)):
+            value = groups[row]
+            records.append(
+                Record(
+                    id=ids[split][row],
+                    image=ArrowImage(file, image, row_in_file),
+                    label=labels[row],
+                    group=None if value in (None, "") else str(value),
+                    split=SPLIT_FOLDERS.get(split.lower()),
+                    mask=None if mask is None else ArrowMask(file, mask, row_in_file, image),
+                )
+            )
+    if all(record.label is None for record in records):
+        classes = ()
+    return Collection(name, tuple(records), classes=classes, scored_classes=classes)
+
+
+def _load(name: str) -> Mapping[str, Any]:
+    """Split name -> datasets.Dataset."""
+    import datasets
+
+    local = Path(name).expanduser()
+    path, _, revision = (str(local), "", "") if local.is_dir() else name.partition("@")
+    if not local.is_dir() and path.count("/") != 1:
+        raise UserError(
+            f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and a directory that exists"
+        )
+    try:
+        if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
+            saved = datasets.load_from_disk(path)
+            return saved if isinstance(saved, datasets.DatasetDict) else {"all": saved}
+        with without_progress_bars():
+            splits: Mapping[str, Any] = datasets.load_dataset(path, revision=revision or None)
+    except Exception as error:  # the library raises dozens of kinds, from ConnectionError to pyarrow's own
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        hint = (
+            ""
+            if local.is_dir()
+            else " (the hub must be reachable; a directory may be given after hf: instead)"
+        )
+        raise UserError(f"hf:{name} cannot be loaded: {reason}{hint}") from error
+    return splits
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Inside, the libraries of the hub show no progress bars of their own."""
+    import datasets.utils
+    import huggingface_hub.utils
+
+    libraries = [datasets.utils, huggingface_hub.utils]
+    shown = [library for library in libraries if not library.are_progress_bars_disabled()]
+    for library in shown:
+        library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bars()
+
+
+def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The columns that hold the images and the masks, where there are such."""
+    import datasets
+
+    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
+    masks = [column for column in images if column.split(".")[0] in _MASK_COLUMNS]
+    images = [column for column in images if column not in masks]
+    named = [column for column in images if column in _IMAGE_COLUMNS]
+    return next(iter([*named, *images]), None), next(iter(masks), None)
+
+
+def label_column(features: Mapping[str, Any]) -> str | None:
+    """The column that holds the classes, where there is one."""
+    import datasets
+
+    class_labels = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    plain = [
+        column
+        for column in _LABEL_COLUMNS
+        if isinstance(features.get(column), datasets.Value)
+        and (features[column].dtype in ("string", "large_string") or "int" in features[column].dtype)
+    ]
+    named = [column for column in class_labels if column in _LABEL_COLUMNS]
+    return next(iter([*named, *class_labels, *plain]), None)
+
+
+def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    kinds = [data.features[label] for data in splits.values()]
+    if hasattr(kinds[0], "names"):
+        return tuple(kinds[0].names)
+    values = {value for data in splits.values() for value in data.unique(label) if value is not None}
+    return tuple(str(value) for value in sorted(values))
+
+
+def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
+    values = data[label][:]
+    if hasattr(data.features[label], "names"):
+        return [None if value is None or value < 0 else int(value) for value in values]
+    index = {name: position for position, name in enumerate(classes)}
+    return [None if value is None else index[str(value)] for value in values]
+
+
+def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The data set's own image ids where they tell all its rows apart, else split and row."""
+    for column in ID_COLUMNS:
+        if column in features:
+            ids = {split: [str(value) for value in data[column][:]] for split, data in splits.items()}
+            values = [value for split in ids.values() for value in split]
+            if len(set(values)) == len(values):
+                return ids
+    return {split: [f"{split}/{row:06d}" for row in range(len(data))] for split, data in splits.items()}
+
+
+def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
+    """File and row in it of every row; data sets just loaded lie in Arrow files, in order."""
+    import pyarrow as pa
+
+    cells = []
+    for entry in data.cache_files:
+        file = Path(os.path.abspath(entry["filename"]))
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+            rows = stream.read_all().num_rows
+        cells += [(file, row) for row in range(rows)]
+    if len(cells) != len(data):
+        raise UserError(f"hf:{name} was not written to Arrow files; unset HF_DATASETS_IN_MEMORY_MAX_SIZE")
+    return cells

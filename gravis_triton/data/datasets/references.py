@@ -1,0 +1,137 @@
+"""The kinds of `ImageReference`: a file on disk, a cell of an Arrow file, a procedurally drawn image."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+from PIL import Image
+
+from gravis_triton.data.datasets import synthetic
+from gravis_triton.data.datasets.decode import decode_image, decode_mask
+
+# Side of a synthetic image where the reader asks for none.
+SYNTHETIC_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image in a file; read as RGB."""
+
+    path: Path
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return decode_image(self.path, short_side)
+
+    def fingerprint(self) -> str:
+        return file_fingerprint(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A lesion mask in a file; read as one channel, always at its native size.
+
+    image: the file of the image that it was drawn on, as which it is turned upright.
+    """
+
+    path: Path
+    image: Path | None = None
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return decode_mask(self.path, self.image)
+
+    def fingerprint(self) -> str:
+        files = [self.path] if self.image is None else [self.path, self.image]
+        return ":".join(map(file_fingerprint, files))
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowImage:
+    """An image in a Hugging Face image column: one cell, {bytes, path}, of an Arrow stream file."""
+
+    file: Path
+    column: str
+    row: int
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return decode_image(_arrow_cell(self.file, self.column, self.row), short_side)
+
+    def fingerprint(self) -> str:
+        return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowMask:
+    """A lesion mask in a Hugging Face image column, as `ArrowImage`; image: the column of its image."""
+
+    file: Path
+    column: str
+    row: int
+    image: str
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        image = _arrow_cell(self.file, self.image, self.row)
+        return decode_mask(_arrow_cell(self.file, self.column, self.row), image)
+
+    def fingerprint(self) -> str:
+        return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticImage:
+    """The image that the generator draws for (seed, index), at any size."""
+
+    seed: int
+    index: int
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return Image.fromarray(synthetic.render(self.seed, self.index, short_side or SYNTHETIC_SIDE).pixels)
+
+    def fingerprint(self) -> str:
+        return f"{_generator_version()}:{self.seed}:{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticMask:
+    """The exact lesion mask of the same image: 255 where lesion, at the image's size."""
+
+    seed: int
+    index: int
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return Image.fromarray(synthetic.render_mask(self.seed, self.index, short_side or SYNTHETIC_SIDE))
+
+    def fingerprint(self) -> str:
+        return f"{_generator_version()}:{self.seed}:{self.index}:mask"
+
+
+def file_fingerprint(path: Path) -> str:
+    """Name, size and time of change of a file; "missing" where it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{path.name}:missing"
+    return f"{path.name}:{status.st_size}:{status.st_mtime_ns}"
+
+
+@lru_cache(maxsize=64)
+def _arrow_column(file: Path, column: str) -> pa.ChunkedArray:
+    with pa.ipc.open_stream(pa.memory_map(str(file))) as stream:
+        return stream.read_all().column(column)
+
+
+def _arrow_cell(file: Path, column: str, row: int) -> Path | io.BytesIO:
+    cell = _arrow_column(file, column)[row].as_py()
+    if cell is None:
+        raise ValueError("no image in this row")
+    return io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+
+
+@lru_cache(maxsize=1)
+def _generator_version() -> str:
+    """A hash of the generator's source: images may change whenever it does."""
+    source = Path(synthetic.__file__)
+    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

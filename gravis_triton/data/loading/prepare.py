@@ -1,0 +1,88 @@
+"""From settings to decoded images, with or without annotations."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gravis_triton.data.cache.build import cached_images, cached_masks
+from gravis_triton.data.cache.images import CachedImages, CachedMasks
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data.datasets.records import Annotation, Collection, Record
+from gravis_triton.data.splits.split import check_annotated, pooled
+from gravis_triton.settings import DataSettings
+
+Progress = Callable[[int, int], None]
+
+
+def prepare_images(
+    settings: DataSettings, *, seed: int, progress: Progress
+) -> tuple[Collection, CachedImages]:
+    """The collection that the settings name, and its decoded images in the same order.
+
+    With `split_seed` the official training and validation images are one pool. Left out are the official test split,
+    images of its lesions or patients, and unreadable images. `progress` is called with (done, total).
+    """
+    collection = _open(settings, seed)
+    training, _ = _apart_from_test(collection)
+    images = _decoded(training, settings, progress)
+    return dataclasses.replace(collection, records=images.records), images
+
+
+def open_annotated(settings: DataSettings, *, seed: int, annotation: Annotation) -> Collection:
+    """The collection that the settings name, nothing decoded yet. Raises UserError where no image is annotated."""
+    collection = _open(settings, seed)
+    check_annotated(collection, annotation)
+    return collection
+
+
+def prepare_annotated(
+    collection: Collection, settings: DataSettings, *, annotation: Annotation, progress: Progress
+) -> tuple[Collection, CachedImages, CachedMasks | None]:
+    """The readable part of an opened collection, its decoded images in the same order, and their masks if asked for.
+
+    The records and images of `prepare_images` come first, in the same order, and share their files in the cache.
+    `progress` is called with (done, total) for the images outside of the test split, the others, and the masks.
+    Raises UserError where masks cannot be used.
+    """
+    training, others = _apart_from_test(collection)
+    images = _decoded(training, settings, progress).followed_by(_decoded(others, settings, progress))
+    collection = dataclasses.replace(collection, records=images.records)
+    if annotation == "label":
+        return collection, images, None
+    masks = cached_masks(images, directory=_cache(settings), workers=_workers(settings), progress=progress)
+    return collection, images, masks
+
+
+def _open(settings: DataSettings, seed: int) -> Collection:
+    collection = open_collection(settings.data, seed=seed, synthetic_images=settings.synthetic_images)
+    return collection if settings.split_seed is None else pooled(collection)
+
+
+def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]]:
+    """(what may be pre-trained on, the official test split and other images of its lesions or patients)."""
+    tested = {record.group for record in collection.records if record.split == "test"} - {None}
+    training: list[Record] = []
+    others: list[Record] = []
+    for record in collection.records:
+        (others if record.split == "test" or record.group in tested else training).append(record)
+    return training, others
+
+
+def _decoded(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
+    assert settings.cache_size is not None  # resolved
+    return cached_images(
+        records,
+        short_side=settings.cache_size,
+        directory=_cache(settings),
+        workers=_workers(settings),
+        progress=progress,
+    )
+
+
+def _cache(settings: DataSettings) -> Path | None:
+    return Path(settings.cache_dir) if settings.cache_dir else None
+
+
+def _workers(settings: DataSettings) -> int:
+    assert settings.num_workers is not None  # resolved
+    return settings.num_workers

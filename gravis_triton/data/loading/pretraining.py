@@ -1,0 +1,157 @@
+"""The images of a pre-training run and those that its encoder is scored on, cached or streamed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from accelerate.utils import gather_object
+
+from gravis_triton.data.cache.images import Images, Pixels
+from gravis_triton.data.datasets.records import Collection, fingerprint_of
+from gravis_triton.data.loading.loader import ImageBatch, collate_images, image_loader
+from gravis_triton.data.loading.prepare import prepare_images
+from gravis_triton.data.loading.sampler import EpochBatches
+from gravis_triton.data.loading.streaming import StreamedBatches, labeled_images, open_shards, plan_epoch
+from gravis_triton.data.loading.streaming.image_shards import ImageShards
+from gravis_triton.data.loading.streaming.plan import Plan
+from gravis_triton.data.splits.split import hold_out
+from gravis_triton.errors import UserError
+from gravis_triton.settings import PretrainSettings, resolved_split_seed
+
+_PREVIEW = 8  # images
+_Skipped = Sequence[tuple[str, str]]
+
+
+class Batches(Protocol):
+    """The batches of an epoch of one process; `images` is the number of images of all processes."""
+
+    batch_size: int
+    images: int
+
+    def __len__(self) -> int: ...
+
+    def start(self, epoch: int, step: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainingData:
+    """What a run trains on and is scored on.
+
+    loader: yields the batches of an epoch, from where `batches.start` put it. preview: the first few images.
+    collection, images: to score an encoder with, in the same order; `reference` and `validation` index them. Empty
+    without labels. description: one line. fingerprint: changes with the images that are trained on; empty for streamed
+    ones, whose batches check for themselves. seen(): (ids, (id, reason) of unreadable ones) of the images that all
+    processes have read; all of them must call it.
+    """
+
+    batches: Batches
+    loader: Iterable[ImageBatch]
+    preview: ImageBatch
+    collection: Collection
+    images: Images
+    reference: Sequence[int]
+    validation: Sequence[int]
+    skipped: _Skipped
+    description: str
+    fingerprint: str
+    seen: Callable[[], tuple[list[str], _Skipped]]
+
+
+def cached_data(
+    settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
+) -> PretrainingData:
+    """Images decoded once into the cache; validation images are not trained on."""
+    batch_size, seed = settings.optimization.batch_size, settings.run.seed
+    if batch_size * processes < 2:
+        raise UserError("a batch of one image has no negatives: raise --batch-size to at least 2")
+    collection, images = prepare_images(settings.data, seed=seed, progress=progress)
+    training, validation = hold_out(
+        collection,
+        fraction=settings.data.val_fraction,
+        seed=resolved_split_seed(settings.data, seed),
+    )
+    batches = EpochBatches(
+        len(training), batch_size=batch_size, process=process, processes=processes, seed=seed
+    )
+    workers = settings.data.num_workers
+    assert workers is not None  # resolved
+    classes = f", classes {', '.join(collection.classes)}" if collection.classes else ", no labels"
+    return PretrainingData(
+        batches=batches,
+        loader=image_loader(images, training, batches, workers=workers),
+        preview=collate_images([images[i] for i in training[:_PREVIEW]]),
+        collection=collection,
+        images=images,
+        reference=training,
+        validation=validation,
+        skipped=images.skipped,
+        description=f"{collection.name}, {len(images):,} images{classes}; {len(training):,} for pre-training, "
+        f"{len(validation):,} for validation",
+        fingerprint=fingerprint_of(collection.records[i].id for i in training),
+        seen=lambda: ([collection.records[i].id for i in training], images.skipped),
+    )
+
+
+def streamed_data(
+    settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
+) -> PretrainingData:
+    """Images read from shards without a cache.
+
+    Where there is a labeled validation split of modest size, part of its images is scored by the others.
+    """
+    data, streaming, batch_size = settings.data, settings.streaming, settings.optimization.batch_size
+    assert data.num_workers is not None  # resolved
+    assert data.cache_size is not None
+    assert settings.model.image_size is not None
+    shards, labeled = open_shards(data.data)
+    plan = plan_epoch(
+        shards.rows,
+        batch_size=batch_size,
+        process=process,
+        processes=processes,
+        readers=max(1, data.num_workers),
+        steps=streaming.steps_per_epoch,
+    )
+    batches = StreamedBatches(
+        shards,
+        plan,
+        batch_size=batch_size,
+        block=streaming.shuffle_buffer,
+        short_side=data.cache_size,
+        process=process,
+        workers=data.num_workers,
+        seed=settings.run.seed,
+    )
+    collection, images = Collection(data.data, ()), list[Pixels]()
+    if process == 0 and labeled is not None:
+        collection, images = labeled_images(labeled, short_side=settings.model.image_size, progress=progress)
+    reference, validation = hold_out(
+        collection, fraction=data.val_fraction, seed=resolved_split_seed(data, settings.run.seed)
+    )
+    scores = f"{len(validation):,} of {len(images):,} labeled validation images are scored by the others"
+
+    def seen() -> tuple[list[str], _Skipped]:
+        parts = gather_object([(batches.seen, batches.skipped)])
+        skipped = {name: reason for _, part in parts for name, reason in part.items()}
+        return sorted(set().union(*(ids for ids, _ in parts))), list(skipped.items())
+
+    return PretrainingData(
+        batches=batches,
+        loader=batches,
+        preview=batches.peek(_PREVIEW),
+        collection=collection,
+        images=images,
+        reference=reference,
+        validation=validation,
+        skipped=(),
+        description=f"{_described(shards, plan, processes)}; "
+        + (scores if validation else "no labeled validation split of modest size, so no scores"),
+        fingerprint="",
+        seen=seen,
+    )
+
+
+def _described(shards: ImageShards, plan: Plan, processes: int) -> str:
+    images = "images" if plan.images is None else f"{plan.images:,} images"
+    how = f", each read by all {processes} processes as they do not divide evenly" if plan.divided else ""
+    return f"{shards.name}, {images} streamed from {len(shards.rows):,} shards{how}"

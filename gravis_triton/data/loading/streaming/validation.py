@@ -1,0 +1,59 @@
+"""The labeled images of a streamed split, decoded and held in memory."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from PIL import Image
+
+from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.loading.loader import Pixels
+from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row
+
+_MOST = 5_000  # images of a split of modest size; at 224 pixels they take about 1 GB
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An `ImageReference` to pixels in memory."""
+
+    id: str
+    pixels: Pixels
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return Image.fromarray(self.pixels)
+
+    def fingerprint(self) -> str:
+        return self.id
+
+
+def labeled_images(
+    shards: ImageShards, *, short_side: int, progress: Callable[[int, int], None]
+) -> tuple[Collection, list[Pixels]]:
+    """The readable labeled images, and a collection of them in the same order.
+
+    Both empty where there are no labels, or more than 5,000 rows. short_side: of the images, in pixels.
+    """
+    known = [rows for rows in shards.rows if rows is not None]
+    if shards.label_column is None or sum(known) > _MOST:
+        return Collection(shards.name, ()), []
+    rows: list[tuple[Row, Any, Pixels]] = []
+    read = chain.from_iterable(shards.read(shard) for shard in range(len(shards.rows)))
+    for number, row in enumerate(islice(read, _MOST + 1), 1):
+        if number > _MOST:
+            return Collection(shards.name, ()), []
+        with suppress(OSError, ValueError):  # unreadable images are left out
+            if row.label is not None and row.label != -1:
+                rows.append((row, row.label, row.pixels(short_side)))
+        progress(number, sum(known) or _MOST)
+    names = shards.class_names
+    values = range(len(names)) if names else sorted({label for _, label, _ in rows})
+    index = {value: position for position, value in enumerate(values)}
+    records = tuple(
+        Record(row.id, DecodedImage(row.id, pixels), label=index[label], group=row.group)
+        for row, label, pixels in rows
+    )
+    classes = names or tuple(map(str, values))
+    return Collection(shards.name, records, classes, classes), [pixels for *_, pixels in rows]

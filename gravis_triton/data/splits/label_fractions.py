@@ -1,0 +1,100 @@
+"""Drawing images class by class, whole lesions or patients at a time."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from gravis_triton.data.datasets.records import Collection, Record
+
+# The stratum of images that have no label.
+_UNLABELLED = -1
+
+Group = list[int]
+
+
+def stratified_draw(
+    records: Sequence[Record], indices: Sequence[int], fraction: float, seed: int
+) -> set[int]:
+    """About `fraction` of the images `indices` of every class, drawn by `seed`, whole groups at a time.
+
+    A group of several classes counts as its rarest. A class of two groups or more gives at least one.
+    """
+    strata = _strata(records, indices)
+    generator = np.random.default_rng(seed)
+    return {index for label in sorted(strata) for index in _draw(strata[label], fraction, generator)}
+
+
+def label_subset(
+    collection: Collection, train: Sequence[int], *, fraction: float, seed: int
+) -> tuple[int, ...]:
+    """The part of the training images whose annotations a few-label run may use, ascending.
+
+    Of each class the first groups (lesions or patients) of one permutation by `seed` that hold at least `fraction` of
+    the class's images, rounded: so the subset of a smaller fraction is part of that of a larger one. Every class in
+    `train` is in it, and fraction 1 is all of `train`. Images without labels are one class.
+    train: record indices. A group of several classes counts as its rarest.
+    Raises ValueError unless 0 < fraction <= 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction {fraction}: must lie above 0 and not above 1")
+    strata = _strata(collection.records, train)
+    generator = np.random.default_rng(seed)
+    orders = {
+        label: [strata[label][position] for position in generator.permutation(len(strata[label]))]
+        for label in sorted(strata)
+    }
+    chosen = {index for groups in orders.values() for index in _prefix(groups, fraction)}
+    # a class of which all groups count as rarer ones has no order of its own
+    for label in {_class(collection.records[index]) for index in train} - set(orders):
+        chosen.update(_first_with(collection.records, label, orders))
+    return tuple(sorted(chosen))
+
+
+def _strata(records: Sequence[Record], indices: Sequence[int]) -> dict[int, list[Group]]:
+    """Class -> its groups; an image without a group is one of its own."""
+    groups: dict[str | int, Group] = defaultdict(list)
+    for index in indices:
+        group = records[index].group
+        groups[index if group is None else group].append(index)
+    counts = Counter(_class(records[index]) for index in indices)
+    strata: dict[int, list[Group]] = defaultdict(list)
+    for members in groups.values():
+        classes = {_class(records[index]) for index in members}
+        strata[min(classes, key=lambda label: (counts[label], label))].append(members)
+    return strata
+
+
+def _class(record: Record) -> int:
+    return _UNLABELLED if record.label is None else record.label
+
+
+def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) -> Group:
+    """Whole groups at random, up to `fraction` of their images; but one group where there are two or more."""
+    expected = round(fraction * sum(map(len, groups)))
+    drawn: Group = []
+    for position in generator.permutation(len(groups)):
+        if len(drawn) + len(groups[position]) <= expected:
+            drawn += groups[position]
+    if not drawn and len(groups) > 1:
+        drawn = min(groups, key=lambda group: len(group))
+    return drawn
+
+
+def _prefix(groups: list[Group], fraction: float) -> Group:
+    expected = max(1, int(fraction * sum(map(len, groups)) + 0.5))
+    taken: Group = []
+    for group in groups:
+        if len(taken) >= expected:
+            break
+        taken += group
+    return taken
+
+
+def _first_with(records: Sequence[Record], label: int, orders: dict[int, list[Group]]) -> Group:
+    return next(
+        group
+        for groups in orders.values()
+        for group in groups
+        if any(_class(records[index]) == label for index in group)
+    )

@@ -1,0 +1,135 @@
+"""Leakage: images that are in two parts of a split, or that the encoder was pre-trained on."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection as SetOf
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gravis_triton.data.cache.images import Images, Pixels
+from gravis_triton.data.datasets.records import Collection
+from gravis_triton.data.splits.split import Split
+
+# In ISIC 2017 all of the 8 pairs above this are one lesion, photographed or processed twice; the highest value of two
+# lesions is 0.932, of some that share a dark rim.
+_ALIKE = 0.95
+_THUMBNAIL = 16
+_ROWS = 1024  # compared at once
+
+# ISIC images keep their number in every data set, folder and size.
+_ISIC_ID = re.compile(r"ISIC_\d+")
+
+# What must be kept apart from what.
+_APART = (("test", "train"), ("test", "validation"), ("validation", "train"))
+
+
+class Pair(NamedTuple):
+    """Two images of a collection, and the parts of the split that they are in."""
+
+    image_id: str
+    part: str
+    other_id: str
+    other_part: str
+
+    def __str__(self) -> str:
+        return f"{self.image_id} ({self.part}) and {self.other_id} ({self.other_part})"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """renamed: the same image in two parts, such as ISIC_0012086 and ISIC_0012086_downsampled.
+    alike: images in two parts that look the same under ids that have nothing in common.
+    pretrained: ids of test images that the encoder was pre-trained on.
+    tested: how many test images there are.
+    """
+
+    renamed: tuple[Pair, ...]
+    alike: tuple[Pair, ...]
+    pretrained: tuple[str, ...]
+    tested: int
+
+
+def find_leaks(collection: Collection, split: Split, *, images: Images, seen: SetOf[str]) -> Leaks:
+    """What the parts of `split` have in common with each other, and the test part with the pre-training images.
+
+    images: those of the collection's records, (height, width, 3) uint8.
+    seen: ids of the images that the encoder was pre-trained on.
+    Images are alike where the correlation of the differences between neighboring pixels of their 16 x 16 gray
+    thumbnails is above 0.95: it finds images that were resized, compressed or recolored, and few that were cropped.
+    """
+    renamed = tuple(_renamed(collection, split))
+    known = {frozenset((pair.image_id, pair.other_id)) for pair in renamed}
+    alike = (pair for pair in _alike(collection, split, images) if frozenset((pair[0], pair[2])) not in known)
+    identities = {_identity(image_id) for image_id in seen}
+    tested = [collection.records[index].id for index in split.test]
+    pretrained = tuple(image_id for image_id in tested if _identity(image_id) in identities)
+    return Leaks(renamed, tuple(alike), pretrained, len(tested))
+
+
+def describe_leaks(leaks: Leaks) -> list[str]:
+    """One warning for each kind of leakage, with counts and examples; none where there is none."""
+    lines = []
+    if leaks.renamed:
+        lines.append(f"the same image is in two parts {_count(leaks.renamed)}")
+    if leaks.alike:
+        lines.append(f"images in two parts look the same {_count(leaks.alike)}")
+    if leaks.pretrained:
+        lines.append(
+            f"the encoder was pre-trained on {len(leaks.pretrained):,} of the {leaks.tested:,} test images, "
+            f"e.g. {', '.join(leaks.pretrained[:3])}: scores will be too high"
+        )
+    return [f"warning: leakage: {line}" for line in lines]
+
+
+def _count(pairs: Sequence[Pair]) -> str:
+    times = "once" if len(pairs) == 1 else f"{len(pairs):,} times"
+    return f"{times}, e.g. {'; '.join(map(str, pairs[:3]))}"
+
+
+def _identity(image_id: str) -> str:
+    """What an image's ids have in common in different data sets."""
+    stem = PurePosixPath(image_id).stem.removesuffix("_downsampled")
+    return stem if _ISIC_ID.fullmatch(stem) else image_id
+
+
+def _renamed(collection: Collection, split: Split) -> Iterator[Pair]:
+    parts, ids = split.parts(), [record.id for record in collection.records]
+    for part, other_part in _APART:
+        others: dict[str, list[str]] = defaultdict(list)
+        for index in parts[other_part]:
+            others[_identity(ids[index])].append(ids[index])
+        for index in parts[part]:
+            for other in others.get(_identity(ids[index]), ()):
+                yield Pair(ids[index], part, other, other_part)
+
+
+def _alike(collection: Collection, split: Split, images: Images) -> Iterator[Pair]:
+    parts, ids = split.parts(), [record.id for record in collection.records]
+    vectors = {part: _structures(images, indices) for part, indices in parts.items()}
+    for part, other_part in _APART:
+        for start in range(0, len(parts[part]), _ROWS):
+            correlation = vectors[part][start : start + _ROWS] @ vectors[other_part].T
+            for row, column in np.argwhere(correlation > _ALIKE):
+                index, other = parts[part][start + row], parts[other_part][column]
+                yield Pair(ids[index], part, ids[other], other_part)
+
+
+def _structures(images: Images, indices: Sequence[int]) -> NDArray[np.float32]:
+    """(indices, differences): of each image the differences between neighboring pixels of a small gray version, as a
+    unit vector; 0 of a plain image."""
+    steps = np.zeros((len(indices), 2 * _THUMBNAIL * (_THUMBNAIL - 1)), np.float32)
+    for row, index in enumerate(indices):
+        gray = _thumbnail(images[index])
+        steps[row] = np.concatenate([np.diff(gray, axis=0).ravel(), np.diff(gray, axis=1).ravel()])
+    return steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1)
+
+
+def _thumbnail(image: Pixels) -> NDArray[np.float32]:
+    size = (_THUMBNAIL, _THUMBNAIL)
+    return np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.BOX), np.float32)

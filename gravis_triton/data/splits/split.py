@@ -1,0 +1,181 @@
+"""The images of pre-training, and the training, validation and test sets of fine-tuning."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gravis_triton.data.datasets.isic_layouts import annotation_names
+from gravis_triton.data.datasets.records import Annotation, Collection, Record, fingerprint_of
+from gravis_triton.data.splits.label_fractions import stratified_draw
+from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_write
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of the records of each part, ascending; no image and no lesion or patient is in two parts."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Part name -> its record indices."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def pooled(collection: Collection) -> Collection:
+    """The collection with its official training and validation images in one pool, to be split anew; the official test
+    split stays."""
+    records = tuple(
+        record if record.split == "test" else replace(record, split=None) for record in collection.records
+    )
+    return replace(collection, records=records)
+
+
+def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tuple[list[int], list[int]]:
+    """(indices of the records for pre-training, indices of those for evaluation), each in ascending order.
+
+    Evaluation: the labeled images of the official validation split where there are any, else `fraction` of
+    the labeled images outside the test split, drawn by `seed` class by class, whole groups (lesions or
+    patients) at a time; a group of several classes counts as its rarest. Likewise of the images with a mask but no
+    label. None of a collection without either.
+    Pre-training: all others, less the official test split and what shares a group with an image of the
+    evaluation or the test split.
+    Raises ValueError unless 0 < fraction < 1.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction {fraction}: must lie between 0 and 1")
+    records = collection.records
+    test = {index for index, record in enumerate(records) if record.split == "test"}
+    tested = {records[index].group for index in test} - {None}
+    open_ = [i for i, record in enumerate(records) if i not in test and record.group not in tested]
+    labeled = [i for i in open_ if records[i].label is not None]
+    with_mask = [i for i in open_ if records[i].label is None and records[i].mask is not None]
+    held = _held(records, labeled, fraction, seed) | _held(records, with_mask, fraction, seed)
+    closed = {records[index].group for index in held} - {None}
+    training = [i for i in open_ if i not in held and records[i].group not in closed]
+    return training, sorted(held)
+
+
+def split_collection(
+    collection: Collection, *, val_fraction: float, seed: int, annotation: Annotation
+) -> Split:
+    """The images that have the annotation, as training, validation and test set.
+
+    test: those of the official test split; where it has none, those that `hold_out` keeps out of pre-training: an
+        encoder that was pre-trained with the same share and seed has not seen them.
+    validation: those of the official validation split unless they are the test part already, else `val_fraction` of the
+        remaining ones, drawn class by class, whole groups at a time.
+    train: the others, without those that share a group with a test or validation image.
+    Raises UserError where no image is annotated, a part is empty, or all training images are of one class.
+    """
+    records = collection.records
+    annotated = set(collection.annotated(annotation))
+    check_annotated(collection, annotation)
+    free, held = hold_out(collection, fraction=val_fraction, seed=seed)
+    remaining = [index for index in free if index in annotated]
+    validation = {index for index in held if index in annotated}
+    test = {index for index in annotated if records[index].split == "test"}
+    if not test:
+        test, validation = validation, set()
+    if not validation:
+        # whole groups: none of them is left to train on
+        validation = stratified_draw(records, remaining, val_fraction, seed)
+    train = [index for index in remaining if index not in validation]
+    split = Split(tuple(train), tuple(sorted(validation)), tuple(sorted(test)))
+    _check_empty_parts(split, collection, annotation, val_fraction)
+    if annotation == "label":
+        _check_one_class(split, collection)
+    return split
+
+
+def check_annotated(collection: Collection, annotation: Annotation) -> None:
+    """Raise UserError where no image has the annotation, with the official names of the missing files."""
+    if not collection.annotated(annotation):
+        raise UserError(
+            f"{collection.name} has no image with a {annotation}{_expected(collection, annotation)}"
+        )
+
+
+def describe_split(split: Split, collection: Collection, annotation: Annotation) -> list[str]:
+    """Lines for the user: the size of each part, images without the annotation, and classes that a part lacks."""
+    sizes = ", ".join(f"{len(indices):,} {part}" for part, indices in split.parts().items())
+    lines = [f"images with a {annotation}: {sizes}"]
+    bare = [record.id for record in collection.records if not record.is_annotated(annotation)]
+    if bare:
+        total = len(collection.records)
+        examples = ", ".join(bare[:3])
+        lines.append(f"left out: {len(bare):,} of {total:,} images have no {annotation}, e.g. {examples}")
+    if annotation == "label":
+        # no error: in ISIC 2019 the test split alone has images of the class UNK
+        for part, indices in split.parts().items():
+            present = {collection.records[index].label for index in indices}
+            absent = [name for label, name in enumerate(collection.classes) if label not in present]
+            if absent:
+                lines.append(f"warning: no {part} image of {', '.join(absent)}")
+    return lines
+
+
+def split_fingerprint(split: Split, collection: Collection, *others: str) -> str:
+    """A short text that changes with the images of any part, and with what else is named."""
+    names = (
+        f"{part} {collection.records[index].id}"
+        for part, indices in split.parts().items()
+        for index in indices
+    )
+    return fingerprint_of([*others, *names])
+
+
+def write_split(split: Split, collection: Collection, file: Path) -> None:
+    """Write which image is in which part: a CSV file of image_id and part (train, validation or test)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_id", "part"])
+    for part, indices in split.parts().items():
+        writer.writerows([collection.records[index].id, part] for index in indices)
+    atomic_write(file, text.getvalue())
+
+
+def _held(records: Sequence[Record], annotated: list[int], fraction: float, seed: int) -> set[int]:
+    official = {index for index in annotated if records[index].split == "validation"}
+    return official or stratified_draw(records, annotated, fraction, seed)
+
+
+def _expected(collection: Collection, annotation: Annotation) -> str:
+    official = annotation_names(collection.name, annotation)
+    if official:
+        what = "" if annotation == "label" else "ISIC_*_segmentation.png in "
+        return f": expected {what}{', '.join(official)} beside its image folders"
+    if annotation == "label":
+        return ": give a folder with a sub-folder for each class, an official ISIC layout, or a column label"
+    return ": give an official ISIC layout with its mask folders, or a data set with an image column mask"
+
+
+def _check_empty_parts(
+    split: Split, collection: Collection, annotation: Annotation, val_fraction: float
+) -> None:
+    empty = [part for part, indices in split.parts().items() if not indices]
+    if not empty:
+        return
+    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
+    more = f"give more images with a {annotation}"
+    way_out = more if split.train else f"lower --val-fraction, {more}"
+    bare = len(collection.annotated(annotation)) < len(collection.records)
+    expected = f"{_expected(collection, annotation)};" if bare else ":"
+    raise UserError(
+        f"{collection.name} has no {' and no '.join(empty)} image with a {annotation} ({sizes} at "
+        f"--val-fraction {val_fraction:g}; images of one lesion or patient stay together){expected} "
+        f"{way_out} or split anew with --split-seed"
+    )
+
+
+def _check_one_class(split: Split, collection: Collection) -> None:
+    present = {collection.records[index].label for index in split.train}
+    if len(present) == 1:
+        name = collection.classes[present.pop() or 0]
+        raise UserError(
+            f"all {len(split.train)} training images are of the class {name}: give at least two classes"
+        )

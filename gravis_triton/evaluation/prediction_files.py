@@ -1,0 +1,100 @@
+"""Files of predictions and scores: submissions to the challenges, and one row per image for statistics.
+
+Files are written atomically. Numbers have nine significant digits, which identify a float32: ranks and ties are kept.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+from torch import Tensor
+
+from gravis_triton.evaluation.segmentation import MaskScores
+from gravis_triton.files import atomic_write
+
+
+def write_submission_csv(
+    file: Path, data_set: str, ids: Sequence[str], probabilities: ArrayLike, *, classes: Sequence[str]
+) -> None:
+    """Write probabilities (images, classes), rows in the order of `ids`, in the format of the challenge of `data_set`.
+
+    data_set: the collection's name. ISIC 2017: image_id,melanoma,seborrheic_keratosis. ISIC 2018 and HAM10000, which is
+    its training set: image,MEL,NV,...; ISIC 2019: with SCC and UNK. ISIC 2020: image_name,target (probability of
+    malignant). ISIC 2016: image and probability of malignant, without a header. Others: image and a column per class.
+    The challenges count a value above 0.5 as positive; AUCs do not depend on it.
+    """
+    header, columns = _submission_columns(data_set, classes)
+    p = np.asarray(probabilities, np.float64)
+    values = [p[:, classes.index(name)] for name in columns.values()]
+    rows = ([name, *map(_number, row)] for name, *row in zip(ids, *values, strict=True))
+    titles = [] if header is None else [[header, *columns]]
+    atomic_write(file, _csv([*titles, *rows]))
+
+
+def _submission_columns(data_set: str, classes: Sequence[str]) -> tuple[str | None, Mapping[str, str]]:
+    """(title of the id column, column title -> class); the title is None for a file without a header."""
+    match data_set:
+        case "ISIC 2016":
+            return None, {"confidence": "malignant"}
+        case "ISIC 2017":
+            return "image_id", {name: name for name in ("melanoma", "seborrheic_keratosis")}
+        case "ISIC 2020":
+            return "image_name", {"target": "malignant"}
+        case "HAM10000":
+            return "image", {name.upper(): name for name in classes}
+        case _:
+            return "image", {name: name for name in classes}
+
+
+def write_class_probabilities_csv(
+    file: Path,
+    ids: Sequence[str],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    classes: Sequence[str],
+) -> None:
+    """One row per image: image_id, label (the name of its true class), and the probability of each class."""
+    rows = zip(ids, np.asarray(labels), np.asarray(probabilities, np.float64), strict=True)
+    lines = ([name, classes[label], *map(_number, values)] for name, label, values in rows)
+    atomic_write(file, _csv([["image_id", "label", *classes], *lines]))
+
+
+def write_mask_scores_csv(file: Path, ids: Sequence[str], scores: Sequence[MaskScores]) -> None:
+    """One row per image: image_id, jaccard, dice, accuracy, sensitivity, specificity."""
+    titles = list(MaskScores.__dataclass_fields__)
+    lines = ([name, *map(_number, asdict(one).values())] for name, one in zip(ids, scores, strict=True))
+    atomic_write(file, _csv([["image_id", *titles], *lines]))
+
+
+def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
+    """Write a bool mask (height, width) as IMAGE_ID_segmentation.png, 255 where lesion, else 0: the challenges' format.
+
+    Returns the path of the file.
+    """
+    file = mask_file(directory, image_id)
+    file.parent.mkdir(parents=True, exist_ok=True)  # the id of an image in a folder of its own has a slash
+    png = io.BytesIO()
+    Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255).save(png, "PNG")
+    atomic_write(file, png.getvalue())
+    return file
+
+
+def mask_file(directory: Path, image_id: str) -> Path:
+    """The file that `save_mask` writes."""
+    return directory / f"{image_id}_segmentation.png"
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,158 @@
+"""Open an encoder from a directory, the Hugging Face hub, timm's weights or random ones, and check it is complete."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.models.encoder import build_encoder, create_backbone
+
+DEFAULT_MODEL = "resnet18"
+IMAGE_IDS_FILES = ("image_ids.json", "source_ids.json")
+"""Names of the file with the ids of the pre-training images; the second is that of version 0.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEncoder:
+    """An encoder and where it comes from.
+
+    architecture: its timm name. image_size: side of its square input images, in pixels. loaded: where its weights come
+    from, as a line for the user. image_ids: ids of the images it was pre-trained on, empty where not recorded.
+    """
+
+    encoder: nn.Module
+    architecture: str
+    image_size: int
+    loaded: str
+    image_ids: frozenset[str] = frozenset()
+
+
+def open_encoder(spec: str, *, model: str | None, image_size: int | None, default_size: int) -> OpenedEncoder:
+    """Open the encoder that `--encoder` names.
+
+    spec: "random" or "imagenet" (timm's weights) for the timm architecture `model` (default: resnet18); an encoder
+    directory, or a run that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub.
+    model: must be the architecture of the directory where both are given. image_size: default: that of the encoder,
+    else `default_size`.
+    Raises UserError where there is no such encoder, and where a tensor of the architecture is missing or has another
+    shape: no tensor is silently left at its random initial value.
+    """
+    if spec in ("random", "imagenet"):
+        name, size = model or DEFAULT_MODEL, image_size or default_size
+        encoder = build_encoder(name, image_size=size, pretrained=spec == "imagenet")
+        tensors = len(encoder.state_dict())
+        weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
+        return OpenedEncoder(encoder, name, size, f"encoder: {name}, {weights}")
+    directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
+    config = _config(directory)
+    architecture = config["architecture"]
+    if model is not None and model.split(".")[0] != architecture.split(".")[0]:
+        raise UserError(f"--encoder {spec} holds a {architecture}, not a {model}: drop --model or change it")
+    size = image_size or int(config.get("pretrained_cfg", {}).get("input_size", [3, default_size])[1])
+    encoder = _loaded(directory, architecture, size)
+    tensors = len(encoder.state_dict())
+    return OpenedEncoder(
+        encoder,
+        architecture,
+        size,
+        f"encoder: {architecture} from {spec}, {tensors} of {tensors} encoder tensors loaded",
+        _image_ids(directory),
+    )
+
+
+def _directory(path: Path) -> Path:
+    """The encoder directory that a path names: itself, or the one of a run."""
+    for directory in (path, path / "encoder"):
+        if (directory / "config.json").is_file():
+            return directory
+    raise UserError(
+        f"--encoder {path}: no encoder there (no config.json); give RUN/encoder, random, imagenet or hf:OWNER/NAME"
+    )
+
+
+def _downloaded(repository: str) -> Path:
+    expected = ["config.json", "model.safetensors", *IMAGE_IDS_FILES]
+    try:
+        directory = Path(snapshot_download(repository, allow_patterns=expected))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise UserError(
+            f"cannot download the encoder hf:{repository} from the Hugging Face hub ({type(error).__name__}): "
+            "check the name, the connection and HF_HUB_OFFLINE"
+        ) from error
+    if not (directory / "config.json").is_file():
+        raise UserError(f"hf:{repository} has no config.json: it is not a timm model")
+    return directory
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((directory / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory / 'config.json'} cannot be read: {error}") from error
+    if not isinstance(config, dict) or not timm.is_model(config.get("architecture", "")):
+        raise UserError(f"{directory / 'config.json'} does not name a timm architecture")
+    return config
+
+
+def _loaded(directory: Path, architecture: str, size: int) -> nn.Module:
+    file = directory / "model.safetensors"
+    try:
+        saved = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be read ({error}): was the run interrupted?") from error
+    expected = build_encoder(architecture, image_size=size).state_dict()
+    _check_complete(file, architecture, saved, expected)
+    # timm resamples position embeddings
+    encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True)
+    loaded = encoder.state_dict()
+    if lost := [
+        name
+        for name, tensor in saved.items()
+        if name in loaded and loaded[name].shape == tensor.shape and not torch.equal(loaded[name], tensor)
+    ]:
+        raise UserError(
+            f"{file}: {len(lost)} of {len(expected)} encoder tensors were not loaded, e.g. {lost[0]}"
+        )
+    return encoder
+
+
+def _check_complete(
+    file: Path, architecture: str, saved: dict[str, Tensor], expected: dict[str, Tensor]
+) -> None:
+    def fits(name: str) -> bool:
+        resampled = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
+        return name in saved and (resampled or saved[name].shape == expected[name].shape)
+
+    unmatched = [name for name in expected if not fits(name)]
+    if unmatched:
+        raise UserError(
+            f"{file}: only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture} "
+            f"are in it, e.g. {unmatched[0]} is {'of another shape' if unmatched[0] in saved else 'missing'}; "
+            "these are the weights of another architecture"
+        )
+
+
+def _image_ids(directory: Path) -> frozenset[str]:
+    """The ids of the images that the encoder was pre-trained on; empty where they are not recorded."""
+    file = next((directory / name for name in IMAGE_IDS_FILES if (directory / name).is_file()), None)
+    if file is None:
+        return frozenset()
+    way_out = (
+        "copy it from the run again, or delete it to skip the check for pre-training images in the test set"
+    )
+    try:
+        ids = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): {way_out}") from error
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise UserError(f"{file} must hold a list of image ids: {way_out}")
+    return frozenset(ids)

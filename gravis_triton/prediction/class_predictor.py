@@ -1,0 +1,50 @@
+"""Class probabilities of an image."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gravis_triton.data.loading.loader import Images, central_square_loader, collate_central_squares
+from gravis_triton.evaluation.flips import predict_with_flips
+from gravis_triton.models import evaluating
+from gravis_triton.prediction.inputs import ImageLike, InputSettings, check_finite, open_image
+
+
+class ClassPredictor:
+    """Class probabilities from the central square of an image.
+
+    network: images to logits (batch, classes). data_set: name of the collection it was trained on, which determines the
+    format of a submission. tta: average over the four flips.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        inputs: InputSettings,
+        classes: Sequence[str],
+        data_set: str,
+        tta: bool = False,
+    ) -> None:
+        self.network, self.inputs, self.tta = network, inputs, tta
+        self.classes, self.data_set = tuple(classes), data_set
+
+    def predict(self, image: ImageLike) -> dict[str, float]:
+        """The probability of each class. Raises UserError for an image that cannot be read."""
+        pixels = open_image(image, self.inputs.cache_size)
+        probabilities = self._probabilities(collate_central_squares([pixels]))[0]
+        return dict(zip(self.classes, probabilities.tolist(), strict=True))
+
+    def predict_all(self, images: Images, indices: Sequence[int]) -> Tensor:
+        """Probabilities (len(indices), classes), float32 on the CPU, of the cached images `indices`."""
+        loader = central_square_loader(images, indices, batch_size=128, workers=0)
+        return torch.cat([self._probabilities(squares) for squares in loader])
+
+    def _probabilities(self, squares: Tensor) -> Tensor:
+        def predict(inputs: Tensor) -> Tensor:
+            return check_finite(self.network(inputs).float()).softmax(1)
+
+        inputs = self.inputs.squares(squares.to(next(self.network.parameters()).device))
+        with evaluating(self.network):
+            return (predict_with_flips(predict, inputs, masks=False) if self.tta else predict(inputs)).cpu()

@@ -1,0 +1,82 @@
+"""Lesion masks of an image, and their scores."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gravis_triton.data.cache.pixels import native_mask
+from gravis_triton.data.datasets.records import Collection
+from gravis_triton.data.loading.loader import Images, whole_image_loader
+from gravis_triton.evaluation.flips import predict_with_flips
+from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resize_probability
+from gravis_triton.models import evaluating
+from gravis_triton.prediction.inputs import (
+    ImageLike,
+    InputSettings,
+    check_finite,
+    native_size,
+    open_image,
+)
+
+
+class MaskPredictor:
+    """Lesion masks from the whole image, resized to a square.
+
+    network: images to logits (batch, 1, size, size). tta: average over the four flips.
+    """
+
+    def __init__(self, network: nn.Module, *, inputs: InputSettings, tta: bool = False) -> None:
+        self.network, self.inputs, self.tta = network, inputs, tta
+
+    def predict(self, image: ImageLike) -> np.ndarray:
+        """The lesion mask, bool (height, width) at the native size of the image.
+
+        Raises UserError for an image that cannot be read.
+        """
+        pixels = open_image(image, self.inputs.cache_size)
+        whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+        return resize_probability(self._probabilities([whole])[0], native_size(image)).numpy()
+
+    def predict_all(self, images: Images, indices: Sequence[int]) -> Iterator[Tensor]:
+        """The lesion probability (size, size), float32 on the CPU, of each of the cached images `indices`."""
+        for batch in whole_image_loader(images, indices, batch_size=64, workers=0):
+            sizes = batch.image_sizes.tolist()
+            yield from self._probabilities(
+                [
+                    image[None, :, :height, :width]
+                    for image, (height, width) in zip(batch.images, sizes, strict=True)
+                ]
+            )
+
+    def _probabilities(self, images: Sequence[Tensor]) -> Tensor:
+        def predict(inputs: Tensor) -> Tensor:
+            return check_finite(self.network(inputs).float()).sigmoid()[:, 0]
+
+        device = next(self.network.parameters()).device
+        inputs = torch.cat([self.inputs.squares(image.to(device)) for image in images])
+        with evaluating(self.network):
+            return (predict_with_flips(predict, inputs, masks=True) if self.tta else predict(inputs)).cpu()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedMask:
+    """A predicted mask, bool (height, width) at the native size of the true mask, and its scores."""
+
+    id: str
+    predicted: Tensor
+    scores: MaskScores
+
+
+def compare_masks(
+    predictor: MaskPredictor, collection: Collection, images: Images, indices: Sequence[int]
+) -> Iterator[ComparedMask]:
+    """Compare each predicted mask with the true one, at the native size of the true one, as the challenges do."""
+    probabilities = predictor.predict_all(images, indices)
+    for index, probability in zip(indices, probabilities, strict=True):
+        record = collection.records[index]
+        truth = torch.from_numpy(native_mask(record)) > 0
+        predicted = resize_probability(probability, (truth.shape[0], truth.shape[1]))
+        yield ComparedMask(record.id, predicted, mask_scores(predicted, truth))

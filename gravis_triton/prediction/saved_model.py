@@ -1,0 +1,85 @@
+"""Save and load fine-tuned networks."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_directory, write_json
+from gravis_triton.models import Classifier, FinetunedNetwork, build_encoder, build_segmenter
+from gravis_triton.prediction.class_predictor import ClassPredictor
+from gravis_triton.prediction.inputs import InputSettings
+from gravis_triton.prediction.mask_predictor import MaskPredictor
+
+Predictor = ClassPredictor | MaskPredictor
+
+
+def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, decoder: str | None) -> None:
+    """Write model.json and model.safetensors, atomically, for `load`.
+
+    architecture: timm name of the encoder. decoder: that of a mask predictor.
+    """
+    description = {
+        "task": "classification" if isinstance(predictor, ClassPredictor) else "segmentation",
+        "architecture": architecture,
+        "decoder": decoder,
+        "classes": predictor.classes if isinstance(predictor, ClassPredictor) else [],
+        "data_set": predictor.data_set if isinstance(predictor, ClassPredictor) else None,
+        "tta": predictor.tta,
+        "inputs": asdict(predictor.inputs),
+    }
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in predictor.network.state_dict().items()}
+    with atomic_directory(directory) as partial:
+        save_file(tensors, partial / "model.safetensors")
+        write_json(partial / "model.json", description)
+
+
+def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
+    """The predictor of a fine-tuning run: `load(RUN).predict(image)`.
+
+    run: the directory of the run, or its `model` directory. Raises UserError where there is none.
+    """
+    directory = next((d for d in (Path(run), Path(run) / "model") if (d / "model.json").is_file()), None)
+    if directory is None:
+        raise UserError(
+            f"{run}: no fine-tuned model there (no model/model.json); give the directory of a finished run"
+        )
+    try:
+        description = json.loads((directory / "model.json").read_text())
+        inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
+    network = _network(description, inputs.image_size)
+    file = directory / "model.safetensors"
+    try:
+        network.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from error
+    network = network.eval().to(device)
+    if description["task"] == "segmentation":
+        return MaskPredictor(network, inputs=inputs, tta=description["tta"])
+    return ClassPredictor(
+        network,
+        inputs=inputs,
+        classes=description["classes"],
+        data_set=description["data_set"],
+        tta=description["tta"],
+    )
+
+
+def _network(description: dict[str, Any], image_size: int) -> FinetunedNetwork:
+    architecture = description["architecture"]
+    encoder = build_encoder(architecture, image_size=image_size)
+    if description["task"] == "segmentation":
+        decoder = description["decoder"]
+        return build_segmenter(encoder, architecture=architecture, decoder=decoder, image_size=image_size)[0]
+    return Classifier(encoder, classes=len(description["classes"]))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,61 @@
+"""Images of every step and every preset: `python -m gravis_triton.report.augmentation_gallery DIRECTORY`."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+from gravis_triton.augment.crop import RandomResizedRotatedCrop
+from gravis_triton.augment.cutout import RandomCutout
+from gravis_triton.augment.views import ViewMaker, photometric_steps
+from gravis_triton.data.datasets.synthetic import render
+from gravis_triton.settings import PRESETS, ViewSettings
+
+_SIDE = 128  # pixels of a tile
+_INDICES = (1, 12, 37, 45)  # synthetic images without artifacts of their own
+_SWITCHES = ("hair", "stain", "ink", "ruler", "bubbles", "defocus", "vignette", "illuminant", "constancy", "jitter",
+             "grayscale", "blur")  # fmt: skip
+"""Steps that are shown alone, by their names in a settings."""
+_NOTHING = ViewSettings(brightness=0, contrast=0, saturation=0, hue=0, grayscale=0, blur=0)
+
+
+def write_gallery(directory: Path) -> None:
+    """Write STEP.jpg, images above what the step made of them, and PRESET.jpg, an image and its views a row."""
+    directory.mkdir(parents=True, exist_ok=True)
+    images = torch.stack([torch.from_numpy(render(0, index, _SIDE).pixels) for index in _INDICES])
+    images = images.permute(0, 3, 1, 2)
+    shown = images.float() / 255
+    for seed, switch in enumerate(_SWITCHES, start=60):
+        torch.manual_seed(seed)
+        alone: dict[str, Any] = {switch: 1.0}
+        recipe = ViewSettings(grayscale=0, blur=0) if switch == "jitter" else replace(_NOTHING, **alone)
+        changed = shown.clone()
+        for step in photometric_steps(recipe, _SIDE):
+            step.apply_(changed)
+        _save(directory / f"{switch}.jpg", torch.cat([shown, changed]), len(_INDICES))
+    torch.manual_seed(100)
+    crop = RandomResizedRotatedCrop(_SIDE, degrees=180, vertical_flip=0.5)
+    _save(directory / "crop.jpg", torch.cat([shown, crop(shown)]), len(_INDICES))
+    _save(directory / "cutout.jpg", torch.cat([shown, RandomCutout(3, 1 / 7, 0.5)(shown)]), len(_INDICES))
+    for name, recipe in PRESETS.items():
+        torch.manual_seed(0)
+        maker = ViewMaker(replace(recipe, views=6), size=_SIDE, mean=(0.5,) * 3, std=(0.5,) * 3)
+        views = maker(images, torch.full((len(images), 2), _SIDE)) / 2 + 0.5
+        rows = torch.cat([shown.unsqueeze(1), views], 1).flatten(0, 1)
+        _save(directory / f"{name}.jpg", rows, 7)
+
+
+def _save(file: Path, tiles: Tensor, columns: int) -> None:
+    grid = make_grid(tiles.clamp(0, 1), nrow=columns, padding=2, pad_value=1.0)
+    tiled: Image.Image = to_pil_image(grid)
+    tiled.save(file, quality=80)
+
+
+if __name__ == "__main__":
+    write_gallery(Path(sys.argv[1] if len(sys.argv) > 1 else "augmentation"))

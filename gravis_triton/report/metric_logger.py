@@ -1,0 +1,46 @@
+"""The metrics of a run, line by line."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from gravis_triton.files import atomic_write, finite_or_none
+
+
+class MetricLogger:
+    """Writes metrics.jsonl, one JSON object per line with the `step` it was measured at, and logs to the trackers.
+
+    Opened at `step`, it drops the lines of an earlier launch after that step: they are measured again. All processes
+    may log; the first one writes. NaN and infinities become null.
+    """
+
+    def __init__(self, path: Path, step: int, accelerator: Accelerator) -> None:
+        self.path, self.accelerator = path, accelerator
+        self.lines = [line for line in _read_lines(path) if line["step"] <= step] if step else []
+        if accelerator.is_main_process:
+            atomic_write(path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        line = finite_or_none(dict(values))
+        self.lines.append(line)
+        if self.accelerator.is_main_process:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        known = {name: value for name, value in line.items() if value is not None and name != "step"}
+        self.accelerator.log(known, step=line["step"])
+
+    def first(self, name: str) -> Any:
+        """The first value logged under a name, None if there is none."""
+        return next((line[name] for line in self.lines if name in line), None)
+
+    def last(self, name: str) -> Any:
+        """The latest value logged under a name, None if there is none."""
+        return next((line[name] for line in reversed(self.lines) if name in line), None)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of an earlier launch; a kill may have cut off the last one."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []

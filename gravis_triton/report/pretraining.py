@@ -1,0 +1,136 @@
+"""What a pre-training run prints at its start and its end."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gravis_triton.data.loading.pretraining import PretrainingData
+from gravis_triton.evaluation import KnnScores
+from gravis_triton.files import write_json
+from gravis_triton.report.display import Display
+from gravis_triton.report.environment import device_name, versions
+from gravis_triton.report.metric_logger import MetricLogger
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import PretrainSettings
+from gravis_triton.training import Progress, Training
+
+_MAX_NAMED = 5  # skipped images
+
+
+def print_data(display: Display, data: PretrainingData) -> None:
+    """The number of images, their kind, and those that could not be read."""
+    display.print(f"data: {data.description}")
+    print_skipped(display, data.skipped)
+
+
+def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
+    """The first few of the images, (id, reason), that could not be read; nothing where there are none."""
+    if skipped:
+        named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:_MAX_NAMED])
+        more = f"; and {len(skipped) - _MAX_NAMED} more" if len(skipped) > _MAX_NAMED else ""
+        display.print(f"skipped: {len(skipped)} unreadable images: {named}{more}")
+
+
+def print_batch(
+    display: Display, settings: PretrainSettings, *, processes: int, steps_per_epoch: int
+) -> None:
+    """The size of a step: images x views x processes."""
+    batch_size, views = settings.optimization.batch_size, settings.augmentation.views
+    display.print(
+        f"step: {batch_size} images x {views} views x {processes} process{'es' if processes > 1 else ''} = "
+        f"{batch_size * views * processes:,} views of {settings.model.image_size} px; "
+        f"{steps_per_epoch:,} steps per epoch, {settings.optimization.epochs} epochs"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainSummary:
+    """Contents of summary.json. Scores are null where there are no labels.
+
+    loss: mean over the steps of the last metrics. views_per_second: of all processes, while training. seconds: of the
+    last launch, from its start to its end.
+    """
+
+    loss: float
+    knn_balanced_accuracy: float | None
+    knn_balanced_accuracy_untrained: float | None
+    knn_mean_auc: float | None
+    knn_mean_auc_untrained: float | None
+    views_per_second: float
+    seconds: float
+    steps: int
+    training_images: int
+    validation_images: int
+    skipped: int
+    processes: int
+    device: str
+    versions: dict[str, str]
+
+
+def log_scores(
+    scores: KnnScores | None, encoder: str, metric_logger: MetricLogger, step: int, display: Display
+) -> None:
+    """Log and print the kNN scores of an encoder, where there are any."""
+    if scores is None:
+        return
+    values = {"knn_balanced_accuracy": scores.balanced_accuracy, "knn_mean_auc": scores.mean_auc}
+    metric_logger.log({"step": step, **values})
+    display.print(
+        f"{encoder}: kNN balanced accuracy {scores.balanced_accuracy:.3f}, mean AUC {scores.mean_auc:.3f} "
+        "on the validation images"
+    )
+
+
+def summarize(
+    metric_logger: MetricLogger,
+    training: Training,
+    progress: Progress,
+    *,
+    views: int,
+    seconds: float,
+    validation_images: int,
+    skipped: int,
+) -> PretrainSummary:
+    """The summary of a run from its metrics; `seconds` are those of this launch."""
+    made = progress.step * training.batches.batch_size * progress.processes * views
+    return PretrainSummary(
+        loss=metric_logger.last("loss"),
+        knn_balanced_accuracy=metric_logger.last("knn_balanced_accuracy"),
+        knn_balanced_accuracy_untrained=metric_logger.first("knn_balanced_accuracy"),
+        knn_mean_auc=metric_logger.last("knn_mean_auc"),
+        knn_mean_auc_untrained=metric_logger.first("knn_mean_auc"),
+        views_per_second=made / progress.seconds,
+        seconds=seconds,
+        steps=progress.step,
+        training_images=training.batches.images,
+        validation_images=validation_images,
+        skipped=skipped,
+        processes=progress.processes,
+        device=device_name(training.accelerator.device),
+        versions=versions(),
+    )
+
+
+def write_summary(summary: PretrainSummary, file: Path) -> None:
+    """Write summary.json."""
+    write_json(file, asdict(summary))
+
+
+def print_summary(display: Display, summary: PretrainSummary, run: RunDirectory) -> None:
+    """Speed, loss and scores of the run, and where everything is."""
+    display.print(
+        f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
+        f"loss {summary.loss:.4f}"
+    )
+    if summary.knn_balanced_accuracy is not None:
+        display.print(
+            "kNN on the validation images, untrained -> pre-trained: balanced accuracy "
+            f"{_score(summary.knn_balanced_accuracy_untrained)} -> {_score(summary.knn_balanced_accuracy)}, "
+            f"mean AUC {_score(summary.knn_mean_auc_untrained)} -> {_score(summary.knn_mean_auc)}"
+        )
+    display.print(f"encoder: {run.encoder} (timm.create_model('local-dir:{run.encoder}', pretrained=True))")
+    display.print(f"views, metrics, checkpoints: {run}")
+
+
+def _score(score: float | None) -> str:
+    return "unknown" if score is None else f"{score:.3f}"

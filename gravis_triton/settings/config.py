@@ -1,0 +1,124 @@
+"""Settings from YAML files and back, with what a preset or a file of augmentation stands for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import yaml
+
+from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.files import atomic_write
+from gravis_triton.settings.augmentation import PRESETS, ViewSettings
+from gravis_triton.settings.flat import checked_values, flat_hints, flatten, override, required_settings
+from gravis_triton.settings.ranges import Range, check_ranges
+
+Settings = TypeVar("Settings")
+
+_PACKAGE = Path(__file__).parents[1]
+CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "configs")
+"""Where the configs that ship with the package are: in a wheel, and in the repository."""
+
+_STEPS = {name: hint for name, hint in flat_hints(ViewSettings).items() if name not in ("augment", "views")}
+
+
+def read_settings(kind: type[Settings], file: str | Path) -> Settings:
+    """Settings from a YAML file of `name: value` lines; what it does not name keeps its default.
+
+    A step of augmentation that it does not name has the strength of the preset that it names. Config files of
+    version 0.1 can be read. Raises UserError for a file that is missing or malformed, an unknown name, and a value of
+    a wrong type or out of range.
+    """
+    return settings_from(kind, _without_old_defaults(kind, read_yaml(find_config(file))), where=str(file))
+
+
+def settings_from(kind: type[Settings], values: Mapping[Any, Any], *, where: str) -> Settings:
+    """Settings from values by their flat names. Raises UserError, which begins with `where`, as `read_settings`."""
+    checked = checked_values(where, values, flat_hints(kind))
+    if "augment" in flat_hints(kind) and not _STEPS.keys() <= checked.keys():
+        checked = augmentation(checked.get("augment", ViewSettings.augment)) | checked
+    required = required_settings(kind)
+    if missing := [name for name in required if name not in checked]:
+        raise UserError(f"{where}: missing setting {', '.join(missing)}")
+    settings = override(kind(**dict.fromkeys(required)), checked)
+    check_ranges(settings, lambda name: f"{where}: {name}")
+    return settings
+
+
+def write_settings(settings: Any, file: Path) -> None:
+    """Write all settings as YAML that `--config` reads, atomically."""
+    atomic_write(file, yaml.safe_dump(flatten(settings), sort_keys=False))
+
+
+def augmentation(name: str) -> dict[str, Any]:
+    """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the published ones.
+
+    Raises UserError where the name is neither, and for a file as `read_settings`.
+    """
+    if name in PRESETS:
+        settings = PRESETS[name]
+    else:
+        if not Path(name).is_file():
+            raise UserError(
+                f"--augment {name} is neither {', '.join(PRESETS)} nor a file{did_you_mean(name, PRESETS)}"
+            )
+        settings = override(ViewSettings(), checked_values(name, read_yaml(Path(name)), _STEPS))
+        check_ranges(settings, lambda step: f"{name}: {step}")
+    return {step: getattr(settings, step) for step in _STEPS}
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of this name, else the config of this name that ships with the package, with or without `.yaml`."""
+    if Path(name).exists():
+        return Path(name)
+    for directory in CONFIG_DIRECTORIES:
+        for shipped in (directory / name, directory / f"{name}.yaml"):
+            if shipped.is_file():
+                return shipped
+    shipped_names = {file.stem for directory in CONFIG_DIRECTORIES for file in directory.glob("*.yaml")}
+    raise UserError(
+        f"{name}: no such config file{did_you_mean(name, shipped_names)}; "
+        f"configs of the package: {', '.join(sorted(shipped_names))}"
+    )
+
+
+def read_yaml(file: Path) -> dict[Any, Any]:
+    """The mapping in a YAML file. Raises UserError where it cannot be read or holds something else."""
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read the config file {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{file} must hold `name: value` lines, not a {type(values).__name__}")
+    return values
+
+
+def _without_old_defaults(kind: type[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Version 0.1 wrote 0 or -1 where the default is now null."""
+    ranges = _ranges(kind)
+
+    def is_old_default(name: Any, value: Any) -> bool:
+        return (
+            value in (0, -1)
+            and type(value) in (int, float)
+            and name in ranges
+            and not ranges[name].contains(value)
+        )
+
+    return {name: None if is_old_default(name, value) else value for name, value in values.items()}
+
+
+def _ranges(kind: type[Any]) -> dict[str, Range]:
+    """The ranges of all settings that may be None."""
+    optional = {name for name, hint in flat_hints(kind).items() if type(None) in get_args(hint)}
+    groups = [hint for hint in get_type_hints(kind).values() if isinstance(hint, type)]
+    return {
+        name: bounds
+        for group in groups
+        for name, hint in get_type_hints(group, include_extras=True).items()
+        for bounds in get_args(hint)[1:]
+        if isinstance(bounds, Range) and name in optional
+    }

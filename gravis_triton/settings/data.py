@@ -1,0 +1,55 @@
+"""Which images, how they are split, and how they are loaded."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
+
+from gravis_triton.settings.ranges import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images, how they are split, and how they are loaded."""
+
+    data: str = "synthetic"
+    """Images: a directory (ISIC 2016 to 2020, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
+    synthetic_images: Annotated[int, Range(min=1)] = 1500
+    """Number of images to draw for --data synthetic."""
+    val_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
+    """Fraction of the labeled images to validate on, where the data set has no validation split."""
+    split_seed: Annotated[
+        int | None,
+        Range(min=0),
+        arg(metavar="INT", help_behavior_hint="(default: official split, else --seed)"),
+    ] = None
+    """Draw training and validation images anew with this seed."""
+    cache_dir: Annotated[
+        str | None,
+        arg(metavar="STR", help_behavior_hint="(default: $GRAVIS_CACHE, else ~/.cache/gravis-triton)"),
+    ] = None
+    """Directory of the cache of decoded images."""
+    cache_size: Annotated[
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: 1.5 times the image size)")
+    ] = None
+    """Short side of the cached images in pixels."""
+    num_workers: Annotated[
+        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+    ] = None
+    """Worker processes for decoding and loading images; 0 loads in the main process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingSettings:
+    """Training on image shards without a cache."""
+
+    streaming: bool = False
+    """Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory) instead of caching them."""
+    shuffle_buffer: Annotated[int, Range(min=1)] = 1000
+    """Number of streamed images that each worker shuffles together; they stay encoded in memory."""
+    steps_per_epoch: Annotated[
+        int | None,
+        Range(min=1),
+        arg(metavar="INT", help_behavior_hint="(default: all images less 2 % spares)"),
+    ] = None
+    """Optimizer steps per epoch of streamed images."""

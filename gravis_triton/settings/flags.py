@@ -1,0 +1,70 @@
+"""Settings from the command line."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings.config import augmentation, read_settings
+from gravis_triton.settings.flat import RENAMED, flatten, override
+from gravis_triton.settings.ranges import check_ranges, flag
+
+Settings = TypeVar("Settings")
+
+
+def parse_settings(
+    kind: type[Settings], args: Sequence[str] | None = None, prog: str | None = None
+) -> Settings:
+    """A job's settings from flags (default: those of this process), on top of `--config` or of the run to resume.
+
+    Where a flag names another augmentation, its steps replace those of the file. Exits with status 2 and tyro's
+    message for a flag that does not exist or does not parse; raises UserError for a file as `read_settings`, and for a
+    value out of range.
+    """
+    start = kind()
+    given = parse_flags(kind, args, prog, start)
+    file = _config_file(flatten(given))
+    if file is not None:
+        start = read_settings(kind, file)
+        given = parse_flags(kind, args, prog, start)
+    name = flatten(given).get("augment")
+    if name is not None and (file is None or name != flatten(start)["augment"]):
+        given = parse_flags(kind, args, prog, override(start, augmentation(name)))
+    check_ranges(given)
+    return given
+
+
+def parse_flags(
+    kind: type[Settings],
+    args: Sequence[str] | None = None,
+    prog: str | None = None,
+    default: Settings | None = None,
+) -> Settings:
+    """A dataclass from flags (default: those of this process), on top of `default` where one is given.
+
+    Exits with status 2 and tyro's message for a flag that does not exist or does not parse.
+    """
+    args = [_present_name(arg) for arg in (sys.argv[1:] if args is None else args)]
+    config = (tyro.conf.OmitArgPrefixes,)
+    if default is None:
+        return tyro.cli(kind, args=args, prog=prog, config=config)
+    return tyro.cli(kind, args=args, prog=prog, default=default, config=config)
+
+
+def _present_name(arg: str) -> str:
+    """A flag of version 0.1 under its present name."""
+    name, equals, value = arg.partition("=")
+    present = {flag(old): flag(new) for old, new in RENAMED.items()}
+    return present.get(name, name) + equals + value
+
+
+def _config_file(values: dict[str, Any]) -> str | Path | None:
+    if values["config"] is not None:
+        return str(values["config"])
+    if values.get("resume") in (None, "auto"):
+        return None
+    saved = RunDirectory.of(values["resume"]).config
+    return saved if saved.is_file() else None

@@ -1,0 +1,83 @@
+"""Settings by their flat names: a job's settings are groups, a user writes `lr`, not `optimization.lr`."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gravis_triton.errors import UserError, did_you_mean
+
+Settings = TypeVar("Settings")
+
+RENAMED = {"held_out": "val_fraction", "synthetic_sources": "synthetic_images"}
+"""Names of version 0.1 that are still read."""
+
+
+def flat_hints(kind: type[Any]) -> dict[str, Any]:
+    """Name -> type of every setting in every group of a job's settings."""
+    hints: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        hints |= flat_hints(hint) if is_dataclass(hint) and isinstance(hint, type) else {name: hint}
+    return hints
+
+
+def required_settings(kind: type[Any]) -> list[str]:
+    """Names of the settings without a default."""
+    return [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+
+
+def flatten(settings: Any) -> dict[str, Any]:
+    """Name -> value of every setting in every group."""
+    values: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        values |= flatten(value) if is_dataclass(value) else {field.name: value}
+    return values
+
+
+def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with some values replaced, by their flat names; unknown names are ignored."""
+    changed = {}
+    for field in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            changed[field.name] = override(value, values)
+        elif field.name in values:
+            changed[field.name] = values[field.name]
+    return replace(settings, **changed)  # type: ignore[type-var]
+
+
+def checked_values(where: str, values: Mapping[Any, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` under their present names, each of the type that `hints` gives it; an int becomes a float there.
+
+    Raises UserError, which begins with `where`, for an unknown name and a value of a wrong type.
+    """
+    renamed = {RENAMED.get(name, name): value for name, value in values.items()}
+    return {name: checked_value(where, name, value, hints) for name, value in renamed.items()}
+
+
+def checked_value(where: str, name: Any, value: Any, hints: Mapping[str, Any]) -> Any:
+    """One value, see `checked_values`."""
+    if name not in hints:
+        raise UserError(f"{where}: unknown setting {name!r}{did_you_mean(name, hints)}")
+    hint = hints[name]
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for choice in choices:
+        if get_origin(choice) is Literal and value in get_args(choice):
+            return value
+        if choice is float and type(value) in (int, float):
+            return float(value)
+        if choice is str and isinstance(value, Path):
+            return str(value)
+        if isinstance(choice, type) and type(value) is choice:
+            return value
+        if choice == tuple[str, ...] and isinstance(value, (list, tuple)):
+            return tuple(map(str, value))
+    raise UserError(f"{where}: {name} must be {' or '.join(map(_shown, choices))}, not {value!r}")
+
+
+def _shown(choice: Any) -> str:
+    if get_origin(choice) is Literal:
+        return "|".join(map(str, get_args(choice)))
+    return "null" if choice is type(None) else getattr(choice, "__name__", str(choice))

@@ -1,0 +1,60 @@
+"""The annotated images of fine-tuning and evaluation."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gravis_triton.data import (
+    Annotation,
+    CachedImages,
+    CachedMasks,
+    Collection,
+    Split,
+    find_leaks,
+    label_subset,
+    split_collection,
+)
+from gravis_triton.data.loading.prepare import prepare_annotated
+from gravis_triton.report import print_annotated, print_leaks
+from gravis_triton.settings import resolved_split_seed
+from gravis_triton.workflows.launch import Launch
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedData:
+    """Decoded images with their annotations. split: its training part holds only the labels that are used."""
+
+    collection: Collection
+    images: CachedImages
+    masks: CachedMasks | None
+    split: Split
+
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        return self.collection.labels(indices)
+
+
+def load_annotated(
+    opened: Collection, settings: Any, job: Launch, *, annotation: Annotation, pretrained_on: frozenset[str]
+) -> AnnotatedData:
+    """Decode, split and print the annotated images of an opened collection, with a warning for each kind of leakage.
+
+    pretrained_on: ids of the images that the encoder was pre-trained on.
+    """
+    with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
+        collection, images, masks = prepare_annotated(
+            opened, settings.data, annotation=annotation, progress=decoding
+        )
+    split = split_collection(
+        collection,
+        val_fraction=settings.data.val_fraction,
+        seed=resolved_split_seed(settings.data, settings.run.seed),
+        annotation=annotation,
+    )
+    used = label_subset(
+        collection, split.train, fraction=settings.evaluation.label_fraction, seed=settings.run.seed
+    )
+    print_annotated(job.display, collection, images, split, annotation, used)
+    if job.accelerator.is_main_process:
+        print_leaks(job.display, find_leaks(collection, split, images=images, seen=pretrained_on))
+    return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used))

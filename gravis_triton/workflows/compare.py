@@ -1,0 +1,117 @@
+"""Compare encoders over tasks, label fractions and seeds."""
+
+import dataclasses
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import patch_environment
+
+import gravis_triton.comparison as comparison
+import gravis_triton.report as report
+from gravis_triton.comparison import Comparison, Grid, PlannedRun
+from gravis_triton.data import open_collection
+from gravis_triton.errors import Interrupted, UserError
+from gravis_triton.files import atomic_write
+from gravis_triton.report.comparison_figure import draw_comparison
+from gravis_triton.report.comparison_tables import markdown, reading, score_tables
+from gravis_triton.settings import CompareSettings, RunSettings, find_config
+from gravis_triton.training import start_accelerator
+from gravis_triton.workflows.classification import finetune_classification
+from gravis_triton.workflows.evaluate import evaluate
+from gravis_triton.workflows.pretrain import pretrain
+from gravis_triton.workflows.segmentation import finetune_segmentation
+
+_FILE_WIDTH = 200  # of tables in a file, so that none is folded
+_WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
+    "pretrain": pretrain,
+    "evaluate": evaluate,
+    "classification": finetune_classification,
+    "segmentation": finetune_segmentation,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """directory: of all runs and of the comparison. comparison: None in all processes but the first."""
+
+    directory: Path
+    comparison: Comparison | None
+
+
+def compare(settings: CompareSettings) -> CompareResult:
+    """Run every missing run of a grid, then compare the encoders with the baseline of the grid.
+
+    Raises UserError for what the user can fix; finished runs stay, and the next call continues.
+    """
+    file = find_config(settings.grid)
+    grid = comparison.read_grid(file)
+    grid = dataclasses.replace(
+        grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
+    )
+    collection = open_collection(grid.data)  # a wrong --data fails before anything runs
+    try:
+        runs = comparison.plan_runs(grid)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    for run in runs:
+        comparison.check_consistent(run)
+
+    # run after run, in all processes alike
+    accelerator = start_accelerator(RunSettings(mixed_precision=grid.common.get("mixed_precision")))
+    display = report.Display(accelerator.is_main_process)
+    missing = [run for run in runs if not run.finished]
+    output = Path(grid.output_dir)
+    display.print(f"{len(runs):,} runs, {len(missing):,} to compute: {output}")
+    accelerator.wait_for_everyone()
+    try:
+        for number, run in enumerate(missing, 1):
+            display.print(f"\nrun {number:,} of {len(missing):,}: {run.name}")
+            _run(run)
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
+                comparison.write_results_csv(output / "results.csv", comparison.read_results(runs))
+    finally:
+        compared = None
+        if accelerator.is_main_process:
+            compared = _compare_finished(grid, runs, collection.scored_classes, display)
+    accelerator.wait_for_everyone()
+    return CompareResult(output, compared)
+
+
+def _run(run: PlannedRun) -> None:
+    """Run a job. Raises its UserError or Interrupted with the name of the run."""
+    try:
+        with patch_environment(fork_launched=1):  # else its end_training would destroy the process group
+            _WORKFLOWS[run.task](run.settings)
+    except UserError as error:
+        raise UserError(f"{run.name}: {error} (finished runs stay; start again to continue)") from error
+    except Interrupted as error:
+        raise Interrupted(
+            f"{run.name}: {error}; start the comparison again to continue", error.signal
+        ) from error
+    gc.collect()  # model and optimizer are in reference cycles
+
+
+def _compare_finished(
+    grid: Grid, runs: Sequence[PlannedRun], scored: Sequence[str], display: report.Display
+) -> Comparison | None:
+    """Print and write scores, differences and figure of the finished runs; None where there is none."""
+    output = Path(grid.output_dir)
+    results = comparison.read_results(runs)
+    if not results:
+        return None
+    comparison.write_results_csv(output / "results.csv", results)
+    compared = comparison.compare(results, baseline=grid.baseline, scored=scored)
+    comparison.write_comparison(output / "comparison.json", compared)
+    atomic_write(output / "comparison.md", markdown(compared))
+    report.write_figure(draw_comparison(compared), output / "comparison.png")
+    display.print("")
+    for table in score_tables(compared):
+        display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
+    display.print(reading(compared))
+    files = ", ".join(("results.csv", "comparison.md", "comparison.json", "comparison.png"))
+    display.print(f"{files}: {output}")
+    return compared

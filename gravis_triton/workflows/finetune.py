@@ -1,0 +1,207 @@
+"""Fine-tune an encoder: the one supervised flow, whatever the task."""
+
+import dataclasses
+import math
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+import gravis_triton.report as report
+import gravis_triton.training as training
+from gravis_triton.augment import LabeledView
+from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
+from gravis_triton.data.loading.prepare import open_annotated
+from gravis_triton.errors import Interrupted
+from gravis_triton.models import FinetunedNetwork, OpenedEncoder, open_encoder
+from gravis_triton.prediction import InputSettings, Predictor, save_predictor
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
+from gravis_triton.workflows.annotated import AnnotatedData, load_annotated
+from gravis_triton.workflows.launch import Launch, launch, open_run
+
+
+class Task(ABC):
+    """What differs between classification and segmentation."""
+
+    name: str
+    annotation: Annotation
+    test_scores: tuple[str, ...]
+    """Names of the scores to print, of those that `test` returns."""
+
+    @abstractmethod
+    def build_network(
+        self, opened: OpenedEncoder, image_size: int, collection: Collection
+    ) -> FinetunedNetwork:
+        """The network on top of the encoder."""
+
+    @abstractmethod
+    def build_loss(self, data: AnnotatedData) -> nn.Module:
+        """The loss of (predictions, targets)."""
+
+    @abstractmethod
+    def build_loader(self, data: AnnotatedData, batches: Sampler[list[int]], workers: int) -> DataLoader[Any]:
+        """The loader of the training images with their annotations."""
+
+    @abstractmethod
+    def make_example(self, view: LabeledView, batch: Any) -> tuple[Tensor, Tensor]:
+        """A batch of the loader as views and targets."""
+
+    @abstractmethod
+    def build_predictor(
+        self, network: nn.Module, inputs: InputSettings, collection: Collection, *, tta: bool
+    ) -> Any:
+        """The network as a predictor of whole images."""
+
+    @abstractmethod
+    def validate(self, predictor: Any, data: AnnotatedData) -> dict[str, float]:
+        """Scores on the validation set; the first that is a number selects the weights."""
+
+    @abstractmethod
+    def test(self, predictor: Any, data: AnnotatedData, run: RunDirectory) -> dict[str, float]:
+        """Scores on the test set; writes predictions, scores of every image and figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneResult:
+    """directory: of the run. model: directory for `gravis_triton.load`. scores: on the test set, by name; empty in all
+    processes but the first. validation_score: of the best checkpoint, which is the one tested."""
+
+    directory: Path
+    model: Path
+    scores: Mapping[str, float]
+    validation_score: float
+
+
+def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
+    """Fine-tune an encoder for a task, select the weights on the validation set, and score them on the test set.
+
+    Every process of a distributed launch calls it. Raises UserError for what the user can fix, and Interrupted when a
+    signal stopped it; the run can then be resumed.
+    """
+    job = launch(settings, name=task.name)
+    accelerator, display, run = job.accelerator, job.display, job.run
+
+    # the pre-trained encoder, and the network on top of it
+    training.seed_step(settings.run.seed, 0, 0)  # the same weights in every process
+    opened = open_encoder(
+        settings.encoder.encoder,
+        model=settings.encoder.model,
+        image_size=settings.encoder.image_size,
+        default_size=default_image_size(settings.data),
+    )
+    display.print(opened.loaded)
+    settings = resolve_finetune(settings, image_size=opened.image_size)
+    collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task.annotation)
+    network = task.build_network(opened, opened.image_size, collection)
+    if network.description:
+        display.print(network.description)
+
+    # annotated images: training, validation and test set
+    data = load_annotated(
+        collection, settings, job, annotation=task.annotation, pretrained_on=opened.image_ids
+    )
+
+    # training
+    finetuning = _start(settings, task, job, opened, network, data)
+    report.print_step(display, finetuning)
+    open_run(run, settings, accelerator)
+    if accelerator.is_main_process:
+        write_split(data.split, data.collection, run.split)
+    inputs = _inputs(opened, settings)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return task.validate(task.build_predictor(network, inputs, data.collection, tta=False), data)
+
+    _train(finetuning, validate, job)
+
+    # test the best checkpoint
+    scores: dict[str, float] = {}
+    if accelerator.is_main_process:
+        network.load_state_dict(finetuning.best.weights)
+        predictor: Predictor = task.build_predictor(
+            network, inputs, data.collection, tta=settings.evaluation.tta
+        )
+        save_predictor(
+            predictor, run.model, architecture=opened.architecture, decoder=getattr(task, "decoder", None)
+        )
+        scores = task.test(predictor, data, run)
+        report.write_finetune_summary(
+            run.summary, finetuning, scores, split=data.split, seconds=job.seconds()
+        )
+        printed = {name: scores[name] for name in task.test_scores}
+        report.print_test_scores(display, printed, len(data.split.test))
+        report.print_finished(display, finetuning, run)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return FinetuneResult(run.path, run.model, scores, finetuning.best.score)
+
+
+def _inputs(opened: OpenedEncoder, settings: FinetuneSettings) -> InputSettings:
+    cache_size = settings.data.cache_size
+    assert cache_size is not None  # resolved
+    return InputSettings.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
+
+
+def _start(
+    settings: FinetuneSettings,
+    task: Task,
+    job: Launch,
+    opened: OpenedEncoder,
+    network: FinetunedNetwork,
+    data: AnnotatedData,
+) -> training.FinetuningRun:
+    """Batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
+    workers = settings.data.num_workers
+    assert workers is not None  # resolved
+    inputs = _inputs(opened, settings)
+    view = LabeledView(settings.augmentation, size=inputs.image_size, mean=inputs.mean, std=inputs.std).to(
+        job.accelerator.device
+    )
+    batches = training.finetune_batches(len(data.split.train), settings, job.accelerator)
+    return training.start_finetuning(
+        job.accelerator,
+        settings,
+        job.run,
+        network=network,
+        encoder=opened.encoder,
+        batches=batches,
+        loader=task.build_loader(data, batches, workers),
+        examples=lambda batch: task.make_example(view, batch),
+        images=split_fingerprint(data.split, data.collection, settings.encoder.encoder),
+        loss=task.build_loss(data),
+    )
+
+
+def _train(finetuning: training.FinetuningRun, validate: Any, job: Launch) -> None:
+    """Train to the end, logging metrics and validation scores. Raises Interrupted if a signal stops it."""
+    progress = finetuning.progress
+    metric_logger = report.MetricLogger(job.run.metrics, progress.step, job.accelerator)
+
+    def validation_score(network: nn.Module) -> float:
+        scores = validate(network)
+        report.log_validation(scores, metric_logger, progress.step, job.display)
+        return next((score for score in scores.values() if not math.isnan(score)), math.nan)
+
+    with (
+        job.display.training(progress.step, finetuning.last_step) as show,
+        training.stop_on_signals() as stop,
+    ):
+
+        def record(metrics: training.StepMetrics) -> None:
+            show(metrics)
+            metric_logger.log(dataclasses.asdict(metrics))
+
+        stopped = training.train_and_validate(
+            finetuning, validate=validation_score, directory=job.run, stop=stop, report=record
+        )
+    if stopped:
+        raise Interrupted(
+            f"stopped after step {progress.step:,}; resume with --resume {job.run}",
+            stop.number or signal.SIGTERM,
+        )

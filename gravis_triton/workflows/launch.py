@@ -1,0 +1,96 @@
+"""What every job begins with: processes, display and output directory."""
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from gravis_triton.errors import UserError
+from gravis_triton.report import Display
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import RunSettings, flatten, override, write_settings
+from gravis_triton.training import start_accelerator
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Launch:
+    """The processes of a job, its output, and when it began (time.perf_counter)."""
+
+    accelerator: Accelerator
+    display: Display
+    run: RunDirectory
+    start: float
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+
+def launch(settings: Any, *, name: str) -> Launch:
+    """Join the processes and choose the output directory of a job; nothing is written yet.
+
+    name: of the directory, where the settings name none. Raises UserError as `choose_run` does.
+    """
+    start = time.perf_counter()
+    accelerator = start_accelerator(settings.run)
+    resume = flatten(settings).get("resume")
+    run = choose_run(
+        settings.run, accelerator, resume=resume, can_resume="resume" in flatten(settings), name=name
+    )
+    return Launch(accelerator, Display(accelerator.is_main_process), run, start)
+
+
+def choose_run(
+    settings: RunSettings, accelerator: Accelerator, *, resume: str | None, can_resume: bool, name: str
+) -> RunDirectory:
+    """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
+
+    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both, and when
+    overwriting would delete files that are not a run's.
+    """
+    if settings.overwrite and resume is not None:
+        raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
+    named = _named_or_new(settings.output_dir, resume, name)
+    path = Path(broadcast_object_list([str(named)])[0])
+    run = RunDirectory(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--output-dir {run} is a file")
+    if path.is_dir() and any(path.iterdir()) and resume is None:
+        if not settings.overwrite:
+            way_out = "--resume auto to resume, " if can_resume else ""
+            raise UserError(f"{run} is not empty: give {way_out}--overwrite, or another --output-dir")
+        if not run.config.is_file():
+            raise UserError(f"--overwrite: {run} holds files but no run (no config.yaml); empty it yourself")
+    return run
+
+
+def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path:
+    if output_dir is not None:
+        return Path(output_dir)
+    if resume == "auto":
+        raise UserError(
+            "--resume auto needs --output-dir: the run directory whose newest checkpoint to resume"
+        )
+    if resume is not None:
+        return RunDirectory.of(resume).path
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
+
+
+def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None:
+    """Create the directory, emptied if the settings say so, with config.yaml in it; start the trackers."""
+    if accelerator.is_main_process:
+        try:
+            if settings.run.overwrite and run.path.is_dir():
+                shutil.rmtree(run.path)
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {run}: {error.strerror}") from error
+        once = {"output_dir": None, "overwrite": False, "config": None, "resume": None}
+        write_settings(override(settings, once), run.config)
+    accelerator.wait_for_everyone()
+    if settings.run.tracker is not None:
+        accelerator.project_configuration.set_directories(str(run))
+        accelerator.init_trackers("gravis-triton", config=flatten(settings))

@@ -1,0 +1,131 @@
+"""Pre-train an image encoder by GraVIS."""
+
+import dataclasses
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import gravis_triton.report as report
+import gravis_triton.training as training
+from gravis_triton.data.loading.pretraining import cached_data, streamed_data
+from gravis_triton.errors import Interrupted
+from gravis_triton.evaluation import score_encoder
+from gravis_triton.losses import resolve_loss
+from gravis_triton.settings import PretrainSettings, resolve_pretrain
+from gravis_triton.workflows.contrastive import build_networks, prepare_training
+from gravis_triton.workflows.launch import launch, open_run
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainResult:
+    """directory: of the run. encoder: directory of the pre-trained encoder in timm's format. summary: scores and speed;
+    None in all processes but the first."""
+
+    directory: Path
+    encoder: Path
+    summary: report.PretrainSummary | None
+
+
+def pretrain(settings: PretrainSettings) -> PretrainResult:
+    """Pre-train an encoder on unlabeled images: group the views of one image, separate those of others.
+
+    Every process of a distributed launch calls it. Raises UserError for what the user can fix, and Interrupted when a
+    signal stopped it; the run can then be resumed.
+    """
+    settings = resolve_loss(resolve_pretrain(settings))
+    job = launch(settings, name=f"{settings.model.model}-{settings.loss.loss}")
+    accelerator, display, run = job.accelerator, job.display, job.run
+    image_size, loop = settings.model.image_size, settings.training
+    assert image_size is not None  # resolved
+
+    # encoder with projection head, and its views
+    networks = build_networks(settings, job)
+    training.check_export(networks.encoder, image_size=image_size)
+
+    # images, decoded once or streamed; validation images are not trained on
+    open_data = streamed_data if settings.streaming.streaming else cached_data
+    with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
+        data = open_data(
+            settings,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+            progress=decoding,
+        )
+    batches = data.batches
+    report.print_data(display, data)
+    report.print_batch(display, settings, processes=accelerator.num_processes, steps_per_epoch=len(batches))
+
+    # a new run, or one to resume
+    parts = prepare_training(settings, job, networks, data)
+    if settings.streaming.streaming:
+        accelerator.register_for_checkpointing(batches)  # how far its readers are
+    progress = training.start_progress(
+        accelerator, resume=loop.resume, run=run, steps_per_epoch=len(batches), images=data.fingerprint
+    )
+    open_run(run, settings, accelerator)
+    metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
+
+    def evaluate(name: str) -> None:
+        if accelerator.is_main_process:
+            scores = score_encoder(
+                networks.encoder,
+                data.collection,
+                data.images,
+                data.reference,
+                data.validation,
+                size=image_size,
+                device=accelerator.device,
+            )
+            report.log_scores(scores, name, metric_logger, progress.step, display)
+        accelerator.wait_for_everyone()
+
+    if progress.step == 0:
+        evaluate("untrained encoder")
+        if accelerator.is_main_process:
+            report.save_views(run.views, data.preview, networks.views)
+
+    # train, epoch by epoch
+    steps = parts.epochs * len(batches)
+    last_step = min(steps, settings.optimization.max_steps or steps)
+    with display.training(progress.step, last_step) as show, training.stop_on_signals() as stop:
+
+        def record(metrics: training.StepMetrics) -> None:
+            show(metrics)
+            metric_logger.log(dataclasses.asdict(metrics))
+
+        stopped = False
+        while progress.step < last_step and not stopped:
+            stopped = training.train_epoch(parts, progress, last_step, stop, record)
+            epoch, into_epoch = divmod(progress.step, len(batches))
+            ended = stopped or progress.step == last_step
+            if ended or (into_epoch == 0 and epoch % loop.checkpoint_every == 0):
+                training.save_checkpoint(accelerator, run.checkpoints, progress)
+            if loop.eval_every and into_epoch == 0 and epoch % loop.eval_every == 0 and not ended:
+                evaluate(f"after epoch {epoch}")
+    if stopped:
+        raise Interrupted(
+            f"stopped after step {progress.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
+        )
+
+    # the result: the encoder and its scores
+    evaluate("pre-trained encoder")
+    ids, skipped = data.seen()
+    summary = None
+    if accelerator.is_main_process:
+        training.export_encoder(networks.encoder, run.encoder, image_size=image_size, image_ids=ids)
+        summary = report.summarize(
+            metric_logger,
+            parts,
+            progress,
+            views=settings.augmentation.views,
+            seconds=job.seconds(),
+            validation_images=len(data.validation),
+            skipped=len(skipped),
+        )
+        report.write_summary(summary, run.summary)
+        report.print_summary(display, summary, run)
+        if settings.streaming.streaming:
+            report.print_skipped(display, skipped)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return PretrainResult(run.path, run.encoder, summary)

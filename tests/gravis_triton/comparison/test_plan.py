@@ -1,0 +1,157 @@
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from gravis_triton.comparison import check_consistent, plan_runs
+from gravis_triton.comparison.grid import Grid
+from gravis_triton.errors import UserError
+from gravis_triton.losses import resolve_loss
+from gravis_triton.settings import flatten, override, resolve_pretrain, write_settings
+
+
+def values(run) -> Any:
+    """The settings of a planned run by their flat names."""
+    return SimpleNamespace(**flatten(run.settings))
+
+
+def grid(tmp_path, **changes) -> Grid:
+    given = {
+        "encoders": {"floor": "color-histogram", "random": "random", "ours": {"loss": "nt-xent"}},
+        "tasks": {"evaluate": {}, "classification": {"epochs": 3}},
+        "baseline": "random",
+        "output_dir": str(tmp_path),
+        "common": {"image_size": 32, "held_out": 0.3, "views": 3},
+        "pretrain": {"model": "test_resnet", "epochs": 2},
+        "label_fractions": (0.05, 1.0),
+        "seeds": (0, 7),
+    }
+    return Grid(**{**given, **changes})
+
+
+def only(runs, **expected):
+    return [run for run in runs if all(getattr(run, name) == value for name, value in expected.items())]
+
+
+def test_an_encoder_is_pre_trained_once_a_seed_and_before_its_tasks(tmp_path):
+    runs = plan_runs(grid(tmp_path))
+    assert len(runs) == 2 * (2 + 4 + 1 + 4)  # the floor has no weights to fine-tune
+    ours = only(runs, encoder="ours", seed=7)
+    assert [run.task for run in ours] == ["pretrain", *["evaluate"] * 2, *["classification"] * 2]
+    assert ours[0].directory.path == tmp_path / "encoders" / "ours-7"
+    assert ours[1].directory.path == tmp_path / "evaluate" / "ours-0.05-7"
+    assert ours[4].directory.path == tmp_path / "classification" / "ours-1-7"
+    assert [run.seed for run in runs] == [0] * 11 + [7] * 11
+
+
+def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path):
+    for run in plan_runs(grid(tmp_path)):
+        assert (values(run).seed, values(run).split_seed) == (run.seed, run.seed)
+        assert values(run).val_fraction == 0.3
+    assert {values(run).split_seed for run in plan_runs(grid(tmp_path, official_split=True))} == {None}
+
+
+def test_every_recipe_has_the_common_settings_it_knows_and_its_own(tmp_path):
+    runs = plan_runs(grid(tmp_path))
+    (first, *_), fine = only(runs, task="pretrain"), only(runs, task="classification")
+    assert (values(first).views, values(first).epochs, values(first).loss) == (3, 2, "nt-xent")
+    assert {values(run).epochs for run in fine} == {3}
+    assert {values(run).image_size for run in runs} == {32}
+
+
+def test_only_encoders_without_training_are_told_their_architecture(tmp_path):
+    runs = only(plan_runs(grid(tmp_path)), task="evaluate", seed=0, label_fraction=1.0)
+    assert {run.encoder: (values(run).encoder, values(run).model) for run in runs} == {
+        "floor": ("color-histogram", None),
+        "random": ("random", "test_resnet"),
+        "ours": (str(tmp_path / "encoders" / "ours-0" / "encoder"), None),
+    }
+
+
+def test_trained_runs_go_on_and_evaluations_start_anew(tmp_path):
+    for run in plan_runs(grid(tmp_path)):
+        assert values(run).overwrite == (run.task == "evaluate")
+        assert getattr(values(run), "resume", None) == (None if run.task == "evaluate" else "auto")
+        assert values(run).output_dir == str(run.directory)
+
+
+def test_switches_of_the_grid_reach_the_runs(tmp_path):
+    runs = plan_runs(grid(tmp_path, common={"image_size": 32, "channels_last": False, "tta": True}))
+    assert not values(only(runs, task="pretrain")[0]).channels_last
+    assert all(values(run).tta for run in runs if run.task != "pretrain")
+
+
+def test_a_value_that_no_run_can_work_with_is_told_before_anything_runs(tmp_path):
+    with pytest.raises(UserError, match="classification random: epochs must be at least 1, not -3"):
+        plan_runs(grid(tmp_path, tasks={"classification": {"epochs": -3}}))
+    with pytest.raises(UserError, match=r"pretrain ours: epochs must be int or null, not .many."):
+        plan_runs(grid(tmp_path, pretrain={"epochs": "many"}))
+
+
+def saved(run):
+    """The run directory as pre-training leaves it."""
+    run.directory.path.mkdir(parents=True)
+    file = run.directory.config
+    write_settings(resolve_loss(resolve_pretrain(run.settings)), file)
+    return file
+
+
+def test_a_run_with_the_settings_of_the_grid_is_taken(tmp_path):
+    (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
+    saved(run)
+    check_consistent(run)
+
+
+def test_a_run_with_other_settings_is_refused_by_name_even_where_the_grid_no_longer_names_them(tmp_path):
+    (run, _) = only(
+        plan_runs(grid(tmp_path, pretrain={"model": "test_resnet", "epochs": 2, "lr": 0.01})),
+        task="pretrain",
+    )
+    saved(run)
+    (changed, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
+    with pytest.raises(UserError) as error:
+        check_consistent(changed)
+    assert str(error.value) == (
+        f"{run.directory} was made with lr 0.01, the grid has 0.001: "
+        "delete that directory, or give another --output-dir"
+    )
+
+
+def test_what_an_older_run_did_not_save_is_not_compared(tmp_path):
+    (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
+    file = saved(run)
+    values = yaml.safe_load(file.read_text())
+    del values["augment"], values["stain"]
+    file.write_text(yaml.safe_dump(values))
+    check_consistent(run)
+
+
+def test_what_changes_no_result_may_differ(tmp_path):
+    (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
+    saved(run)
+    check_consistent(dataclasses.replace(run, settings=override(run.settings, {"num_workers": 3})))
+
+
+def test_another_size_than_the_encoder_chose_is_a_contradiction_and_the_chosen_one_is_none(tmp_path):
+    run = only(plan_runs(grid(tmp_path, common={})), task="evaluate", encoder="ours", seed=0)[0]
+    assert values(run).image_size is None
+    run.directory.path.mkdir(parents=True)
+    (run.directory.config).write_text(yaml.safe_dump({"image_size": 48, "cache_size": 72}))
+    check_consistent(run)
+    wider = only(plan_runs(grid(tmp_path, common={"image_size": 64})), task="evaluate", encoder="ours")[0]
+    with pytest.raises(UserError, match="made with image_size 48, the grid has 64"):
+        check_consistent(wider)
+
+
+def test_a_comparison_that_was_moved_goes_on(tmp_path):
+    there = plan_runs(grid(tmp_path / "there"))
+    here = plan_runs(grid(tmp_path / "here"))
+    old, new = (only(runs, task="evaluate", encoder="ours")[0] for runs in (there, here))
+    new.directory.path.mkdir(parents=True)
+    new.directory.config.write_text(yaml.safe_dump({"encoder": values(old).encoder}))
+    check_consistent(new)
+    new.directory.config.write_text(yaml.safe_dump({"encoder": "imagenet"}))
+    with pytest.raises(UserError, match="made with encoder imagenet"):
+        check_consistent(new)

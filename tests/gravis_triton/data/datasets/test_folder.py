@@ -1,0 +1,113 @@
+"""Any folder of images: classes, splits, what is ignored, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.errors import UserError
+
+
+def test_images_of_all_suffixes_are_found_at_any_depth(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "b.JPG", "c.jpeg", "d.PNG", "e.bmp", "f.tif", "g.tiff", "h.webp"])
+    images(tmp_path / "deep" / "er", ["i.Jpeg"])
+    (tmp_path / "notes.txt").write_text("no image")
+    collection = open_collection(str(tmp_path))
+    assert [record.id for record in collection.records] == [
+        "a.jpg", "b.JPG", "c.jpeg", "d.PNG", "deep/er/i.Jpeg", "e.bmp", "f.tif", "g.tiff", "h.webp",
+    ]  # fmt: skip
+    assert collection.name == tmp_path.name
+    assert collection.classes == ()
+    assert {record.label for record in collection.records} == {None}
+
+
+def test_class_folders_become_labels_in_alphabetical_order(tmp_path: Path, images) -> None:
+    images(tmp_path / "nevus", ["1.jpg", "2.jpg"])
+    images(tmp_path / "melanoma", ["1.jpg"])
+    images(tmp_path / "melanoma" / "thick", ["3.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == collection.scored_classes == ("melanoma", "nevus")
+    assert {record.id: record.label for record in collection.records} == {
+        "melanoma/1.jpg": 0, "melanoma/thick/3.jpg": 0, "nevus/1.jpg": 1, "nevus/2.jpg": 1,
+    }  # fmt: skip
+
+
+def test_one_folder_alone_is_no_class(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", ["1.jpg", "2.jpg"])
+    assert open_collection(str(tmp_path)).classes == ()
+
+
+def test_folders_are_no_classes_where_an_image_lies_outside_of_them(tmp_path: Path, images) -> None:
+    images(tmp_path / "a", ["1.jpg"])
+    images(tmp_path / "b", ["1.jpg"])
+    images(tmp_path, ["2.jpg"])
+    assert open_collection(str(tmp_path)).classes == ()
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "Validation"])
+def test_train_validation_and_test_folders_are_splits(tmp_path: Path, images, validation: str) -> None:
+    for split in ("train", validation, "test"):
+        images(tmp_path / split / "nevus", [f"{split}1.jpg"])
+        images(tmp_path / split / "melanoma", [f"{split}2.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("melanoma", "nevus")
+    assert sorted((record.split or "", record.label or 0) for record in collection.records) == [
+        ("test", 0), ("test", 1), ("train", 0), ("train", 1), ("validation", 0), ("validation", 1),
+    ]  # fmt: skip
+
+
+def test_split_folders_without_classes_have_no_labels(tmp_path: Path, images) -> None:
+    images(tmp_path / "train", ["1.jpg"])
+    images(tmp_path / "test", ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert [record.split for record in collection.records] == ["test", "train"]
+    assert collection.classes == ()
+
+
+def test_a_class_named_like_a_split_among_other_classes_is_a_class(tmp_path: Path, images) -> None:
+    images(tmp_path / "test", ["1.jpg"])
+    images(tmp_path / "control", ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("control", "test")
+    assert {record.split for record in collection.records} == {None}
+
+
+def test_hidden_files_and_resource_forks_are_ignored(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", ".b.jpg", "._a.jpg"])
+    images(tmp_path / "__MACOSX", ["c.jpg"])
+    images(tmp_path / ".thumbnails", ["d.jpg"])
+    assert [record.id for record in open_collection(str(tmp_path)).records] == ["a.jpg"]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path, images) -> None:
+    images(tmp_path / "elsewhere", ["a.jpg"])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "link" / "up").symlink_to(tmp_path / "data")
+    assert [record.id for record in open_collection(str(tmp_path / "data")).records] == ["link/a.jpg"]
+
+
+def test_no_such_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: no such directory; give synthetic, a directory, or hf:"):
+        open_collection(str(tmp_path / "nowhere"))
+
+
+def test_a_file_is_no_directory(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg"])
+    with pytest.raises(UserError, match=r"a\.jpg is a file; give the directory"):
+        open_collection(str(tmp_path / "a.jpg"))
+
+
+def test_a_directory_without_images_tells_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(
+        UserError, match=r"no images in it or below it \(looked for \.bmp, \.jpeg, \.jpg, \.png"
+    ):
+        open_collection(str(tmp_path))
+
+
+def test_a_challenge_further_down_is_not_read_as_a_plain_folder(tmp_path: Path, images, masks) -> None:
+    images(tmp_path / "isic" / "ISIC-2017_Training_Data", ["ISIC_0000000.jpg"])
+    masks(tmp_path / "isic" / "ISIC-2017_Training_Part1_GroundTruth", ["ISIC_0000000_segmentation.png"])
+    with pytest.raises(UserError, match=r"isic holds ISIC 2017 .*: give this folder as the data"):
+        open_collection(str(tmp_path))

@@ -1,0 +1,168 @@
+"""Hugging Face data sets on disk, and what is said where there is none."""
+
+import io
+import pickle
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from gravis_triton.data.cache.build import cached_images
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
+    datasets.disable_progress_bars()
+
+
+def image(shade: int, mode: str = "RGB") -> dict[str, bytes | None]:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), shade, np.uint8)).convert(mode).save(stream, "PNG")
+    return {"bytes": stream.getvalue(), "path": None}
+
+
+def parquet(folder: Path, split: str, columns: dict[str, list], features: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    data.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+
+
+def test_parquet_with_splits_class_labels_lesions_and_masks(tmp_path: Path) -> None:
+    features = {
+        "mask": datasets.Image(),
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["nevus", "melanoma"]),
+        "lesion_id": datasets.Value("string"),
+    }
+    for split, shades in (("train", [10, 20, 30]), ("validation", [40]), ("test", [50])):
+        columns = {
+            "mask": [image(255, "L") for _ in shades],
+            "image": [image(shade) for shade in shades],
+            "label": [(shade // 10) % 2 for shade in shades],
+            "lesion_id": [f"L{shade}" for shade in shades],
+        }
+        parquet(tmp_path / "data", split, columns, features)
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert collection.classes == ("nevus", "melanoma")
+    assert [(r.id, r.split, r.label, r.group) for r in collection.records] == [
+        ("train/000000", "train", 1, "L10"),
+        ("train/000001", "train", 0, "L20"),
+        ("train/000002", "train", 1, "L30"),
+        ("validation/000000", "validation", 0, "L40"),
+        ("test/000000", "test", 1, "L50"),
+    ]
+    record = pickle.loads(pickle.dumps(collection.records[2]))
+    assert record.image.read().getpixel((0, 0)) == (30, 30, 30)
+    assert (record.mask.read().mode, record.mask.read().getpixel((0, 0))) == ("L", 255)
+    images = cached_images(collection.records, short_side=10, directory=tmp_path / "cache", workers=0)
+    assert [int(image[0, 0, 0]) for image in images] == [10, 20, 30, 40, 50]
+
+
+def test_label_column_is_preferred_to_other_classes_and_minus_one_is_unknown(tmp_path: Path) -> None:
+    features = {
+        "image": datasets.Image(),
+        "sex": datasets.ClassLabel(names=["female", "male"]),
+        "label": datasets.ClassLabel(names=["nevus", "melanoma"]),
+    }
+    parquet(
+        tmp_path / "data",
+        "train",
+        {"image": [image(1), image(2)], "sex": [0, 0], "label": [1, -1]},
+        features,
+    )
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert [record.label for record in collection.records] == [1, None]
+
+
+def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
+    features = {
+        "img": datasets.Image(),
+        "dx": datasets.Value("string"),
+        "image_id": datasets.Value("string"),
+    }
+    columns = {
+        "img": [image(1), image(2), image(3)],
+        "dx": ["nv", None, "mel"],
+        "image_id": ["ISIC_1", "ISIC_2", "ISIC_3"],
+    }
+    parquet(tmp_path / "data", "train", columns, features)
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert collection.classes == ("mel", "nv")
+    assert [(r.id, r.label) for r in collection.records] == [("ISIC_1", 1), ("ISIC_2", None), ("ISIC_3", 0)]
+
+
+def test_image_folder(tmp_path: Path, images) -> None:
+    for split in ("train", "test"):
+        for name in ("melanoma", "nevus"):
+            images(tmp_path / "data" / split / name, ["1.jpg", "2.jpg"])
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert collection.classes == ("melanoma", "nevus")
+    assert [(r.split, r.label) for r in collection.records] == [
+        (split, label) for split in ("train", "test") for label in (0, 0, 1, 1)
+    ]
+    assert collection.records[0].image.read().size == (12, 8)
+
+
+def test_saved_to_disk(tmp_path: Path) -> None:
+    data = datasets.Dataset.from_dict(
+        {"image": [image(7)]}, features=datasets.Features({"image": datasets.Image()})
+    )
+    data.save_to_disk(tmp_path / "data")
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert (collection.classes, collection.records[0].split) == ((), None)
+    assert collection.records[0].image.read().getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_no_image_column_is_told_with_the_columns(tmp_path: Path) -> None:
+    parquet(tmp_path / "data", "train", {"text": ["a"]}, {"text": datasets.Value("string")})
+    with pytest.raises(UserError, match=r"has no image column; its columns are text"):
+        open_collection(f"hf:{tmp_path / 'data'}")
+
+
+def test_an_empty_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UserError, match=r"data cannot be loaded: .*doesn't contain any data files"):
+        open_collection(f"hf:{tmp_path / 'data'}")
+
+
+def test_without_network_one_line_tells_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(path: str, revision: str | None) -> None:
+        assert (path, revision) == ("someone/lesions", "v2")
+        raise ConnectionError("Couldn't reach the Hub\nand more lines")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UserError) as raised:
+        open_collection("hf:someone/lesions@v2")
+    assert str(raised.value) == (
+        "hf:someone/lesions@v2 cannot be loaded: Couldn't reach the Hub "
+        "(the hub must be reachable; a directory may be given after hf: instead)"
+    )
+
+
+def test_a_name_that_is_no_data_set_is_told() -> None:
+    with pytest.raises(UserError, match=r"hf:lesions: expected hf:OWNER/NAME"):
+        open_collection("hf:lesions")
+
+
+def test_a_mask_is_turned_as_the_photograph_in_its_row(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    stored = Image.new("L", (30, 20), 0)
+    stored.paste(255, (0, 0, 12, 8))
+    cells = []
+    for options in ({"exif": exif}, {}):
+        stream = io.BytesIO()
+        stored.save(stream, "PNG", **options)
+        cells.append({"bytes": stream.getvalue(), "path": None})
+    columns = {"image": cells[:1], "mask": cells[1:]}
+    parquet(tmp_path / "data", "train", columns, {"image": datasets.Image(), "mask": datasets.Image()})
+    (record,) = open_collection(f"hf:{tmp_path / 'data'}").records
+    assert record.mask is not None
+    upright = np.asarray(record.image.read())[:, :, 0]
+    assert upright.shape == (30, 20)
+    assert np.array_equal(np.asarray(record.mask.read()), upright)

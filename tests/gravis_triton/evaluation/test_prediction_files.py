@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gravis_triton.data import lesion_pixels
+from gravis_triton.evaluation.prediction_files import (
+    save_mask,
+    write_class_probabilities_csv,
+    write_mask_scores_csv,
+    write_submission_csv,
+)
+from gravis_triton.evaluation.segmentation import mask_scores
+
+CLASSES_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+CLASSES_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
+
+
+def one_hot(classes: tuple[str, ...], name: str) -> list[list[float]]:
+    return [[float(one == name) for one in classes]]
+
+
+@pytest.mark.parametrize(
+    ("data_set", "classes", "likely", "content"),
+    [
+        ("ISIC 2016", ("benign", "malignant"), "malignant", "ISIC_1,1\n"),
+        (
+            "ISIC 2017",
+            ("melanoma", "seborrheic_keratosis", "nevus"),
+            "seborrheic_keratosis",
+            "image_id,melanoma,seborrheic_keratosis\nISIC_1,0,1\n",
+        ),
+        ("ISIC 2018", CLASSES_2018, "NV", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,0,1,0,0,0,0,0\n"),
+        (
+            "ISIC 2019",
+            CLASSES_2019,
+            "SCC",
+            "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_1,0,0,0,0,0,0,0,1,0\n",
+        ),
+        ("ISIC 2020", ("benign", "malignant"), "benign", "image_name,target\nISIC_1,0\n"),
+        (
+            "HAM10000",
+            tuple(name.lower() for name in CLASSES_2018),
+            "akiec",
+            "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1,0,0,0,1,0,0,0\n",
+        ),
+        ("moles", ("flat", "round"), "round", "image,flat,round\nISIC_1,0,1\n"),
+    ],
+)
+def test_each_challenge_gets_its_own_columns(tmp_path, data_set, classes, likely, content):
+    file = tmp_path / "submission.csv"
+    write_submission_csv(file, data_set, ["ISIC_1"], one_hot(classes, likely), classes=classes)
+    assert file.read_text() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_submission_names_every_image_once_and_in_order(tmp_path):
+    p = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    write_submission_csv(tmp_path / "s.csv", "moles", ["b", "a"], p, classes=("flat", "round"))
+    assert (tmp_path / "s.csv").read_text().splitlines()[1:] == ["b,0.25,0.75", "a,0.5,0.5"]
+    with pytest.raises(ValueError, match="longer"):
+        write_submission_csv(tmp_path / "t.csv", "moles", ["b"], p, classes=("flat", "round"))
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_probabilities_are_read_back_as_the_same_float32(tmp_path):
+    p = torch.rand(200, 2, generator=torch.manual_seed(0))
+    ids = [f"nevus/{i}.jpg" for i in range(200)]
+    write_class_probabilities_csv(
+        tmp_path / "image_scores.csv", ids, torch.ones(200).long(), p, classes=("a", "b, c")
+    )
+    lines = (tmp_path / "image_scores.csv").read_text().splitlines()
+    assert lines[0] == 'image_id,label,a,"b, c"'
+    assert lines[1].startswith('nevus/0.jpg,"b, c",')
+    values = np.array([line.split(",")[-2:] for line in lines[1:]]).astype(np.float32)
+    assert (values == p.numpy()).all()
+
+
+def test_mask_scores_have_a_row_per_image(tmp_path):
+    truth = torch.tensor([[True, True, False, False]])
+    scores = [mask_scores(truth, truth), mask_scores(torch.tensor([[True, False, True, False]]), truth)]
+    write_mask_scores_csv(tmp_path / "scores.csv", ["ISIC_1", "ISIC_2"], scores)
+    assert (tmp_path / "scores.csv").read_text() == (
+        "image_id,jaccard,dice,accuracy,sensitivity,specificity\n"
+        "ISIC_1,1,1,1,1,1\n"
+        "ISIC_2,0.333333333,0.5,0.5,0.5,0.5\n"
+    )
+
+
+def test_a_mask_is_written_in_the_format_of_the_challenge(tmp_path):
+    mask = torch.tensor([[True, False, False], [False, False, True]])
+    file = save_mask(tmp_path / "masks", "ISIC_0000003", mask)
+    assert file == tmp_path / "masks" / "ISIC_0000003_segmentation.png"
+    image = Image.open(file)
+    assert (image.mode, image.size) == ("L", (3, 2))
+    assert np.asarray(image).tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert torch.equal(torch.from_numpy(lesion_pixels(image)) == 255, mask)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_an_image_in_a_folder_of_its_own_keeps_it(tmp_path):
+    assert save_mask(tmp_path, "nevus/7", torch.ones(2, 2).bool()) == tmp_path / "nevus/7_segmentation.png"

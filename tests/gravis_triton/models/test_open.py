@@ -1,0 +1,142 @@
+import json
+import re
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from gravis_triton.errors import UserError
+from gravis_triton.models import build_encoder, normalization, open_encoder, save_encoder
+
+
+def opened(spec, *, model=None, image_size=None, default_size=64):
+    return open_encoder(str(spec), model=model, image_size=image_size, default_size=default_size)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    encoder = build_encoder("test_resnet", image_size=32)
+    save_encoder(encoder, tmp_path / "encoder", image_size=32)
+    (tmp_path / "encoder" / "image_ids.json").write_text(json.dumps(["ISIC_1", "ISIC_2"]))
+    return encoder, tmp_path / "encoder"
+
+
+def test_every_tensor_of_a_saved_encoder_arrives_and_is_counted(saved):
+    encoder, directory = saved
+    source = opened(directory)
+    expected, found = encoder.state_dict(), source.encoder.state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert (source.architecture, source.image_size) == ("test_resnet", 32)
+    assert f"{len(expected)} of {len(expected)} encoder tensors loaded" in source.loaded
+    assert source.image_ids == {"ISIC_1", "ISIC_2"}
+
+
+def test_a_run_stands_for_its_encoder(saved):
+    _, directory = saved
+    assert opened(directory.parent).image_ids == {"ISIC_1", "ISIC_2"}
+
+
+def test_position_embeddings_are_resampled_for_another_image_size(tmp_path):
+    encoder = build_encoder("test_vit", image_size=32)
+    save_encoder(encoder, tmp_path, image_size=32)
+    source = opened(tmp_path, image_size=64)
+    assert source.encoder(torch.rand(1, 3, 64, 64)).shape == (1, encoder.head_hidden_size)
+    assert source.encoder.pos_embed.shape[1] > encoder.pos_embed.shape[1]
+    assert torch.equal(source.encoder.norm.weight, encoder.norm.weight)
+
+
+def test_a_classifier_on_top_is_left_out(tmp_path):
+    model = timm.create_model("test_resnet", num_classes=7)
+    timm.models.save_for_hf(model, str(tmp_path), safe_serialization=True)
+    source = opened(tmp_path)
+    assert torch.equal(source.encoder.conv1[0].weight, model.conv1[0].weight)
+    assert source.encoder.num_classes == 0
+
+
+def test_random_weights_of_a_model_are_named_so():
+    source = opened("random", model="test_resnet", default_size=48)
+    assert source.loaded == "encoder: test_resnet, random weights"
+    assert source.image_size == 48
+    assert normalization(source.encoder)[0]
+
+
+def test_a_missing_tensor_stops_with_the_count(saved):
+    _, directory = saved
+    tensors = load_file(directory / "model.safetensors")
+    total = len(tensors)
+    del tensors["layer1.0.conv1.weight"]
+    save_file(tensors, directory / "model.safetensors")
+    with pytest.raises(UserError, match=rf"only {total - 1} of {total} .* layer1.0.conv1.weight is missing"):
+        opened(directory)
+
+
+def test_weights_of_another_architecture_stop_with_the_count(saved):
+    _, directory = saved
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "architecture": "resnet18"}))
+    with pytest.raises(UserError, match=r"only \d+ of 120 encoder tensors of resnet18 are in it"):
+        opened(directory)
+
+
+def test_a_model_that_contradicts_the_encoder_raises(saved):
+    _, directory = saved
+    with pytest.raises(UserError, match="holds a test_resnet, not a resnet50: drop --model"):
+        opened(directory, model="resnet50")
+
+
+def test_a_directory_without_an_encoder_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no encoder there \(no config.json\); give RUN/encoder"):
+        opened(tmp_path)
+
+
+def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        opened("color-histogram")
+    assert str(error.value) == (
+        "--encoder color-histogram: no encoder there (no config.json); "
+        "give RUN/encoder, random, imagenet or hf:OWNER/NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b'["ISIC_1", "ISI', r"cannot be read \(.*\)"),
+        (b"\xff\xfe\x00", r"cannot be read \(.*\)"),
+        (b'{"ISIC_1": true}', "must hold a list of image ids"),
+        (b'[["ISIC_1"]]', "must hold a list of image ids"),
+    ],
+)
+def test_damaged_ids_of_the_images_it_was_trained_on_are_named_with_the_way_out(saved, text, complaint):
+    _, directory = saved
+    file = directory / "image_ids.json"
+    file.write_bytes(text)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(file))} {complaint}: .*or delete it.*$") as error:
+        opened(directory)
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_without_recorded_ids_is_opened(saved):
+    _, directory = saved
+    (directory / "image_ids.json").unlink()
+    assert opened(directory).image_ids == frozenset()
+
+
+def test_an_encoder_cut_short_is_named(saved):
+    _, directory = saved
+    whole = (directory / "model.safetensors").read_bytes()
+    (directory / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="cannot be read"):
+        opened(directory)
+
+
+def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch):
+    def unreachable(*_args, **_options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("gravis_triton.models.open.snapshot_download", unreachable)
+    with pytest.raises(UserError, match="cannot download the encoder hf:nobody/nothing-of-that-name"):
+        opened("hf:nobody/nothing-of-that-name")

@@ -1,0 +1,31 @@
+import json
+import math
+
+import pytest
+from accelerate import Accelerator
+
+from gravis_triton.report import MetricLogger
+
+
+@pytest.fixture
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+def test_a_logger_reopened_at_a_step_drops_later_lines_and_a_line_cut_short(accelerator, tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    metric_logger = MetricLogger(file, 0, accelerator)
+    for step in (0, 2, 4, 6):
+        metric_logger.log({"step": step, "loss": step / 10})
+    with file.open("a") as opened:
+        opened.write('{"step": 8, "lo')
+    again = MetricLogger(file, 4, accelerator)
+    again.log({"step": 5, "loss": math.nan})
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 2, 4, 5]
+    assert (again.first("loss"), again.last("loss"), again.last("score")) == (0.0, None, None)
+
+
+def test_a_new_run_does_not_inherit_metrics(accelerator, tmp_path):
+    MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).log({"step": 0, "loss": 1.0})
+    assert MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).first("loss") is None

@@ -1,0 +1,61 @@
+import subprocess
+import sys
+
+import pytest
+
+from gravis_triton import cli
+from gravis_triton.errors import Interrupted, UserError
+
+
+def run(monkeypatch, *args, result=None, error=None) -> int:
+    """The exit status of the command line where the job returns `result` or raises `error`."""
+
+    def job(*_):
+        if error is not None:
+            raise error
+        return result
+
+    monkeypatch.setattr(cli, "_run", job)
+    with pytest.raises(SystemExit) as exit:
+        cli.main(args)
+    return exit.value.code
+
+
+def test_an_error_of_the_user_is_one_line_and_status_2(monkeypatch, capsys):
+    assert run(monkeypatch, "pretrain", error=UserError("no such directory: x")) == 2
+    assert capsys.readouterr().err == "error: no such directory: x\n"
+
+
+def test_ctrl_c_is_one_line_and_status_130(monkeypatch, capsys):
+    assert run(monkeypatch, "pretrain", error=KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_run_stopped_by_a_signal_says_how_to_resume_and_has_its_status(monkeypatch, capsys):
+    assert run(monkeypatch, "pretrain", error=Interrupted("stopped; resume with --resume RUN", 15)) == 143
+    assert capsys.readouterr().out == "stopped; resume with --resume RUN\n"
+
+
+def test_help_lists_every_job(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in cli.JOBS)
+
+
+def test_an_unknown_job_is_answered_with_a_similar_one(monkeypatch, capsys):
+    assert run(monkeypatch, "pretrian") == 2
+    assert "unknown job 'pretrian'; did you mean pretrain?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", cli.JOBS)
+def test_every_job_has_a_workflow_function(name):
+    job = cli.JOBS[name]
+    module = __import__(f"gravis_triton.workflows.{job.module}", fromlist=[job.function])
+    assert callable(getattr(module, job.function))
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys, gravis_triton.cli as cli; cli.parse_flags = sys.exit; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,38 @@
+import json
+import math
+
+import pytest
+
+from gravis_triton.files import atomic_directory, atomic_write, write_json
+
+
+def test_a_file_replaces_an_earlier_one_and_leaves_nothing_else(tmp_path):
+    for content in ("first", b"second"):
+        atomic_write(tmp_path / "file.txt", content)
+    assert (tmp_path / "file.txt").read_text() == "second"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+def write_until_the_disk_is_full(directory):
+    with atomic_directory(directory) as partial:
+        (partial / "weights").write_text("new")
+        raise OSError("disk full")
+
+
+def test_a_directory_appears_only_when_it_is_complete(tmp_path):
+    with atomic_directory(tmp_path / "model") as partial:
+        (partial / "weights").write_text("old")
+        assert not (tmp_path / "model").exists()
+    with pytest.raises(OSError, match="disk full"):
+        write_until_the_disk_is_full(tmp_path / "model")
+    assert (tmp_path / "model" / "weights").read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):
+    write_json(tmp_path / "values.json", {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": (-math.inf, 2)}})
+    assert json.loads((tmp_path / "values.json").read_text()) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": {"d": [None, 2]},
+    }

@@ -1,0 +1,159 @@
+import csv
+import json
+
+import pytest
+import yaml
+from PIL import Image
+
+RECIPE = "evaluate.py"
+CLASSES = ["melanoma", "seborrheic_keratosis", "nevus"]
+
+
+@pytest.fixture
+def small(cache):
+    """Flags that make an evaluation small."""
+    return [
+        "--image-size",
+        "32",
+        "--synthetic-images",
+        "60",
+        "--num-workers",
+        "0",
+        "--cache-dir",
+        str(cache),
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory that an evaluation of random weights leaves, made by the first test."""
+    return tmp_path_factory.mktemp("evaluated") / "run"
+
+
+def table(file):
+    with file.open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_an_evaluation_tells_its_images_its_choices_and_its_scores(run_here, small, finished):
+    status, out, err = run_here(RECIPE, *small, "--model", "test_resnet", "--output-dir", str(finished))
+    assert status == 0, err
+    assert "encoder: test_resnet, random weights" in out
+    assert "images with a label: 37 train, 11 validation, 12 test" in out
+    assert "linear probe (C = " in out
+    assert "on 12 test images" in out
+    assert f"scores, predictions, figures: {finished}" in out
+
+
+def test_the_directory_holds_flat_scores_settings_split_rows_and_pictures(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (summary["training_images"], summary["validation_images"], summary["test_images"]) == (37, 11, 12)
+    for method in ("knn", "probe"):
+        assert 0 <= summary[f"{method}_mean_auc"] <= 1
+        assert 0 <= summary[f"{method}_balanced_accuracy"] <= 1
+        rows = table(finished / f"image_scores_{method}.csv")
+        assert list(rows[0]) == ["image_id", "label", *CLASSES]
+        assert len(rows) == 12
+        assert all(abs(sum(float(row[name]) for name in CLASSES) - 1) < 1e-5 for row in rows)
+        Image.open(finished / f"confusion_{method}.png").verify()
+        Image.open(finished / f"curves_{method}.png").verify()
+    assert summary["knn_neighbors"] in (1, 2, 5, 10, 20)
+    split = table(finished / "split.csv")
+    tested = {row["image_id"] for row in split if row["part"] == "test"}
+    assert {row["image_id"] for row in table(finished / "image_scores_knn.csv")} == tested
+    settings = yaml.safe_load((finished / "config.yaml").read_text())
+    assert (settings["model"], settings["image_size"]) == ("test_resnet", 32)
+
+
+def test_the_recorded_probabilities_give_the_recorded_score(finished):
+    rows = table(finished / "image_scores_probe.csv")
+    hits = {name: [] for name in CLASSES}
+    for row in rows:
+        hits[row["label"]].append(max(CLASSES, key=lambda name: float(row[name])) == row["label"])
+    recalls = [sum(of_class) / len(of_class) for of_class in hits.values() if of_class]
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["probe_balanced_accuracy"] == pytest.approx(sum(recalls) / len(recalls))
+
+
+def test_the_saved_config_repeats_the_evaluation(run_here, finished, tmp_path):
+    flags = ["--config", str(finished / "config.yaml"), "--output-dir", str(tmp_path / "again")]
+    assert run_here(RECIPE, *flags)[0] == 0
+    for name in ("image_scores_knn.csv", "image_scores_probe.csv"):
+        assert (tmp_path / "again" / name).read_text() == (finished / name).read_text()
+
+
+def test_color_histograms_pass_for_an_encoder_and_few_labels_are_told(run_here, small, tmp_path):
+    run = tmp_path / "run"
+    flags = ["--encoder", "color-histogram", "--label-fraction", "0.2", "--tta", "--output-dir", str(run)]
+    status, out, err = run_here(RECIPE, *small, *flags)
+    assert status == 0, err
+    assert "encoder: color histograms and a thumbnail, no learning" in out
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["encoder"], summary["architecture"]) == ("color-histogram", "color-histogram")
+    assert summary["training_images"] < 15
+    assert summary["test_images"] == 12  # as with all labels
+    assert [row["part"] for row in table(run / "split.csv")].count("train") == summary["training_images"]
+
+
+def test_pre_trained_weights_are_counted_and_give_other_scores(run_here, tiny, small, finished, tmp_path):
+    flags = [*tiny, "--max-steps", "2", "--output-dir", str(tmp_path / "pretrained")]
+    assert run_here("pretrain.py", *flags)[0] == 0
+    encoder = str(tmp_path / "pretrained" / "encoder")
+    status, out, err = run_here(
+        RECIPE, *small, "--encoder", encoder, "--output-dir", str(tmp_path / "evaluated")
+    )
+    assert status == 0, err
+    assert "encoder tensors loaded" in out
+    assert "the encoder was pre-trained on" not in out  # the test images are those that pre-training held out
+    before, after = (
+        (run / "image_scores_probe.csv").read_text() for run in (finished, tmp_path / "evaluated")
+    )
+    assert before != after
+    assert before.count("\n") == after.count("\n")
+
+
+def test_an_encoder_that_saw_the_test_images_is_told(run_here, tiny, small, tmp_path):
+    flags = [*tiny, "--max-steps", "1", "--split-seed", "5", "--output-dir", str(tmp_path / "pretrained")]
+    assert run_here("pretrain.py", *flags)[0] == 0
+    status, out, err = run_here(
+        RECIPE,
+        *small,
+        "--encoder",
+        str(tmp_path / "pretrained" / "encoder"),
+        "--output-dir",
+        str(tmp_path / "evaluated"),
+    )
+    assert status == 0, err
+    assert "warning: leakage: the encoder was pre-trained on" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--encoder", "color-histogram", "--model", "resnet50"],
+            "--model resnet50 has no effect on --encoder",
+        ),
+        (["--encoder", "no/such/run"], "--encoder no/such/run: no encoder there"),
+        (["--model", "resnet-18"], "unknown model 'resnet-18'"),
+        (["--label-fraction", "0"], "--label-fraction must be above 0 and at most 1, not 0"),
+        (["--data", "no/such/place", "--model", "test_resnet"], "no/such/place: no such directory"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(
+    run_here, small, tmp_path, monkeypatch, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_here(RECIPE, *small, *flags)
+    assert status == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_without_labels_cannot_be_evaluated_on(run_here, small, tmp_path):
+    for number in range(4):
+        Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / f"{number}.jpg")
+    status, _, err = run_here(RECIPE, *small, "--data", str(tmp_path), "--encoder", "color-histogram")
+    assert status == 2
+    assert "has no image with a label" in err

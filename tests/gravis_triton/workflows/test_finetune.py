@@ -1,0 +1,315 @@
+"""Fine-tuning and prediction, run as a user does."""
+
+import csv
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+import gravis_triton
+from gravis_triton.data.datasets.synthetic import SYNTHETIC_CLASSES
+from gravis_triton.models import build_encoder
+
+RECIPES = {"classification": "finetune_classification.py", "segmentation": "finetune_segmentation.py"}
+TASKS = tuple(RECIPES)
+
+
+@pytest.fixture
+def small(cache):
+    """Flags that make a fine-tuning run small."""
+    return (
+        "--model test_resnet --image-size 32 --synthetic-images 60 --batch-size 8 --epochs 2 --min-steps 0 "
+        f"--num-workers 0 --log-every 2 --cache-dir {cache}"
+    ).split()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A directory for runs that several tests look at."""
+    return tmp_path_factory.mktemp("finetuned")
+
+
+@pytest.fixture
+def finished_run(request, finished, run_here, small):
+    """A finished run of a task and what it printed."""
+
+    def get(task: str):
+        run = finished / task
+        if not run.exists():
+            status, out, err = run_here(RECIPES[task], *small, "--output-dir", str(run))
+            assert status == 0, err
+            (finished / f"{task}.txt").write_text(out)
+        return run, (finished / f"{task}.txt").read_text()
+
+    return get
+
+
+def network(run):
+    return load_file(run / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_says_what_it_was_trained_on_and_what_it_achieved(finished_run, task):
+    run, out = finished_run(task)
+    assert "encoder: test_resnet, random weights" in out
+    assert "37 train, 11 validation, 12 test" in out
+    assert "test (12 images):" in out
+    assert f"gravis predict {run} IMAGES" in out
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["test_images"] == 12
+    assert summary["steps"] == 8
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"] == "test_resnet"
+
+
+def test_classification_leaves_scores_a_submission_and_pictures(finished_run):
+    run, _ = finished_run("classification")
+    rows = list(csv.DictReader((run / "image_scores.csv").open()))
+    assert len(rows) == 12
+    assert all(
+        sum(float(row[name]) for name in SYNTHETIC_CLASSES) == pytest.approx(1, abs=1e-4) for row in rows
+    )
+    assert len((run / "submission.csv").read_text().splitlines()) == 13
+    assert (run / "confusion.png").stat().st_size > 1000
+    assert (run / "curves.png").stat().st_size > 1000
+    summary = json.loads((run / "summary.json").read_text())
+    assert 0 <= summary["balanced_accuracy"] <= 1
+
+
+def test_segmentation_leaves_masks_under_the_challenges_names(finished_run):
+    run, _ = finished_run("segmentation")
+    rows = list(csv.DictReader((run / "image_scores.csv").open()))
+    masks = sorted(path.name for path in (run / "masks").iterdir())
+    assert masks == sorted(f"{row['image_id']}_segmentation.png" for row in rows)
+    with Image.open(run / "masks" / masks[0]) as mask:
+        assert mask.size == (256, 256)
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["jaccard"] == pytest.approx(np.mean([float(row["jaccard"]) for row in rows]), rel=1e-6)
+    assert (run / "cases.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_test_images_are_in_no_other_part(finished_run, task):
+    run, _ = finished_run(task)
+    parts: dict[str, set[str]] = {}
+    for row in csv.DictReader((run / "split.csv").open()):
+        parts.setdefault(row["part"], set()).add(row["image_id"])
+    assert set(parts) == {"train", "validation", "test"}
+    assert not parts["test"] & (parts["train"] | parts["validation"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
+    run_here, small, finished_run, tmp_path, task
+):
+    whole, _ = finished_run(task)
+    cut = tmp_path / "cut"
+    assert run_here(RECIPES[task], *small, "--max-steps", "3", "--output-dir", str(cut))[0] == 0
+    assert run_here(RECIPES[task], "--resume", str(cut), "--max-steps", "None")[0] == 0
+    expected, found = network(whole), network(cut)
+    assert all((found[name] == tensor).all() for name, tensor in expected.items())
+    assert len(expected) == len(found)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_way_to_train_works_together(run_here, small, tmp_path, task):
+    few = ["--label-fraction", "0.3", "--min-steps", "6", "--patience", "1", "--eval-every", "1"]
+    flags = [*few, "--layer-decay", "0.7", "--ema", "0.9", "--tta"]
+    status, out, err = run_here(RECIPES[task], *small, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 0, err
+    assert "label fraction: " in out
+    assert " of 37 training images are used" in out
+
+
+def test_a_frozen_encoder_stays_the_one_that_was_loaded(run_here, small, finished_run, tmp_path):
+    flags = ["--freeze-encoder", "--output-dir", str(tmp_path / "run")]
+    assert run_here(RECIPES["classification"], *small, *flags)[0] == 0
+    again = ["--freeze-encoder", "--lr", "1e-2", "--output-dir", str(tmp_path / "again")]
+    assert run_here(RECIPES["classification"], *small, *again)[0] == 0
+    first, second = network(tmp_path / "run"), network(tmp_path / "again")
+    assert all((first[name] == second[name]).all() for name in first if name.startswith("encoder."))
+    assert not (first["classifier.weight"] == second["classifier.weight"]).all()
+
+
+def test_a_pre_trained_encoder_arrives_in_full_and_leakage_is_told(run_here, tiny, small, tmp_path):
+    assert (
+        run_here("pretrain.py", *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "pretrained"))[0]
+        == 0
+    )
+    encoder = tmp_path / "pretrained" / "encoder"
+    kept = [flag for flag in small if flag not in ("--model", "test_resnet", "--image-size", "32")]
+    status, out, err = run_here(
+        RECIPES["classification"], *kept, "--encoder", str(encoder), "--output-dir", str(tmp_path / "same")
+    )
+    assert status == 0, err
+    assert f"encoder: test_resnet from {encoder}, 90 of 90 encoder tensors loaded" in out
+    assert (
+        "leakage: the encoder was pre-trained" not in out
+    )  # the same split keeps the test images out of pre-training
+    status, out, err = run_here(
+        RECIPES["classification"], *kept, "--encoder", str(encoder), "--split-seed", "5",
+        "--output-dir", str(tmp_path / "other"),
+    )  # fmt: skip
+    assert status == 0, err
+    assert "warning: leakage: the encoder was pre-trained on" in out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_saved_run_predicts_new_images(run_here, finished_run, tmp_path, task):
+    run, _ = finished_run(task)
+    (tmp_path / "images").mkdir()
+    for name, size in (("a", (70, 50)), ("b", (40, 40))):
+        Image.effect_noise(size, 60).convert("RGB").save(tmp_path / "images" / f"{name}.png")
+    output = tmp_path / "predicted"
+    status, out, err = run_here("predict.py", str(run), str(tmp_path / "images"), "--output-dir", str(output))
+    assert status == 0, err
+    assert "2 of 2 images predicted" in out
+    expected = gravis_triton.load(run).predict(tmp_path / "images" / "a.png")
+    if task == "segmentation":
+        assert np.array_equal(np.asarray(Image.open(output / "a_segmentation.png")) > 128, expected)
+    else:
+        rows = list(csv.DictReader((output / "predictions.csv").open()))
+        assert [row["image"] for row in rows] == ["a", "b"]
+        assert (output / "submission.csv").read_text().startswith("image,melanoma,")
+        assert float(rows[0]["melanoma"]) == pytest.approx(expected["melanoma"], rel=1e-4)
+
+
+def test_an_image_that_cannot_be_read_is_told_and_the_others_are_predicted(run_here, finished_run, tmp_path):
+    run, _ = finished_run("classification")
+    (tmp_path / "broken.png").write_bytes(b"no")
+    Image.new("RGB", (40, 40)).save(tmp_path / "whole.png")
+    status, out, err = run_here("predict.py", str(run), str(tmp_path), "--output-dir", str(tmp_path / "out"))
+    assert status == 1
+    assert "1 of 2 images predicted" in out
+    assert "broken.png: cannot be read as an image" in err
+
+
+def test_two_processes_share_the_labels_and_agree_on_the_best_weights(launch, small, tmp_path):
+    run = tmp_path / "run"
+    process = launch(RECIPES["classification"], *small, "--ema", "0.9", "--output-dir", str(run), processes=2)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "step: 8 images x 2 processes; 2 steps per epoch, 2 epochs" in out
+    assert out.count("test (12 images):") == 1
+
+
+def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
+    launch, run_here, small, finished_run, tmp_path
+):
+    whole, _ = finished_run("classification")
+    run = tmp_path / "run"
+    process = launch(RECIPES["classification"], *small, "--log-every", "1", "--output-dir", str(run))
+    for line in process.stdout:
+        if "step 2" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.stdout.read()
+    assert process.wait(timeout=60) in (128 + signal.SIGTERM, 0)
+    time.sleep(0.1)
+    assert run_here(RECIPES["classification"], "--resume", str(run), "--log-every", "2")[0] == 0
+    expected, found = network(whole), network(run)
+    assert all((found[name] == tensor).all() for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "message"),
+    [
+        ("segmentation", ["--image-size", "40"], "--image-size 40: segmentation needs a multiple of 32"),
+        ("segmentation", ["--model", "test_vit"], "--decoder unet does not go with test_vit"),
+        ("classification", ["--encoder", "nowhere"], "--encoder nowhere: no encoder there"),
+        (
+            "classification",
+            ["--label-fraction", "0"],
+            "--label-fraction must be above 0 and at most 1, not 0.0",
+        ),
+        ("classification", ["--ema", "1"], "--ema must be above 0 and below 1, not 1.0"),
+        ("classification", ["--freeze-encoder", "--layer-decay", "0.5"], "--layer-decay has no effect with"),
+        ("classification", ["--data", "nowhere"], "nowhere: no such directory"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(
+    run_here, small, tmp_path, monkeypatch, task, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_here(RECIPES[task], *small, *flags)
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_without_masks_are_told_with_the_folder_that_is_expected(
+    run_here, small, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "ISIC-2017_Training_Data"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        Image.effect_noise((48, 36), 60).convert("RGB").save(folder / f"ISIC_000000{number}.jpg")
+    status, _, err = run_here(RECIPES["segmentation"], *small, "--data", str(tmp_path / "data"))
+    assert status == 2
+    assert (
+        "ISIC 2017 has no image with a mask: expected ISIC_*_segmentation.png in ISIC-2017_Training_Part1_GroundTruth"
+        in err
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--split-seed", "7"],
+        ["--label-fraction", "0.5"],
+        ["--encoder", "imagenet"],
+        ["--val-fraction", "0.3"],
+    ],
+)
+def test_a_run_is_not_resumed_on_other_images(run_here, finished_run, monkeypatch, change):
+    if change[0] == "--encoder":  # any other one: only its name counts here
+        monkeypatch.setattr(
+            "gravis_triton.models.open.build_encoder", lambda name, **_: build_encoder(name, image_size=32)
+        )
+    run, _ = finished_run("classification")
+    before = (run / "summary.json").read_text()
+    status, _, err = run_here(RECIPES["classification"], "--resume", str(run), *change)
+    assert status == 2
+    assert "was written by a run" in err
+    assert (run / "summary.json").read_text() == before
+
+
+def test_a_single_labeled_image_is_enough_to_train_on(run_here, small, tmp_path):
+    folder = tmp_path / "data"
+    for part, count in (("Training", 12), ("Validation", 3)):
+        (folder / f"ISIC-2017_{part}_Data").mkdir(parents=True)
+        (folder / f"ISIC-2017_{part}_Part1_GroundTruth").mkdir()
+        for number in range(count):
+            name = f"ISIC_{part[0] == 'T':d}00000{number:02}"
+            noise = Image.effect_noise((64, 64), 60)
+            noise.convert("RGB").save(folder / f"ISIC-2017_{part}_Data" / f"{name}.jpg")
+            lesion = noise.point(lambda value: 255 * (value > 100))
+            lesion.save(folder / f"ISIC-2017_{part}_Part1_GroundTruth" / f"{name}_segmentation.png")
+    flags = ["--data", str(folder), "--label-fraction", "0.05", "--image-size", "64"]
+    kept = [flag for flag in small if flag not in ("--image-size", "32")]
+    status, out, err = run_here(RECIPES["segmentation"], *kept, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 0, err
+    assert "label fraction: 1 of" in out
+
+
+def test_a_step_that_batchnorm_cannot_train_on_is_told(run_here, small, tmp_path):
+    flags = ["--batch-size", "1", "--decoder", "deeplabv3plus", "--output-dir", str(tmp_path / "run")]
+    status, _, err = run_here(RECIPES["segmentation"], *small, *flags)
+    assert status == 2
+    assert "BatchNorm cannot train on 1 image a step and process" in err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_that_diverges_ends_with_one_line(run_here, small, tmp_path, task):
+    flags = ["--lr", "1e30", "--log-every", "100", "--output-dir", str(tmp_path / "run")]
+    status, _, err = run_here(RECIPES[task], *small, *flags)
+    assert status == 2
+    assert "lower --lr" in err
+    assert len(err.strip().splitlines()) == 1

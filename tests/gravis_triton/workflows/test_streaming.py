@@ -1,0 +1,142 @@
+import json
+import signal
+
+import pytest
+import torch
+from image_shards import write_parquet, write_tars
+from safetensors.torch import load_file
+
+RECIPE = "pretrain.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """90 images in four Parquet shards, one of them damaged, and twelve for validation."""
+    folder = tmp_path_factory.mktemp("shards")
+    write_parquet(folder, [23, 22, 23, 22], broken=[31])
+    write_parquet(folder, [12], split="validation", first=100)
+    return folder
+
+
+@pytest.fixture
+def flags(data):
+    return (
+        f"--data {data} --streaming --shuffle-buffer 7 --model test_resnet --image-size 32 --views 3 --batch-size 8 "
+        "--epochs 2 --log-every 1 --num-workers 0"
+    ).split()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Run directories of uninterrupted runs by their number of workers, filled by the first test that asks."""
+    return tmp_path_factory.mktemp("uninterrupted")
+
+
+def weights(run):
+    return load_file(run / "encoder" / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_stopped_within_an_epoch_ends_with_the_bits_of_one_that_was_not(
+    run_here, flags, uninterrupted, tmp_path, workers
+):
+    flags = [*flags, "--num-workers", str(workers)]
+    whole, resumed = uninterrupted / str(workers), tmp_path / "run"
+    status, out, _ = run_here(RECIPE, *flags, "--output-dir", str(whole))
+    assert status == 0
+    assert (
+        "90 images streamed from 4 shards; 2 of 12 labeled validation images are scored by the others" in out
+    )
+    steps = {0: 11, 2: 10}[workers]  # 88 images in one reader, or 45 and 43, less spares, in two
+    assert f"{steps} steps per epoch" in out
+    assert run_here(RECIPE, *flags, "--output-dir", str(resumed), "--max-steps", "5")[0] == 0
+    assert run_here(RECIPE, "--resume", str(resumed), "--max-steps", "None")[0] == 0
+    assert_same_weights(whole, resumed)
+    of_whole, of_resumed = (json.loads((run / "summary.json").read_text()) for run in (whole, resumed))
+    for name in ("loss", "steps", "skipped", "knn_balanced_accuracy"):
+        assert of_whole[name] == of_resumed[name]
+    ids = [json.loads((run / "encoder" / "image_ids.json").read_text()) for run in (whole, resumed)]
+    assert ids[0] == ids[1]
+
+
+def test_what_was_read_and_what_could_not_be_is_told_at_the_end(run_here, flags, tmp_path):
+    run = tmp_path / "run"
+    status, out, _ = run_here(RECIPE, *flags, "--epochs", "1", "--output-dir", str(run))
+    assert status == 0
+    assert "skipped: 1 unreadable images: image31 (not an image of a known format)" in out
+    assert json.loads((run / "summary.json").read_text())["skipped"] == 1
+    ids = json.loads((run / "encoder" / "image_ids.json").read_text())
+    assert len(ids) == len(set(ids)) == 88
+    assert "image31" not in ids
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits(
+    launch, run_here, flags, uninterrupted, tmp_path
+):
+    run = tmp_path / "run"
+    process = launch(RECIPE, *flags, "--output-dir", str(run))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/2  step 14"):
+            process.send_signal(signal.SIGKILL)
+    process.wait(timeout=120)
+    assert [path.name for path in (run / "checkpoints").glob("step-*")] == ["step-00000011"]
+    assert run_here(RECIPE, *flags, "--output-dir", str(run), "--resume", "auto")[0] == 0
+    whole = uninterrupted / "0"
+    if not whole.exists():
+        assert run_here(RECIPE, *flags, "--output-dir", str(whole))[0] == 0
+    assert_same_weights(whole, run)
+
+
+def test_two_processes_share_the_shards_and_end_together(launch, tmp_path):
+    write_tars(tmp_path / "data", [25, 24, 26], broken=[5])
+    flags = (
+        f"--data hf:{tmp_path / 'data'} --streaming --shuffle-buffer 5 --model test_resnet --image-size 32 --views 2 "
+        f"--batch-size 4 --epochs 2 --log-every 2 --num-workers 1 --output-dir {tmp_path / 'run'}"
+    ).split()
+    out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
+    assert (
+        "75 images streamed from 3 shards, each read by all 2 processes as they do not divide evenly" in out
+    ), err
+    assert "no labeled validation split of modest size, so no scores" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["processes"], summary["steps"], summary["skipped"]) == (
+        2,
+        18,
+        1,
+    )  # 36 images each, 9 steps
+    ids = json.loads((tmp_path / "run" / "encoder" / "image_ids.json").read_text())
+    assert 72 <= len(ids) == len(set(ids)) <= 74
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--batch-size", "500"], "90 images in 4 shards are fewer than one step needs"),
+        (["--steps-per-epoch", "12"], "--steps-per-epoch 12: 90 images give at most 11 steps"),
+        (["--data", "synthetic"], "--streaming cannot read synthetic"),
+        (["--shuffle-buffer", "0"], "--shuffle-buffer must be at least 1, not 0"),
+        (["--no-streaming", "--steps-per-epoch", "3"], "--steps-per-epoch has no effect without --streaming"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_line_and_status_2(run_here, flags, tmp_path, wrong, message):
+    status, _, err = run_here(RECIPE, *flags, "--output-dir", str(tmp_path / "run"), *wrong)
+    assert status == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_a_checkpoint_of_other_workers_is_refused(run_here, flags, tmp_path):
+    run = tmp_path / "run"
+    assert (
+        run_here(RECIPE, *flags, "--steps-per-epoch", "9", "--output-dir", str(run), "--max-steps", "2")[0]
+        == 0
+    )
+    status, _, err = run_here(RECIPE, "--resume", str(run), "--num-workers", "2", "--max-steps", "None")
+    assert status == 2
+    assert "was written with readers per process 1, this run has 2: launch it the same way" in err
