@@ -1,0 +1,24 @@
+python = .venv/bin/python
+
+.PHONY: install run check gpu signatures
+
+install: # a virtual environment with the package and the tools
+	python3 -m venv .venv
+	.venv/bin/pip install -e ".[test]"
+
+run: # pre-train on synthetic images
+	.venv/bin/accelerate launch recipes/pretrain.py
+
+check: # style, types and tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(python) -m pytest
+
+gpu: # the tests that need a GPU
+	$(python) -m pytest -m gpu
+
+signatures: # the Python signatures and the drawing of the architecture, from the code
+	$(python) -m gravis_triton.api
+	.venv/bin/ruff format gravis_triton/__init__.pyi
+	$(python) docs/architecture.py
