@@ -108,12 +108,12 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     )
 
     # training
-    finetuning = _start(settings, task, job, opened, network, data)
+    inputs = _inputs(opened, settings)
+    finetuning = _start(settings, task, job, opened, network, data, inputs)
     report.print_step(display, finetuning)
     open_run(run, settings, accelerator)
     if accelerator.is_main_process:
         write_split(data.split, data.collection, run.split)
-    inputs = _inputs(opened, settings)
 
     def validate(network: nn.Module) -> dict[str, float]:
         return task.validate(task.build_predictor(network, inputs, data.collection, tta=False), data)
@@ -155,11 +155,11 @@ def _start(
     opened: OpenedEncoder,
     network: FinetunedNetwork,
     data: AnnotatedData,
+    inputs: InputSettings,
 ) -> training.FinetuningRun:
     """Batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
     workers = settings.data.num_workers
     assert workers is not None  # resolved
-    inputs = _inputs(opened, settings)
     view = LabeledView(settings.augmentation, size=inputs.image_size, mean=inputs.mean, std=inputs.std).to(
         job.accelerator.device
     )
