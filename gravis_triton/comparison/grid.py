@@ -30,7 +30,7 @@ TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | Segmentatio
 """Name of a task in the grid -> its settings; `evaluate` is kNN and linear probe."""
 
 _OF_THE_GRID = (
-    "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "encoder", "label_fraction",
+    "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction",
 )  # fmt: skip
 _HINTS = {
     "data": str, "output_dir": str, "baseline": str, "encoders": dict, "common": dict, "pretrain": dict,
@@ -120,7 +120,7 @@ def _check_grid(file: Path, grid: Grid) -> None:
 def _check_settings(file: Path, where: str, settings: Values, *kinds: type[Any]) -> None:
     hints = {name: hint for kind in kinds for name, hint in flat_hints(kind).items()}
     for name in settings:
-        if name in _OF_THE_GRID:
+        if name in _OF_THE_GRID or (name == "encoder" and kinds != (PretrainSettings,)):
             raise UserError(f"{file}: {where}: the grid itself decides {name}: take it out")
     renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
     _check_names(file, where, renamed, hints)

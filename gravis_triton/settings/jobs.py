@@ -9,7 +9,7 @@ from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSetting
 from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.loss import LossSettings
 from gravis_triton.settings.model import EncoderSettings, ModelSettings
-from gravis_triton.settings.optimization import FinetuneOptimizationSettings, OptimizationSettings
+from gravis_triton.settings.optimization import FinetuneOptimizationSettings, PretrainOptimizationSettings
 from gravis_triton.settings.ranges import Range
 from gravis_triton.settings.run import FinetuneTrainingSettings, RunSettings, TrainingSettings
 
@@ -23,7 +23,7 @@ class PretrainSettings:
 
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    optimization: OptimizationSettings = field(default_factory=OptimizationSettings)
+    optimization: PretrainOptimizationSettings = field(default_factory=PretrainOptimizationSettings)
     run: RunSettings = field(default_factory=RunSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     loss: LossSettings = field(default_factory=LossSettings)

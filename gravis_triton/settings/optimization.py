@@ -39,6 +39,18 @@ class OptimizationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainOptimizationSettings(OptimizationSettings):
+    """Optimizer and learning rate schedule of pre-training."""
+
+    total_views: Annotated[
+        int | None,
+        Range(min=1),
+        arg(metavar="INT", help_behavior_hint="(default: as many as --epochs gives)"),
+    ] = None
+    """Views to encode in all, instead of --epochs: runs with different batches and views then cost the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneOptimizationSettings(OptimizationSettings):
     """Optimizer and learning rate schedule of fine-tuning."""
 

@@ -12,16 +12,35 @@ from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, Pret
 Pretraining = TypeVar("Pretraining", bound=PretrainSettings)
 Finetuning = TypeVar("Finetuning", bound=FinetuneSettings)
 
+DEFAULT_MODEL = "resnet18"
 _MAX_WORKERS = 8
 
 
-def resolve_pretrain(settings: Pretraining) -> Pretraining:
-    """The settings with defaults in place of None. Raises UserError for a contradiction."""
+def resolve_pretrain(
+    settings: Pretraining, *, model: str = DEFAULT_MODEL, image_size: int | None = None
+) -> Pretraining:
+    """The settings with defaults in place of None. Raises UserError for a contradiction.
+
+    model, image_size: of the opened encoder, where an encoder directory decides them.
+    """
+    chosen, optimization = settings.model, settings.optimization
+    if chosen.pretrained and chosen.encoder not in ("random", "imagenet"):
+        raise UserError(f"--pretrained contradicts --encoder {chosen.encoder}: drop one of them")
+    if optimization.total_views is not None and optimization.epochs is not None:
+        raise UserError("--total-views and --epochs both say how long to train: drop one of them")
     if settings.streaming.steps_per_epoch is not None and not settings.streaming.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
-    image_size = settings.model.image_size or default_image_size(settings.data)
-    epochs = settings.optimization.epochs or (8 if settings.data.data == "synthetic" else 100)
-    return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
+    size = chosen.image_size or image_size or default_image_size(settings.data)
+    epochs = optimization.epochs
+    if optimization.total_views is None and epochs is None:
+        epochs = 8 if settings.data.data == "synthetic" else 100
+    resolved = {
+        "encoder": "imagenet" if chosen.pretrained else chosen.encoder,
+        "model": chosen.model or model,
+        "image_size": size,
+        "epochs": epochs,
+    }
+    return override(settings, resolved | _data(settings.data, size))
 
 
 def resolve_evaluate(settings: EvaluateSettings, *, image_size: int) -> EvaluateSettings:

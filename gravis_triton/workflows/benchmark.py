@@ -26,7 +26,7 @@ from gravis_triton.report.pipeline import (
     write_pipeline,
 )
 from gravis_triton.settings import BenchmarkSettings, flatten, resolve_pretrain
-from gravis_triton.workflows.contrastive import build_networks, prepare_training
+from gravis_triton.workflows.contrastive import build_networks, open_start, prepare_training
 from gravis_triton.workflows.launch import launch, open_run
 
 _MIN_ROUNDS = 2
@@ -45,7 +45,10 @@ def benchmark(settings: BenchmarkSettings) -> BenchmarkResult:
 
     Raises UserError for what the user can fix.
     """
-    settings = resolve_loss(resolve_pretrain(settings))
+    opened = open_start(settings)
+    settings = resolve_loss(
+        resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
+    )
     if settings.streaming.streaming:
         raise UserError("--streaming has no cache to measure: drop it")
     job = launch(settings, name="benchmark")
@@ -60,7 +63,7 @@ def benchmark(settings: BenchmarkSettings) -> BenchmarkResult:
     # all that takes part in a step, as in pre-training
     cache_size = settings.data.cache_size
     assert cache_size is not None  # resolved
-    networks = build_networks(settings, job)
+    networks = build_networks(opened.encoder, settings, job)
     with display.task("decoding images") as decoding:
         data = cached_data(settings, process=0, processes=1, progress=decoding)
     report.print_data(display, data)

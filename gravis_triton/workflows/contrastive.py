@@ -1,5 +1,6 @@
 """What takes part in a pre-training step."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -9,8 +10,8 @@ import gravis_triton.training as training
 from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.pretraining import PretrainingData
 from gravis_triton.losses import Objective
-from gravis_triton.models import Pretrainer, build_encoder, normalization
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.models import OpenedEncoder, Pretrainer, normalization, open_encoder
+from gravis_triton.settings import PretrainSettings, default_image_size
 from gravis_triton.workflows.launch import Launch
 
 
@@ -24,12 +25,26 @@ class Networks:
     views: ViewMaker
 
 
-def build_networks(settings: PretrainSettings, job: Launch) -> Networks:
-    """The networks with the same weights in every process. Raises UserError for an unknown model or optimizer."""
+def open_start(settings: PretrainSettings) -> OpenedEncoder:
+    """The encoder that pre-training starts from, with the same weights in every process.
+
+    Raises UserError as `open_encoder` does.
+    """
+    chosen = settings.model
+    training.seed_step(settings.run.seed, 0, 0)
+    return open_encoder(
+        "imagenet" if chosen.pretrained else chosen.encoder,
+        model=chosen.model,
+        image_size=chosen.image_size,
+        default_size=default_image_size(settings.data),
+    )
+
+
+def build_networks(encoder: nn.Module, settings: PretrainSettings, job: Launch) -> Networks:
+    """Everything on top of the encoder, with the same weights in every process. Raises UserError for an unknown
+    optimizer."""
     chosen, loop = settings.model, settings.training
     assert chosen.image_size is not None  # resolved
-    training.seed_step(settings.run.seed, 0, 0)
-    encoder = build_encoder(chosen.model, image_size=chosen.image_size, pretrained=chosen.pretrained)
     mean, std = normalization(encoder)
     views = ViewMaker(settings.augmentation, size=chosen.image_size, mean=mean, std=std)
     model = training.prepare_model(
@@ -47,9 +62,9 @@ def prepare_training(
 ) -> training.Training:
     """Model, optimizer, schedule and step, prepared for the processes."""
     optimization, loop = settings.optimization, settings.training
-    assert optimization.epochs is not None  # resolved
+    epochs = optimization.epochs or math.ceil(total_steps(settings, job) / len(data.batches))
     scheduler = training.build_scheduler(
-        networks.optimizer, optimization, epochs=optimization.epochs, steps_per_epoch=len(data.batches)
+        networks.optimizer, optimization, epochs=epochs, steps_per_epoch=len(data.batches)
     )
     model, optimizer = job.accelerator.prepare(networks.model, networks.optimizer)
     step = training.ContrastiveStep(
@@ -69,6 +84,14 @@ def prepare_training(
         optimizer,
         scheduler,
         settings.run.seed,
-        optimization.epochs,
+        epochs,
         loop.log_every,
     )
+
+
+def total_steps(settings: PretrainSettings, job: Launch) -> int:
+    """Optimizer steps that encode --total-views views."""
+    optimization = settings.optimization
+    assert optimization.total_views is not None  # else there are epochs
+    views = optimization.batch_size * settings.augmentation.views * job.accelerator.num_processes
+    return max(1, round(optimization.total_views / views))

@@ -11,8 +11,8 @@ from gravis_triton.data.loading.pretraining import cached_data, streamed_data
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation import score_encoder
 from gravis_triton.losses import resolve_loss
-from gravis_triton.settings import PretrainSettings, resolve_pretrain
-from gravis_triton.workflows.contrastive import build_networks, prepare_training
+from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
+from gravis_triton.workflows.contrastive import build_networks, open_start, prepare_training, total_steps
 from gravis_triton.workflows.launch import launch, open_run
 
 
@@ -32,14 +32,16 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     Every process of a distributed launch calls it. Raises UserError for what the user can fix, and Interrupted when a
     signal stopped it; the run can then be resumed.
     """
-    settings = resolve_loss(resolve_pretrain(settings))
-    job = launch(settings, name=f"{settings.model.model}-{settings.loss.loss}")
+    settings = resolve_loss(settings)
+    job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.loss.loss}")
     accelerator, display, run = job.accelerator, job.display, job.run
-    image_size, loop = settings.model.image_size, settings.training
-    assert image_size is not None  # resolved
 
     # encoder with projection head, and its views
-    networks = build_networks(settings, job)
+    opened = open_start(settings)
+    settings = resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
+    image_size, loop, optimization = opened.image_size, settings.training, settings.optimization
+    display.print(opened.loaded)
+    networks = build_networks(opened.encoder, settings, job)
     training.check_export(networks.encoder, image_size=image_size)
 
     # images, decoded once or streamed; validation images are not trained on
@@ -86,7 +88,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 
     # train, epoch by epoch
     steps = parts.epochs * len(batches)
-    last_step = min(steps, settings.optimization.max_steps or steps)
+    if optimization.total_views is not None:
+        steps = total_steps(settings, job)
+    last_step = min(steps, optimization.max_steps or steps)
     with display.training(progress.step, last_step) as show, training.stop_on_signals() as stop:
 
         def record(metrics: training.StepMetrics) -> None:

@@ -54,6 +54,7 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
             {"tasks": {"classification": {"class_loss": "hinge"}}},
             "grid.yaml: classification: class_loss must be balanced|focal|plain, not 'hinge'",
         ),
+        ({"common": {"encoder": "imagenet"}}, "common: the grid itself decides encoder: take it out"),
         ({"common": {"seed": 1}}, "common: the grid itself decides seed: take it out"),
         ({"tasks": {"evaluate": {"model": "resnet50"}}}, "evaluate: the encoder decides the model"),
         ({"pretrain": {"mixed_precision": "bf16"}}, "mixed_precision is the same for all runs"),

@@ -155,3 +155,10 @@ def test_a_comparison_that_was_moved_goes_on(tmp_path):
     new.directory.config.write_text(yaml.safe_dump({"encoder": "imagenet"}))
     with pytest.raises(UserError, match="made with encoder imagenet"):
         check_consistent(new)
+
+
+def test_pre_training_may_start_from_given_weights_and_is_scored_by_its_own(tmp_path):
+    changes = {"pretrain": {"model": "test_resnet", "encoder": "imagenet", "total_views": 96}}
+    pretraining, evaluation, *_ = only(plan_runs(grid(tmp_path, **changes)), encoder="ours", seed=7)
+    assert (values(pretraining).encoder, values(pretraining).total_views) == ("imagenet", 96)
+    assert values(evaluation).encoder == str(tmp_path / "encoders" / "ours-7" / "encoder")

@@ -97,7 +97,7 @@ def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
         opened("color-histogram")
     assert str(error.value) == (
         "--encoder color-histogram: no encoder there (no config.json); "
-        "give RUN/encoder, random, imagenet or hf:OWNER/NAME"
+        "give RUN/encoder, random, imagenet, hf:OWNER/NAME, or a .safetensors or .pth file"
     )
 
 
@@ -140,3 +140,38 @@ def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch):
     monkeypatch.setattr("gravis_triton.models.open.snapshot_download", unreachable)
     with pytest.raises(UserError, match="cannot download the encoder hf:nobody/nothing-of-that-name"):
         opened("hf:nobody/nothing-of-that-name")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
+def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_out(tmp_path, name):
+    network = timm.create_model("test_resnet", num_classes=3)
+    if name.endswith("safetensors"):
+        save_file(network.state_dict(), tmp_path / name)
+    else:
+        torch.save(network.state_dict(), tmp_path / name)
+    source = opened(tmp_path / name, model="test_resnet")
+    found = source.encoder.state_dict()
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.items())
+    assert source.image_size == 64
+    with pytest.raises(UserError, match=r"does not say which architecture it holds: give --model$"):
+        opened(tmp_path / name)
+    with pytest.raises(UserError, match="these are the weights of another architecture"):
+        opened(tmp_path / name, model="resnet18")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights"])
+def test_a_file_that_holds_no_state_dict_is_a_clear_error(tmp_path, content):
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"is no file with a state dict of tensors: ."):
+        opened(tmp_path / "weights.pth", model="test_resnet")
+
+
+def test_code_in_a_weights_file_is_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save({"conv1.weight": Payload()}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="is no file with a state dict"):
+        opened(tmp_path / "weights.pth", model="test_resnet")
+    assert not (tmp_path / "ran").exists()

@@ -227,3 +227,22 @@ def test_every_job_rejects_a_value_out_of_range_as_soon_as_its_settings_are_read
 def test_a_checkpoint_belongs_to_its_run(tmp_path):
     assert RunDirectory.of(tmp_path / "run" / "checkpoints" / "step-00000003").path == tmp_path / "run"
     assert RunDirectory.of(tmp_path / "run").path == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pretrained": True, "encoder": "RUN"}, "--pretrained contradicts --encoder RUN: drop one of them"),
+        ({"total_views": 100, "epochs": 3}, "--total-views and --epochs both say how long to train"),
+    ],
+)
+def test_settings_of_pre_training_that_contradict_each_other_are_an_error(values, message):
+    with pytest.raises(UserError, match=message):
+        resolve_pretrain(override(PretrainSettings(), values))
+
+
+def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_open():
+    settings = flat(resolve_pretrain(override(PretrainSettings(), {"pretrained": True})))
+    assert (settings.encoder, settings.model) == ("imagenet", "resnet18")
+    opened = flat(resolve_pretrain(PretrainSettings(), model="vit_tiny_patch16_224", image_size=96))
+    assert (opened.model, opened.image_size) == ("vit_tiny_patch16_224", 96)

@@ -217,3 +217,28 @@ def test_python_gives_the_same_encoder_as_the_command_line(finished, cache, tmp_
     assert_same_weights(finished, result.directory)
     assert result.summary.steps == 12
     assert again.probe.images == 12
+
+
+def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_it_was_given(
+    run_here, tiny, finished, tmp_path
+):
+    flags = [*tiny[4:10], *tiny[12:]]  # without model, image size and epochs
+    assert not {"--model", "--image-size", "--epochs"} & set(flags)
+    status, out, _ = run_here(
+        RECIPE,
+        *flags,
+        "--encoder",
+        str(finished),
+        "--total-views",
+        "200",
+        "--output-dir",
+        str(tmp_path / "run"),
+    )
+    assert status == 0
+    assert f"encoder: test_resnet from {finished}" in out
+    assert "24 views of 32 px; 6 steps per epoch, 200 views in all" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 8  # 200 / 24 views, rounded
+    # the untrained scores are those of the encoder it starts from
+    before = json.loads((finished / "summary.json").read_text())
+    assert summary["knn_mean_auc_untrained"] == pytest.approx(before["knn_mean_auc"])
