@@ -1,16 +1,21 @@
 """Predictions of fine-tuned networks for whole images."""
 
 from gravis_triton.prediction.class_predictor import ClassPredictor
+from gravis_triton.prediction.embedding import Embedder
 from gravis_triton.prediction.inputs import InputSettings
 from gravis_triton.prediction.mask_predictor import MaskPredictor, compare_masks
 from gravis_triton.prediction.saved_model import Predictor, load, save_predictor
+from gravis_triton.prediction.table_file import TableFile, compute_rows
 
 __all__ = [
     "ClassPredictor",
+    "Embedder",
     "InputSettings",
     "MaskPredictor",
     "Predictor",
+    "TableFile",
     "compare_masks",
+    "compute_rows",
     "load",
     "save_predictor",
 ]
