@@ -225,6 +225,10 @@ def predict(
     model: str,
     images: tuple[str, ...],
     output_dir: str | Path = "predictions",
+    format: Literal["csv", "parquet"] = "csv",
+    overwrite: bool = False,
+    batch_size: int = 64,
+    num_workers: int | None = None,
 ) -> PredictResult: ...
 def compare(
     *,

@@ -1,6 +1,5 @@
 """Features of images as a table."""
 
-import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.errors import UserError
 from gravis_triton.models import evaluating
 from gravis_triton.prediction.inputs import InputSettings
+from gravis_triton.prediction.weights_hash import weights_hash
 
 
 class Embedder:
@@ -64,14 +64,6 @@ class Embedder:
     def _encode(self, squares: Tensor) -> Tensor:
         with evaluating(self.encoder):
             return self.encoder(self.inputs.squares(squares.to(self.device))).float().cpu()
-
-
-def weights_hash(network: nn.Module) -> str:
-    """A hash of all tensors of a network."""
-    digest = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 def _path(image: object) -> str | None:

@@ -162,14 +162,27 @@ class EmbedSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """Predict diseases or lesion masks of images with a fine-tuned model."""
+    """Predict diseases or lesion masks of images with a fine-tuned model.
+
+    Typical: RUN IMAGES... --output-dir predictions. Start it again to continue an interrupted job.
+    """
 
     model: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a fine-tuning run."""
     images: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGES...")]
     """Image files, or directories of them."""
     output_dir: str = "predictions"
-    """Directory for masks (IMAGE_segmentation.png) or probabilities (predictions.csv, submission.csv)."""
+    """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
+    format: Literal["csv", "parquet"] = "csv"
+    """Format of the table of predictions."""
+    overwrite: bool = False
+    """Write into a directory that is not empty, over earlier predictions."""
+    batch_size: Annotated[int, Range(min=1)] = 64
+    """Images per batch and process."""
+    num_workers: Annotated[
+        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+    ] = None
+    """Worker processes that decode images; 0 decodes in the main process."""
 
 
 @dataclass(frozen=True, kw_only=True)
