@@ -10,6 +10,7 @@ from gravis_triton.workflows.benchmark import BenchmarkResult
 from gravis_triton.workflows.compare import CompareResult
 from gravis_triton.workflows.embed import EmbedResult
 from gravis_triton.workflows.evaluate import EvaluateResult
+from gravis_triton.workflows.export import ExportResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
@@ -230,6 +231,13 @@ def predict(
     batch_size: int = 64,
     num_workers: int | None = None,
 ) -> PredictResult: ...
+def export(
+    *,
+    run: str,
+    format: Literal["onnx", "torch-export"] = "onnx",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> ExportResult: ...
 def compare(
     *,
     grid: str | Path = "compare-synthetic",

@@ -39,6 +39,7 @@ JOBS = {
     "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
     "embed": Job("embed", "embed", jobs.EmbedSettings),
     "predict": Job("predict", "predict", jobs.PredictSettings),
+    "export": Job("export", "export", jobs.ExportSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
     "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
 }

@@ -186,6 +186,25 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Export the fine-tuned model of a run, else its encoder, as ONNX or torch.export, and check the result.
+
+    For timm and transformers no export is needed: they open RUN/encoder.
+    """
+
+    run: Annotated[str, Positional, arg(metavar="RUN")]
+    """Directory of a pre-training or fine-tuning run."""
+    format: Literal["onnx", "torch-export"] = "onnx"
+    """Format of the exported network."""
+    output: Annotated[
+        str | None, arg(aliases=("-o",), metavar="STR", help_behavior_hint="(default: RUN/export-FORMAT)")
+    ] = None
+    """Directory to write."""
+    overwrite: bool = False
+    """Replace a directory that is there already."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
 
