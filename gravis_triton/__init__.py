@@ -16,7 +16,8 @@ from gravis_triton.errors import Interrupted, UserError
 __version__ = "0.2.0"
 
 _JOBS = (
-    "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "predict", "compare", "benchmark",
+    "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "embed", "predict",
+    "export", "compare", "benchmark",
 )  # fmt: skip
 __all__ = ["Interrupted", "UserError", "__version__", "load", *_JOBS]
 

@@ -8,7 +8,9 @@ from gravis_triton.errors import UserError as UserError
 from gravis_triton.prediction import load as load
 from gravis_triton.workflows.benchmark import BenchmarkResult
 from gravis_triton.workflows.compare import CompareResult
+from gravis_triton.workflows.embed import EmbedResult
 from gravis_triton.workflows.evaluate import EvaluateResult
+from gravis_triton.workflows.export import ExportResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
@@ -209,12 +211,35 @@ def evaluate(
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
     tracker: str | None = None,
 ) -> EvaluateResult: ...
+def embed(
+    *,
+    encoder: str | Path,
+    data: str | Path,
+    output: str | Path = "features.parquet",
+    overwrite: bool = False,
+    model: str | None = None,
+    image_size: int | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    batch_size: int = 64,
+    num_workers: int | None = None,
+) -> EmbedResult: ...
 def predict(
     *,
     model: str,
     images: tuple[str, ...],
     output_dir: str | Path = "predictions",
+    format: Literal["csv", "parquet"] = "csv",
+    overwrite: bool = False,
+    batch_size: int = 64,
+    num_workers: int | None = None,
 ) -> PredictResult: ...
+def export(
+    *,
+    run: str,
+    format: Literal["onnx", "torch-export"] = "onnx",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> ExportResult: ...
 def compare(
     *,
     grid: str | Path = "compare-synthetic",

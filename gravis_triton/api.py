@@ -10,7 +10,7 @@ from gravis_triton.settings.config import settings_from
 from gravis_triton.settings.flat import flat_hints, flatten, required_settings
 
 STUB = Path(__file__).with_name("__init__.pyi")
-_PATHS = ("data", "encoder", "grid", "cache_dir", "output_dir", "config", "resume")
+_PATHS = ("data", "encoder", "grid", "cache_dir", "output", "output_dir", "config", "resume")
 _HEADER = '''"""Signatures for editors and type checkers, written by `python -m gravis_triton.api`."""
 
 from pathlib import Path

@@ -10,6 +10,8 @@ from typing import Any
 import gravis_triton.settings.jobs as jobs
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
 from gravis_triton.settings.flags import parse_flags, parse_settings
+from gravis_triton.settings.flat import flat_hints
+from gravis_triton.settings.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,9 @@ JOBS = {
     "finetune-classification": Job("classification", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("segmentation", "finetune_segmentation", jobs.SegmentationSettings),
     "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
+    "embed": Job("embed", "embed", jobs.EmbedSettings),
     "predict": Job("predict", "predict", jobs.PredictSettings),
+    "export": Job("export", "export", jobs.ExportSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
     "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
 }
@@ -87,8 +91,9 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
 
 
 def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
-    has_config = job.settings not in (jobs.PredictSettings, jobs.CompareSettings)
+    has_config = "config" in flat_hints(job.settings)
     settings = (parse_settings if has_config else parse_flags)(job.settings, args, prog)
+    check_ranges(settings)
     return job.workflow(settings)
 
 

@@ -22,7 +22,10 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_directory(directory: Path) -> Iterator[Path]:
-    """A temporary directory to write to, which replaces `directory` when the block ends without an error."""
+    """A temporary directory to write to, which replaces `directory` when the block ends without an error.
+
+    Its files get the mode that the umask gives to new ones, also where a library wrote them for the owner alone.
+    """
     partial = directory.with_name(f".partial-{directory.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -31,6 +34,10 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    mode = partial.stat().st_mode & 0o666  # that of the directory follows the umask
+    for file in partial.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
 

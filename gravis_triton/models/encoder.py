@@ -1,11 +1,12 @@
 """Image encoders: timm backbones without their classifier."""
 
 import copy
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import timm
 import torch
@@ -14,8 +15,16 @@ from timm.models import is_model, list_models, save_for_hf
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.files import write_json
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.imagenet import packaged_weights
+
+_PROVENANCE = (
+    "url", "hf_hub_id", "hf_hub_filename", "tag", "description", "origin_url", "paper_name", "paper_ids",
+    "notes", "license",
+)  # fmt: skip
+"""What timm's pretrained_cfg says of published weights; untrue of random ones."""
+_TAG = "gravis_triton"
 
 
 def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
@@ -54,9 +63,9 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
     try:
         with _without_retry_warnings():
             try:  # img_size exists only where parameters depend on it
-                return timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
+                encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
             except TypeError:
-                return timm.create_model(name, pretrained=pretrained, num_classes=0)
+                encoder = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except OSError as error:
         raise UserError(
             f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
@@ -69,6 +78,14 @@ def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
                 f"timm has no pretrained weights for {name!r}: start from random weights"
             ) from error
         raise _unsupported_size(name, image_size, str(error)) from error
+    if not pretrained:
+        _drop_provenance(cast(dict[str, Any], encoder.pretrained_cfg))
+    return encoder
+
+
+def _drop_provenance(config: dict[str, Any]) -> None:
+    for key in _PROVENANCE:
+        config.pop(key, None)
 
 
 @contextmanager
@@ -104,12 +121,35 @@ def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
 def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
     """Write config.json and model.safetensors, timm's Hugging Face format.
 
-    `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, with the image size
-    and normalization of its training.
+    `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, and
+    `transformers.AutoModel.from_pretrained(DIRECTORY)` wraps it. timm's transform for it is that of its training: the
+    central square at the image size, bilinear, with the same normalization.
     """
-    data_config = {**resolve_model_data_config(encoder), "input_size": (3, image_size, image_size)}
+    data_config = {
+        **resolve_model_data_config(encoder),
+        "input_size": (3, image_size, image_size),
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+    }
     plain = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)  # safetensors requires it
-    save_for_hf(plain, str(directory), safe_serialization=True, data_config=data_config)
+    source = {"pretrained_cfg": _provenance(encoder)}
+    save_for_hf(plain, str(directory), model_config=source, safe_serialization=True, data_config=data_config)
+    config = json.loads((directory / "config.json").read_text())
+    config["model_args"].pop("num_classes", None)  # transformers passes its own beside them
+    write_json(directory / "config.json", config)
+
+
+def _provenance(encoder: nn.Module) -> dict[str, str]:
+    """Tag and description of trained weights; the license and paper of published weights they started from stay."""
+    config = cast(dict[str, Any], encoder.pretrained_cfg)
+    start = config.get("tag")
+    if start is None:
+        return {"tag": _TAG, "description": "Pre-trained with gravis-triton from random weights"}
+    if start.endswith(_TAG):
+        return {}
+    name = f"{config['architecture']}.{start}"
+    return {"tag": f"{start}_{_TAG}", "description": f"Pre-trained with gravis-triton from timm's {name}"}
 
 
 class Pretrainer(nn.Module):

@@ -33,15 +33,17 @@ class ClassPredictor:
     def predict(self, image: ImageLike) -> dict[str, float]:
         """The probability of each class. Raises UserError for an image that cannot be read."""
         pixels = open_image(image, self.inputs.cache_size)
-        probabilities = self._probabilities(collate_central_squares([pixels]))[0]
+        probabilities = self.probabilities(collate_central_squares([pixels]))[0]
         return dict(zip(self.classes, probabilities.tolist(), strict=True))
 
     def predict_all(self, images: Images, indices: Sequence[int]) -> Tensor:
         """Probabilities (len(indices), classes), float32 on the CPU, of the cached images `indices`."""
         loader = central_square_loader(images, indices, batch_size=128, workers=0)
-        return torch.cat([self._probabilities(squares) for squares in loader])
+        return torch.cat([self.probabilities(squares) for squares in loader])
 
-    def _probabilities(self, squares: Tensor) -> Tensor:
+    def probabilities(self, squares: Tensor) -> Tensor:
+        """Probabilities (images, classes), float32 on the CPU, of central squares (images, 3, side, side) uint8."""
+
         def predict(inputs: Tensor) -> Tensor:
             return check_finite(self.network(inputs).float()).softmax(1)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gravis_triton.data.cache.pixels import native_mask
 from gravis_triton.data.datasets.records import Collection
-from gravis_triton.data.loading.loader import Images, whole_image_loader
+from gravis_triton.data.loading.loader import ImageBatch, Images, collate_images, whole_image_loader
 from gravis_triton.evaluation.flips import predict_with_flips
 from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resize_probability
 from gravis_triton.models import evaluating
@@ -36,27 +36,26 @@ class MaskPredictor:
 
         Raises UserError for an image that cannot be read.
         """
-        pixels = open_image(image, self.inputs.cache_size)
-        whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-        return resize_probability(self._probabilities([whole])[0], native_size(image)).numpy()
+        batch = collate_images([open_image(image, self.inputs.cache_size)])
+        return resize_probability(self.probabilities(batch)[0], native_size(image)).numpy()
 
     def predict_all(self, images: Images, indices: Sequence[int]) -> Iterator[Tensor]:
         """The lesion probability (size, size), float32 on the CPU, of each of the cached images `indices`."""
         for batch in whole_image_loader(images, indices, batch_size=64, workers=0):
-            sizes = batch.image_sizes.tolist()
-            yield from self._probabilities(
-                [
-                    image[None, :, :height, :width]
-                    for image, (height, width) in zip(batch.images, sizes, strict=True)
-                ]
-            )
+            yield from self.probabilities(batch)
 
-    def _probabilities(self, images: Sequence[Tensor]) -> Tensor:
+    def probabilities(self, batch: ImageBatch) -> Tensor:
+        """Lesion probabilities (images, size, size), float32 on the CPU, of whole images."""
+
         def predict(inputs: Tensor) -> Tensor:
             return check_finite(self.network(inputs).float()).sigmoid()[:, 0]
 
         device = next(self.network.parameters()).device
-        inputs = torch.cat([self.inputs.squares(image.to(device)) for image in images])
+        images = [
+            image[None, :, :height, :width].to(device)
+            for image, (height, width) in zip(batch.images, batch.image_sizes.tolist(), strict=True)
+        ]
+        inputs = torch.cat([self.inputs.squares(image) for image in images])
         with evaluating(self.network):
             return (predict_with_flips(predict, inputs, masks=True) if self.tta else predict(inputs)).cpu()
 

@@ -130,15 +130,78 @@ class BenchmarkSettings(PretrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """Write the features of images: a row per image with id, path, label, split, group and features.
+
+    Typical: RUN/encoder DIR -o features.parquet. Start it again to continue an interrupted job.
+    """
+
+    encoder: Annotated[str, Positional, arg(metavar="ENCODER")]
+    """Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random."""
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
+    output: Annotated[str, arg(aliases=("-o",))] = "features.parquet"
+    """Parquet file to write."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
+    model: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: resnet18)")] = None
+    """timm backbone of an imagenet or random encoder."""
+    image_size: Annotated[
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: the encoder's, else 224)")
+    ] = None
+    """Side of the square images in pixels."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of the features in the file."""
+    batch_size: Annotated[int, Range(min=1)] = 64
+    """Images per batch and process."""
+    num_workers: Annotated[
+        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+    ] = None
+    """Worker processes that decode images; 0 decodes in the main process."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """Predict diseases or lesion masks of images with a fine-tuned model."""
+    """Predict diseases or lesion masks of images with a fine-tuned model.
+
+    Typical: RUN IMAGES... --output-dir predictions. Start it again to continue an interrupted job.
+    """
 
     model: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a fine-tuning run."""
     images: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGES...")]
     """Image files, or directories of them."""
     output_dir: str = "predictions"
-    """Directory for masks (IMAGE_segmentation.png) or probabilities (predictions.csv, submission.csv)."""
+    """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
+    format: Literal["csv", "parquet"] = "csv"
+    """Format of the table of predictions."""
+    overwrite: bool = False
+    """Write into a directory that is not empty, over earlier predictions."""
+    batch_size: Annotated[int, Range(min=1)] = 64
+    """Images per batch and process."""
+    num_workers: Annotated[
+        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+    ] = None
+    """Worker processes that decode images; 0 decodes in the main process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Export the fine-tuned model of a run, else its encoder, as ONNX or torch.export, and check the result.
+
+    For timm and transformers no export is needed: they open RUN/encoder.
+    """
+
+    run: Annotated[str, Positional, arg(metavar="RUN")]
+    """Directory of a pre-training or fine-tuning run."""
+    format: Literal["onnx", "torch-export"] = "onnx"
+    """Format of the exported network."""
+    output: Annotated[
+        str | None, arg(aliases=("-o",), metavar="STR", help_behavior_hint="(default: RUN/export-FORMAT)")
+    ] = None
+    """Directory to write."""
+    overwrite: bool = False
+    """Replace a directory that is there already."""
 
 
 @dataclass(frozen=True, kw_only=True)

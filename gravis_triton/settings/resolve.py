@@ -60,8 +60,18 @@ def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
 
 
 def _data(data: DataSettings, image_size: int) -> dict[str, Any]:
-    workers = min(_MAX_WORKERS, available_cores()) if data.num_workers is None else data.num_workers
-    return {"cache_size": data.cache_size or math.ceil(1.5 * image_size), "num_workers": workers}
+    workers = default_workers() if data.num_workers is None else data.num_workers
+    return {"cache_size": data.cache_size or default_cache_size(image_size), "num_workers": workers}
+
+
+def default_cache_size(image_size: int) -> int:
+    """Short side in pixels of the images from which squares of `image_size` are made."""
+    return math.ceil(1.5 * image_size)
+
+
+def default_workers() -> int:
+    """Worker processes that decode and load images."""
+    return min(_MAX_WORKERS, available_cores())
 
 
 def default_image_size(data: DataSettings) -> int:

@@ -1,49 +1,88 @@
 """Predict diseases or lesion masks with a fine-tuned model."""
 
-import csv
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 
+from gravis_triton.data import ImageFile
 from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import save_mask, write_submission_csv
-from gravis_triton.prediction import ClassPredictor, MaskPredictor, load
+from gravis_triton.evaluation import write_submission_csv
+from gravis_triton.prediction import (
+    ClassPredictor,
+    ClassRows,
+    MaskPredictor,
+    MaskRows,
+    TableFile,
+    load,
+    rows_fingerprint,
+)
 from gravis_triton.settings import PredictSettings
+from gravis_triton.workflows.one_pass import join_processes, one_pass
 
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """directory: of the predictions. images: number of images given. skipped: those that could not be read."""
+    """directory: of the predictions. images: number of images given. skipped: those that could not be read.
+
+    table: with the columns image, path and the probability of each class, or mask and lesion_fraction.
+    """
 
     directory: Path
     images: int
     skipped: tuple[Path, ...]
+    table: pa.Table
 
 
 def predict(settings: PredictSettings) -> PredictResult:
-    """Predict image files, or all images of directories, and write masks or probabilities.
+    """Predict image files, or all images of directories, and write a table and masks.
 
-    Images that cannot be read are skipped, each with a line on stderr. Raises UserError for what the user can fix.
+    An interrupted job finds its finished predictions again. Images that cannot be read are skipped, each with a line
+    on stderr. Every process of a distributed launch calls it. Raises UserError for what the user can fix.
     """
     files = list(_image_files(settings.images))
     _check_distinct_names(files)
-    predictor = load(settings.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    processes, display = join_processes()
+    predictor = load(settings.model, device=processes.device)
+
+    # the table, in a directory of its own
     output = Path(settings.output_dir)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror}") from error
-    skipped = (
-        _write_masks(predictor, files, output)
-        if isinstance(predictor, MaskPredictor)
-        else _write_probabilities(predictor, files, output)
+    table = TableFile(
+        output / f"predictions.{settings.format}", len(files), rows_fingerprint(predictor, files)
     )
-    print(f"{len(files) - len(skipped):,} of {len(files):,} images predicted: {output}")
-    return PredictResult(output, len(files), tuple(skipped))
+    _check_room(output, table, overwrite=settings.overwrite)
+    rows: Any = (
+        MaskRows(predictor, files, output)
+        if isinstance(predictor, MaskPredictor)
+        else ClassRows(predictor, files)
+    )
+    one_pass(
+        table,
+        [ImageFile(file) for file in files],
+        rows,
+        processes,
+        display,
+        names=[str(file) for file in files],
+        description="predicting",
+        short_side=predictor.inputs.cache_size,
+        collate=rows.collate,
+        batch_size=settings.batch_size,
+        workers=settings.num_workers,
+        overwrite=settings.overwrite,
+    )
+
+    # the whole
+    predicted = _read(table.path)
+    if isinstance(predictor, ClassPredictor) and processes.is_main_process:
+        _write_submission(predictor, predicted, output / "submission.csv")
+    done = set(predicted["path"].to_pylist())
+    display.print(f"{len(done):,} of {len(files):,} images predicted: {output}")
+    return PredictResult(output, len(files), tuple(f for f in files if str(f) not in done), predicted)
 
 
 def _image_files(names: Sequence[str]) -> Iterator[Path]:
@@ -70,38 +109,26 @@ def _check_distinct_names(files: Sequence[Path]) -> None:
         seen[file.stem] = file
 
 
-def _write_masks(predictor: MaskPredictor, files: Sequence[Path], output: Path) -> list[Path]:
-    """Write one mask per file; returns the files that could not be read."""
-    skipped = []
-    for file in files:
-        try:
-            save_mask(output, file.stem, torch.from_numpy(predictor.predict(file)))
-        except UserError as error:
-            print(f"skipped: {error}", file=sys.stderr)
-            skipped.append(file)
-    return skipped
+def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
+    """Raise UserError where the directory holds anything but what an earlier start of this very job wrote."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output-dir {output} is a file")
+    is_used = output.is_dir() and any(output.iterdir())
+    if is_used and not (overwrite or table.has_parts() or table.is_finished()):
+        raise UserError(f"{output} is not empty: give --overwrite, or another --output-dir")
 
 
-def _write_probabilities(predictor: ClassPredictor, files: Sequence[Path], output: Path) -> list[Path]:
-    """Write predictions.csv row by row, then submission.csv in the format of the challenge; returns the files that
-    could not be read."""
-    names, rows, skipped = [], [], []
-    with (output / "predictions.csv").open("w", newline="") as table:
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["image", *predictor.classes])
-        for file in files:
-            try:
-                probabilities = predictor.predict(file)
-            except UserError as error:
-                print(f"skipped: {error}", file=sys.stderr)
-                skipped.append(file)
-                continue
-            names.append(file.stem)
-            rows.append(list(probabilities.values()))
-            writer.writerow([file.stem, *(f"{value:.9g}" for value in rows[-1])])
-            print(f"{file}: " + ", ".join(f"{name} {value:.3f}" for name, value in probabilities.items()))
+def _read(file: Path) -> pa.Table:
+    if file.suffix == ".parquet":
+        return pq.read_table(file)
+    text = dict.fromkeys(("image", "path", "mask"), pa.string())  # "0001" is a name, not a number
+    return pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(column_types=text))
+
+
+def _write_submission(predictor: ClassPredictor, predicted: pa.Table, file: Path) -> None:
+    """The probabilities in the format of the challenge."""
+    columns = [predicted[name].to_pylist() for name in predictor.classes]
+    rows = list(zip(*columns, strict=True))
     if rows:
-        write_submission_csv(
-            output / "submission.csv", predictor.data_set, names, rows, classes=predictor.classes
-        )
-    return skipped
+        ids = predicted["image"].to_pylist()
+        write_submission_csv(file, predictor.data_set, ids, rows, classes=predictor.classes)

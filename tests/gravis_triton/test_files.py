@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_a_directory_appears_only_when_it_is_complete(tmp_path):
         write_until_the_disk_is_full(tmp_path / "model")
     assert (tmp_path / "model" / "weights").read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_of_a_directory_follow_the_umask(tmp_path, umask, mode):
+    earlier = os.umask(umask)
+    try:
+        with atomic_directory(tmp_path / "model") as partial:
+            (partial / "weights").touch(mode=0o600)  # as safetensors writes them
+    finally:
+        os.umask(earlier)
+    assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == mode
 
 
 def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):

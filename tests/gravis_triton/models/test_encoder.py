@@ -1,11 +1,17 @@
+import json
 import logging
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
 
+from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.models import Pretrainer, build_encoder, normalization, save_encoder
+from gravis_triton.models import Pretrainer, build_encoder, normalization, open_encoder, save_encoder
+from gravis_triton.prediction import InputSettings
 
 
 @pytest.mark.parametrize(
@@ -85,3 +91,48 @@ def test_building_an_encoder_leaves_the_level_of_the_hubs_logger_alone(monkeypat
         build_encoder("resnet18", image_size=64, pretrained=True)
     assert levels == [logging.ERROR]
     assert logger.level == logging.INFO
+
+
+def saved_config(encoder, directory, size=32):
+    save_encoder(encoder, directory, image_size=size)
+    return json.loads((directory / "config.json").read_text())["pretrained_cfg"]
+
+
+def test_weights_trained_from_scratch_claim_no_other_origin(tmp_path):
+    config = saved_config(build_encoder("resnet18", image_size=32), tmp_path)
+    assert config["tag"] == "gravis_triton"
+    assert config["description"] == "Pre-trained with gravis-triton from random weights"
+    assert not {"license", "paper_ids", "paper_name", "origin_url", "url", "hf_hub_id"} & config.keys()
+
+
+def test_weights_trained_from_published_ones_keep_their_license_once(tmp_path):
+    published = timm.create_model("resnet18", num_classes=0)  # as timm's: with the config of resnet18.a1_in1k
+    config = saved_config(published, tmp_path / "first")
+    assert (config["tag"], config["license"]) == ("a1_in1k_gravis_triton", "apache-2.0")
+    assert config["description"] == "Pre-trained with gravis-triton from timm's resnet18.a1_in1k"
+    again = open_encoder(str(tmp_path / "first"), model=None, image_size=None, default_size=32).encoder
+    assert saved_config(again, tmp_path / "second") == config
+
+
+@pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])
+def test_transformers_opens_a_saved_encoder(tmp_path, name, size):
+    transformers = pytest.importorskip("transformers")
+    encoder = build_encoder(name, image_size=size).eval()
+    save_encoder(encoder, tmp_path, image_size=size)
+    images = torch.rand(2, 3, size, size)
+    wrapped = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.equal(wrapped(pixel_values=images).pooler_output, encoder(images))
+
+
+def test_timms_transform_is_ours(tmp_path):
+    size = 32
+    encoder = build_encoder("resnet18", image_size=size)  # timm's own: bicubic, 95 % of the square
+    save_encoder(encoder, tmp_path, image_size=size)
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    transform = create_transform(**resolve_model_data_config(loaded), is_training=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    inputs = InputSettings.of(encoder, image_size=size, cache_size=48)
+    ours = inputs.squares(collate_central_squares([pixels]))[0]
+    one_level = 1 / 255 / min(inputs.std)  # Pillow rounds to whole levels
+    assert (transform(Image.fromarray(pixels)) - ours).abs().max() <= one_level

@@ -1,0 +1,132 @@
+"""A table with a row per image, computed by several processes in parts that an interrupted job finds again."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from gravis_triton.data.datasets.records import ImageReference
+from gravis_triton.data.loading.decoded import Collated, decoded_loader
+from gravis_triton.data.loading.loader import Pixels
+from gravis_triton.errors import UserError
+
+Progress = Callable[[int, int], None]
+
+_PART_ROWS = 256
+_FINGERPRINT = b"gravis_triton"  # key of the metadata of a finished Parquet file
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """The table and its parts on disk.
+
+    path: a .parquet or .csv file. images: number of images. fingerprint: of everything that the rows depend on.
+    """
+
+    path: Path
+    images: int
+    fingerprint: str
+
+    def is_finished(self) -> bool:
+        """Whether an earlier job has computed this very table; only a Parquet file tells."""
+        if self.path.suffix != ".parquet" or not self.path.is_file():
+            return False
+        try:
+            metadata = pq.read_schema(self.path).metadata or {}
+        except (pa.ArrowInvalid, OSError):
+            return False
+        return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make room for the table.
+
+        Raises UserError for another kind of file, for a file that is there already and may not be overwritten, and for
+        a place that cannot be written to.
+        """
+        if self.path.suffix not in (".parquet", ".csv"):
+            raise UserError(f"{self.path}: a table ends in .parquet or .csv")
+        if self.path.exists() and not overwrite:
+            raise UserError(f"{self.path} exists: give --overwrite, or another file")
+        try:
+            self._parts().mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def has_parts(self) -> bool:
+        """Whether an interrupted job left parts of this very table."""
+        return self._parts().is_dir()
+
+    def unfinished(self, process: int, processes: int) -> list[range]:
+        """The parts that a process has yet to compute: indices of their images."""
+        starts = range(0, self.images, _PART_ROWS)
+        return [
+            range(start, min(start + _PART_ROWS, self.images))
+            for number, start in enumerate(starts)
+            if number % processes == process and not self._part(start).exists()
+        ]
+
+    def write_part(self, start: int, rows: pa.Table) -> None:
+        file = self._part(start)
+        pq.write_table(rows, file.with_suffix(".partial"))
+        file.with_suffix(".partial").replace(file)
+
+    def finish(self) -> None:
+        """Join the parts; the table appears complete or not at all."""
+        files = [self._part(start) for start in range(0, self.images, _PART_ROWS)]
+        schema = pq.read_schema(files[0]).with_metadata({_FINGERPRINT: self.fingerprint.encode()})
+        partial = self._parts() / "joined"
+        writer = pq.ParquetWriter if self.path.suffix == ".parquet" else pyarrow.csv.CSVWriter
+        with writer(partial, schema) as table:
+            for file in files:
+                table.write_table(pq.read_table(file).replace_schema_metadata(schema.metadata))
+        partial.replace(self.path)
+        for parts in self.path.parent.glob(f".{escape(self.path.name)}-*"):
+            shutil.rmtree(parts)
+
+    def _parts(self) -> Path:
+        return self.path.with_name(f".{self.path.name}-{self.fingerprint}")
+
+    def _part(self, start: int) -> Path:
+        return self._parts() / f"{start:09}.parquet"
+
+
+def compute_rows(
+    table: TableFile,
+    images: Sequence[ImageReference],
+    rows: Callable[[list[int], Collated | None], pa.Table],
+    *,
+    short_side: int,
+    collate: Callable[[list[Pixels]], Collated],
+    batch_size: int,
+    workers: int,
+    process: int,
+    processes: int,
+    progress: Progress,
+) -> Iterator[tuple[int, str]]:
+    """Compute and write the parts of one process; yields every image that cannot be read, and why.
+
+    rows: from indices and collated images to rows of the table; indices may be empty, images are then None.
+    progress: called with (images done, images in all) of this process.
+    """
+    parts = table.unfinished(process, processes)
+    total = sum(map(len, parts))
+    batches = [
+        list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)
+    ]
+    ends = {part[-1]: part for part in parts}
+    finished: list[pa.Table] = []
+    done = 0
+    loader = decoded_loader(images, batches, short_side=short_side, collate=collate, workers=workers)
+    for indices, batch in zip(batches, loader, strict=True):
+        yield from batch.skipped
+        finished.append(rows(batch.indices, batch.images))
+        done += len(indices)
+        progress(done, total)
+        if indices[-1] in ends:
+            table.write_part(ends[indices[-1]].start, pa.concat_tables(finished))
+            finished = []

@@ -1,0 +1,62 @@
+"""Export the encoder or the fine-tuned model of a run for other software."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_directory, write_json
+from gravis_triton.prediction.export_formats import FORMATS
+from gravis_triton.prediction.portable import Portable, open_portable
+from gravis_triton.settings import ExportSettings
+
+_TOLERANCE = 1e-3  # of the largest output
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """directory: of the exported network. difference: the largest one from PyTorch's outputs, on random images."""
+
+    directory: Path
+    difference: float
+
+
+def export(settings: ExportSettings) -> ExportResult:
+    """Write a run's fine-tuned model, else its encoder, with its normalization inside, then run what was written.
+
+    Raises UserError for what the user can fix, and where the exported network computes something else.
+    """
+    directory = Path(settings.output or Path(settings.run) / f"export-{settings.format}")
+    if directory.exists() and not settings.overwrite:
+        raise UserError(f"{directory} exists: give --overwrite, or another --output")
+    network = open_portable(settings.run)
+    write, run = FORMATS[settings.format]
+    images = network.example(3)  # not the batch size that it is traced with
+    with torch.no_grad():
+        expected = network(images)
+    with atomic_directory(directory) as partial:
+        write(network, partial)
+        write_json(partial / "preprocessing.json", _preprocessing(network))
+        difference = (run(partial, images) - expected).abs().max().item()
+        largest = expected.abs().max().item()
+        if not difference <= _TOLERANCE * largest:
+            raise UserError(
+                f"the exported network is off by {difference:.2g}, outputs are up to {largest:.2g}: "
+                "use another --format"
+            )
+    print(f"{network.output}: {directory}")
+    print(f"largest difference from PyTorch: {difference:.2g} (outputs up to {largest:.2g})")
+    return ExportResult(directory, difference)
+
+
+def _preprocessing(network: Portable) -> dict[str, object]:
+    """How an image becomes an input, and what the outputs are."""
+    is_whole = network.output == "lesion probability"
+    return {
+        "input": f"RGB in [0, 1], (batch, 3, {network.image_size}, {network.image_size}), not normalized",
+        "crop": "none: the whole image is resized to a square" if is_whole else "the largest central square",
+        "interpolation": "bilinear, antialiased",
+        "output": network.output,
+        "classes": network.classes,
+    }

@@ -1,0 +1,135 @@
+"""Predictions of many images."""
+
+import csv
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+import gravis_triton as gt
+from gravis_triton.models import Classifier, build_encoder, build_segmenter
+from gravis_triton.prediction import (
+    ClassPredictor,
+    ClassRows,
+    InputSettings,
+    MaskPredictor,
+    save_predictor,
+    table_file,
+)
+
+CLASSES = ("melanoma", "nevus")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """20 images of many sizes."""
+    (tmp_path / "images").mkdir()
+    for index in range(20):
+        pixels = np.random.default_rng(index).integers(0, 256, (60, 50 + index, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index:02}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    torch.manual_seed(0)
+    encoder = build_encoder("test_resnet", image_size=32)
+    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    network = Classifier(encoder, classes=2)
+    predictor = ClassPredictor(network, inputs=inputs, classes=CLASSES, data_set="images")
+    save_predictor(predictor, tmp_path / "classifier", architecture="test_resnet", decoder=None)
+    return tmp_path / "classifier"
+
+
+@pytest.fixture
+def segmenter(tmp_path):
+    torch.manual_seed(0)
+    encoder = build_encoder("test_resnet", image_size=32)
+    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    predictor = MaskPredictor(network, inputs=inputs)
+    save_predictor(predictor, tmp_path / "segmenter", architecture="test_resnet", decoder="unet")
+    return tmp_path / "segmenter"
+
+
+def predict(model, images, output, **settings):
+    given = {"num_workers": 0, "batch_size": 4, **settings}
+    return gt.predict(model=str(model), images=(str(images),), output_dir=output, **given)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_probabilities_in_batches_are_those_of_single_images(classifier, images, tmp_path, workers):
+    result = predict(classifier, images, tmp_path / "out", num_workers=workers)
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
+    assert [row["image"] for row in rows] == [f"{index:02}" for index in range(20)]
+    predictor = gt.load(classifier)
+    for row in rows:
+        single = predictor.predict(row["path"])
+        assert [float(row[name]) for name in CLASSES] == pytest.approx(list(single.values()), rel=1e-4)
+    assert result.table["image"].to_pylist() == [row["image"] for row in rows]
+    assert len((tmp_path / "out" / "submission.csv").read_text().splitlines()) == 21
+
+
+def test_masks_in_batches_are_those_of_single_images(segmenter, images, tmp_path):
+    table = predict(segmenter, images, tmp_path / "out").table.to_pandas()
+    predictor = gt.load(segmenter)
+    for row in table.itertuples():
+        mask = np.asarray(Image.open(tmp_path / "out" / row.mask)) > 128
+        assert (mask == predictor.predict(row.path)).mean() > 0.99  # sums in another order
+        assert row.lesion_fraction == pytest.approx(mask.mean(), abs=1e-5)
+
+
+def test_the_table_can_be_parquet(classifier, images, tmp_path):
+    result = predict(classifier, images, tmp_path / "out", format="parquet")
+    assert pq.read_table(tmp_path / "out" / "predictions.parquet").equals(result.table)
+
+
+def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.csv").write_text("mine")
+    with pytest.raises(gt.UserError, match="is not empty: give --overwrite, or another --output-dir"):
+        predict(classifier, images, tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.csv").read_text() == "mine"
+    assert len(predict(classifier, images, tmp_path / "out", overwrite=True).table) == 20
+
+
+def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_file, "_PART_ROWS", 8)
+    uninterrupted = predict(classifier, images, tmp_path / "whole").table
+    original, predicted, stop_before = ClassRows.__call__, [], {12}
+
+    def rows(self, indices, squares):
+        if stop_before & set(indices):
+            raise KeyboardInterrupt
+        predicted.extend(indices)
+        return original(self, indices, squares)
+
+    monkeypatch.setattr(ClassRows, "__call__", rows)
+    with pytest.raises(KeyboardInterrupt):
+        predict(classifier, images, tmp_path / "out")
+    predicted.clear()
+    stop_before.clear()
+    assert predict(classifier, images, tmp_path / "out").table.equals(uninterrupted)
+    assert predicted == list(range(8, 20))
+
+
+def test_images_that_cannot_be_read_are_skipped(segmenter, images, tmp_path, capsys):
+    for file in sorted(images.iterdir())[:5]:
+        file.write_bytes(b"no")
+    result = predict(segmenter, images, tmp_path / "out")
+    assert [file.name for file in result.skipped] == [f"0{index}.png" for index in range(5)]
+    assert len(result.table) == len(list((tmp_path / "out").glob("*_segmentation.png"))) == 15
+    assert capsys.readouterr().err.count("cannot be read as an image") == 5
+
+
+def test_two_processes_predict_what_one_does(classifier, images, tmp_path, launch):
+    one = predict(classifier, images, tmp_path / "one").table
+    flags = [str(classifier), str(images), "--output-dir", str(tmp_path / "two"), "--num-workers", "0"]
+    process = launch("predict.py", *flags, processes=2)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    rows = list(csv.DictReader((tmp_path / "two" / "predictions.csv").open()))
+    assert [row["image"] for row in rows] == one["image"].to_pylist()
+    assert [float(row["nevus"]) for row in rows] == pytest.approx(one["nevus"].to_pylist(), rel=1e-4)
