@@ -18,6 +18,7 @@ __version__: str
 def pretrain(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -87,9 +88,11 @@ def pretrain(
     shuffle_buffer: int = 1000,
     steps_per_epoch: int | None = None,
 ) -> PretrainResult: ...
+
 def finetune_classification(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -137,9 +140,11 @@ def finetune_classification(
     class_loss: Literal["balanced", "focal", "plain"] = "balanced",
     dropout: float = 0.0,
 ) -> FinetuneResult: ...
+
 def finetune_segmentation(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -186,9 +191,11 @@ def finetune_segmentation(
     hue: float = 0.02,
     decoder: Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"] = "unet",
 ) -> FinetuneResult: ...
+
 def evaluate(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -207,21 +214,25 @@ def evaluate(
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
     tracker: str | None = None,
 ) -> EvaluateResult: ...
+
 def predict(
     *,
     model: str,
     images: tuple[str, ...],
     output_dir: str | Path = "predictions",
 ) -> PredictResult: ...
+
 def compare(
     *,
     grid: str | Path = "compare-synthetic",
     data: str | Path | None = None,
     output_dir: str | Path | None = None,
 ) -> CompareResult: ...
+
 def benchmark(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 320,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
