@@ -7,6 +7,7 @@ from gravis_triton.errors import Interrupted as Interrupted
 from gravis_triton.errors import UserError as UserError
 from gravis_triton.prediction import load as load
 from gravis_triton.workflows.benchmark import BenchmarkResult
+from gravis_triton.workflows.check import CheckResult
 from gravis_triton.workflows.compare import CompareResult
 from gravis_triton.workflows.evaluate import EvaluateResult
 from gravis_triton.workflows.finetune import FinetuneResult
@@ -14,6 +15,15 @@ from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
 
 __version__: str
+
+def check(
+    *,
+    data: str | Path,
+    columns: str | None = None,
+    num_workers: int | None = None,
+    json: bool = False,
+    page: str | None = None,
+) -> CheckResult: ...
 
 def pretrain(
     *,

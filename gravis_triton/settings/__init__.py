@@ -13,6 +13,7 @@ from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.flat import checked_value, checked_values, flat_hints, flatten, override
 from gravis_triton.settings.jobs import (
     BenchmarkSettings,
+    CheckSettings,
     ClassificationSettings,
     CompareSettings,
     Decoder,
@@ -45,6 +46,7 @@ from gravis_triton.settings.run import (
 __all__ = [
     "PRESETS",
     "BenchmarkSettings",
+    "CheckSettings",
     "ClassificationSettings",
     "CompareSettings",
     "DataSettings",

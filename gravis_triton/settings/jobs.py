@@ -142,6 +142,26 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Check a data set: counts, unreadable images and masks, duplicates and leaks; exits with 1 on a fault."""
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
+        None
+    )
+    """Columns of the table, such as image=photo,label=dx."""
+    num_workers: Annotated[
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: by the number of cores)")
+    ] = None
+    """Threads for decoding."""
+    json: bool = False
+    """Print JSON."""
+    page: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """HTML file to write contact sheets to."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
 
