@@ -13,6 +13,7 @@ from gravis_triton.workflows.evaluate import EvaluateResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
+from gravis_triton.workflows.shards import ShardsResult
 
 __version__: str
 
@@ -24,7 +25,14 @@ def check(
     json: bool = False,
     page: str | None = None,
 ) -> CheckResult: ...
-
+def shards(
+    *,
+    data: str | Path,
+    output: str,
+    columns: str | None = None,
+    image_size: int = 512,
+    images_per_shard: int = 1000,
+) -> ShardsResult: ...
 def pretrain(
     *,
     data: str | Path = "synthetic",
@@ -98,7 +106,6 @@ def pretrain(
     shuffle_buffer: int = 1000,
     steps_per_epoch: int | None = None,
 ) -> PretrainResult: ...
-
 def finetune_classification(
     *,
     data: str | Path = "synthetic",
@@ -150,7 +157,6 @@ def finetune_classification(
     class_loss: Literal["balanced", "focal", "plain"] = "balanced",
     dropout: float = 0.0,
 ) -> FinetuneResult: ...
-
 def finetune_segmentation(
     *,
     data: str | Path = "synthetic",
@@ -201,7 +207,6 @@ def finetune_segmentation(
     hue: float = 0.02,
     decoder: Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"] = "unet",
 ) -> FinetuneResult: ...
-
 def evaluate(
     *,
     data: str | Path = "synthetic",
@@ -224,21 +229,18 @@ def evaluate(
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
     tracker: str | None = None,
 ) -> EvaluateResult: ...
-
 def predict(
     *,
     model: str,
     images: tuple[str, ...],
     output_dir: str | Path = "predictions",
 ) -> PredictResult: ...
-
 def compare(
     *,
     grid: str | Path = "compare-synthetic",
     data: str | Path | None = None,
     output_dir: str | Path | None = None,
 ) -> CompareResult: ...
-
 def benchmark(
     *,
     data: str | Path = "synthetic",

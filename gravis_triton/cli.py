@@ -32,6 +32,7 @@ class Job:
 
 JOBS = {
     "check": Job("check", "check", jobs.CheckSettings),
+    "shards": Job("shards", "shards", jobs.ShardsSettings),
     "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
     "finetune-classification": Job("classification", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("segmentation", "finetune_segmentation", jobs.SegmentationSettings),
@@ -88,7 +89,9 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
 
 
 def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
-    has_config = job.settings not in (jobs.CheckSettings, jobs.PredictSettings, jobs.CompareSettings)
+    has_config = issubclass(
+        job.settings, jobs.PretrainSettings | jobs.EvaluateSettings | jobs.FinetuneSettings
+    )
     settings = (parse_settings if has_config else parse_flags)(job.settings, args, prog)
     return job.workflow(settings)
 

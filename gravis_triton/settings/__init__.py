@@ -23,6 +23,7 @@ from gravis_triton.settings.jobs import (
     PredictSettings,
     PretrainSettings,
     SegmentationSettings,
+    ShardsSettings,
 )
 from gravis_triton.settings.loss import LossName, LossSettings
 from gravis_triton.settings.model import EncoderSettings, ModelSettings
@@ -68,6 +69,7 @@ __all__ = [
     "Range",
     "RunSettings",
     "SegmentationSettings",
+    "ShardsSettings",
     "StreamingSettings",
     "TrainingSettings",
     "ViewSettings",

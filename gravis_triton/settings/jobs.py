@@ -162,6 +162,24 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardsSettings:
+    """Write a data set, resized, as Parquet shards for --streaming."""
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    output: Annotated[str, Positional, arg(metavar="OUT")]
+    """Directory to write to; must not exist."""
+    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
+        None
+    )
+    """Columns of the table, such as image=photo,label=dx."""
+    image_size: Annotated[int, Range(min=1)] = 512
+    """Short side of the images in pixels; smaller images stay as they are."""
+    images_per_shard: Annotated[int, Range(min=1)] = 1000
+    """Number of images per shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
 
