@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.datasets.hub import without_progress_bars
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory
 from gravis_triton.settings import ShardsSettings
@@ -69,7 +70,8 @@ def _write_split(
             skipped += [record.id for record, row in zip(chosen, rows, strict=True) if row is None]
             kept = [{name: row[name] for name in features} for row in rows if row is not None]
             data = datasets.Dataset.from_list(kept, features=features)
-            data.to_parquet(directory / f"{split}-{number:05d}-of-{len(starts):05d}.parquet")
+            with without_progress_bars():
+                data.to_parquet(directory / f"{split}-{number:05d}-of-{len(starts):05d}.parquet")
     return skipped
 
 
