@@ -25,6 +25,8 @@ def open_collection(
     columns: "image=NAME,label=NAME,..." of a table, where its columns have no accepted name (see `open_table`).
     Raises UserError where nothing is found, or where labels and images do not fit together.
     """
+    if columns is not None and (spec == "synthetic" or spec.startswith("hf:")):
+        raise UserError(f"--columns {columns}: {spec} is no table; leave it out")
     if spec == "synthetic":
         return _open_synthetic(seed, synthetic_images)
     if spec.startswith("hf:"):
@@ -48,6 +50,10 @@ def _open_file(file: Path, columns: str | None) -> Collection:
 
 def _open_directory(directory: Path, columns: str | None) -> Collection:
     official = open_isic(directory)
+    if official is not None and columns is not None:
+        raise UserError(
+            f"--columns {columns}: {directory} is read as {official.name}; give a table as --data"
+        )
     if official is not None:
         return official
     table = table_in(directory)

@@ -111,6 +111,12 @@ def test_unknown_columns_are_named(paired: Path) -> None:
         open_collection(str(paired), columns="lable=kind")
 
 
+def test_columns_without_a_table_are_an_error(paired: Path) -> None:
+    for data in ("synthetic", str(paired)):
+        with pytest.raises(UserError, match=r"--columns label=kind: "):
+            open_collection(data, columns="label=kind")
+
+
 def test_classes_called_masks_or_images_are_rejected(tmp_path: Path, images) -> None:
     images(tmp_path / "a" / "masks", ["1.jpg"])
     images(tmp_path / "a" / "nevus", ["2.jpg"])
