@@ -7,6 +7,7 @@ from gravis_triton.errors import Interrupted as Interrupted
 from gravis_triton.errors import UserError as UserError
 from gravis_triton.prediction import load as load
 from gravis_triton.workflows.benchmark import BenchmarkResult
+from gravis_triton.workflows.check import CheckResult
 from gravis_triton.workflows.compare import CompareResult
 from gravis_triton.workflows.embed import EmbedResult
 from gravis_triton.workflows.evaluate import EvaluateResult
@@ -14,12 +15,30 @@ from gravis_triton.workflows.export import ExportResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
+from gravis_triton.workflows.shards import ShardsResult
 
 __version__: str
 
+def check(
+    *,
+    data: str | Path,
+    columns: str | None = None,
+    num_workers: int | None = None,
+    json: bool = False,
+    page: str | None = None,
+) -> CheckResult: ...
+def shards(
+    *,
+    data: str | Path,
+    output: str | Path,
+    columns: str | None = None,
+    image_size: int = 512,
+    images_per_shard: int = 1000,
+) -> ShardsResult: ...
 def pretrain(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -94,6 +113,7 @@ def pretrain(
 def finetune_classification(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -144,6 +164,7 @@ def finetune_classification(
 def finetune_segmentation(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -193,6 +214,7 @@ def finetune_segmentation(
 def evaluate(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -249,6 +271,7 @@ def compare(
 def benchmark(
     *,
     data: str | Path = "synthetic",
+    columns: str | None = None,
     synthetic_images: int = 320,
     val_fraction: float = 0.2,
     split_seed: int | None = None,

@@ -33,6 +33,8 @@ class Job:
 
 
 JOBS = {
+    "check": Job("check", "check", jobs.CheckSettings),
+    "shards": Job("shards", "shards", jobs.ShardsSettings),
     "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
     "finetune-classification": Job("classification", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("segmentation", "finetune_segmentation", jobs.SegmentationSettings),
@@ -67,13 +69,13 @@ def main(args: Sequence[str] | None = None) -> None:
 def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run a job with flags (default: those of this process), and exit with its status.
 
-    0: finished. 1: some images were skipped. 2: a UserError, printed as one line on stderr. 128 + signal: a signal
-    stopped it.
+    0: finished. 1: images were skipped, or a check found faults. 2: a UserError, printed as one line on stderr.
+    128 + signal: a signal stopped it.
     """
     status = 0
     try:
         result = _run(JOBS[name], args, prog)
-        status = int(bool(getattr(result, "skipped", ())))
+        status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
     except UserError as error:
         rank = os.environ.get("RANK", "0")
         print(f"error: {error}" if rank == "0" else f"error in process {rank}: {error}", file=sys.stderr)

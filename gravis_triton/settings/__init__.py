@@ -13,6 +13,7 @@ from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.flat import checked_value, checked_values, flat_hints, flatten, override
 from gravis_triton.settings.jobs import (
     BenchmarkSettings,
+    CheckSettings,
     ClassificationSettings,
     CompareSettings,
     Decoder,
@@ -24,6 +25,7 @@ from gravis_triton.settings.jobs import (
     PredictSettings,
     PretrainSettings,
     SegmentationSettings,
+    ShardsSettings,
 )
 from gravis_triton.settings.loss import LossName, LossSettings
 from gravis_triton.settings.model import EncoderSettings, ModelSettings
@@ -51,6 +53,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "PRESETS",
     "BenchmarkSettings",
+    "CheckSettings",
     "ClassificationSettings",
     "CompareSettings",
     "DataSettings",
@@ -74,6 +77,7 @@ __all__ = [
     "Range",
     "RunSettings",
     "SegmentationSettings",
+    "ShardsSettings",
     "StreamingSettings",
     "TrainingSettings",
     "ViewSettings",

@@ -13,7 +13,12 @@ class DataSettings:
     """Which images, how they are split, and how they are loaded."""
 
     data: str = "synthetic"
-    """Images: a directory (ISIC 2016 to 2020, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
+    """Images: a directory (ISIC 2016 to 2020, HAM10000, images with a table or any folder of images), a CSV or Parquet
+    table, hf:OWNER/NAME, or synthetic."""
+    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
+        None
+    )
+    """Columns of the table, such as image=photo,label=dx,group=patient,mask=outline,split=fold."""
     synthetic_images: Annotated[int, Range(min=1)] = 1500
     """Number of images to draw for --data synthetic."""
     val_fraction: Annotated[float, Range(above=0, below=1)] = 0.2

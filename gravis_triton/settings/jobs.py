@@ -205,6 +205,44 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Check a data set: counts, unreadable images and masks, duplicates and leaks; exits with 1 on a fault."""
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
+        None
+    )
+    """Columns of the table, such as image=photo,label=dx."""
+    num_workers: Annotated[
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: by the number of cores)")
+    ] = None
+    """Threads for decoding."""
+    json: bool = False
+    """Print JSON."""
+    page: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """HTML file to write contact sheets to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsSettings:
+    """Write a data set, resized, as Parquet shards for --streaming."""
+
+    data: Annotated[str, Positional, arg(metavar="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    output: Annotated[str, Positional, arg(metavar="OUT")]
+    """Directory to write to; must not exist."""
+    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
+        None
+    )
+    """Columns of the table, such as image=photo,label=dx."""
+    image_size: Annotated[int, Range(min=1)] = 512
+    """Short side of the images in pixels; smaller images stay as they are."""
+    images_per_shard: Annotated[int, Range(min=1)] = 1000
+    """Number of images per shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
 

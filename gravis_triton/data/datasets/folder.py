@@ -1,12 +1,12 @@
-"""Any folder of images, with class sub-folders or without."""
+"""Any folder of images, with class sub-folders, splits and folders of masks or without."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from gravis_triton.data.datasets.isic_layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
-from gravis_triton.data.datasets.references import ImageFile
+from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -19,6 +19,9 @@ SPLIT_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }
+IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
+MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations"})
+_MASK_ENDINGS = ("_segmentation", "_mask")
 
 
 def open_folder(directory: Path) -> Collection:
@@ -26,30 +29,73 @@ def open_folder(directory: Path) -> Collection:
 
     Where the top folders are named train, val (valid, validation) and test, they are the splits. Where every
     image then lies in a sub-folder, and there are at least two of these, they are the classes.
-    Hidden files and folders are ignored. Raises UserError when there is no image.
+    Images in a folder masks (mask, segmentations, segmentation) are the masks of the images of the same name, also
+    with _segmentation or _mask at its end, beside that folder or in a folder images (image, imgs, img) beside it.
+    Hidden files and folders are ignored.
+    Raises UserError when there is no image, for a mask without an image, and for a class called images.
     """
-    paths = sorted(_images_below(directory))
+    paths = sorted(images_below(directory))
+    masks = pair_masks(directory, paths)
+    paths = [path for path in paths if mask_key(path) is None]
     if not paths:
         raise UserError(
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
-    splits = _splits(paths)
+    bare = [PurePosixPath(_key(path, IMAGE_FOLDERS)) for path in paths]
+    splits = _splits(bare)
     folders = [
-        _class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)
+        _class_folder(path, has_splits=split is not None) for path, split in zip(bare, splits, strict=True)
     ]
+    _check_no_class_images(directory, paths, folders)
     classes = tuple(sorted({folder for folder in folders if folder is not None}))
     if None in folders or len(classes) < 2:
         classes = ()
-    records = tuple(
-        Record(
-            id=path.as_posix(),
-            image=ImageFile(directory / path),
-            label=classes.index(folder) if folder is not None and classes else None,
-            split=split,
+    records = []
+    for path, folder, split in zip(paths, folders, splits, strict=True):
+        image = directory / path
+        records.append(
+            Record(
+                id=path.as_posix(),
+                image=ImageFile(image),
+                label=classes.index(folder) if folder is not None and classes else None,
+                split=split,
+                mask=MaskFile(masks[image], image) if image in masks else None,
+            )
         )
-        for path, folder, split in zip(paths, folders, splits, strict=True)
-    )
-    return Collection(directory.absolute().name, records, classes=classes, scored_classes=classes)
+    return Collection(directory.absolute().name, tuple(records), classes=classes, scored_classes=classes)
+
+
+def pair_masks(directory: Path, paths: Iterable[PurePosixPath]) -> dict[Path, Path]:
+    """Image file -> mask file, of images and masks below `directory`. Raises UserError for a mask without an image."""
+    images, masks = {}, {}
+    for path in paths:
+        key = mask_key(path)
+        if key is None:
+            images[_key(path, IMAGE_FOLDERS)] = directory / path
+        else:
+            masks[key] = directory / path
+    unmatched = [mask for key, mask in masks.items() if key not in images]
+    if unmatched:
+        raise UserError(
+            f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {unmatched[0]}: expected an image of the "
+            "same name in a folder images beside the folder of masks; a class needs another name than masks"
+        )
+    return {images[key]: mask for key, mask in masks.items()}
+
+
+def mask_key(path: PurePosixPath) -> str | None:
+    """The path of a mask as its image has it, without folders called masks or images and without suffix; None for an
+    image."""
+    if MASK_FOLDERS.isdisjoint(part.lower() for part in path.parts[:-1]):
+        return None
+    key = _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
+    ending = next((ending for ending in _MASK_ENDINGS if key.lower().endswith(ending)), "")
+    return key[: len(key) - len(ending)]
+
+
+def _key(path: PurePosixPath, without: frozenset[str]) -> str:
+    folders = [part for part in path.parts[:-1] if part.lower() not in without]
+    return "/".join([*folders, path.stem])
 
 
 def is_image(name: str) -> bool:
@@ -57,7 +103,8 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _images_below(directory: Path) -> Iterator[PurePosixPath]:
+def images_below(directory: Path) -> Iterator[PurePosixPath]:
+    """Paths of all images below `directory`, relative to it."""
     seen = set()
     for folder, folders, files in os.walk(directory, onerror=_refuse, followlinks=True):
         relative = Path(folder).relative_to(directory)
@@ -94,3 +141,17 @@ def _splits(paths: list[PurePosixPath]) -> list[str | None]:
 def _class_folder(path: PurePosixPath, *, has_splits: bool) -> str | None:
     folders = path.parts[int(has_splits) : -1]
     return folders[0] if folders else None
+
+
+def _check_no_class_images(directory: Path, paths: list[PurePosixPath], folders: list[str | None]) -> None:
+    for path, folder in zip(paths, folders, strict=True):
+        if (
+            folder is None
+            and len(path.parts) > 1
+            and path.parts[-2].lower() in IMAGE_FOLDERS
+            and any(folders)
+        ):
+            raise UserError(
+                f"{directory} holds {path.parent} beside folders of classes: {path.parts[-2]} is no class; rename "
+                "it, or give that folder alone as the data"
+            )

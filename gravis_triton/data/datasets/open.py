@@ -9,30 +9,59 @@ from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.isic import open_isic
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
+from gravis_triton.data.datasets.table import TABLE_SUFFIXES, open_table, table_in
 from gravis_triton.errors import UserError
 
 
-def open_collection(spec: str, *, seed: int = 0, synthetic_images: int = 1000) -> Collection:
+def open_collection(
+    spec: str, *, seed: int = 0, synthetic_images: int = 1000, columns: str | None = None
+) -> Collection:
     """The collection that `spec` names.
 
-    spec: "synthetic"; a directory (an official ISIC or HAM10000 layout, or any folder of images); or
-        "hf:OWNER/NAME[@revision]", a data set of the Hugging Face hub, "hf:DIRECTORY" for one on disk.
+    spec: "synthetic"; a directory (an official ISIC or HAM10000 layout, images with a table, or any folder of images);
+        a CSV or Parquet table; or "hf:OWNER/NAME[@revision]", a data set of the Hugging Face hub, "hf:DIRECTORY" for
+        one on disk.
     seed, synthetic_images: which synthetic images, and how many; without meaning for the others.
+    columns: "image=NAME,label=NAME,..." of a table, where its columns have no accepted name (see `open_table`).
     Raises UserError where nothing is found, or where labels and images do not fit together.
     """
+    if columns is not None and (spec == "synthetic" or spec.startswith("hf:")):
+        raise UserError(f"--columns {columns}: {spec} is no table; leave it out")
     if spec == "synthetic":
         return _open_synthetic(seed, synthetic_images)
     if spec.startswith("hf:"):
         return open_hub(spec.removeprefix("hf:"))
-    directory = Path(os.path.abspath(Path(spec).expanduser()))
-    if not directory.exists():
+    path = Path(os.path.abspath(Path(spec).expanduser()))
+    if not path.exists():
         raise UserError(f"{spec}: no such directory; give synthetic, a directory, or hf:OWNER/NAME")
-    if not directory.is_dir():
-        raise UserError(f"{spec} is a file; give the directory that holds the images")
     try:
-        return open_isic(directory) or open_folder(directory)
+        return _open_file(path, columns) if path.is_file() else _open_directory(path, columns)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
+
+
+def _open_file(file: Path, columns: str | None) -> Collection:
+    if file.suffix not in TABLE_SUFFIXES:
+        raise UserError(
+            f"{file} is a file; give the directory that holds the images, or a CSV or Parquet table"
+        )
+    return open_table(file, columns)
+
+
+def _open_directory(directory: Path, columns: str | None) -> Collection:
+    official = open_isic(directory)
+    if official is not None and columns is not None:
+        raise UserError(
+            f"--columns {columns}: {directory} is read as {official.name}; give a table as --data"
+        )
+    if official is not None:
+        return official
+    table = table_in(directory)
+    if table is not None:
+        return open_table(table, columns, unlisted=True)
+    if columns is not None:
+        raise UserError(f"--columns {columns}: no CSV or Parquet table in {directory}")
+    return open_folder(directory)
 
 
 def _open_synthetic(seed: int, images: int) -> Collection:

@@ -54,7 +54,9 @@ def prepare_annotated(
 
 
 def _open(settings: DataSettings, seed: int) -> Collection:
-    collection = open_collection(settings.data, seed=seed, synthetic_images=settings.synthetic_images)
+    collection = open_collection(
+        settings.data, seed=seed, synthetic_images=settings.synthetic_images, columns=settings.columns
+    )
     return collection if settings.split_seed is None else pooled(collection)
 
 

@@ -87,6 +87,16 @@ def describe_leaks(leaks: Leaks) -> list[str]:
     return [f"warning: leakage: {line}" for line in lines]
 
 
+def alike_pairs(images: Images) -> list[tuple[int, int]]:
+    """Indices (first, second) of all pairs of images that look the same, as `find_leaks` tells, first < second."""
+    vectors = _structures(images, range(len(images)))
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(images), _ROWS):
+        found = np.argwhere(vectors[start : start + _ROWS] @ vectors[start:].T > _ALIKE) + start
+        pairs += [(first, second) for first, second in found.tolist() if first < second]
+    return pairs
+
+
 def _count(pairs: Sequence[Pair]) -> str:
     times = "once" if len(pairs) == 1 else f"{len(pairs):,} times"
     return f"{times}, e.g. {'; '.join(map(str, pairs[:3]))}"

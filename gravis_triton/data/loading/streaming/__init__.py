@@ -2,7 +2,7 @@
 
 from gravis_triton.data.loading.streaming.batches import StreamedBatches
 from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row
-from gravis_triton.data.loading.streaming.open import open_shards
+from gravis_triton.data.loading.streaming.open_shards import open_shards
 from gravis_triton.data.loading.streaming.plan import Plan, ShardSlice, divide, plan_epoch
 from gravis_triton.data.loading.streaming.validation import labeled_images
 

@@ -1,0 +1,157 @@
+"""Images listed in a CSV or Parquet table."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from gravis_triton.data.datasets.csv_table import Row, read_table
+from gravis_triton.data.datasets.folder import SPLIT_FOLDERS, images_below, mask_key, pair_masks
+from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.datasets.references import ImageFile, MaskFile
+from gravis_triton.errors import UserError, did_you_mean
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+COLUMNS = {
+    "image": ("image", "image_path", "image_id", "image_name", "isic_id", "file_name", "filename", "file", "path"),
+    "label": ("label", "class", "diagnosis", "dx", "target"),
+    "group": ("patient_id", "lesion_id", "patient", "lesion", "group"),
+    "mask": ("mask", "mask_path", "segmentation"),
+    "split": ("split", "part", "subset"),
+}  # fmt: skip
+"""What a column holds -> its accepted names, the first present one counts; `columns` names others."""
+
+
+def table_in(directory: Path) -> Path | None:
+    """The only CSV or Parquet file directly in `directory`, if any. Raises UserError where there are several."""
+    tables = sorted(
+        file for file in directory.iterdir() if file.suffix in TABLE_SUFFIXES and file.name[0] != "."
+    )
+    if len(tables) > 1:
+        names = ", ".join(file.name for file in tables)
+        raise UserError(
+            f"{directory} holds {len(tables)} tables ({names}): give one of these files as --data"
+        )
+    return tables[0] if tables else None
+
+
+def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False) -> Collection:
+    """The images that a CSV or Parquet table lists, a row each.
+
+    The image column holds paths relative to the table, or names or ids of images below its directory. Masks come from
+    the mask column, else from folders of masks (see `open_folder`).
+    columns: "image=NAME,label=NAME,..." for columns whose names are not in `COLUMNS`.
+    unlisted: include the images below the table's directory that it does not list, without a label.
+    Raises UserError for a missing column, image or mask, an image listed twice, and an unknown split.
+    """
+    rows = _rows(file)
+    names = _column_names(file, list(rows[0].cells) if rows else [], columns)
+    paths = sorted(images_below(file.parent))
+    image_paths = [path for path in paths if mask_key(path) is None]
+    images = _Finder(file.parent, image_paths)
+    masks = _Finder(file.parent, [path for path in paths if mask_key(path) is not None] or paths)
+    paired = {} if "mask" in names else pair_masks(file.parent, paths)
+    classes = _classes(rows, names.get("label"))
+    records: dict[Path, Record] = {}
+    for row in rows:
+        values = {what: row.cells[name] for what, name in names.items()}
+        image = images.find(row, names["image"])
+        if image in records:
+            raise row.fault(names["image"], "an image that no other row lists")
+        mask = masks.find(row, names["mask"]) if values.get("mask") else paired.get(image)
+        split = values.get("split", "").lower()
+        if split and split not in SPLIT_FOLDERS:
+            raise row.fault(names["split"], f"one of {', '.join(SPLIT_FOLDERS)}")
+        records[image] = Record(
+            id=_id(image, file.parent),
+            image=ImageFile(image),
+            label=classes.index(values["label"]) if values.get("label") else None,
+            group=values.get("group") or None,
+            split=SPLIT_FOLDERS.get(split),
+            mask=None if mask is None else MaskFile(mask, image),
+        )
+    if "mask" in names:  # masks that lie among the images are none
+        drawn = {record.mask.path for record in records.values() if isinstance(record.mask, MaskFile)}
+        image_paths = [path for path in image_paths if file.parent / path not in drawn]
+    if unlisted:
+        for image in (file.parent / path for path in image_paths):
+            mask = paired.get(image)
+            more = Record(
+                _id(image, file.parent),
+                ImageFile(image),
+                mask=None if mask is None else MaskFile(mask, image),
+            )
+            records.setdefault(image, more)
+    name = file.parent.name if unlisted else file.stem
+    return Collection(name, tuple(records.values()), classes=classes, scored_classes=classes)
+
+
+def _rows(file: Path) -> list[Row]:
+    if file.suffix != ".parquet":
+        return read_table(file, ())
+    try:
+        table = pyarrow.parquet.read_table(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+    plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    rows = table.select(plain).to_pylist()
+    return [
+        Row(file, number, {name: "" if value is None else str(value).strip() for name, value in row.items()})
+        for number, row in enumerate(rows, start=1)
+    ]
+
+
+def _column_names(file: Path, header: Sequence[str], columns: str | None) -> dict[str, str]:
+    """What a column holds -> its name in the table."""
+    named = dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
+    for what, name in named.items():
+        if what not in COLUMNS:
+            raise UserError(f"--columns {columns}: unknown {what!r}; expected {', '.join(COLUMNS)}")
+        if name not in header:
+            raise UserError(f"--columns {columns}: {file} has no column {name!r}{did_you_mean(name, header)}")
+    by_lower = {name.lower(): name for name in header}
+    for what, accepted in COLUMNS.items():
+        found = next((by_lower[one] for one in accepted if one in by_lower), None)
+        if what not in named and found is not None and found not in named.values():
+            named[what] = found
+    if "image" not in named:
+        raise UserError(
+            f"{file}: no image column among {', '.join(header) or 'no columns'} (accepted: "
+            f"{', '.join(COLUMNS['image'])}); name it with --columns image=NAME, or move the table elsewhere"
+        )
+    return named
+
+
+def _classes(rows: Iterable[Row], column: str | None) -> tuple[str, ...]:
+    values = {row.cells[column] for row in rows} - {""} if column else set()
+    return tuple(sorted(values, key=int if all(map(str.isdecimal, values)) else None))
+
+
+def _id(image: Path, directory: Path) -> str:
+    return (image.relative_to(directory) if image.is_relative_to(directory) else image).as_posix()
+
+
+class _Finder:
+    """Files by what a table calls them: a path, a name, or a name without its suffix."""
+
+    def __init__(self, directory: Path, paths: Iterable[PurePosixPath]) -> None:
+        self._directory = directory
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            for name in {path.name, path.stem, path.with_suffix("").as_posix()}:
+                self._by_name[name].append(directory / path)
+
+    def find(self, row: Row, column: str) -> Path:
+        """The file that a cell names. Raises UserError where there is none or more than one."""
+        name = row.cells[column]
+        if name and (self._directory / name).is_file():
+            return Path(self._directory / name)
+        found = self._by_name.get(name, [])
+        if len(found) > 1:
+            raise row.fault(column, f"a path that fits one file only (such as {found[0]} or {found[1]})")
+        if not found:
+            raise row.fault(column, f"an image in or below {self._directory}")
+        return found[0]

@@ -1,0 +1,196 @@
+"""Check a data set before training on it."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.splits.leaks import alike_pairs
+from gravis_triton.errors import UserError
+from gravis_triton.report.contact_sheets import write_contact_sheets
+from gravis_triton.settings import CheckSettings
+
+_SIDE = 96  # of the thumbnails that are compared and shown
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a data set holds and what is wrong with it.
+
+    parts: per split (or "all") the numbers of images, masks, labels by class, and the range of sizes in pixels.
+    faults: what makes training fail or scores too high. warnings: what may be intended.
+    """
+
+    data: str
+    parts: dict[str, dict[str, object]]
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class _Looked(NamedTuple):
+    """One image: its size, a hash of its pixels and a thumbnail, or what is wrong with it or its mask."""
+
+    size: tuple[int, int] | None = None
+    pixels: str = ""
+    thumbnail: Image.Image | None = None
+    fault: str = ""
+    mask_fault: str = ""
+    empty_mask: bool = False
+
+
+def check(settings: CheckSettings) -> CheckResult:
+    """Decode every image and mask of a data set, and report what it holds and what is wrong with it.
+
+    Prints the report or JSON, and writes a page of contact sheets if asked for. Raises UserError for a data set that
+    cannot be opened.
+    """
+    collection = open_collection(settings.data, columns=settings.columns)
+    with ThreadPoolExecutor(settings.num_workers) as pool:
+        progress = track(
+            pool.map(_look, collection.records),
+            "checking images",
+            total=len(collection.records),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        looked = list(progress)
+    faults, warnings = _findings(collection, looked)
+    result = CheckResult(collection.name, _parts(collection, looked), tuple(faults), tuple(warnings))
+    print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
+    if settings.page is not None:
+        shown = [
+            (r, one.thumbnail) for r, one in zip(collection.records, looked, strict=True) if one.thumbnail
+        ]
+        try:
+            write_contact_sheets(Path(settings.page), collection, shown, _text(result))
+        except OSError as error:
+            raise UserError(f"cannot write {settings.page}: {error.strerror}") from error
+    return result
+
+
+def _look(record: Record) -> _Looked:
+    try:
+        image = record.image.read()
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return _Looked(fault=f"{record.id}: {error}")
+    thumbnail = image.copy()
+    thumbnail.thumbnail((_SIDE, _SIDE))
+    mask_fault, empty = _look_at_mask(record, image.size)
+    pixels = hashlib.sha256(image.tobytes() + str(image.size).encode()).hexdigest()
+    return _Looked(image.size, pixels, thumbnail, mask_fault=mask_fault, empty_mask=empty)
+
+
+def _look_at_mask(record: Record, size: tuple[int, int]) -> tuple[str, bool]:
+    """(what is wrong with the mask, whether it is empty)."""
+    if record.mask is None:
+        return "", False
+    try:
+        mask = record.mask.read()
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return f"{record.id}: {error}", False
+    (width, height), (mask_width, mask_height) = size, mask.size
+    if abs(width * mask_height - height * mask_width) > max(width, height, mask_width, mask_height):
+        return f"{record.id}: {mask_width} x {mask_height} for an image of {width} x {height}", False
+    return "", (np.asarray(mask) <= 128).all().item()
+
+
+def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[str, object]]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, record in enumerate(collection.records):
+        members[record.split or "all"].append(index)
+    parts: dict[str, dict[str, object]] = {}
+    for part, indices in members.items():
+        records = [collection.records[index] for index in indices]
+        labels = Counter(collection.classes[r.label] for r in records if r.label is not None)
+        sizes = sorted(size for index in indices if (size := looked[index].size))
+        parts[part] = {
+            "images": len(indices),
+            "labels": {name: labels[name] for name in collection.classes},
+            "unlabeled": sum(record.label is None for record in records),
+            "masks": sum(record.mask is not None for record in records),
+            "smallest": min(sizes, key=min, default=None),
+            "largest": max(sizes, key=max, default=None),
+        }
+    return parts
+
+
+def _findings(collection: Collection, looked: Sequence[_Looked]) -> tuple[list[str], list[str]]:
+    """(faults, warnings), a line each."""
+    records = collection.records
+    exact, near = _duplicates(looked)
+
+    def across(pairs: list[tuple[int, int]], *, apart: bool) -> list[str]:
+        chosen = [(a, b) for a, b in pairs if (records[a].split != records[b].split) == apart]
+        return [f"{records[a].id} and {records[b].id}" for a, b in chosen]
+
+    splits_of: dict[str, set[str | None]] = defaultdict(set)
+    for record in records:
+        if record.group is not None:
+            splits_of[record.group].add(record.split)
+    faults = {
+        "unreadable images": [one.fault for one in looked if one.fault],
+        "unusable masks": [one.mask_fault for one in looked if one.mask_fault],
+        "pairs of identical images in two splits": across(exact, apart=True),
+        "pairs of nearly identical images in two splits": across(near, apart=True),
+        "lesions or patients in two splits": [
+            group for group, splits in splits_of.items() if len(splits) > 1
+        ],
+    }
+    some_labels, some_masks = bool(collection.classes), any(record.mask for record in records)
+    warnings = {
+        "images without a label": [r.id for r in records if some_labels and r.label is None],
+        "images without a mask": [r.id for r in records if some_masks and r.mask is None],
+        "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],
+        "pairs of identical images in one split": across(exact, apart=False),
+        "pairs of nearly identical images in one split": across(near, apart=False),
+    }
+    return list(_lines(faults)), list(_lines(warnings))
+
+
+def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(pairs of the same pixels, pairs that look the same otherwise)."""
+    first: dict[str, int] = {}
+    exact = [
+        (first[one.pixels], index)
+        for index, one in enumerate(looked)
+        if one.pixels and first.setdefault(one.pixels, index) != index
+    ]
+    distinct = sorted(first.values())
+    thumbnails = [np.asarray(looked[index].thumbnail) for index in distinct]
+    return exact, [(distinct[a], distinct[b]) for a, b in alike_pairs(thumbnails)]
+
+
+def _lines(found: dict[str, list[str]]) -> Iterator[str]:
+    for what, examples in found.items():
+        if examples:
+            more = ", ..." if len(examples) > _EXAMPLES else ""
+            yield f"{len(examples):,} {what}: {', '.join(examples[:_EXAMPLES])}{more}"
+
+
+def _text(result: CheckResult) -> str:
+    lines = [result.data]
+    for part, facts in result.parts.items():
+        labels = facts["labels"]
+        assert isinstance(labels, dict)
+        classes = ", ".join(f"{count:,} {name}" for name, count in labels.items())
+        lines.append(
+            f"{part}: {facts['images']:,} images ({classes or 'no labels'}), {facts['masks']:,} masks, "
+            f"{_size(facts['smallest'])} to {_size(facts['largest'])} px"
+        )
+    lines += [f"fault: {line}" for line in result.faults] + [f"warning: {line}" for line in result.warnings]
+    return "\n".join(lines if result.faults else [*lines, "no faults"])
+
+
+def _size(size: object) -> str:
+    return " x ".join(map(str, size)) if isinstance(size, tuple) else "?"

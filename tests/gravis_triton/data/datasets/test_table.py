@@ -1,0 +1,128 @@
+"""Tables of images, and folders of images with folders of masks."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.errors import UserError
+
+
+def by_id(collection: Collection) -> dict[str, Record]:
+    return {record.id: record for record in collection.records}
+
+
+@pytest.fixture
+def paired(tmp_path: Path, images, masks) -> Path:
+    """images/ with four images, masks/ with two masks."""
+    images(tmp_path / "images", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
+    masks(tmp_path / "masks", ["a.png", "b_segmentation.png"])
+    return tmp_path
+
+
+def test_images_and_masks_are_pairs_and_no_classes(paired: Path) -> None:
+    collection = open_collection(str(paired))
+    assert collection.classes == ()
+    assert {record.id: record.mask and record.mask.path.name for record in collection.records} == {
+        "images/a.jpg": "a.png", "images/b.jpg": "b_segmentation.png", "images/c.jpg": None, "images/d.jpg": None,
+    }  # fmt: skip
+
+
+def test_masks_are_found_inside_of_splits_and_classes(tmp_path: Path, images, masks) -> None:
+    for split in ("train", "test"):
+        for name in ("nevus", "melanoma"):
+            images(tmp_path / split / "images" / name, ["a.jpg"])
+            masks(tmp_path / split / "masks" / name, ["a.png"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("melanoma", "nevus")
+    record = by_id(collection)["train/images/nevus/a.jpg"]
+    assert (record.split, record.label) == ("train", 1)
+    assert record.mask.path == tmp_path / "train" / "masks" / "nevus" / "a.png"
+
+
+def test_splits_inside_of_the_folder_images_are_no_classes(tmp_path: Path, images) -> None:
+    images(tmp_path / "images" / "train", ["a.jpg"])
+    images(tmp_path / "images" / "test", ["b.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ()
+    assert [record.split for record in collection.records] == ["test", "train"]
+
+
+def test_a_table_beside_images_and_masks_gives_labels_groups_and_splits(paired: Path) -> None:
+    (paired / "metadata.csv").write_text(
+        "image_id,dx,lesion_id,split\na,nevus,L1,train\nb,melanoma,L2,val\nc.jpg,nevus,,test\n"
+    )
+    collection = open_collection(str(paired))
+    assert collection.classes == ("melanoma", "nevus")
+    records = by_id(collection)
+    assert {id_: (r.label, r.group, r.split, r.mask is not None) for id_, r in records.items()} == {
+        "images/a.jpg": (1, "L1", "train", True),
+        "images/b.jpg": (0, "L2", "validation", True),
+        "images/c.jpg": (1, None, "test", False),
+        "images/d.jpg": (None, None, None, False),  # not in the table
+    }
+
+
+def test_a_parquet_table_lists_images_and_masks_by_path(paired: Path) -> None:
+    table = pa.table(
+        {"photo": ["images/a.jpg", "images/c.jpg"], "outline": ["masks/a.png", None], "dx": [10, 9]}
+    )
+    pa.parquet.write_table(table, paired / "table.parquet")
+    collection = open_collection(str(paired / "table.parquet"), columns="image=photo,mask=outline")
+    assert collection.classes == ("9", "10")
+    records = by_id(collection)
+    assert list(records) == ["images/a.jpg", "images/c.jpg"]
+    assert records["images/a.jpg"].mask.path == paired / "masks" / "a.png"
+    assert (records["images/c.jpg"].mask, records["images/c.jpg"].label) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("photo,label\na,x\n", r"no image column among photo, label .*--columns image=NAME"),
+        ("image,label\nz,x\n", r"line 2, column image: expected an image in or below .*, found 'z'"),
+        ("image,label\na,x\na.jpg,x\n", r"line 3, column image: expected an image that no other row lists"),
+        ("image,split\na,fold7\n", r"column split: expected one of train, .*found 'fold7'"),
+        ("image,mask\na,z.png\n", r"column mask: expected an image in or below"),
+    ],
+)
+def test_faults_of_a_table_name_line_and_way_out(paired: Path, table: str, message: str) -> None:
+    (paired / "metadata.csv").write_text(table)
+    with pytest.raises(UserError, match=message):
+        open_collection(str(paired))
+
+
+def test_two_tables_leave_open_which_one_counts(paired: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (paired / name).write_text("image\na\n")
+    with pytest.raises(UserError, match=r"holds 2 tables \(a\.csv, b\.csv\): give one of these"):
+        open_collection(str(paired))
+    assert len(open_collection(str(paired / "b.csv")).records) == 1
+
+
+def test_unknown_columns_are_named(paired: Path) -> None:
+    (paired / "a.csv").write_text("image,kind\na,x\n")
+    with pytest.raises(UserError, match=r"no column 'kinds'; did you mean kind\?"):
+        open_collection(str(paired), columns="label=kinds")
+    with pytest.raises(UserError, match=r"unknown 'lable'; expected image, label"):
+        open_collection(str(paired), columns="lable=kind")
+
+
+def test_columns_without_a_table_are_an_error(paired: Path) -> None:
+    for data in ("synthetic", str(paired)):
+        with pytest.raises(UserError, match=r"--columns label=kind: "):
+            open_collection(data, columns="label=kind")
+
+
+def test_classes_called_masks_or_images_are_rejected(tmp_path: Path, images) -> None:
+    images(tmp_path / "a" / "masks", ["1.jpg"])
+    images(tmp_path / "a" / "nevus", ["2.jpg"])
+    with pytest.raises(UserError, match=r"1 of 1 masks have no image.*another name than masks"):
+        open_collection(str(tmp_path / "a"))
+    images(tmp_path / "b" / "images", ["1.jpg"])
+    images(tmp_path / "b" / "nevus", ["2.jpg"])
+    with pytest.raises(UserError, match=r"images is no class; rename it"):
+        open_collection(str(tmp_path / "b"))

@@ -1,0 +1,92 @@
+"""`gravis check`: counts, faults and warnings of a data set."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gravis_triton import cli
+from gravis_triton.settings import CheckSettings
+from gravis_triton.workflows.check import check
+
+
+def draw(file: Path, seed: int, side: int = 64, quality: int = 95) -> None:
+    """An image of coarse random blocks."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(blocks).resize((side, side), Image.Resampling.BICUBIC).save(file, quality=quality)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes in two splits, four different images."""
+    for seed, name in enumerate(("train/nevus", "train/melanoma", "test/nevus", "test/melanoma")):
+        draw(tmp_path / "data" / name / "a.jpg", seed)
+    return tmp_path / "data"
+
+
+def test_a_sound_data_set_has_no_faults(data: Path, capsys) -> None:
+    result = check(CheckSettings(data=str(data)))
+    assert (result.faults, result.warnings) == ((), ())
+    assert result.parts["train"] == {
+        "images": 2, "labels": {"melanoma": 1, "nevus": 1}, "unlabeled": 0, "masks": 0,
+        "smallest": (64, 64), "largest": (64, 64),
+    }  # fmt: skip
+    assert "train: 2 images (1 melanoma, 1 nevus), 0 masks, 64 x 64 to 64 x 64 px" in capsys.readouterr().out
+
+
+def test_duplicates_in_two_splits_are_faults_and_in_one_warnings(data: Path) -> None:
+    draw(data / "test" / "nevus" / "same.jpg", seed=0)
+    draw(data / "test" / "nevus" / "smaller.jpg", seed=1, side=48, quality=70)
+    draw(data / "train" / "nevus" / "twice.jpg", seed=0)
+    result = check(CheckSettings(data=str(data)))
+    assert any(
+        line.startswith(
+            "1 pairs of nearly identical images in two splits: test/nevus/smaller.jpg and train/mel"
+        )
+        for line in result.faults
+    )
+    assert any(
+        "identical images in two splits" in line and "test/nevus/same.jpg" in line for line in result.faults
+    )
+    assert len(result.faults) == 2
+
+
+def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
+    for seed, name in enumerate("abc"):
+        draw(tmp_path / "images" / f"{name}.jpg", seed)
+    (tmp_path / "images" / "c.jpg").write_bytes(b"no image")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (64, 64)).save(tmp_path / "masks" / "a.png")
+    Image.new("L", (64, 20), 255).save(tmp_path / "masks" / "b.png")
+    result = check(CheckSettings(data=str(tmp_path)))
+    assert [line.split(",")[0] for line in result.faults] == [
+        "1 unreadable images: images/c.jpg: cannot identify image file " + result.faults[0].split("file ")[1],
+        "1 unusable masks: images/b.jpg: 64 x 20 for an image of 64 x 64",
+    ]
+    assert result.warnings == ("1 images without a mask: images/c.jpg", "1 empty masks: images/a.jpg")
+
+
+def test_patients_in_two_splits_are_a_fault(data: Path) -> None:
+    (data / "table.csv").write_text(
+        "image,patient_id,split\ntrain/nevus/a.jpg,P1,train\ntest/nevus/a.jpg,P1,test\n"
+    )
+    result = check(CheckSettings(data=str(data / "table.csv")))
+    assert result.faults == ("1 lesions or patients in two splits: P1",)
+
+
+def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(
+    data: Path, tmp_path, capsys
+) -> None:
+    page = tmp_path / "page.html"
+    for status in (0, 1):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(["check", str(data), "--json", "--page", str(page)])
+        assert exit_.value.code == status
+        assert len(json.loads(capsys.readouterr().out)["faults"]) == status
+        draw(data / "test" / "nevus" / "same.jpg", seed=0)
+    text = page.read_text()
+    assert "<h2>train: melanoma (1 of 1)</h2>" in text
+    assert text.count("data:image/jpeg;base64,") == 5
