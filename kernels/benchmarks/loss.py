@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from gravis_kernels import gravis_loss, nt_xent_loss
+from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
-from peers import FAMILY, LOSSES, Loss, Peer, peers_of, subject
+from peers import FAMILY, LOSSES, TEMPERATURE, Loss, Peer, labelled, peers_of, subject
 from report import Row, median, plot, show, write_json
 from torch import Tensor
 
@@ -176,6 +176,8 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
     leaf = embeddings.double().requires_grad_()
     if loss == "nt-xent":
         nt_xent_loss(leaf, backend="streaming").backward()
+    elif loss == "supcon":
+        supcon_loss(*labelled(leaf), temperature=TEMPERATURE, backend="streaming").backward()
     else:
         gravis_loss(leaf, backend="streaming", **asdict(FAMILY[loss])).backward()
     assert leaf.grad is not None
@@ -189,7 +191,9 @@ def instruction_bound(loss: str, batch: int, views: int, device: torch.device) -
     negatives three exponentials for each pair, at 16 a clock.
     """
     properties = torch.cuda.get_device_properties(device)
-    clocks = {"rank": 12 * views / 128, "logsumexp": 3 / 16, "nt-xent": 3 / 16}.get(loss, 6 * views / 128)
+    clocks = {"rank": 12 * views / 128, "logsumexp": 3 / 16, "nt-xent": 3 / 16, "supcon": 3 / 16}.get(
+        loss, 6 * views / 128
+    )
     hertz = properties.clock_rate * 1e3
     return batch * batch * clocks / (properties.multi_processor_count * hertz)
 

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss
+from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss, supcon_loss
 from gravis_kernels.gravis.reference import anchor_losses
 from gravis_kernels.nt_xent.reference import anchor_losses as nt_xent_anchor_losses
+from gravis_kernels.supcon.reference import anchor_losses as supcon_anchor_losses
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -20,7 +21,7 @@ FAMILY: dict[str, GravisSettings] = {
     "logsumexp": GravisSettings(),  # the default of `gravis_loss`
     "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
-LOSSES = (*FAMILY, "nt-xent")
+LOSSES = (*FAMILY, "nt-xent", "supcon")
 TEMPERATURE = 0.2
 ROW_BLOCK_BYTES = 4 * 2**20  # the fastest of 0.5 to 64 MiB for 5,120 views
 
@@ -49,6 +50,8 @@ def subject(loss: str, backend: str) -> Peer:
     def build(views: int) -> Loss:
         if loss == "nt-xent":
             return lambda x: nt_xent_loss(x, backend=backend)  # type: ignore[arg-type]
+        if loss == "supcon":
+            return lambda x: supcon_loss(*labelled(x), temperature=TEMPERATURE, backend=backend)  # type: ignore[arg-type]
         return lambda x: gravis_loss(x, backend=backend, **asdict(FAMILY[loss]))
 
     return Peer(f"gravis_kernels ({backend})", build, lambda batch, views: 64 * 2**20 + 4e3 * batch)
@@ -58,6 +61,11 @@ def peers_of(loss: str, device: str) -> list[Peer]:
     """All that stands beside a loss, the dense form of its formula first."""
     if loss == "nt-xent":
         return _nt_xent_peers(device)
+    if loss == "supcon":
+        return [
+            Peer("dense", lambda views: dense_supcon, _matrices(8)),
+            Peer("pytorch-metric-learning SupConLoss", metric_supcon, _matrices(12)),
+        ]
     dense = dense_loss(FAMILY[loss])
     in_eager, compiled = (_matrices(12), _matrices(12)) if loss == "logsumexp" else (_cuboids(6), _cuboids(3))
     peers = [
@@ -168,8 +176,13 @@ def row_block_hinge(x: Tensor) -> Tensor:
     return _RowBlocks.apply(rows.detach(), x.shape[1])
 
 
-def _labelled(x: Tensor) -> tuple[Tensor, Tensor]:
+def labelled(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.flatten(0, 1), torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
+
+
+def dense_supcon(x: Tensor) -> Tensor:
+    rows, labels = labelled(x)
+    return supcon_anchor_losses(normalize(rows, dim=1), labels, TEMPERATURE).mean()
 
 
 def metric_triplet(views: int) -> Loss:
@@ -177,21 +190,21 @@ def metric_triplet(views: int) -> Loss:
     from pytorch_metric_learning.losses import TripletMarginLoss
 
     loss = TripletMarginLoss(margin=HINGE.margin, distance=CosineSimilarity())
-    return lambda x: loss(*_labelled(x))
+    return lambda x: loss(*labelled(x))
 
 
 def metric_nt_xent(views: int) -> Loss:
     from pytorch_metric_learning.losses import NTXentLoss
 
     loss = NTXentLoss(temperature=TEMPERATURE)
-    return lambda x: loss(*_labelled(x))
+    return lambda x: loss(*labelled(x))
 
 
 def metric_supcon(views: int) -> Loss:
     from pytorch_metric_learning.losses import SupConLoss
 
     loss = SupConLoss(temperature=TEMPERATURE)
-    return lambda x: loss(*_labelled(x))
+    return lambda x: loss(*labelled(x))
 
 
 def lightly_nt_xent(views: int) -> Loss:

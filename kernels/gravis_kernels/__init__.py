@@ -7,14 +7,30 @@ from gravis_kernels.settings import GravisSettings, complete_settings
 
 if TYPE_CHECKING:
     from gravis_kernels.gravis.op import gravis_loss, grouping_loss
+    from gravis_kernels.modules import GravisLoss, NTXentLoss, SupConLoss
     from gravis_kernels.nt_xent.op import nt_xent_loss
+    from gravis_kernels.supcon.op import supcon_loss
 
-__all__ = ["GravisSettings", "complete_settings", "gravis_loss", "grouping_loss", "nt_xent_loss"]
+__all__ = [
+    "GravisLoss",
+    "GravisSettings",
+    "NTXentLoss",
+    "SupConLoss",
+    "complete_settings",
+    "gravis_loss",
+    "grouping_loss",
+    "nt_xent_loss",
+    "supcon_loss",
+]
 
 _MODULES = {
+    "GravisLoss": "gravis_kernels.modules",
+    "NTXentLoss": "gravis_kernels.modules",
+    "SupConLoss": "gravis_kernels.modules",
     "gravis_loss": "gravis_kernels.gravis.op",
     "grouping_loss": "gravis_kernels.gravis.op",
     "nt_xent_loss": "gravis_kernels.nt_xent.op",
+    "supcon_loss": "gravis_kernels.supcon.op",
 }
 
 

@@ -16,12 +16,14 @@ class Exchange:
     start: where this process's rows begin. need_gradient: whether any process needs a gradient.
     """
 
-    def __init__(self, rows: Tensor, views: int, need_gradient: bool, group: dist.ProcessGroup) -> None:
+    def __init__(
+        self, rows: Tensor, views: int, need_gradient: bool, group: dist.ProcessGroup, least_views: int = 2
+    ) -> None:
         """rows: (own sources * views, dim), their number may differ. ValueError, on every rank, for what must not."""
         own = [len(rows), views, rows.shape[1], rows.element_size(), int(need_gradient)]
         self.group = group
         described = _gather(rows.new_tensor(own, dtype=torch.int64), group).tolist()
-        _check_together(described)
+        _check_together(described, least_views)
         self.counts = [count for count, *_ in described]
         self.start = sum(self.counts[: dist.get_rank(group)])
         self.need_gradient = any(needs for *_, needs in described)
@@ -37,7 +39,7 @@ class Exchange:
         return torch.cat([block[:count] for block, count in zip(everyone, self.counts, strict=True)])
 
 
-def _check_together(described: list[list[int]]) -> None:
+def _check_together(described: list[list[int]], least_views: int) -> None:
     """Every process sees the same descriptions, so all of them raise or none: nobody is left waiting."""
     if any(shape[1:4] != described[0][1:4] for shape in described):
         listed = "; ".join(
@@ -45,7 +47,7 @@ def _check_together(described: list[list[int]]) -> None:
         )
         raise ValueError(f"views, dim and precision must be the same on all processes, got {listed}")
     views = described[0][1]
-    if views < 2:
+    if views < least_views:
         raise ValueError(f"the loss needs at least 2 views of a source to have positives, got {views}")
     empty = [rank for rank, shape in enumerate(described) if shape[0] == 0]
     if empty:

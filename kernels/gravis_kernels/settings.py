@@ -71,8 +71,8 @@ def complete_settings(
         TypeError: a number given as a tensor that requires a gradient, which the losses do not compute.
     """
     _check_choices(attention, negatives, penalty)
-    attention_temperature = _positive("attention_temperature", attention_temperature)
-    temperature = _positive("temperature", temperature)
+    attention_temperature = check_positive("attention_temperature", attention_temperature)
+    temperature = check_positive("temperature", temperature)
     if margin is not None:
         margin = _number("margin", margin)
         if not -math.inf < margin < math.inf:
@@ -104,7 +104,8 @@ def _check_choices(attention: str, negatives: str | None, penalty: str | None) -
             raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
 
 
-def _positive(name: str, value: float) -> float:
+def check_positive(name: str, value: float) -> float:
+    """The value; ValueError unless it is above 0 and finite."""
     value = _number(name, value)
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")

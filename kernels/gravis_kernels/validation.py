@@ -1,16 +1,24 @@
 """What the losses accept as embeddings; everything else is a ValueError with the value."""
 
+from typing import get_args
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from gravis_kernels.gravis.compute import Backend
+
+
+def check_backend(backend: str) -> None:
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
 
 
 def check_embeddings(embeddings: Tensor, alone: bool) -> None:
     """alone: no other process takes part; otherwise numbers are checked once all are known, so that all refuse."""
     if embeddings.ndim != 3:
         raise ValueError(f"embeddings must be (sources, views, dim), got shape {tuple(embeddings.shape)}")
-    if embeddings.dtype not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
-        raise ValueError(f"embeddings must be float32, bfloat16, float16 or float64, got {embeddings.dtype}")
+    _check_dtype(embeddings)
     sources, views, dim = embeddings.shape
     if dim < 1:
         raise ValueError(f"embeddings must have at least 1 dimension, got shape {tuple(embeddings.shape)}")
@@ -25,3 +33,26 @@ def check_member(process_group: dist.ProcessGroup | None) -> None:
     # what torch.distributed.new_group returns there
     if dist.is_available() and process_group is dist.GroupMember.NON_GROUP_MEMBER:
         raise ValueError("this process is not in process_group: call the loss on its members only")
+
+
+def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | None, alone: bool) -> None:
+    """As `check_embeddings`, of rows with labels."""
+    if embeddings.ndim != 2 or embeddings.shape[1] < 1:
+        raise ValueError(f"embeddings must be (rows, dim), got shape {tuple(embeddings.shape)}")
+    _check_dtype(embeddings)
+    rows, dim = embeddings.shape
+    if alone and rows < 2:
+        raise ValueError(f"the loss needs at least 2 rows, got {rows}")
+    if labels.shape != (rows,):
+        raise ValueError(f"labels must be one for each of {rows} embeddings, got shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels must be integers, got {labels.dtype}")
+    if labels.device != embeddings.device:
+        raise ValueError(f"labels must be on {embeddings.device} as the embeddings, got {labels.device}")
+    if extra_negatives is not None and (extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim):
+        raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
+
+
+def _check_dtype(embeddings: Tensor) -> None:
+    if embeddings.dtype not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise ValueError(f"embeddings must be float32, bfloat16, float16 or float64, got {embeddings.dtype}")

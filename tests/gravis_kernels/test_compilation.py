@@ -84,3 +84,26 @@ for launch in few:
     assert set(integers) <= set(launch.kernel.do_not_specialize), (launch.kernel.__name__, integers)
 """
     assert "sweep" in without_interpreter(tmp_path, "-c", code)
+
+
+def test_supcon_runs_the_kernels_of_the_default_loss(tmp_path: Path) -> None:
+    """Compiled alike, so that what holds for those holds for supervised contrastive, too."""
+    code = """
+import instructions, torch
+from gravis_kernels.supcon.triton import loss_and_gradient
+
+def supcon(columns, first, rows, views, settings, gradient, unit_rows):
+    labels = torch.zeros(rows, dtype=torch.int64)
+    loss_and_gradient(columns, first, rows, labels, settings.temperature, gradient, unit_rows=unit_rows)
+
+for target in instructions.SHARED_MEMORY:
+    case = instructions.Case(target, "softmax-softplus-logsumexp", 128, 2, 20, True)
+    default = instructions.recorded(case)
+    instructions.loss_and_gradient, original = supcon, instructions.loss_and_gradient
+    launches = instructions.recorded(case)
+    instructions.loss_and_gradient = original
+    print([launch.kernel.__name__ for launch in launches])
+    assert all(launch in default for launch in launches)
+"""
+    printed = without_interpreter(tmp_path, "-c", code)
+    assert printed.splitlines() == ["['soft_maximum', 'pull_logsumexp']"] * 4

@@ -97,14 +97,14 @@ def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
     return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=dtype)
 
 
-def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1])
     ctx.dtype, ctx.constants = inputs[0].dtype, len(inputs) - 1
 
 
-def _scale_gradient(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def scale_gradient(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     (gradient,) = ctx.saved_tensors
     return (gradient * grad_loss).to(ctx.dtype), *[None] * ctx.constants
 
 
-loss_op.register_autograd(_scale_gradient, setup_context=_keep_gradient)
+loss_op.register_autograd(scale_gradient, setup_context=keep_gradient)

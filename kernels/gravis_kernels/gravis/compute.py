@@ -32,11 +32,9 @@ def compute(
         if process_group is not None:
             exchange = Exchange(rows, views, need_gradient, process_group)
         if normalize:
-            lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-            scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
-            rows = rows * scales
+            rows, scales = normalized(rows)
         columns = rows if exchange is None else exchange.gather(rows)
-        loss_and_gradient, columns = _prepare(backend, columns, product_dtype)
+        loss_and_gradient, columns = prepare(backend, columns, product_dtype, "gravis")
         loss, gradient = loss_and_gradient(
             columns,
             0 if exchange is None else exchange.start,
@@ -62,7 +60,22 @@ def precision_of(embeddings: Tensor) -> torch.dtype:
     return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
 
 
-def _prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype) -> tuple[Any, Tensor]:
+def product_dtype(embeddings: Tensor) -> torch.dtype:
+    """What backend "triton" multiplies in."""
+    device = embeddings.device.type
+    if embeddings.dtype != torch.float64 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return embeddings.dtype
+
+
+def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of length 1, and what they were multiplied by, (rows, 1); 0 for a row that is all zero."""
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
+    return rows * scales, scales
+
+
+def prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype, family: str) -> tuple[Any, Tensor]:
     """The computation that the backend names, and the columns in the precision that it multiplies in."""
     on_gpu = columns.device.type == "cuda"  # ROCm's devices are called so too
     name = ("triton" if on_gpu else "streaming") if backend == "auto" else backend
@@ -74,5 +87,5 @@ def _prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype) -> t
                 "the environment before Python starts to try the kernels slowly"
             )
         columns = columns.to(product_dtype)
-    module = importlib.import_module(f"gravis_kernels.gravis.{name}")
+    module = importlib.import_module(f"gravis_kernels.{family}.{name}")
     return module.loss_and_gradient, columns.contiguous()

@@ -1,15 +1,13 @@
 """`gravis_loss` and `grouping_loss`: the public functions, their checks and the way to eager or compiled code."""
 
-from typing import get_args
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.autograd import Loss, loss_op
-from gravis_kernels.gravis.compute import Backend
+from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.settings import DEFAULTS, Attention, GravisSettings, Negatives, Penalty, complete_settings
-from gravis_kernels.validation import check_embeddings, check_member
+from gravis_kernels.validation import check_backend, check_embeddings, check_member
 
 
 def gravis_loss(
@@ -117,12 +115,11 @@ def grouping_loss(
     backend: Backend = "auto",
 ) -> Tensor:
     """`gravis_loss` with settings that are complete, as `complete_settings` returns them."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    check_backend(backend)
     check_member(process_group)
     check_embeddings(embeddings, alone=process_group is None)
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
-    more = (normalize, backend, _product_dtype(embeddings), need_gradient)
+    more = (normalize, backend, product_dtype(embeddings), need_gradient)
     # an op boundary costs more than a small loss, so eager calls go straight to the computation
     if not torch.compiler.is_compiling():
         eager: Tensor = Loss.apply(embeddings, settings, process_group, *more)[0]
@@ -142,11 +139,3 @@ def grouping_loss(
         *more,
     )[0]
     return compiled
-
-
-def _product_dtype(embeddings: Tensor) -> torch.dtype:
-    """What backend "triton" multiplies in."""
-    device = embeddings.device.type
-    if embeddings.dtype != torch.float64 and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return embeddings.dtype

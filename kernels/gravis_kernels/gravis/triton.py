@@ -35,7 +35,7 @@ def loss_and_gradient(
 
     ValueError: more than 64 views, more than 1024 dimensions, another dtype.
     """
-    _check(columns, views)
+    check(columns, views)
     with torch.cuda.device_of(columns):
         work = plan(columns, row_start, rows, views, settings)
         if settings.attention == "rank":
@@ -45,7 +45,7 @@ def loss_and_gradient(
         return _mean(work, need_gradient)
 
 
-def _check(columns: Tensor, views: int) -> None:
+def check(columns: Tensor, views: int) -> None:
     if columns.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(
             f'backend "triton" takes float32, bfloat16 or float16 embeddings, got {columns.dtype}: '

@@ -1,0 +1,71 @@
+"""`supcon_loss`: the public function and its checks."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gravis_kernels.gravis.compute import Backend, product_dtype
+from gravis_kernels.settings import check_positive
+from gravis_kernels.supcon.compute import SupCon, supcon_op
+from gravis_kernels.validation import check_backend, check_labeled, check_member
+
+DEFAULT_TEMPERATURE = 0.1
+
+
+def supcon_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    extra_negatives: Tensor | None = None,
+    temperature: float = DEFAULT_TEMPERATURE,
+    normalize: bool = True,
+    process_group: dist.ProcessGroup | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Supervised contrastive loss: rows with one label are positives of each other, however many there are.
+
+    With z the L2-normalized embeddings, t the temperature and P(i) the other rows with the label of row i,
+
+        l_i = -mean over j in P(i) of log(exp(<z_i, z_j> / t) / sum over n != i of exp(<z_i, z_n> / t))
+
+    and the loss is the mean over all rows i with a positive (L_out of the paper, `SupConLoss` of
+    pytorch-metric-learning). A row without positives has no l_i, but is a negative of the others; without any
+    positive the loss is 0.
+
+    Args:
+        embeddings: (rows, dim), float32, bfloat16, float16 or float64; at least 2 rows.
+        labels: (rows,), integers, on the device of the embeddings.
+        extra_negatives: (any number, dim), a queue or memory: negatives of every row that get no gradient and have no
+            label. With a process group the same on every process.
+        temperature: above 0.
+        normalize: divide embeddings and extra negatives by their length first.
+        process_group: the loss of the rows of all its processes, whose numbers may differ; see
+            `gravis_kernels.gravis_loss` for its gradient.
+        backend: as of `gravis_kernels.gravis_loss`.
+
+    Returns:
+        A scalar in float32 (float64 for float64 embeddings).
+
+    Raises:
+        ValueError: a shape, dtype or value outside the above.
+        TypeError: the temperature is a tensor that requires a gradient.
+        RuntimeError: as `gravis_kernels.gravis_loss`.
+
+    Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020.
+    """
+    check_backend(backend)
+    temperature = check_positive("temperature", temperature)
+    check_member(process_group)
+    check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
+    need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
+    if extra_negatives is not None:
+        extra_negatives = extra_negatives.detach()
+    more = (normalize, backend, product_dtype(embeddings), need_gradient)
+    if not torch.compiler.is_compiling():
+        eager: Tensor = SupCon.apply(embeddings, labels, extra_negatives, temperature, process_group, *more)[
+            0
+        ]
+        return eager
+    group_name = "" if process_group is None else process_group.group_name
+    compiled: Tensor = supcon_op(embeddings, labels, extra_negatives, temperature, group_name, *more)[0]
+    return compiled

@@ -1,0 +1,39 @@
+"""The positives' part of SupCon: linear in the similarities, so that sums of embeddings by label are all it takes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Positives:
+    """Of every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) of the A anchors.
+
+    Both are 0 for a row without positives.
+    """
+
+    means: Tensor
+    weights: Tensor
+
+    def loss(self, own: slice, columns: Tensor, soft: Tensor) -> Tensor:
+        """Share of own rows in the loss; soft: (own rows,), t log(sum over n != i of exp(s_in / t))."""
+        towards = (columns[own].to(self.means.dtype) * self.means[own]).sum(1)
+        return ((soft - towards) * self.weights[own]).sum()
+
+    def gradient(self, own: slice) -> Tensor:
+        """(own rows, dim); a pair of positives occurs twice, and both of its rows have equally many."""
+        return self.means[own] * (-2 * self.weights[own, None])
+
+
+def find_positives(rows: Tensor, labels: Tensor, temperature: float) -> Positives:
+    """rows: (B, dim); labels: (B,)."""
+    dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
+    rows = rows.to(dtype)
+    values, group, counts = labels.unique(return_inverse=True, return_counts=True)
+    sums = rows.new_zeros(len(values), rows.shape[1]).index_add_(0, group, rows)
+    others = counts[group] - 1
+    has_any = others > 0
+    means = (sums[group] - rows) / others.clamp(min=1)[:, None]
+    weights = has_any.to(dtype) / (has_any.sum().clamp(min=1).to(dtype) * temperature)
+    return Positives(means.mul_(has_any[:, None]), weights)

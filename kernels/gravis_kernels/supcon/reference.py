@@ -1,0 +1,43 @@
+"""SupCon as dense PyTorch, from its formula: the contract of the faster paths."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """l_i of every labeled row, 0 where it has no positive; differentiable, in the dtype of its input.
+
+    columns: (rows + extra negatives, dim). labels: (rows,). Returns (rows,).
+    """
+    rows = len(labels)
+    own = torch.eye(rows, len(columns), dtype=torch.bool, device=columns.device)
+    logits = (columns[:rows] @ columns.T / temperature).masked_fill(own, -torch.inf)
+    log_shares = logits - logits.logsumexp(1, keepdim=True)
+    positive = (labels[:, None] == labels) & ~own[:, :rows]
+    return -log_shares[:, :rows].masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+
+
+def loss_and_gradient(
+    columns: Tensor,
+    row_start: int,
+    rows: int,
+    labels: Tensor,
+    temperature: float,
+    need_gradient: bool,
+    **_: Any,  # what only faster paths make use of
+) -> tuple[Tensor, Tensor | None]:
+    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+
+    columns: (B + M, dim), the rows of all processes, then extra negatives; rows `row_start` to `row_start + rows` are
+    this process's own. labels: (B,). Returns a scalar and (rows, dim) or None.
+    """
+    own = slice(row_start, row_start + rows)
+    _, group, counts = labels.unique(return_inverse=True, return_counts=True)
+    anchors = (counts[group] > 1).sum().clamp(min=1)
+    with torch.set_grad_enabled(need_gradient):
+        leaf = columns.detach().requires_grad_(need_gradient)
+        losses = anchor_losses(leaf, labels, temperature) / anchors
+        gradient = torch.autograd.grad(losses.sum(), leaf)[0][own] if need_gradient else None
+    return losses[own].detach().sum(), gradient

@@ -1,0 +1,45 @@
+"""SupCon in tiled PyTorch: any device, memory O(B dim) plus a tile.
+
+Its log-sum-exp is the one of log-sum-exp negatives in which every row is a source of its own.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gravis_kernels.distributed import Gather
+from gravis_kernels.gravis.logsumexp import LogSumExp, PlainLogSumExp
+from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE
+from gravis_kernels.supcon.positives import find_positives
+
+
+def loss_and_gradient(
+    columns: Tensor,
+    row_start: int,
+    rows: int,
+    labels: Tensor,
+    temperature: float,
+    need_gradient: bool,
+    *,
+    unit_rows: bool = False,
+    gather: Gather | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The same contract as `gravis_kernels.supcon.reference.loss_and_gradient`.
+
+    unit_rows: no embedding is longer than 1. gather: brings a value of each own row together with those of all other
+    processes.
+    """
+    own, batch = slice(row_start, row_start + rows), len(labels)
+    positives = find_positives(columns[:batch], labels, temperature)
+    plain = unit_rows and temperature >= SMALLEST_PLAIN_TEMPERATURE
+    others = (PlainLogSumExp if plain else LogSumExp)(columns, own, 1, temperature)
+    soft = others.values()
+    loss = positives.loss(own, columns, soft)
+    if not need_gradient:
+        return loss, None
+    if gather is not None:
+        soft = gather(soft[:, None])[:, 0]
+    extra = (0, len(columns) - batch)  # no anchors: exp(s - inf) = 0
+    gradient = others.gradient(own, pad(soft, extra, value=torch.inf), pad(positives.weights, extra))
+    assert gradient is not None
+    return loss, gradient + positives.gradient(own)
