@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to stop, so that a run can save itself first."""
+"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as a wish to stop, so that a run can save itself first."""
 
 import signal
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While inside, the first SIGTERM or SIGINT is noted instead of obeyed; a second one acts as usual."""
+    """While inside, the first of these signals is noted instead of obeyed; a second one acts as usual."""
     request = StopRequest()
     before: dict[int, signal._HANDLER] = {}
 
@@ -29,8 +29,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    for wish in (signal.SIGTERM, signal.SIGINT):
-        before[wish] = signal.signal(wish, note)
+    for wish in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        if signal.getsignal(wish) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
+            before[wish] = signal.signal(wish, note)
     try:
         yield request
     finally:
