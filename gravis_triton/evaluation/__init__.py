@@ -6,7 +6,7 @@ from gravis_triton.evaluation.classification import (
     classification_scores,
 )
 from gravis_triton.evaluation.color_histogram import COLOR_HISTOGRAM, ColorHistogram
-from gravis_triton.evaluation.encoder_scores import score_encoder
+from gravis_triton.evaluation.encoder_scores import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.evaluation.features import LabeledFeatures, extract_features, labeled_features
 from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
 from gravis_triton.evaluation.knn import KnnScores, choose_neighbors, knn_probabilities, knn_scores
@@ -28,6 +28,7 @@ from gravis_triton.evaluation.segmentation import (
 
 __all__ = [
     "COLOR_HISTOGRAM",
+    "MAX_SCORED_IMAGES",
     "ClassScores",
     "ClassificationScores",
     "ColorHistogram",

@@ -1,16 +1,18 @@
 """Score an encoder on the labeled images of a collection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images
+from gravis_triton.data.splits.label_fractions import label_subset
 from gravis_triton.evaluation.features import extract_features
 from gravis_triton.evaluation.knn import KnnScores, knn_scores
 
-_MAX_IMAGES = 20_000  # of either part; more would change the scores by less than their error
+MAX_SCORED_IMAGES = 20_000
+"""Of either part; more would change the scores by less than their error."""
 
 
 def score_encoder(
@@ -22,19 +24,19 @@ def score_encoder(
     *,
     size: int,
     device: torch.device,
-    workers: int = 0,
+    at_most: int = MAX_SCORED_IMAGES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> KnnScores | None:
     """kNN scores on the validation images, from the labels of the reference images; None where either has none.
 
-    reference, validation: indices into the collection's records, which `images` holds in the same order.
+    reference, validation: indices into the collection's records, which `images` holds in the same order; of each part
+    at most about `at_most` are used. progress: called with (done, total) images.
     """
-    reference, validation = (
-        collection.annotated("label", part)[:_MAX_IMAGES] for part in (reference, validation)
-    )
+    reference, validation = (_scored(collection, part, at_most) for part in (reference, validation))
     if not reference or not validation:
         return None
     features = extract_features(
-        encoder, images, [*reference, *validation], size=size, device=device, workers=workers
+        encoder, images, [*reference, *validation], size=size, device=device, progress=progress
     )
     scored = collection.scored_classes or collection.classes
     return knn_scores(
@@ -45,3 +47,12 @@ def score_encoder(
         classes=len(collection.classes),
         scored=[collection.classes.index(name) for name in scored],
     )
+
+
+def _scored(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:
+    """The labeled images of a part; where these are more than `at_most`, a sample of about so many, stratified by class
+    and the same in every call."""
+    labeled = collection.annotated("label", part)
+    if len(labeled) <= at_most:
+        return labeled
+    return label_subset(collection, labeled, fraction=at_most / len(labeled), seed=0)

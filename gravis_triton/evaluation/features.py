@@ -1,6 +1,6 @@
 """Frozen features of an encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,16 +38,21 @@ def extract_features(
     device: torch.device,
     workers: int = 0,
     batch_size: int = 128,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Features (len(indices), dim), float32 on the CPU, of the central squares of images, resized to `size`.
 
-    The encoder runs in evaluation mode; its mode is restored afterwards.
+    The encoder runs in evaluation mode; its mode is restored afterwards. progress: called with (done, total) images.
     """
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in normalization(encoder))
-    features = []
+    features: list[Tensor] = []
+    done = 0
     with evaluating(encoder):
         for squares in central_square_loader(images, indices, batch_size=batch_size, workers=workers):
             pixels = squares.to(device).float()
             pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True) / 255
             features.append(encoder((pixels - mean) / std).float().cpu())
+            done += len(squares)
+            if progress is not None:
+                progress(done, len(indices))
     return torch.cat(features)

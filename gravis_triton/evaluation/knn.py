@@ -23,10 +23,12 @@ _ROWS = 1024  # queries compared with the whole reference set at a time
 
 @dataclass(frozen=True, slots=True)
 class KnnScores:
-    """balanced_accuracy: mean recall over the classes. mean_auc: mean one-against-rest AUC of the scored classes."""
+    """balanced_accuracy: mean recall over the classes. mean_auc: mean one-against-rest AUC of the scored classes.
+    images: number of images scored."""
 
     balanced_accuracy: float
     mean_auc: float
+    images: int
 
 
 def knn_probabilities(
@@ -88,4 +90,5 @@ def knn_scores(
     return KnnScores(
         balanced_accuracy=mean_of_known(recalls(decided_classes(probabilities), known, classes=classes)),
         mean_auc=mean_of_known(auc(probabilities[:, c], known == c) for c in scored),
+        images=len(known),
     )

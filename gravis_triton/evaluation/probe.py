@@ -1,7 +1,7 @@
 """A linear probe on frozen features."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,16 +38,25 @@ class LinearProbe:
 
 
 def fit_probe(
-    train: LabeledFeatures, validation: LabeledFeatures, *, classes: int, scored: Sequence[int]
+    train: LabeledFeatures,
+    validation: LabeledFeatures,
+    *,
+    classes: int,
+    scored: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
 ) -> LinearProbe:
     """A multinomial logistic regression on the training features, standardized by their own mean and deviation.
 
     It minimizes |w|^2 / 2 + C * sum of the log-losses, each weighted inversely to the frequency of its class. C has the
     highest `selection_score` on the validation set; the smallest of equal ones. The probe is not refitted on training
-    and validation images together.
+    and validation images together. progress: called with (done, total) probes.
     Raises ValueError where all training images are of one class.
     """
-    probes = [_fitted(train, inverse_penalty, classes) for inverse_penalty in INVERSE_PENALTIES]
+    probes: list[LinearProbe] = []
+    for inverse_penalty in INVERSE_PENALTIES:
+        probes.append(_fitted(train, inverse_penalty, classes))
+        if progress is not None:
+            progress(len(probes), len(INVERSE_PENALTIES))
     known = validation.labels.numpy()
     scores = [
         selection_score(probe.probabilities(validation.features).numpy(), known, scored) for probe in probes

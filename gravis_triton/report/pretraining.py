@@ -49,6 +49,7 @@ def print_batch(
 class PretrainSummary:
     """Contents of summary.json. Scores are null where there are no labels.
 
+    knn_all: of the pre-trained encoder on all images, where the other scores are of a sample.
     loss: mean over the steps of the last metrics. views_per_second: of all processes, while training. seconds: of the
     last launch, from its start to its end.
     """
@@ -58,6 +59,8 @@ class PretrainSummary:
     knn_balanced_accuracy_untrained: float | None
     knn_mean_auc: float | None
     knn_mean_auc_untrained: float | None
+    knn_all_balanced_accuracy: float | None
+    knn_all_mean_auc: float | None
     views_per_second: float
     seconds: float
     steps: int
@@ -70,16 +73,22 @@ class PretrainSummary:
 
 
 def log_scores(
-    scores: KnnScores | None, encoder: str, metric_logger: MetricLogger, step: int, display: Display
+    scores: KnnScores | None,
+    encoder: str,
+    metric_logger: MetricLogger,
+    step: int,
+    display: Display,
+    *,
+    key: str = "knn",
 ) -> None:
-    """Log and print the kNN scores of an encoder, where there are any."""
+    """Log and print the kNN scores of an encoder, where there are any, under names that begin with `key`."""
     if scores is None:
         return
-    values = {"knn_balanced_accuracy": scores.balanced_accuracy, "knn_mean_auc": scores.mean_auc}
+    values = {f"{key}_balanced_accuracy": scores.balanced_accuracy, f"{key}_mean_auc": scores.mean_auc}
     metric_logger.log({"step": step, **values})
     display.print(
         f"{encoder}: kNN balanced accuracy {scores.balanced_accuracy:.3f}, mean AUC {scores.mean_auc:.3f} "
-        "on the validation images"
+        f"on {scores.images:,} validation images"
     )
 
 
@@ -101,6 +110,8 @@ def summarize(
         knn_balanced_accuracy_untrained=metric_logger.first("knn_balanced_accuracy"),
         knn_mean_auc=metric_logger.last("knn_mean_auc"),
         knn_mean_auc_untrained=metric_logger.first("knn_mean_auc"),
+        knn_all_balanced_accuracy=metric_logger.last("knn_all_balanced_accuracy"),
+        knn_all_mean_auc=metric_logger.last("knn_all_mean_auc"),
         views_per_second=made / progress.seconds,
         seconds=seconds,
         steps=progress.step,

@@ -55,6 +55,10 @@ class TrainingSettings(LoopSettings):
         arg(metavar="INT", help_behavior_hint="(default: before and after training)"),
     ] = None
     """Epochs between two kNN evaluations of the encoder, where labels exist."""
+    eval_images: Annotated[int, Range(min=1)] = 2000
+    """Training and validation images (each, stratified by class) for these evaluations; the last one uses all."""
+    evaluate: bool = True
+    """Evaluate the encoder before, during and after training."""
     checkpoint_every: Annotated[int, Range(min=1)] = 1
     """Epochs between two checkpoints; the newest two are kept."""
 

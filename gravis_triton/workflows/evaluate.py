@@ -57,7 +57,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     workers = settings.data.num_workers
     assert workers is not None  # resolved
     parts = {"training": split.train, "validation": split.validation, "test": split.test}
-    with accelerator.autocast():
+    with accelerator.autocast(), display.task("encoding images") as encoding:
         features = evaluation.extract_features(
             encoder,
             data.images,
@@ -65,6 +65,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
             size=opened.image_size,
             device=accelerator.device,
             workers=workers,
+            progress=encoding,
         ).split([len(part) for part in parts.values()])
     train, validation, test = (
         evaluation.labeled_features(rows, data.labels(part))
@@ -75,7 +76,8 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     classes = len(collection.classes)
     scored = [collection.classes.index(name) for name in collection.scored_classes or collection.classes]
     neighbors = evaluation.choose_neighbors(train, validation, classes=classes, scored=scored)
-    probe = evaluation.fit_probe(train, validation, classes=classes, scored=scored)
+    with display.task("fitting linear probes") as fitting:
+        probe = evaluation.fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
     knn_probabilities = evaluation.knn_probabilities(
         train.features, train.labels, test.features, classes=classes, neighbors=neighbors
     )

@@ -9,7 +9,7 @@ import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data.loading.pretraining import cached_data, streamed_data
 from gravis_triton.errors import Interrupted
-from gravis_triton.evaluation import score_encoder
+from gravis_triton.evaluation import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.losses import resolve_loss
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
 from gravis_triton.workflows.contrastive import build_networks, open_start, prepare_training, total_steps
@@ -67,22 +67,26 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     open_run(run, settings, accelerator)
     metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
 
-    def evaluate(name: str) -> None:
+    def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
-            scores = score_encoder(
-                networks.encoder,
-                data.collection,
-                data.images,
-                data.reference,
-                data.validation,
-                size=image_size,
-                device=accelerator.device,
-            )
-            report.log_scores(scores, name, metric_logger, progress.step, display)
+            with display.task(f"evaluating the {name}") as scoring:
+                scores = score_encoder(
+                    networks.encoder,
+                    data.collection,
+                    data.images,
+                    data.reference,
+                    data.validation,
+                    size=image_size,
+                    device=accelerator.device,
+                    at_most=at_most,
+                    progress=scoring,
+                )
+            report.log_scores(scores, name, metric_logger, progress.step, display, key=key)
         accelerator.wait_for_everyone()
 
     if progress.step == 0:
-        evaluate("untrained encoder")
+        if loop.evaluate:
+            evaluate("untrained encoder")
         if accelerator.is_main_process:
             report.save_views(run.views, data.preview, networks.views)
 
@@ -112,7 +116,13 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         )
 
     # the result: the encoder and its scores
-    evaluate("pre-trained encoder")
+    if loop.evaluate:
+        evaluate("pre-trained encoder")
+        parts_scored = (
+            data.collection.annotated("label", part) for part in (data.reference, data.validation)
+        )
+        if max(map(len, parts_scored)) > loop.eval_images:
+            evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     ids, skipped = data.seen()
     summary = None
     if accelerator.is_main_process:

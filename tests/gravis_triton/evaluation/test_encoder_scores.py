@@ -62,3 +62,22 @@ def test_images_without_a_label_take_no_part_and_no_labels_give_no_score():
         MeanColor(), collection([None] * 4), images, [0, 1], [2, 3], size=8, device=device
     )
     assert nothing is None
+
+
+def test_a_limit_takes_a_sample_of_either_part_in_which_every_class_is_kept():
+    images = [flat(RED)] * 90 + [flat(GREEN)] * 10
+    device, encoded = torch.device("cpu"), []
+    scores = score_encoder(
+        MeanColor(),
+        collection([0] * 90 + [1] * 10),
+        images,
+        range(0, 100, 2),
+        range(1, 100, 2),
+        size=8,
+        device=device,
+        at_most=10,
+        progress=lambda done, total: encoded.append((done, total)),
+    )
+    assert scores is not None
+    assert (scores.images, scores.balanced_accuracy) == (10, 1.0)  # 9 red, 1 green
+    assert encoded == [(20, 20)]

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 
 import pytest
@@ -242,3 +243,31 @@ def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_
     # the untrained scores are those of the encoder it starts from
     before = json.loads((finished / "summary.json").read_text())
     assert summary["knn_mean_auc_untrained"] == pytest.approx(before["knn_mean_auc"])
+
+
+def test_scores_while_training_are_of_a_sample_and_the_last_ones_of_all_images(tiny, run_here, tmp_path):
+    run = tmp_path / "run"
+    status, out, _ = run_here(
+        RECIPE, *tiny, "--eval-images", "4", "--max-steps", "2", "--output-dir", str(run)
+    )
+    assert status == 0
+    assert "untrained encoder: kNN" in out
+    sampled = int(re.search(r"untrained encoder: .* on (\d+) validation images", out)[1])
+    assert sampled < 12  # about four, every class among them
+    assert "pre-trained encoder, all images: kNN" in out
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["validation_images"] == 12
+    assert "on 12 validation images" in out
+    assert 0 <= summary["knn_all_balanced_accuracy"] <= 1
+    assert summary["knn_balanced_accuracy_untrained"] is not None
+
+
+def test_no_evaluate_trains_without_scores(tiny, run_here, tmp_path):
+    run = tmp_path / "run"
+    status, out, _ = run_here(RECIPE, *tiny, "--no-evaluate", "--max-steps", "2", "--output-dir", str(run))
+    assert status == 0
+    assert "kNN" not in out
+    assert json.loads((run / "summary.json").read_text())["knn_mean_auc"] is None
+    status, _, err = run_here(RECIPE, *tiny, "--no-evaluate", "--eval-every", "1")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "--eval-every has no effect with --no-evaluate" in err
