@@ -25,6 +25,7 @@ from gravis_triton.report.pretraining import (
     write_summary,
 )
 from gravis_triton.report.segmentation_figures import write_mask_cases
+from gravis_triton.report.trackers import log_pictures, start_tracker
 from gravis_triton.report.view_grid import save_views
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MetricLogger",
     "PretrainSummary",
     "device_name",
+    "log_pictures",
     "log_scores",
     "log_validation",
     "print_annotated",
@@ -44,6 +46,7 @@ __all__ = [
     "print_summary",
     "print_test_scores",
     "save_views",
+    "start_tracker",
     "summarize",
     "versions",
     "write_class_predictions",

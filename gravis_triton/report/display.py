@@ -1,8 +1,9 @@
 """Console output: a live display on a terminal, plain lines elsewhere, nothing in all processes but the first."""
 
+import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from gravis_triton.training.metrics import StepMetrics
 
@@ -72,7 +74,7 @@ class Display:
                 bar.update(
                     task, completed=metrics.step, description=f"epoch {metrics.epoch}/{metrics.epochs}"
                 )
-                live.update(Group(bar, _metrics_table(metrics)))
+                live.update(Group(bar, *_metrics_tables(metrics.texts(), self.console.width)))
 
             yield show
 
@@ -90,13 +92,21 @@ def _bar_columns() -> tuple[
     )
 
 
-def _metrics_table(metrics: StepMetrics) -> Table:
-    table = Table(box=None, pad_edge=False)
-    values = metrics.texts()
-    for name in values:
-        table.add_column(name, style="cyan", justify="right")
-    table.add_row(*values.values())
-    return table
+def _metrics_tables(texts: Mapping[str, str], width: int) -> list[Table]:
+    """Names above values, in as many tables as the width asks for."""
+    tables: list[Table] = []
+    free = 0
+    for name, text in texts.items():
+        needed = max(len(name), len(text)) + 2  # a space on either side
+        if needed > free:
+            tables.append(Table(box=None, pad_edge=False))
+            free = width
+        tables[-1].add_column(Text(name, "cyan"), justify="right", no_wrap=True)
+        free -= needed
+    values = iter(texts.values())
+    for table in tables:
+        table.add_row(*itertools.islice(values, len(table.columns)))
+    return tables
 
 
 def _clock(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """A grid of images and their views."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,20 +10,28 @@ from torchvision.utils import make_grid, save_image
 from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
 
+_MIN_SIZE = 128  # of a view, in pixels
+
 
 @torch.no_grad()
 def save_views(file: Path, batch: ImageBatch, views: ViewMaker, *, rows: int = 8) -> None:
-    """Write a grid with one row per image: the image itself, then its views as the encoder sees them."""
+    """Write a grid with one row per image: the image itself, then its views as the encoder sees them;
+    small views are enlarged pixel by pixel to at least 128 pixels."""
     images, image_sizes = batch.images[:rows], batch.image_sizes[:rows]
     made = (
         views(images.to(views.mean.device), image_sizes.to(views.mean.device)) * views.std + views.mean
     ).clamp(0, 1)  # (sources, views, 3, size, size)
-    size = made.shape[-1]
+    scale = math.ceil(_MIN_SIZE / made.shape[-1])
+    size = scale * made.shape[-1]
     tiles = [
-        torch.cat([_fitted(image[:, :height, :width], size).unsqueeze(0), row.cpu()])
+        torch.cat([_fitted(image[:, :height, :width], size).unsqueeze(0), _enlarged(row.cpu(), scale)])
         for image, (height, width), row in zip(images, image_sizes.tolist(), made, strict=True)
     ]
     save_image(make_grid(torch.cat(tiles), nrow=made.shape[1] + 1, padding=2, pad_value=1.0), file)
+
+
+def _enlarged(views: Tensor, scale: int) -> Tensor:
+    return views.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
 
 
 def _fitted(image: Tensor, size: int) -> Tensor:

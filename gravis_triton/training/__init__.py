@@ -13,7 +13,13 @@ from gravis_triton.training.finetune import (
 )
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
 from gravis_triton.training.metrics import StepMetrics
-from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model, start_accelerator
+from gravis_triton.training.setup import (
+    build_optimizer,
+    build_scheduler,
+    check_optimizer,
+    prepare_model,
+    start_accelerator,
+)
 from gravis_triton.training.step import backward
 from gravis_triton.training.supervised import ClassLoss, MaskLoss, SupervisedStep
 
@@ -33,6 +39,7 @@ __all__ = [
     "build_optimizer",
     "build_scheduler",
     "check_export",
+    "check_optimizer",
     "export_encoder",
     "finetune_batches",
     "prepare_model",

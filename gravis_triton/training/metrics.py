@@ -1,5 +1,6 @@
 """What is measured while training."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -45,11 +46,13 @@ class ContrastiveMetrics(StepMetrics):
     attention_entropy: float
 
     def texts(self) -> dict[str, str]:
+        entropy = self.attention_entropy
         return {
             **StepMetrics.texts(self),
             "views/s": f"{self.views_per_second:.0f}",
             "positives": f"{self.positive_similarity:.3f}",
             "negatives": f"{self.negative_similarity:.3f}",
             "active triplets": f"{self.active_triplets:.1%}",
-            "attention entropy": f"{self.attention_entropy:.3f}",
+            # one positive gets all the attention
+            **({} if math.isnan(entropy) else {"attention entropy": f"{entropy:.3f}"}),
         }

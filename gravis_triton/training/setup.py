@@ -70,17 +70,22 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # which is never trimmed
 
 
+def check_optimizer(name: str) -> None:
+    """Raises UserError for an optimizer that timm does not have."""
+    known = timm.optim.list_optimizers()
+    if name.lower() not in known:
+        hint = did_you_mean(name, map(str, known), at_most=3) or "; timm.optim.list_optimizers() lists them"
+        raise UserError(f"unknown optimizer --opt {name}{hint}")
+
+
 def build_optimizer(
     parameters: nn.Module | list[dict[str, Any]], settings: OptimizationSettings
 ) -> torch.optim.Optimizer:
-    """timm's optimizer over parameter groups, or over a model without weight decay for biases and normalization."""
-    known = timm.optim.list_optimizers()
-    if settings.opt.lower() not in known:
-        hint = (
-            did_you_mean(settings.opt, map(str, known), at_most=3)
-            or "; timm.optim.list_optimizers() lists them"
-        )
-        raise UserError(f"unknown optimizer --opt {settings.opt}{hint}")
+    """timm's optimizer over parameter groups, or over a model without weight decay for biases and normalization.
+
+    Raises UserError as `check_optimizer` does.
+    """
+    check_optimizer(settings.opt)
     return timm.optim.create_optimizer_v2(
         parameters,
         opt=settings.opt,

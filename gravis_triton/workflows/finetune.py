@@ -86,6 +86,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     """
     job = launch(settings, name=task.name)
     accelerator, display, run = job.accelerator, job.display, job.run
+    training.check_optimizer(settings.optimization.opt)
 
     # the pre-trained encoder, and the network on top of it
     training.seed_step(settings.run.seed, 0, 0)  # the same weights in every process
@@ -134,6 +135,9 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         report.write_finetune_summary(
             run.summary, finetuning, scores, split=data.split, seconds=job.seconds()
         )
+        step = finetuning.progress.step
+        accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=step)
+        report.log_pictures(accelerator, run, step)
         printed = {name: scores[name] for name in task.test_scores}
         report.print_test_scores(display, printed, len(data.split.test))
         report.print_finished(display, finetuning, run)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
-from gravis_triton.report import Display
+from gravis_triton.report import Display, start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import RunSettings, flatten, override, write_settings
 from gravis_triton.training import start_accelerator
@@ -92,5 +92,4 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None
         write_settings(override(settings, once), run.config)
     accelerator.wait_for_everyone()
     if settings.run.tracker is not None:
-        accelerator.project_configuration.set_directories(str(run))
-        accelerator.init_trackers("gravis-triton", config=flatten(settings))
+        start_tracker(accelerator, settings.run.tracker, run, flatten(settings))

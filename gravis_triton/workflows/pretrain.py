@@ -89,6 +89,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             evaluate("untrained encoder")
         if accelerator.is_main_process:
             report.save_views(run.views, data.preview, networks.views)
+            report.log_pictures(accelerator, run, progress.step)
 
     # train, epoch by epoch
     steps = parts.epochs * len(batches)

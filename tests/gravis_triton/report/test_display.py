@@ -23,9 +23,9 @@ METRICS = ContrastiveMetrics(
 )
 
 
-def display_on(terminal: bool) -> tuple[Display, io.StringIO]:
+def display_on(terminal: bool, width: int = 120) -> tuple[Display, io.StringIO]:
     display, out = Display(), io.StringIO()
-    display.console = Console(file=out, force_terminal=terminal, width=120, soft_wrap=not terminal)
+    display.console = Console(file=out, force_terminal=terminal, width=width, soft_wrap=not terminal)
     return display, out
 
 
@@ -50,6 +50,24 @@ def test_on_a_terminal_a_bar_and_a_table_show_the_last_report():
     text = out.getvalue()
     for part in ("epoch 2/5", "20/100", "eta", "positives", "0.5123", "2.3%", "a line between"):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [64, 80])
+def test_on_a_narrow_terminal_nothing_is_cut(width):
+    display, out = display_on(terminal=True, width=width)
+    with display.training(0, 100) as show:
+        show(METRICS)
+    text = out.getvalue()
+    for name, value in METRICS.texts().items():
+        assert name in text
+        assert value in text
+    assert "…" not in text
+
+
+def test_two_views_have_no_attention_to_show():
+    two_views = dataclasses.replace(METRICS, attention_entropy=float("nan"))
+    assert "attention" not in two_views.line()
+    assert "nan" not in two_views.line()
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -15,8 +15,10 @@ def test_the_picture_has_a_row_a_source_with_the_undistorted_image_first(tmp_pat
     torch.manual_seed(0)
     save_views(tmp_path / "views.png", collate_images([red, red, red]), views, rows=2)
     picture = np.asarray(Image.open(tmp_path / "views.png"))
-    assert picture.shape == (2 * 34 + 2, 3 * 34 + 2, 3)
-    first = picture[2:34, 2:34]
-    assert (first[8:24] == [255, 0, 0]).all()  # 20 x 40 becomes 16 x 32, in the middle
-    assert (first[:8] == 255).all()
-    assert (first[24:] == 255).all()
+    assert picture.shape == (2 * 130 + 2, 3 * 130 + 2, 3)  # views of 32 pixels are enlarged to 128
+    first = picture[2:130, 2:130]
+    assert (first[33:95] == [255, 0, 0]).all()  # 20 x 40 becomes 64 x 128, in the middle
+    assert (first[:31] == 255).all()
+    assert (first[97:] == 255).all()
+    view = picture[2:130, 132:260]
+    assert (view == view[::4, ::4].repeat(4, 0).repeat(4, 1)).all()

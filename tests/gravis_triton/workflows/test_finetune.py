@@ -221,6 +221,7 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
     [
         ("segmentation", ["--image-size", "40"], "--image-size 40: segmentation needs a multiple of 32"),
         ("segmentation", ["--model", "test_vit"], "--decoder unet does not go with test_vit"),
+        ("classification", ["--opt", "sdg"], "unknown optimizer --opt sdg; did you mean sgd"),
         ("classification", ["--encoder", "nowhere"], "--encoder nowhere: no encoder there"),
         (
             "classification",

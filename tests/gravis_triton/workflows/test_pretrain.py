@@ -56,7 +56,7 @@ def test_the_run_directory_holds_settings_metrics_summary_picture_and_encoder(fi
     settings = yaml.safe_load((finished / "config.yaml").read_text())
     assert (settings["views"], settings["image_size"], settings["cache_size"]) == (3, 32, 48)
     picture = Image.open(finished / "views.png")
-    assert picture.size == (4 * 34 + 2, 8 * 34 + 2)  # a source and three views in each of eight rows
+    assert picture.size == (4 * 130 + 2, 8 * 130 + 2)  # a source and three views in each of eight rows
     encoder = timm.create_model(f"local-dir:{finished / 'encoder'}", pretrained=True)
     assert encoder(torch.rand(2, 3, 32, 32)).shape == (2, encoder.head_hidden_size)
     assert len(json.loads((finished / "encoder" / "image_ids.json").read_text())) == 48
