@@ -1,5 +1,6 @@
 """Atomic writes: a file or directory appears complete or not at all, and an earlier one stays until then."""
 
+import errno
 import json
 import math
 import os
@@ -9,15 +10,48 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from gravis_triton.errors import UserError
+
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Inside, a failure to write (a full disk, a quota, a directory that has gone) is a UserError that names `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        gone = isinstance(error, FileNotFoundError | NotADirectoryError) and not path.parent.is_dir()
+        if isinstance(error, OSError) and error.errno not in _WRITING and not gone:
+            raise
+        reason = f"the directory {path.parent} is gone" if gone else _reason(error)
+        raise UserError(
+            f"cannot write {path}: {reason}; {free_space(path.parent)}; earlier files are intact"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+
+
+def free_space(directory: Path) -> str:
+    """The free space of the disk that a directory, which need not exist, is on."""
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    return f"{shutil.disk_usage(existing).free / 1e6:,.0f} MB free on its disk"
+
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it when it is complete."""
+    """Write a file under a temporary name and rename it when it is complete. Raises UserError as `writing`."""
     partial = path.with_suffix(".partial")
-    if isinstance(content, bytes):
-        partial.write_bytes(content)
-    else:
-        partial.write_text(content)
-    os.replace(partial, path)
+    with writing(path):
+        try:
+            partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -25,21 +59,31 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
     """A temporary directory to write to, which replaces `directory` when the block ends without an error.
 
     Its files get the mode that the umask gives to new ones, also where a library wrote them for the owner alone.
+    Raises UserError as `writing`.
     """
     partial = directory.with_name(f".partial-{directory.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    except BaseException:
+    with writing(directory):
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    mode = partial.stat().st_mode & 0o666  # that of the directory follows the umask
-    for file in partial.rglob("*"):
-        if file.is_file():
-            file.chmod(mode)
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(partial, directory)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        mode = partial.stat().st_mode & 0o666  # that of the directory follows the umask
+        for file in partial.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)
+        shutil.rmtree(directory, ignore_errors=True)
+        os.replace(partial, directory)
+
+
+def inside(directory: Path, name: str) -> Path:
+    """`directory`/`name`. Raises UserError where that lies elsewhere, as with a name that begins with / or has ".."."""
+    path = directory / name
+    if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(directory)):
+        return path
+    raise UserError(f"{name!r} would be written outside {directory}: rename it")
 
 
 def write_json(path: Path, value: Any) -> None:

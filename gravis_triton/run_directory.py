@@ -1,6 +1,15 @@
 """What lies where in the directory of a run; nothing else in the package knows."""
 
+import shutil
+from fnmatch import fnmatch
 from pathlib import Path
+
+# All that jobs and their trackers write into a run directory.
+_WRITTEN = (
+    "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
+    "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png", "export-*",
+    "report.html", "page", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
+)  # fmt: skip
 
 
 class RunDirectory:
@@ -20,6 +29,21 @@ class RunDirectory:
         self.model = self.path / "model"
         self.masks = self.path / "masks"
         self.cases = self.path / "cases.png"
+
+    def others(self) -> list[str]:
+        """Names of what lies in the directory but is not of a run: no job writes it there."""
+        return sorted(
+            path.name
+            for path in self.path.iterdir()
+            if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
+        )
+
+    def clear(self) -> None:
+        """Delete what a run has written, and nothing else."""
+        others = self.others()
+        for path in self.path.iterdir():
+            if path.name not in others:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     @classmethod
     def of(cls, path: str | Path) -> "RunDirectory":

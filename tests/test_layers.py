@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("errors", "files", "run_directory"),
+    ("errors",),
+    ("files", "run_directory"),
     ("settings",),
     ("data",),
     ("augment", "models", "losses"),

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gravis_triton.evaluation.segmentation import MaskScores
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, inside
 
 
 def write_submission_csv(
@@ -86,8 +86,8 @@ def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
 
 
 def mask_file(directory: Path, image_id: str) -> Path:
-    """The file that `save_mask` writes."""
-    return directory / f"{image_id}_segmentation.png"
+    """The file that `save_mask` writes. Raises UserError for an id that leads out of the directory."""
+    return inside(directory, f"{image_id}_segmentation.png")
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,7 @@ from gravis_triton.data.datasets.records import ImageReference
 from gravis_triton.data.loading.decoded import Collated, decoded_loader
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
+from gravis_triton.files import writing
 
 Progress = Callable[[int, int], None]
 
@@ -72,8 +73,9 @@ class TableFile:
 
     def write_part(self, start: int, rows: pa.Table) -> None:
         file = self._part(start)
-        pq.write_table(rows, file.with_suffix(".partial"))
-        file.with_suffix(".partial").replace(file)
+        with writing(file):
+            pq.write_table(rows, file.with_suffix(".partial"))
+            file.with_suffix(".partial").replace(file)
 
     def finish(self) -> None:
         """Join the parts; the table appears complete or not at all."""
@@ -81,7 +83,7 @@ class TableFile:
         schema = pq.read_schema(files[0]).with_metadata({_FINGERPRINT: self.fingerprint.encode()})
         partial = self._parts() / "joined"
         writer = pq.ParquetWriter if self.path.suffix == ".parquet" else pyarrow.csv.CSVWriter
-        with writer(partial, schema) as table:
+        with writing(self.path), writer(partial, schema) as table:
             for file in files:
                 table.write_table(pq.read_table(file).replace_schema_metadata(schema.metadata))
         partial.replace(self.path)

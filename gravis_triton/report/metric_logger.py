@@ -7,7 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from gravis_triton.files import atomic_write, finite_or_none
+from gravis_triton.files import atomic_write, finite_or_none, writing
 
 
 class MetricLogger:
@@ -27,7 +27,7 @@ class MetricLogger:
         line = finite_or_none(dict(values))
         self.lines.append(line)
         if self.accelerator.is_main_process:
-            with self.path.open("a") as file:
+            with writing(self.path), self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         known = {name: value for name, value in line.items() if value is not None and name != "step"}
         self.accelerator.log(known, step=line["step"])

@@ -1,5 +1,6 @@
 """A grid of images and their views."""
 
+import io
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torchvision.utils import make_grid, save_image
 
 from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
+from gravis_triton.files import atomic_write
 
 _MIN_SIZE = 128  # of a view, in pixels
 
@@ -27,7 +29,9 @@ def save_views(file: Path, batch: ImageBatch, views: ViewMaker, *, rows: int = 8
         torch.cat([_fitted(image[:, :height, :width], size).unsqueeze(0), _enlarged(row.cpu(), scale)])
         for image, (height, width), row in zip(images, image_sizes.tolist(), made, strict=True)
     ]
-    save_image(make_grid(torch.cat(tiles), nrow=made.shape[1] + 1, padding=2, pad_value=1.0), file)
+    png = io.BytesIO()
+    save_image(make_grid(torch.cat(tiles), nrow=made.shape[1] + 1, padding=2, pad_value=1.0), png, "png")
+    atomic_write(file, png.getvalue())
 
 
 def _enlarged(views: Tensor, scale: int) -> Tensor:

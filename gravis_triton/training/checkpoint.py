@@ -1,17 +1,34 @@
-"""Atomic checkpoints from which training continues exactly."""
+"""Atomic checkpoints with checksums, from which training continues exactly; nothing in them is run as code."""
 
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from gravis_triton.errors import UserError
+from gravis_triton.files import free_space
 from gravis_triton.run_directory import RunDirectory
 
 _KEPT = 2
+_CHECKSUMS = "checksums.json"
+_PROGRESS = "progress.json"
+
+
+class Stateful(Protocol):
+    """Has a state of tensors and plain values (dicts, lists, tuples, strings, numbers)."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -26,11 +43,17 @@ class Progress:
     images: str = ""
 
 
-def save_checkpoint(accelerator: Accelerator, directory: Path, progress: Progress) -> Path:
+def save_checkpoint(
+    accelerator: Accelerator,
+    directory: Path,
+    progress: Progress,
+    states: Mapping[str, Stateful] | None = None,
+) -> Path:
     """Write `directory`/step-N with everything a run needs to go on; called by all processes.
 
-    It is written under another name and renamed when complete, so that a kill or a full disk leaves the earlier
-    checkpoints whole; only then are those thinned out to the newest two. Raises UserError when it cannot be written.
+    states: by name, what takes part besides the prepared model and optimizer. The checkpoint is written under another
+    name and renamed when complete, so that a kill or a full disk leaves the earlier ones whole; only then are those
+    thinned out to the newest two. Raises UserError when it cannot be written.
     """
     final = directory / f"step-{progress.step:08d}"
     partial = directory / f".partial-{final.name}"
@@ -39,16 +62,21 @@ def save_checkpoint(accelerator: Accelerator, directory: Path, progress: Progres
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(partial))
+        saved = {name: state.state_dict() for name, state in (states or {}).items()}
+        accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            (partial / "progress.json").write_text(json.dumps(asdict(progress)))
+            for name, state in saved.items():
+                torch.save(state, _state_file(partial, name))
+            (partial / _PROGRESS).write_text(json.dumps(asdict(progress)))
+            (partial / _CHECKSUMS).write_text(json.dumps(_checksums(partial)))
             for file in partial.iterdir():
                 _flush_to_disk(file)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         kept = latest_checkpoint(directory)
         raise UserError(
-            f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; is the disk full? "
-            + (f"the newest whole one is {kept}" if kept else "there is no earlier one")
+            f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; {free_space(directory)}; "
+            + (f"the newest whole checkpoint is {kept}" if kept else "there is no earlier checkpoint")
         ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -60,39 +88,61 @@ def save_checkpoint(accelerator: Accelerator, directory: Path, progress: Progres
     return final
 
 
-def _flush_to_disk(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
-
-
-def _checkpoints(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step-*"))
-
-
 def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest whole checkpoint in a `checkpoints` directory."""
+    """The newest checkpoint in a `checkpoints` directory, which may be damaged."""
     found = _checkpoints(directory)
     return found[-1] if found else None
 
 
-def find_checkpoint(resume: str | None, run: RunDirectory) -> Path | None:
+def find_checkpoint(
+    resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print
+) -> Path | None:
     """The checkpoint that `--resume` names: None without it, and where "auto" finds none yet.
 
-    Raises UserError when a named one is not there.
+    For a run it is its newest whole one; `notify` is told of newer, damaged ones. Raises UserError when a named one is
+    not there or damaged, and when a run has only damaged ones.
     """
     if resume is None:
         return None
-    if resume == "auto":
-        return latest_checkpoint(run.checkpoints)
     named = Path(resume)
-    found = (
-        named if named.parent.name == "checkpoints" else latest_checkpoint(RunDirectory.of(named).checkpoints)
-    )
-    if found is None or not (found / "progress.json").is_file():
+    if resume != "auto" and named.parent.name == "checkpoints" and named.is_dir():
+        if damage := find_damage(named):
+            raise UserError(
+                f"--resume {resume}: {damage}; --resume {named.parents[1]} takes the newest whole one"
+            )
+        return named
+    found = _checkpoints((run if resume == "auto" else RunDirectory.of(named)).checkpoints)
+    if not found and resume == "auto":
+        return None
+    if not found:
         raise UserError(
             f"--resume {resume}: there is no checkpoint; give a run directory or one of its checkpoints"
         )
-    return found
+    for checkpoint in reversed(found):
+        damage = find_damage(checkpoint)
+        if damage is None:
+            return checkpoint
+        notify(f"warning: {checkpoint} cannot be used: {damage}")
+    raise UserError(f"--resume {resume}: none of its checkpoints can be used ({damage}); start a new run")
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint: the first file whose checksum is not that of its saving. None if it is whole."""
+    try:
+        expected = json.loads((checkpoint / _CHECKSUMS).read_text())
+        found = _checksums(checkpoint)
+    except FileNotFoundError:
+        return f"it has no {_CHECKSUMS}: an earlier version wrote it, or it is damaged"
+    except (OSError, ValueError):
+        return f"{_CHECKSUMS} is damaged"
+    if not isinstance(expected, dict):
+        return f"{_CHECKSUMS} is damaged"
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            return (
+                f"{name} is {'damaged' if name in expected and name in found else 'missing or not its own'}"
+            )
+    return None
 
 
 def start_progress(
@@ -102,23 +152,46 @@ def start_progress(
     run: RunDirectory,
     steps_per_epoch: int,
     images: str = "",
+    states: Mapping[str, Stateful] | None = None,
+    notify: Callable[[str], None] = print,
 ) -> Progress:
-    """Start at step 0, or load model, optimizer and progress from the checkpoint that `--resume` names.
+    """Start at step 0, or load model, optimizer, states and progress from the checkpoint that `--resume` names.
 
-    images: fingerprint of their ids; a checkpoint of a run on other images raises UserError.
+    images: fingerprint of their ids; a checkpoint of a run on other images raises UserError. Newer checkpoints of the
+    run are set aside, as the run goes on from an earlier one.
     """
     progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, images=images)
-    checkpoint = find_checkpoint(resume, run)
-    return progress if checkpoint is None else load_checkpoint(accelerator, checkpoint, progress)
+    checkpoint = find_checkpoint(resume, run, notify)
+    if checkpoint is None:
+        return progress
+    progress = load_checkpoint(accelerator, checkpoint, progress, states)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        for newer in _checkpoints(run.checkpoints):
+            if newer.name > checkpoint.name:
+                aside = newer.with_name(f"superseded-{newer.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                newer.rename(aside)
+                notify(f"resuming from step {progress.step}: {newer} is now {aside.name}")
+    accelerator.wait_for_everyone()
+    return progress
 
 
-def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progress) -> Progress:
-    """Load the state of the prepared model, optimizer and scaler.
+def load_checkpoint(
+    accelerator: Accelerator,
+    checkpoint: Path,
+    expected: Progress,
+    states: Mapping[str, Stateful] | None = None,
+) -> Progress:
+    """Load the state of the prepared model, optimizer and scaler, and of `states`.
 
     Raises UserError when the run was launched so differently (processes, steps per epoch, images) that it would not
     continue exactly, or when the checkpoint does not fit the model.
     """
-    progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
+    try:
+        progress = Progress(**json.loads((checkpoint / _PROGRESS).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{checkpoint}: {_PROGRESS} cannot be read") from error
     if progress.images != expected.images:
         raise UserError(
             f"{checkpoint} was written by a run on other images, or on another split of them: resume it with its own "
@@ -131,7 +204,39 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, expected: Progre
                 f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it the same way"
             )
     try:
-        accelerator.load_state(str(checkpoint))
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
+        for name, state in (states or {}).items():
+            state.load_state_dict(
+                torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True)
+            )
+    except (
+        RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, EOFError,
+        UnpicklingError, SafetensorError,
+    ) as error:  # fmt: skip
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
     return progress
+
+
+def _state_file(checkpoint: Path, name: str) -> Path:
+    return checkpoint / f"{name}.pt"
+
+
+def _checksums(checkpoint: Path) -> dict[str, str]:
+    """BLAKE2 of every file, by its name."""
+    sums = {}
+    for file in sorted(checkpoint.iterdir()):
+        if file.is_file() and file.name != _CHECKSUMS:
+            with file.open("rb") as opened:
+                sums[file.name] = hashlib.file_digest(
+                    opened, lambda: hashlib.blake2b(digest_size=16)
+                ).hexdigest()
+    return sums
+
+
+def _flush_to_disk(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step-*"))

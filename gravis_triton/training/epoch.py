@@ -62,7 +62,7 @@ def train_epoch(
     Returns True if it ended early because a signal asked any process to stop; so do then all of them.
 
     Everything random in a step follows from (seed, step, process), so a resumed run repeats it exactly.
-    Raises UserError when the loss is no longer finite.
+    Raises UserError when the loss or a weight is no longer finite.
     """
     t, accelerator = training, training.accelerator
     epoch, first = divmod(progress.step, progress.steps_per_epoch)
@@ -120,9 +120,10 @@ class _Window:
 
 def _measured(training: Training, progress: Progress, epoch: int, window: _Window) -> StepMetrics:
     loss = window.loss.item() / window.steps
-    if not math.isfinite(loss):
+    wrong = f"the loss is {loss}" if not math.isfinite(loss) else "a weight is not finite"
+    if not math.isfinite(loss) or not _are_finite(training.model):
         raise UserError(
-            f"the loss is {loss} at step {progress.step}: lower --lr, or train with --mixed-precision bf16 or no; "
+            f"{wrong} at step {progress.step}: lower --lr, or train with --mixed-precision bf16 or no; "
             "the last checkpoint is from before"
         )
     return StepMetrics(
@@ -134,6 +135,13 @@ def _measured(training: Training, progress: Progress, epoch: int, window: _Windo
         images_per_second=window.images * training.accelerator.num_processes / window.seconds,
         data_time=window.waited / window.seconds,
     )
+
+
+@torch.no_grad()
+def _are_finite(model: nn.Module) -> bool:
+    """Whether all weights and statistics of a model are finite."""
+    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def _any_process(accelerator: Accelerator, flag: bool) -> bool:

@@ -1,7 +1,7 @@
 """Fine-tuning: epochs, validation, and the weights that scored best."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.models import FinetunedNetwork, parameter_groups
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings
-from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
+from gravis_triton.training.checkpoint import Progress, Stateful, save_checkpoint, start_progress
 from gravis_triton.training.epoch import Training, train_epoch
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.metrics import StepMetrics
@@ -62,14 +62,16 @@ class Best:
 class FinetuningRun:
     """A fine-tuning run: what takes part in training, how far it is, and the best weights so far.
 
-    evaluated: the network that is validated, saved and tested: the trained one, or its moving average. last_step: of
-    all epochs, or the step to stop at. validate_every: epochs. patience: validations, None for no early stopping.
+    evaluated: the network that is validated, saved and tested: the trained one, or its moving average. states: what a
+    checkpoint holds besides model and optimizer. last_step: of all epochs, or the step to stop at. validate_every:
+    epochs. patience: validations, None for no early stopping.
     """
 
     training: Training
     evaluated: nn.Module
     progress: Progress
     best: Best
+    states: Mapping[str, Stateful]
     last_step: int
     validate_every: int
     patience: int | None
@@ -87,11 +89,13 @@ def start_finetuning(
     examples: Callable[[Any], tuple[Tensor, Tensor]],
     loss: nn.Module,
     images: str,
+    notify: Callable[[str], None],
 ) -> FinetuningRun:
     """Build optimizer, schedule and moving average of a network on `encoder`; load the checkpoint to resume, if any.
 
     examples, loss: see `SupervisedStep`. images: fingerprint of the images that are trained, validated and tested on.
-    There are as many epochs as the settings say, or more where these make fewer steps than `min_steps`.
+    notify: prints a line. There are as many epochs as the settings say, or more where these make fewer steps than
+    `min_steps`.
     """
     loop, optimization = settings.training, settings.optimization
     assert optimization.epochs is not None  # resolved
@@ -120,12 +124,16 @@ def start_finetuning(
     )
 
     best = Best()
-    accelerator.register_for_checkpointing(best)
     average = _averaged(network, decay=optimization.ema) if optimization.ema else None
-    if average is not None:
-        accelerator.register_for_checkpointing(average)
+    states: dict[str, Stateful] = {"best": best} | ({"average": average} if average is not None else {})
     progress = start_progress(
-        accelerator, resume=loop.resume, run=run, steps_per_epoch=len(batches), images=images
+        accelerator,
+        resume=loop.resume,
+        run=run,
+        steps_per_epoch=len(batches),
+        images=images,
+        states=states,
+        notify=notify,
     )
     if average is not None:
         plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=progress.step))
@@ -135,6 +143,7 @@ def start_finetuning(
         evaluated=average.module if average else network,
         progress=progress,
         best=best,
+        states=states,
         last_step=min(steps, optimization.max_steps or steps),
         validate_every=loop.eval_every or math.ceil(epochs / _MAX_VALIDATIONS),
         patience=loop.patience,
@@ -190,7 +199,7 @@ def train_and_validate(
         if due:
             validate_now()
         if due or stopped or progress.step == run.last_step:
-            save_checkpoint(accelerator, directory.checkpoints, progress)
+            save_checkpoint(accelerator, directory.checkpoints, progress, run.states)
     if stopped and progress.step < run.last_step:
         return True
     if best.last_validated_step != progress.step:

@@ -11,6 +11,7 @@ from gravis_triton.prediction.export_formats import FORMATS
 from gravis_triton.prediction.portable import Portable, open_portable
 from gravis_triton.settings import ExportSettings
 
+_PREPROCESSING = "preprocessing.json"
 _TOLERANCE = 1e-3  # of the largest output
 
 
@@ -30,6 +31,10 @@ def export(settings: ExportSettings) -> ExportResult:
     directory = Path(settings.output or Path(settings.run) / f"export-{settings.format}")
     if directory.exists() and not settings.overwrite:
         raise UserError(f"{directory} exists: give --overwrite, or another --output")
+    if directory.exists() and not (directory / _PREPROCESSING).is_file() and any(directory.iterdir()):
+        raise UserError(
+            f"--overwrite: {directory} holds something else than an export; choose another --output"
+        )
     network = open_portable(settings.run)
     write, run = FORMATS[settings.format]
     images = network.example(3)  # not the batch size that it is traced with
@@ -37,7 +42,7 @@ def export(settings: ExportSettings) -> ExportResult:
         expected = network(images)
     with atomic_directory(directory) as partial:
         write(network, partial)
-        write_json(partial / "preprocessing.json", _preprocessing(network))
+        write_json(partial / _PREPROCESSING, _preprocessing(network))
         difference = (run(partial, images) - expected).abs().max().item()
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:

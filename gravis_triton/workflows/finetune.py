@@ -179,6 +179,7 @@ def _start(
         examples=lambda batch: task.make_example(view, batch),
         images=split_fingerprint(data.split, data.collection, settings.encoder.encoder),
         loss=task.build_loss(data),
+        notify=job.display.print,
     )
 
 

@@ -1,7 +1,6 @@
 """What every job begins with: processes, display and output directory."""
 
 import dataclasses
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from gravis_triton.errors import UserError
 from gravis_triton.report import Display, start_tracker
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import RunSettings, flatten, override, write_settings
+from gravis_triton.settings import RunSettings, flatten, override, read_yaml, write_settings
 from gravis_triton.training import start_accelerator
 
 
@@ -36,20 +35,31 @@ def launch(settings: Any, *, name: str) -> Launch:
     """
     start = time.perf_counter()
     accelerator = start_accelerator(settings.run)
-    resume = flatten(settings).get("resume")
+    flat = flatten(settings)
     run = choose_run(
-        settings.run, accelerator, resume=resume, can_resume="resume" in flatten(settings), name=name
+        settings.run,
+        accelerator,
+        resume=flat.get("resume"),
+        can_resume="resume" in flat,
+        name=name,
+        data=flat.get("data"),
     )
     return Launch(accelerator, Display(accelerator.is_main_process), run, start)
 
 
 def choose_run(
-    settings: RunSettings, accelerator: Accelerator, *, resume: str | None, can_resume: bool, name: str
+    settings: RunSettings,
+    accelerator: Accelerator,
+    *,
+    resume: str | None,
+    can_resume: bool,
+    name: str,
+    data: str | None = None,
 ) -> RunDirectory:
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
-    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both, and when
-    overwriting would delete files that are not a run's.
+    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both, and as
+    `check_overwrite` does.
     """
     if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
@@ -62,9 +72,38 @@ def choose_run(
         if not settings.overwrite:
             way_out = "--resume auto to resume, " if can_resume else ""
             raise UserError(f"{run} is not empty: give {way_out}--overwrite, or another --output-dir")
-        if not run.config.is_file():
-            raise UserError(f"--overwrite: {run} holds files but no run (no config.yaml); empty it yourself")
+        check_overwrite(run, data)
     return run
+
+
+def check_overwrite(run: RunDirectory, data: str | None) -> None:
+    """Raises UserError where a directory holds anything but a run, and where deleting it could delete more than that:
+    it is or contains the data, the current or the home directory, or a repository."""
+    path = run.path.resolve()
+    protected = {"the current directory": Path.cwd(), "the home directory": Path.home()}
+    if data is not None and Path(data).exists():
+        protected["the data"] = Path(data)
+    for what, where in protected.items():
+        if where.resolve().is_relative_to(path):
+            raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")
+    if not _is_config(run.config):
+        raise UserError(
+            f"--overwrite: {run} holds files but no run (no config.yaml of one); empty it yourself"
+        )
+    if others := run.others():
+        raise UserError(
+            f"--overwrite: {run} also holds {', '.join(others[:3])}, which no run writes; "
+            "move it away, or choose another --output-dir"
+        )
+
+
+def _is_config(file: Path) -> bool:
+    """Whether a run has written this config.yaml."""
+    try:
+        values = read_yaml(file)
+    except UserError:
+        return False
+    return {"seed", "output_dir", "overwrite"} <= values.keys()
 
 
 def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path:
@@ -84,7 +123,7 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None
     if accelerator.is_main_process:
         try:
             if settings.run.overwrite and run.path.is_dir():
-                shutil.rmtree(run.path)
+                run.clear()
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data.loading.pretraining import cached_data, streamed_data
+from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.losses import resolve_loss
@@ -59,10 +60,15 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 
     # a new run, or one to resume
     parts = prepare_training(settings, job, networks, data)
-    if settings.streaming.streaming:
-        accelerator.register_for_checkpointing(batches)  # how far its readers are
+    states = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
     progress = training.start_progress(
-        accelerator, resume=loop.resume, run=run, steps_per_epoch=len(batches), images=data.fingerprint
+        accelerator,
+        resume=loop.resume,
+        run=run,
+        steps_per_epoch=len(batches),
+        images=data.fingerprint,
+        states=states,
+        notify=display.print,
     )
     open_run(run, settings, accelerator)
     metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
@@ -108,7 +114,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             epoch, into_epoch = divmod(progress.step, len(batches))
             ended = stopped or progress.step == last_step
             if ended or (into_epoch == 0 and epoch % loop.checkpoint_every == 0):
-                training.save_checkpoint(accelerator, run.checkpoints, progress)
+                training.save_checkpoint(accelerator, run.checkpoints, progress, states)
             if loop.eval_every and into_epoch == 0 and epoch % loop.eval_every == 0 and not ended:
                 evaluate(f"after epoch {epoch}")
     if stopped:

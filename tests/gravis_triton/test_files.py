@@ -3,8 +3,10 @@ import math
 import os
 
 import pytest
+from safetensors import SafetensorError
 
-from gravis_triton.files import atomic_directory, atomic_write, write_json
+from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_directory, atomic_write, inside, write_json, writing
 
 
 def test_a_file_replaces_an_earlier_one_and_leaves_nothing_else(tmp_path):
@@ -48,3 +50,33 @@ def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):
         "b": [None, 1.5],
         "c": {"d": [None, 2]},
     }
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SafetensorError("Error while serializing: I/O error")]
+)
+def test_a_failure_to_write_is_one_line_with_the_file_and_the_free_space(tmp_path, error):
+    with (
+        pytest.raises(
+            UserError, match=r"cannot write .*scores.json: .*; [\d,]+ MB free on its disk; earlier"
+        ),
+        writing(tmp_path / "scores.json"),
+    ):
+        raise error
+
+
+def test_a_directory_that_has_gone_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write .*: the directory .*/gone is gone"):
+        atomic_write(tmp_path / "gone" / "scores.json", "{}")
+
+
+def test_a_failure_to_read_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError), writing(tmp_path / "scores.json"):
+        (tmp_path / "nowhere").read_text()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".."])
+def test_a_name_that_leads_out_of_a_directory_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="outside"):
+        inside(tmp_path / "masks", name)
+    assert inside(tmp_path, "a/b") == tmp_path / "a" / "b"

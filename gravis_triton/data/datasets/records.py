@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
+from gravis_triton.errors import UserError
+
 # What an image may be annotated with: its class, or the mask of its lesion.
 Annotation = Literal["label", "mask"]
 
@@ -29,7 +31,7 @@ class ImageReference(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One source image of a collection, and what is known of it.
+    """One source image of a collection, and what is known of it. Raises UserError for an id that no file could have.
 
     label: index into `Collection.classes`, or None where it is unknown.
     group: lesion or patient; images of one group must not be split between training and evaluation.
@@ -42,6 +44,11 @@ class Record:
     group: str | None = None
     split: str | None = None
     mask: ImageReference | None = None
+
+    def __post_init__(self) -> None:
+        parts = self.id.split("/")
+        if not self.id or "\0" in self.id or parts[0] == "" or ".." in parts:
+            raise UserError(f"image id {self.id!r}: must be a name or a relative path without '..'")
 
     def is_annotated(self, task: Annotation) -> bool:
         """Whether it can be learned from or scored by."""

@@ -63,7 +63,8 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
 
     monkeypatch.setattr(accelerator, "save_state", full)
     with pytest.raises(
-        UserError, match=r"No space left on device; is the disk full\? the newest whole one is .*00001"
+        UserError,
+        match=r"No space left on device; .* MB free on its disk; the newest whole checkpoint is .*00001",
     ):
         save_checkpoint(accelerator, checkpoints, Progress(step=2))
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000001"]
@@ -93,3 +94,85 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
     with pytest.raises(UserError, match=r"step-00000001 does not fit this model"):
         start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     accelerator.free_memory()
+
+
+@pytest.fixture
+def two_checkpoints(tmp_path, accelerator, model):
+    """A run with checkpoints of steps 1 and 2; the model's weights are 1 and 2 everywhere in them."""
+    for step in (1, 2):
+        with torch.no_grad():
+            model.weight.fill_(step)
+        save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=step, steps_per_epoch=4))
+    return RunDirectory(tmp_path)
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:-20]),
+        lambda file: file.unlink(),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.bin", "progress.json", "best.pt", "checksums.json"]
+)
+def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
+    tmp_path, accelerator, model, damage, name
+):
+    optimizer = accelerator.prepare(torch.optim.AdamW(model.parameters()))
+    best, lines = nn.Linear(2, 2), []
+    for step in (1, 2):
+        with torch.no_grad():
+            model.weight.fill_(step)
+        save_checkpoint(
+            accelerator, tmp_path / "checkpoints", Progress(step=step, steps_per_epoch=4), {"best": best}
+        )
+    damage(tmp_path / "checkpoints" / "step-00000002" / name)
+    progress = start_progress(
+        accelerator,
+        resume=str(tmp_path),
+        run=RunDirectory(tmp_path),
+        steps_per_epoch=4,
+        states={"best": best},
+        notify=lines.append,
+    )
+    assert progress.step == 1
+    assert (model.weight == 1).all()
+    assert lines[0].startswith(f"warning: {tmp_path}/checkpoints/step-00000002 cannot be used: ")
+    assert name in lines[0] or name == "checksums.json"  # a changed sum is taken for a changed file
+    del optimizer
+
+
+def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(
+    two_checkpoints, accelerator, model
+):
+    newest = two_checkpoints.checkpoints / "step-00000002"
+    flip_a_bit(newest / "model.safetensors")
+    with pytest.raises(
+        UserError, match=r"model.safetensors is damaged; --resume .* takes the newest whole one"
+    ):
+        start_progress(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
+    flip_a_bit(two_checkpoints.checkpoints / "step-00000001" / "model.safetensors")
+    with pytest.raises(
+        UserError, match=r"none of its checkpoints can be used \(model.safetensors is damaged\)"
+    ):
+        start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
+
+
+def test_newer_checkpoints_are_set_aside_when_an_older_one_is_resumed(two_checkpoints, accelerator, model):
+    older = two_checkpoints.checkpoints / "step-00000001"
+    progress = start_progress(accelerator, resume=str(older), run=two_checkpoints, steps_per_epoch=4)
+    assert progress.step == 1
+    assert sorted(path.name for path in two_checkpoints.checkpoints.iterdir()) == [
+        "step-00000001",
+        "superseded-step-00000002",
+    ]
+    assert start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4).step == 1

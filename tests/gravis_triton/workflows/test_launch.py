@@ -3,7 +3,7 @@ from accelerate import Accelerator
 
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import PretrainSettings, RunSettings
+from gravis_triton.settings import PretrainSettings, RunSettings, override
 from gravis_triton.workflows.launch import choose_run, open_run
 
 
@@ -11,9 +11,11 @@ from gravis_triton.workflows.launch import choose_run, open_run
 def choose():
     accelerator = Accelerator(cpu=True)
 
-    def chosen(resume=None, **settings) -> RunDirectory:
+    def chosen(resume=None, data=None, **settings) -> RunDirectory:
         run = RunSettings(**settings)
-        return choose_run(run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet")
+        return choose_run(
+            run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet", data=data
+        )
 
     return chosen
 
@@ -41,6 +43,47 @@ def test_a_run_is_not_deleted_to_resume_it(choose, tmp_path):
     with pytest.raises(UserError, match=r"--overwrite would delete the run that --resume needs"):
         choose(output_dir=str(tmp_path), resume="auto", overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The directory of a run."""
+    run = RunDirectory(tmp_path / "run")
+    open_run(run, PretrainSettings(), Accelerator(cpu=True))
+    (run.path / "encoder").mkdir()
+    return run
+
+
+def test_overwriting_deletes_what_a_run_has_written(choose, run):
+    settings = override(PretrainSettings(), {"output_dir": str(run), "overwrite": True})
+    assert choose(output_dir=str(run), overwrite=True).path == run.path
+    open_run(run, settings, Accelerator(cpu=True))
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("data", ["run", "run/images"])
+def test_a_run_that_holds_the_data_is_not_overwritten(choose, run, tmp_path, data):
+    (tmp_path / data).mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="is or contains the data"):
+        choose(output_dir=str(run), overwrite=True, data=str(tmp_path / data))
+
+
+def test_the_current_directory_is_not_overwritten(choose, run, monkeypatch):
+    monkeypatch.chdir(run.path)
+    with pytest.raises(UserError, match="is or contains the current directory"):
+        choose(output_dir=".", overwrite=True)
+
+
+def test_a_run_with_something_else_in_it_is_not_overwritten(choose, run):
+    (run.path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"also holds thesis.tex, which no run writes"):
+        choose(output_dir=str(run), overwrite=True)
+
+
+def test_a_config_of_something_else_does_not_make_a_run(choose, tmp_path):
+    (tmp_path / "config.yaml").write_text("service: web\n")
+    with pytest.raises(UserError, match=r"holds files but no run"):
+        choose(output_dir=str(tmp_path), overwrite=True)
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
