@@ -36,5 +36,5 @@ def loss_and_gradient(
         slopes = (logits - by_image[images, None]).exp_()
         slopes += logits.sub_(by_text[texts]).exp_()
         pull(gradient, columns, images, texts, slopes)
-    gradient = gradient[own] / 2 + matches.slopes[:, None, None] * columns[own].flip(1)
-    return loss, (gradient / len(columns), no_bias)
+    gradient = gradient[own].div_(2).addcmul_(matches.slopes[:, None, None], columns[own].flip(1))
+    return loss, (gradient.div_(len(columns)), no_bias)

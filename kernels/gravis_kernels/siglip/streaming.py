@@ -27,5 +27,6 @@ def loss_and_gradient(
             pull(gradient, columns, images, texts, slopes)
     if gradient is None:
         return loss / len(columns), None
-    pulled = gradient[own] - torch.sigmoid(-match)[:, None, None] * columns[own].flip(1)
-    return loss / len(columns), (pulled / len(columns), slope / len(columns))
+    missing = torch.sigmoid(-match)[:, None, None]
+    pulled = gradient[own].addcmul_(missing, columns[own].flip(1), value=-1).div_(len(columns))
+    return loss / len(columns), (pulled, slope / len(columns))

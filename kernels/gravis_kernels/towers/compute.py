@@ -44,10 +44,11 @@ def towers_loss(
 
 
 def _number(name: str, value: Tensor | float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    number = torch.as_tensor(value, device=device, dtype=dtype)
-    if number.numel() != 1:
-        raise ValueError(f"{name} must be one number, got shape {tuple(number.shape)}")
-    return number.reshape(())
+    if not isinstance(value, Tensor):
+        return torch.full((), value, device=device, dtype=dtype)  # unlike a copy, does not wait for a GPU
+    if value.numel() != 1:
+        raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}")
+    return value.to(device, dtype).reshape(())
 
 
 @torch.no_grad()
