@@ -6,6 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import gravis_kernels
 import pytest
 import torch
 import torch.distributed as dist
@@ -295,19 +296,21 @@ class Model(nn.Module):
         return self.image(image), self.text(text), self.scale, self.bias
 
 
-def trains_as_one_process(rank: int) -> None:
+def trains_and_compiles_as_one_process(rank: int) -> None:
     image, text = torch.randn(2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     alone, together = Model(), DistributedDataParallel(Model())
     siglip(*alone(image, text)).backward()
     own = slice(0, 4) if rank == 0 else slice(4, 6)
     loss = siglip(*together(image[own], text[own]), process_group=dist.group.WORLD)
+    compiled = torch.compile(siglip, fullgraph=True, backend="aot_eager")
+    assert compiled(*together.module(image[own], text[own]), process_group=dist.group.WORLD) == loss
     (loss * dist.get_world_size()).backward()
     for one, other in zip(alone.parameters(), together.parameters(), strict=True):
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-6, atol=1e-12)
 
 
 def test_scaled_loss_under_distributed_data_parallel_trains_as_one_process(tmp_path: Path) -> None:
-    run(trains_as_one_process, 2, tmp_path)
+    run(trains_and_compiles_as_one_process, 2, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -339,3 +342,17 @@ def test_modules_are_called_as_open_clips() -> None:
     loss = siglip(image, text, scale, bias)
     assert SigLipLoss()(image, text, scale, bias) == loss
     assert SigLipLoss()(**output, logit_bias=bias, output_dict=True) == {"contrastive_loss": loss}
+
+
+@pytest.mark.parametrize("name", ["ClipLoss", "SigLipLoss"])
+def test_modules_replace_open_clips(name: str) -> None:
+    open_clip = pytest.importorskip("open_clip.loss")
+    given = leaves(*towers(9))
+    names = ("image_features", "text_features", "logit_scale", "logit_bias")
+    arguments = dict(zip(names, given, strict=True)) | {"output_dict": True}
+    ours, theirs = (getattr(module, name)()(**arguments) for module in (gravis_kernels, open_clip))
+    assert ours.keys() == theirs.keys()
+    for key in ours:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-12, atol=0)
+        of_ours, of_theirs = gradients(ours[key], given), gradients(theirs[key], given)
+        torch.testing.assert_close(of_ours, of_theirs, rtol=1e-10, atol=1e-14)
