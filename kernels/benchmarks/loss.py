@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
-from peers import FAMILY, LOSSES, TEMPERATURE, Loss, Peer, labelled, peers_of, subject
+from peers import FAMILY, LOSSES, TEMPERATURE, Loss, Peer, labelled, peers_of, subject, towers_loss
 from report import Row, median, plot, show, write_json
 from torch import Tensor
 
@@ -178,6 +178,8 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
         nt_xent_loss(leaf, backend="streaming").backward()
     elif loss == "supcon":
         supcon_loss(*labelled(leaf), temperature=TEMPERATURE, backend="streaming").backward()
+    elif loss in ("clip", "siglip"):
+        towers_loss(loss, leaf, "streaming").backward()
     else:
         gravis_loss(leaf, backend="streaming", **asdict(FAMILY[loss])).backward()
     assert leaf.grad is not None
@@ -188,12 +190,17 @@ def instruction_bound(loss: str, batch: int, views: int, device: torch.device) -
     """Seconds that the scalar instructions alone take at full rate: 128 a clock on each multiprocessor.
 
     Six for each (anchor, view, negative), twice as many in the two passes of "rank"; with log-sum-exp
-    negatives three exponentials for each pair, at 16 a clock.
+    negatives three exponentials for each pair, at 16 a clock. For two towers, six for each logit ("siglip" five).
     """
     properties = torch.cuda.get_device_properties(device)
-    clocks = {"rank": 12 * views / 128, "logsumexp": 3 / 16, "nt-xent": 3 / 16, "supcon": 3 / 16}.get(
-        loss, 6 * views / 128
-    )
+    clocks = {
+        "rank": 12 * views / 128,
+        "logsumexp": 3 / 16,
+        "nt-xent": 3 / 16,
+        "supcon": 3 / 16,
+        "clip": 6 / 16 / 4,
+        "siglip": 5 / 16 / 4,
+    }.get(loss, 6 * views / 128)
     hertz = properties.clock_rate * 1e3
     return batch * batch * clocks / (properties.multi_processor_count * hertz)
 

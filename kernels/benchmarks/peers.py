@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss, supcon_loss
+from gravis_kernels import GravisSettings, clip_loss, gravis_loss, nt_xent_loss, siglip_loss, supcon_loss
 from gravis_kernels.gravis.reference import anchor_losses
 from gravis_kernels.nt_xent.reference import anchor_losses as nt_xent_anchor_losses
 from gravis_kernels.supcon.reference import anchor_losses as supcon_anchor_losses
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -21,8 +21,9 @@ FAMILY: dict[str, GravisSettings] = {
     "logsumexp": GravisSettings(),  # the default of `gravis_loss`
     "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
-LOSSES = (*FAMILY, "nt-xent", "supcon")
+LOSSES = (*FAMILY, "nt-xent", "supcon", "clip", "siglip")
 TEMPERATURE = 0.2
+TOWERS_SCALE, TOWERS_BIAS = 20.0, -10.0
 ROW_BLOCK_BYTES = 4 * 2**20  # the fastest of 0.5 to 64 MiB for 5,120 views
 
 
@@ -52,6 +53,8 @@ def subject(loss: str, backend: str) -> Peer:
             return lambda x: nt_xent_loss(x, backend=backend)  # type: ignore[arg-type]
         if loss == "supcon":
             return lambda x: supcon_loss(*labelled(x), temperature=TEMPERATURE, backend=backend)  # type: ignore[arg-type]
+        if loss in ("clip", "siglip"):
+            return lambda x: towers_loss(loss, x, backend)
         return lambda x: gravis_loss(x, backend=backend, **asdict(FAMILY[loss]))
 
     return Peer(f"gravis_kernels ({backend})", build, lambda batch, views: 64 * 2**20 + 4e3 * batch)
@@ -66,6 +69,9 @@ def peers_of(loss: str, device: str) -> list[Peer]:
             Peer("dense", lambda views: dense_supcon, _matrices(8)),
             Peer("pytorch-metric-learning SupConLoss", metric_supcon, _matrices(12)),
         ]
+    if loss in ("clip", "siglip"):
+        # of the logits of pairs, half as many as there are rows
+        return [Peer("dense, as open_clip", {"clip": dense_clip, "siglip": dense_siglip}[loss], _matrices(2))]
     dense = dense_loss(FAMILY[loss])
     in_eager, compiled = (_matrices(12), _matrices(12)) if loss == "logsumexp" else (_cuboids(6), _cuboids(3))
     peers = [
@@ -183,6 +189,38 @@ def labelled(x: Tensor) -> tuple[Tensor, Tensor]:
 def dense_supcon(x: Tensor) -> Tensor:
     rows, labels = labelled(x)
     return supcon_anchor_losses(normalize(rows, dim=1), labels, TEMPERATURE).mean()
+
+
+def towers_loss(loss: str, x: Tensor, backend: str = "auto") -> Tensor:
+    """ "clip" or "siglip" of two views, image and text."""
+    image, text = normalize(x, dim=2).unbind(1)
+    if loss == "clip":
+        return clip_loss(image, text, logit_scale=TOWERS_SCALE, backend=backend)  # type: ignore[arg-type]
+    numbers = {"logit_scale": TOWERS_SCALE, "logit_bias": TOWERS_BIAS}
+    return siglip_loss(image, text, **numbers, backend=backend)  # type: ignore[arg-type]
+
+
+def dense_clip(views: int) -> Loss:
+    _need_two(views)
+
+    def loss(x: Tensor) -> Tensor:
+        image, text = normalize(x, dim=2).unbind(1)
+        logits, pair = TOWERS_SCALE * image @ text.T, torch.arange(len(x), device=x.device)
+        return (cross_entropy(logits, pair) + cross_entropy(logits.T, pair)) / 2
+
+    return loss
+
+
+def dense_siglip(views: int) -> Loss:
+    _need_two(views)
+
+    def loss(x: Tensor) -> Tensor:
+        image, text = normalize(x, dim=2).unbind(1)
+        logits = TOWERS_SCALE * image @ text.T + TOWERS_BIAS
+        signs = 2 * torch.eye(len(x), device=x.device, dtype=x.dtype) - 1
+        return -logsigmoid(signs * logits).sum() / len(x)
+
+    return loss
 
 
 def metric_triplet(views: int) -> Loss:

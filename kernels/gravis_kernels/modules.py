@@ -5,9 +5,11 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gravis_kernels.clip.op import clip_loss
 from gravis_kernels.gravis.op import grouping_loss
 from gravis_kernels.nt_xent.op import nt_xent_loss
 from gravis_kernels.settings import DEFAULTS, complete_settings
+from gravis_kernels.siglip.op import siglip_loss
 from gravis_kernels.supcon.op import DEFAULT_TEMPERATURE, supcon_loss
 
 
@@ -53,3 +55,54 @@ class SupConLoss(nn.Module):
             temperature=self.temperature,
             process_group=self.process_group,
         )
+
+
+class ClipLoss(nn.Module):
+    """`gravis_kernels.clip_loss`, called as open_clip's `ClipLoss`."""
+
+    def __init__(self, *, process_group: dist.ProcessGroup | None = None) -> None:
+        super().__init__()
+        self.process_group = process_group
+
+    def forward(
+        self,
+        image_features: Tensor,
+        text_features: Tensor,
+        logit_scale: Tensor | float,
+        logit_bias: Tensor | float | None = None,
+        output_dict: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
+        """image_features, text_features: (pairs, dim), normalized. A softmax is blind to a bias.
+
+        output_dict: {"contrastive_loss": loss} instead of the loss.
+        """
+        loss = clip_loss(
+            image_features, text_features, logit_scale=logit_scale, process_group=self.process_group
+        )
+        return {"contrastive_loss": loss} if output_dict else loss
+
+
+class SigLipLoss(nn.Module):
+    """`gravis_kernels.siglip_loss`, called as open_clip's `SigLipLoss`."""
+
+    def __init__(self, *, process_group: dist.ProcessGroup | None = None) -> None:
+        super().__init__()
+        self.process_group = process_group
+
+    def forward(
+        self,
+        image_features: Tensor,
+        text_features: Tensor,
+        logit_scale: Tensor | float,
+        logit_bias: Tensor | float,
+        output_dict: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
+        """As `ClipLoss`."""
+        loss = siglip_loss(
+            image_features,
+            text_features,
+            logit_scale=logit_scale,
+            logit_bias=logit_bias,
+            process_group=self.process_group,
+        )
+        return {"contrastive_loss": loss} if output_dict else loss

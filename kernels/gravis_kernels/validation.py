@@ -53,6 +53,22 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
         raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
 
 
+def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:
+    """As `check_embeddings`, of pairs of rows."""
+    if image.ndim != 2 or image.shape[1] < 1:
+        raise ValueError(f"image must be (pairs, dim), got shape {tuple(image.shape)}")
+    _check_dtype(image)
+    if alone and len(image) < 2:
+        raise ValueError(f"the loss needs at least 2 pairs, got {len(image)}")
+    for what, value, expected in (
+        ("shape", tuple(text.shape), tuple(image.shape)),
+        ("dtype", text.dtype, image.dtype),
+        ("device", text.device, image.device),
+    ):
+        if value != expected:
+            raise ValueError(f"text must have the {what} of image, {expected}, got {value}")
+
+
 def _check_dtype(embeddings: Tensor) -> None:
     if embeddings.dtype not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise ValueError(f"embeddings must be float32, bfloat16, float16 or float64, got {embeddings.dtype}")

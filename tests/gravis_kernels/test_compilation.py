@@ -107,3 +107,29 @@ for target in instructions.SHARED_MEMORY:
 """
     printed = without_interpreter(tmp_path, "-c", code)
     assert printed.splitlines() == ["['soft_maximum', 'pull_logsumexp']"] * 4
+
+
+def test_losses_of_two_towers_compile_without_spilling(tmp_path: Path) -> None:
+    code = """
+import instructions, torch
+from gravis_kernels.clip import triton as clip
+from gravis_kernels.siglip import triton as siglip
+
+def both(columns, first, rows, views, settings, gradient, unit_rows):
+    for loss in (clip, siglip):
+        loss.loss_and_gradient(columns.unflatten(0, (-1, 2)), torch.zeros(()), 0, rows // 2, True)
+
+instructions.loss_and_gradient = both
+names = []
+for target, element_size in (("sm80", 2), ("sm90", 2), ("sm90", 4), ("sm100", 2), ("gfx942", 2)):
+    case = instructions.Case(target, "softmax-softplus-logsumexp", 128, element_size, 20, True)
+    launches = {repr(launch): launch for launch in instructions.recorded(case)}
+    for launch in launches.values():
+        report = instructions.examined(launch, case)
+        assert report.spilled_bytes == 0, report
+        assert report.shared_bytes <= report.shared_limit, report
+        names.append(report.kernel)
+print(*sorted(set(names)), len(names))
+"""
+    printed = without_interpreter(tmp_path, "-c", code)
+    assert printed == "log_sum_clip pull_clip pull_siglip 20\n"
