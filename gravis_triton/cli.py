@@ -9,6 +9,7 @@ from typing import Any
 
 import gravis_triton.settings.jobs as jobs
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
+from gravis_triton.launcher import follow_launcher
 from gravis_triton.settings.flags import parse_flags, parse_settings
 from gravis_triton.settings.flat import flat_hints
 from gravis_triton.settings.ranges import check_ranges
@@ -72,6 +73,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     0: finished. 1: images were skipped, or a check found faults. 2: a UserError, printed as one line on stderr.
     128 + signal: a signal stopped it.
     """
+    follow_launcher()
     status = 0
     try:
         result = _run(JOBS[name], args, prog)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
-    ("files", "run_directory"),
+    ("files", "launcher", "run_directory"),
     ("settings",),
     ("data",),
     ("augment", "models", "losses"),

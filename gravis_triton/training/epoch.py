@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +13,17 @@ import torch
 from accelerate import Accelerator
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import UserError
 from gravis_triton.training.checkpoint import Progress
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.metrics import StepMetrics
+from gravis_triton.training.setup import PATIENCE
+
+STEP_PATIENCE = timedelta(minutes=10)
+"""For which a process waits for the others within an epoch."""
 
 
 class TrainingStep(Protocol):
@@ -64,6 +71,17 @@ def train_epoch(
     Everything random in a step follows from (seed, step, process), so a resumed run repeats it exactly.
     Raises UserError when the loss or a weight is no longer finite.
     """
+    with _answers_expected(training.accelerator):
+        return _train_epoch(training, progress, last_step, stop, report)
+
+
+def _train_epoch(
+    training: Training,
+    progress: Progress,
+    last_step: int,
+    stop: StopRequest,
+    report: Callable[[StepMetrics], None],
+) -> bool:
     t, accelerator = training, training.accelerator
     epoch, first = divmod(progress.step, progress.steps_per_epoch)
     t.batches.start(epoch, first)
@@ -88,6 +106,32 @@ def train_epoch(
         if ended:
             break
     return False
+
+
+@contextmanager
+def _answers_expected(accelerator: Accelerator) -> Iterator[None]:
+    """Inside, a process that does not answer within minutes is a UserError; outside, the others wait for hours."""
+    if accelerator.num_processes == 1:
+        yield
+        return
+    _wait_at_most(STEP_PATIENCE)
+    try:
+        yield
+    except RuntimeError as error:
+        if "imed out" in str(error):
+            raise UserError(
+                f"another process has not answered for {STEP_PATIENCE}: it hangs, or has died; "
+                "go on from the last checkpoint with --resume"
+            ) from error
+        raise
+    finally:
+        _wait_at_most(PATIENCE)
+
+
+def _wait_at_most(time: timedelta) -> None:
+    """Set the time that the processes wait for each other; PyTorch before 2.14 has a private function for it."""
+    set_timeout = getattr(distributed_c10d, "set_timeout", None) or distributed_c10d._set_pg_timeout
+    set_timeout(time)
 
 
 def seed_step(seed: int, step: int, process: int) -> None:

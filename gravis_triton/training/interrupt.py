@@ -1,9 +1,14 @@
 """SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as a wish to stop, so that a run can save itself first."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from gravis_triton.launcher import has_launcher, leave_launcher
+
+_ECHO_SECONDS = 2.0  # in which a launcher passes on a signal that the whole process group has had
 
 
 class StopRequest:
@@ -20,10 +25,19 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """While inside, the first of these signals is noted instead of obeyed; a second one acts as usual."""
     request = StopRequest()
     before: dict[int, signal._HANDLER] = {}
+    echo = _ECHO_SECONDS if has_launcher() else 0.0
+    first = 0.0
 
     def note(number: int, _frame: FrameType | None) -> None:
-        request.number = number
-        restore()
+        nonlocal first
+        if not request:
+            leave_launcher()  # its death is no second signal
+            request.number, first = number, time.monotonic()
+            if not echo:
+                restore()
+        elif time.monotonic() - first > echo:
+            restore()
+            signal.raise_signal(number)
 
     def restore() -> None:
         for each, handler in before.items():

@@ -17,7 +17,8 @@ from torch import nn
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.settings import OptimizationSettings, RunSettings, available_cores
 
-_PATIENCE = timedelta(hours=12)  # processes wait for the first one to decode the images
+PATIENCE = timedelta(hours=12)
+"""For which processes wait for the first one: while it decodes the images, or evaluates."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
@@ -42,7 +43,7 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
             log_with=settings.tracker,
             project_dir=settings.output_dir,
             cpu=not torch.accelerator.is_available(),  # else processes of torchrun would look for GPUs
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
             step_scheduler_with_optimizer=False,
         )
     except (ValueError, ImportError) as error:

@@ -1,5 +1,6 @@
 """From cached images to batches on the device."""
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -158,6 +159,13 @@ def central_square_loader(
     return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
 
 
+def ignore_signals(_worker: int) -> None:
+    """For a worker process: signals to the process group are for the main process, which may need the worker to the end
+    of its step; the worker ends with it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _training_loader(
     items: Dataset[Any], batches: Sampler[list[int]], collate: Callable[[list[Any]], Batch], workers: int
 ) -> DataLoader[Batch]:
@@ -166,6 +174,7 @@ def _training_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
+        worker_init_fn=ignore_signals,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
@@ -174,4 +183,10 @@ def _training_loader(
 def _evaluation_loader(
     items: Dataset[Any], batch_size: int, collate: Callable[[list[Any]], Batch], workers: int
 ) -> DataLoader[Batch]:
-    return DataLoader[Batch](items, batch_size=batch_size, collate_fn=collate, num_workers=workers)
+    return DataLoader[Batch](
+        items,
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=ignore_signals,
+    )

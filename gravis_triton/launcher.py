@@ -1,0 +1,51 @@
+"""The launcher that started this process, `accelerate launch` or torchrun: end with it, and notice what it left out."""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LAUNCHER = re.compile(r"accelerate|torchrun|torch[./]distributed")
+
+
+def follow_launcher() -> None:
+    """Take the launcher's death as SIGTERM, so that no training goes on unseen; warn where it started fewer processes
+    than it was told to. Does nothing without a launcher, and on systems other than Linux."""
+    command = _parents_command()
+    if not has_launcher():
+        return
+    _signal_on_parents_death(signal.SIGTERM)
+    if not _parents_command():  # it died in the meantime
+        os.kill(os.getpid(), signal.SIGTERM)
+    asked = re.search(r"--num[_-]processes[ =](\d+)", " ".join(command))
+    if asked and int(asked[1]) > 1 and "WORLD_SIZE" not in os.environ:
+        print(
+            f"warning: accelerate launch started one process, not {asked[1]}: on a CPU give --multi_cpu as well",
+            file=sys.stderr,
+        )
+
+
+def has_launcher() -> bool:
+    """Whether a launcher started this process and still runs."""
+    return any(_LAUNCHER.search(part) for part in _parents_command()[:3])
+
+
+def leave_launcher() -> None:
+    """No longer take the launcher's death as a signal."""
+    _signal_on_parents_death(0)
+
+
+def _parents_command() -> list[str]:
+    file = Path(f"/proc/{os.getppid()}/cmdline")
+    try:
+        return file.read_text(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _signal_on_parents_death(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -1,0 +1,105 @@
+"""What a cluster does: signals to the whole process group, launchers that die, processes that hang."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+GROUP = {"start_new_session": True, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+LAUNCHERS = {
+    "python": [sys.executable, "-m", "gravis_triton", "pretrain"],
+    "accelerate": [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "-m", "gravis_triton", "pretrain"],
+    "two processes": [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        "-m", "gravis_triton", "pretrain",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def start(tiny, tmp_path):
+    """Start a long run in a process group of its own and wait until it trains."""
+    started = []
+
+    def start(launcher: str, *flags: str) -> subprocess.Popen[str]:
+        command = [
+            *LAUNCHERS[launcher],
+            *tiny,
+            "--epochs",
+            "500",
+            *flags,
+            "--output-dir",
+            str(tmp_path / "run"),
+        ]
+        environment = {
+            **os.environ,
+            "ACCELERATE_USE_CPU": "true",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        process = subprocess.Popen(command, env=environment, **GROUP)
+        started.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 1/"):
+                return process
+        raise AssertionError(process.stderr.read())
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_until_gone(directory, seconds: float) -> None:
+    """Wait until no process is left of those whose command names a directory."""
+    end = time.monotonic() + seconds
+    while str(directory) in subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout:
+        assert time.monotonic() < end, f"still running after {seconds} s"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("launcher", "workers"), [("python", 2), ("accelerate", 0), ("two processes", 1)])
+def test_a_signal_to_the_whole_group_ends_in_a_checkpoint(start, tmp_path, launcher, workers):
+    process = start(launcher, "--num-workers", str(workers))
+    os.killpg(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    wait_until_gone(tmp_path, 20)
+    if launcher == "python":
+        assert process.returncode == 128 + signal.SIGTERM
+        assert err == ""
+    assert "stopped after step" in out
+    assert [
+        path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if "partial" in path.name
+    ] == []
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"), [("accelerate", signal.SIGTERM), ("two processes", signal.SIGKILL)]
+)
+def test_training_ends_with_its_launcher_after_a_checkpoint(start, tmp_path, launcher, number):
+    process = start(launcher)
+    process.send_signal(number)
+    process.wait(timeout=60)
+    wait_until_gone(tmp_path, 20)
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_a_second_signal_ends_at_once(start):
+    process = start("python", "--log-every", "1000000")
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=20) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_one_process_instead_of_two_is_a_warning(tiny, tmp_path):
+    command = [*LAUNCHERS["accelerate"], *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "run")]
+    command[4:4] = ["--num_processes", "2"]
+    err = subprocess.run(command, capture_output=True, text=True).stderr
+    assert "warning: accelerate launch started one process, not 2: on a CPU give --multi_cpu as well" in err
