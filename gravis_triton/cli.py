@@ -80,7 +80,10 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
         status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
     except UserError as error:
         rank = os.environ.get("RANK", "0")
-        print(f"error: {error}" if rank == "0" else f"error in process {rank}: {error}", file=sys.stderr)
+        message = (
+            str(error).rsplit(f"{UserError.__name__}: ", 1)[-1].strip()
+        )  # without a worker process's traceback
+        print(f"error: {message}" if rank == "0" else f"error in process {rank}: {message}", file=sys.stderr)
         status = 2
     except Interrupted as error:
         print(error)

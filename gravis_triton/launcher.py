@@ -33,6 +33,17 @@ def has_launcher() -> bool:
     return any(_LAUNCHER.search(part) for part in _parents_command()[:3])
 
 
+def user_has_set(variable: str) -> bool:
+    """Whether an environment variable was set before the launcher started this process, and so not by the launcher."""
+    if not has_launcher():
+        return variable in os.environ
+    try:
+        environment = Path(f"/proc/{os.getppid()}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return variable in os.environ
+    return any(entry.startswith(f"{variable}=") for entry in environment)
+
+
 def leave_launcher() -> None:
     """No longer take the launcher's death as a signal."""
     _signal_on_parents_death(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
     "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png", "export-*",
-    "report.html", "page", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
+    "report.html", "page", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
 )  # fmt: skip
 
 
@@ -17,6 +17,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.lock = self.path / ".lock"
         self.config = self.path / "config.yaml"
         self.summary = self.path / "summary.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -39,10 +40,10 @@ class RunDirectory:
         )
 
     def clear(self) -> None:
-        """Delete what a run has written, and nothing else."""
-        others = self.others()
+        """Delete what a run has written, and nothing else. Its lock stays, for whoever holds it."""
+        kept = {*self.others(), self.lock.name}
         for path in self.path.iterdir():
-            if path.name not in others:
+            if path.name not in kept:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     @classmethod

@@ -7,6 +7,7 @@ from gravis_triton.report.figures import write_figure
 from gravis_triton.report.finetuning import (
     log_validation,
     print_annotated,
+    print_empty_masks,
     print_finished,
     print_leaks,
     print_step,
@@ -39,6 +40,7 @@ __all__ = [
     "print_annotated",
     "print_batch",
     "print_data",
+    "print_empty_masks",
     "print_finished",
     "print_leaks",
     "print_skipped",

@@ -1,6 +1,7 @@
 """Console output: a live display on a terminal, plain lines elsewhere, nothing in all processes but the first."""
 
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from rich.text import Text
 
 from gravis_triton.training.metrics import StepMetrics
 
+_CROWDED = 0.3  # of the time
+_SECONDS_BETWEEN_WARNINGS = 600.0
 _PLAIN_SECONDS = 5.0  # between two plain lines about the same task
 
 
@@ -63,8 +66,14 @@ class Display:
         def remaining(step: int) -> float:
             return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
 
+        warn = _CrowdingWarning(self.print)
         if not self.console.is_terminal:
-            yield lambda metrics: self.print(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
+
+            def show_line(metrics: StepMetrics) -> None:
+                self.print(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
+                warn(metrics)
+
+            yield show_line
             return
         bar = Progress(*_bar_columns(), console=self.console)
         task = bar.add_task("training", total=total_steps, completed=first_step)
@@ -74,9 +83,25 @@ class Display:
                 bar.update(
                     task, completed=metrics.step, description=f"epoch {metrics.epoch}/{metrics.epochs}"
                 )
+                warn(metrics)
                 live.update(Group(bar, *_metrics_tables(metrics.texts(), self.console.width)))
 
             yield show
+
+
+class _CrowdingWarning:
+    """Warns, at most every ten minutes, where other work takes the cores away."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self.print_line, self.last = print_line, -math.inf
+
+    def __call__(self, metrics: StepMetrics) -> None:
+        if metrics.core_wait > _CROWDED and time.monotonic() - self.last > _SECONDS_BETWEEN_WARNINGS:
+            self.last = time.monotonic()
+            self.print_line(
+                f"warning: the threads wait for a core {metrics.core_wait:.0%} of the time, as other work shares the "
+                "cores; --cpu-threads 1 may be several times as fast"
+            )
 
 
 def _bar_columns() -> tuple[

@@ -20,6 +20,8 @@ from gravis_triton.report.pretraining import print_skipped
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.training import FinetuningRun
 
+_MAX_NAMED = 5  # images
+
 
 def print_annotated(
     display: Display,
@@ -36,6 +38,16 @@ def print_annotated(
         display.print(line)
     if len(used) < len(split.train):
         display.print(f"label fraction: {len(used):,} of {len(split.train):,} training images are used")
+
+
+def print_empty_masks(display: Display, ids: Sequence[str]) -> None:
+    """A warning that names the first training images whose masks have no lesion; nothing where there are none."""
+    if ids:
+        more = ", ..." if len(ids) > _MAX_NAMED else ""
+        display.print(
+            f"warning: {len(ids):,} masks of training images are all black (no lesion): "
+            f"{', '.join(ids[:_MAX_NAMED])}{more}"
+        )
 
 
 def print_leaks(display: Display, leaks: Leaks) -> None:

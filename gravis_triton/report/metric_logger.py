@@ -14,23 +14,34 @@ class MetricLogger:
     """Writes metrics.jsonl, one JSON object per line with the `step` it was measured at, and logs to the trackers.
 
     Opened at `step`, it drops the lines of an earlier launch after that step: they are measured again. All processes
-    may log; the first one writes. NaN and infinities become null.
+    may log; the first one writes. The same names logged at a step again replace the earlier line. NaN and infinities
+    become null.
     """
 
     def __init__(self, path: Path, step: int, accelerator: Accelerator) -> None:
         self.path, self.accelerator = path, accelerator
         self.lines = [line for line in _read_lines(path) if line["step"] <= step] if step else []
         if accelerator.is_main_process:
-            atomic_write(path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
+            self._write_all()
 
     def log(self, values: Mapping[str, Any]) -> None:
         line = finite_or_none(dict(values))
-        self.lines.append(line)
-        if self.accelerator.is_main_process:
+        again = [old for old in self.lines if old["step"] == line["step"] and old.keys() == line.keys()]
+        self.lines = [old for old in self.lines if old not in again] + [line]
+        if self.accelerator.is_main_process and again:
+            self._write_all()
+        elif self.accelerator.is_main_process:
             with writing(self.path), self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         known = {name: value for name, value in line.items() if value is not None and name != "step"}
         self.accelerator.log(known, step=line["step"])
+
+    def has(self, name: str, step: int) -> bool:
+        """Whether a value has been logged under a name at a step."""
+        return any(line["step"] == step and name in line for line in self.lines)
+
+    def _write_all(self) -> None:
+        atomic_write(self.path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
 
     def first(self, name: str) -> Any:
         """The first value logged under a name, None if there is none."""

@@ -33,7 +33,6 @@ from gravis_triton.settings.optimization import FinetuneOptimizationSettings, Op
 from gravis_triton.settings.ranges import Range, check_ranges, flag
 from gravis_triton.settings.resolve import (
     DEFAULT_MODEL,
-    available_cores,
     default_cache_size,
     default_image_size,
     default_workers,
@@ -82,7 +81,6 @@ __all__ = [
     "TrainingSettings",
     "ViewSettings",
     "augmentation",
-    "available_cores",
     "check_ranges",
     "checked_value",
     "checked_values",

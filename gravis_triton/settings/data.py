@@ -19,7 +19,7 @@ class DataSettings:
         None
     )
     """Columns of the table, such as image=photo,label=dx,group=patient,mask=outline,split=fold."""
-    synthetic_images: Annotated[int, Range(min=1)] = 1500
+    synthetic_images: Annotated[int, Range(min=1, max=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
     val_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
     """Fraction of the labeled images to validate on, where the data set has no validation split."""
@@ -35,11 +35,15 @@ class DataSettings:
     ] = None
     """Directory of the cache of decoded images."""
     cache_size: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: 1.5 times the image size)")
+        int | None,
+        Range(min=1, max=8192),
+        arg(metavar="INT", help_behavior_hint="(default: 1.5 times the image size)"),
     ] = None
     """Short side of the cached images in pixels."""
     num_workers: Annotated[
-        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+        int | None,
+        Range(min=0, max=256),
+        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
     ] = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
 

@@ -147,15 +147,19 @@ class EmbedSettings:
     model: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: resnet18)")] = None
     """timm backbone of an imagenet or random encoder."""
     image_size: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: the encoder's, else 224)")
+        int | None,
+        Range(min=1, max=4096),
+        arg(metavar="INT", help_behavior_hint="(default: the encoder's, else 224)"),
     ] = None
     """Side of the square images in pixels."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the features in the file."""
-    batch_size: Annotated[int, Range(min=1)] = 64
+    batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
     num_workers: Annotated[
-        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+        int | None,
+        Range(min=0, max=256),
+        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
     ] = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
@@ -177,10 +181,12 @@ class PredictSettings:
     """Format of the table of predictions."""
     overwrite: bool = False
     """Write into a directory that is not empty, over earlier predictions."""
-    batch_size: Annotated[int, Range(min=1)] = 64
+    batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
     num_workers: Annotated[
-        int | None, Range(min=0), arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)")
+        int | None,
+        Range(min=0, max=256),
+        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
     ] = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
@@ -215,7 +221,9 @@ class CheckSettings:
     )
     """Columns of the table, such as image=photo,label=dx."""
     num_workers: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: by the number of cores)")
+        int | None,
+        Range(min=1, max=256),
+        arg(metavar="INT", help_behavior_hint="(default: by the number of cores)"),
     ] = None
     """Threads for decoding."""
     json: bool = False
@@ -236,7 +244,7 @@ class ShardsSettings:
         None
     )
     """Columns of the table, such as image=photo,label=dx."""
-    image_size: Annotated[int, Range(min=1)] = 512
+    image_size: Annotated[int, Range(min=1, max=8192)] = 512
     """Short side of the images in pixels; smaller images stay as they are."""
     images_per_shard: Annotated[int, Range(min=1)] = 1000
     """Number of images per shard."""

@@ -21,7 +21,7 @@ class EncoderSettings:
     """timm backbone of a random or imagenet encoder, or of a file: resnet50, convnext_tiny, ..."""
     image_size: Annotated[
         int | None,
-        Range(min=1),
+        Range(min=1, max=4096),
         arg(
             metavar="INT", help_behavior_hint="(default: the encoder's, else 64 for synthetic images and 224)"
         ),
@@ -42,9 +42,9 @@ class ModelSettings(EncoderSettings):
         int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: as wide as the features)")
     ] = None
     """Width of the hidden layer of the projection head."""
-    projection_dim: Annotated[int, Range(min=1)] = 128
+    projection_dim: Annotated[int, Range(min=1, max=65_536)] = 128
     """Dimension of the embeddings."""
     grad_cache_chunk: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: all at once)")
+        int | None, Range(min=2), arg(metavar="INT", help_behavior_hint="(default: all at once)")
     ] = None
     """Encode this many views at a time, so that a batch can exceed the memory; the gradient stays the same."""

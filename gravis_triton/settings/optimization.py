@@ -14,11 +14,11 @@ class OptimizationSettings:
 
     epochs: Annotated[
         int | None,
-        Range(min=1),
+        Range(min=1, max=1_000_000),
         arg(metavar="INT", help_behavior_hint="(default: 8 for synthetic images, else 100)"),
     ] = None
     """Passes over the training images."""
-    batch_size: Annotated[int, Range(min=1)] = 48
+    batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 48
     """Images per step and process; each gives --views views."""
     opt: str = "adamw"
     """Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb, ..."""
@@ -56,11 +56,11 @@ class FinetuneOptimizationSettings(OptimizationSettings):
 
     epochs: Annotated[
         int | None,
-        Range(min=1),
+        Range(min=1, max=1_000_000),
         arg(metavar="INT", help_behavior_hint="(default: 6 for synthetic images, else 50)"),
     ] = None
     """Passes over the training images."""
-    batch_size: Annotated[int, Range(min=1)] = 32
+    batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 32
     """Images per step and process; fewer where there are fewer."""
     min_steps: Annotated[int, Range(min=0)] = 200
     """Minimum number of optimizer steps; epochs are added to reach it."""

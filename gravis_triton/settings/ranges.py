@@ -18,18 +18,19 @@ class Range:
     below: float | None = None
 
     def contains(self, value: float) -> bool:
-        return (
-            (self.min is None or value >= self.min)
-            and (self.max is None or value <= self.max)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
-        )
+        return not self.violated(value)
 
-    def __str__(self) -> str:
+    def violated(self, value: float) -> str:
+        """The bound that a value violates, in words; empty where it is in the range."""
         bounds = (
-            ("at least", self.min), ("above", self.above), ("at most", self.max), ("below", self.below),
-        )  # fmt: skip
-        return " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+            ("at least", self.min, value >= (self.min or 0)),
+            ("above", self.above, value > (self.above or 0)),
+            ("at most", self.max, value <= (self.max or 0)),
+            ("below", self.below, value < (self.below or 0)),
+        )
+        return " and ".join(
+            f"{words} {bound:.10g}" for words, bound, holds in bounds if bound is not None and not holds
+        )
 
 
 def flag(name: str) -> str:
@@ -51,5 +52,5 @@ def check_ranges(settings: Any, naming: Callable[[str], str] = flag) -> None:
         if not math.isfinite(value):
             raise UserError(f"{naming(name)} must be a finite number, not {value}")
         for bounds in get_args(hint)[1:]:
-            if isinstance(bounds, Range) and not bounds.contains(value):
-                raise UserError(f"{naming(name)} must be {bounds}, not {value}")
+            if isinstance(bounds, Range) and (violated := bounds.violated(value)):
+                raise UserError(f"{naming(name)} must be {violated}, not {value}")

@@ -1,9 +1,9 @@
 """Defaults that depend on other settings or on the machine."""
 
 import math
-import os
 from typing import Any, TypeVar
 
+from gravis_triton.cores import available_cores
 from gravis_triton.errors import UserError
 from gravis_triton.settings.data import DataSettings
 from gravis_triton.settings.flat import override
@@ -79,11 +79,6 @@ def default_workers() -> int:
 def default_image_size(data: DataSettings) -> int:
     """Side in pixels of the images for an encoder without a size of its own."""
     return 64 if data.data == "synthetic" else 224
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolved_split_seed(data: DataSettings, seed: int) -> int:

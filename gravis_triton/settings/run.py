@@ -20,13 +20,19 @@ class RunSettings:
     """Delete an earlier run in the output directory first."""
     config: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: none)")] = None
     """YAML file with settings, or the name of one that ships with the package; flags override it."""
-    seed: Annotated[int, Range(min=0)] = 0
+    seed: Annotated[int, Range(min=0, max=2**32 - 1)] = 0
     """Seed of everything random."""
     mixed_precision: Annotated[
         Literal["no", "bf16", "fp16"] | None,
         arg(help_behavior_hint="(default: what accelerate launch sets)"),
     ] = None
     """Mixed precision of the encoder."""
+    cpu_threads: Annotated[
+        int | None,
+        Range(min=1, max=4096),
+        arg(metavar="INT", help_behavior_hint="(default: OMP_NUM_THREADS, else the cores there are)"),
+    ] = None
+    """Threads of a process that computes on the CPU."""
     tracker: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: none)")] = None
     """Log to one of accelerate's trackers as well: tensorboard, wandb, mlflow, ..."""
 

@@ -15,6 +15,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 
+from gravis_triton.cores import seconds_waited
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import UserError
 from gravis_triton.training.checkpoint import Progress
@@ -145,6 +146,7 @@ class _Window:
 
     def __init__(self, device: torch.device) -> None:
         self.start = self.mark = time.perf_counter()
+        self.waited_for_core = seconds_waited()
         self.waited, self.steps, self.images = 0.0, 0, 0
         self.loss = torch.zeros((), device=device)
 
@@ -178,6 +180,7 @@ def _measured(training: Training, progress: Progress, epoch: int, window: _Windo
         lr=training.optimizer.param_groups[-1]["lr"],
         images_per_second=window.images * training.accelerator.num_processes / window.seconds,
         data_time=window.waited / window.seconds,
+        core_wait=max(0.0, seconds_waited() - window.waited_for_core) / window.seconds,
     )
 
 

@@ -9,7 +9,8 @@ class StepMetrics:
     """Metrics of the steps since the last ones.
 
     step: optimizer steps so far. epoch: from 1. loss: mean over the steps. images_per_second: of all processes.
-    data_time: share of the time spent waiting for data.
+    data_time: share of the time spent waiting for data. core_wait: time for which threads of the process were ready to
+    run but had no core, as a share of the time.
     """
 
     step: int
@@ -19,6 +20,7 @@ class StepMetrics:
     lr: float
     images_per_second: float
     data_time: float
+    core_wait: float = 0.0
 
     def texts(self) -> dict[str, str]:
         """The metrics as short texts, by their short names."""

@@ -14,8 +14,10 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from gravis_triton.cores import available_cores
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.settings import OptimizationSettings, RunSettings, available_cores
+from gravis_triton.launcher import user_has_set
+from gravis_triton.settings import OptimizationSettings, RunSettings
 
 PATIENCE = timedelta(hours=12)
 """For which processes wait for the first one: while it decodes the images, or evaluates."""
@@ -49,17 +51,21 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     except (ValueError, ImportError) as error:
         raise UserError(f"accelerate rejects these settings: {str(error).splitlines()[0]}") from error
     if accelerator.device.type == "cpu":
-        _use_all_cores(accelerator.state.num_processes)
+        _set_threads(settings.cpu_threads, accelerator.state.num_processes)
         _keep_freed_memory()
     return accelerator
 
 
-def _use_all_cores(processes: int) -> None:
-    """`accelerate launch` without arguments leaves a CPU process a single thread: give it its share of the cores."""
-    launched_by_accelerate = "ACCELERATE_MIXED_PRECISION" in os.environ
-    if launched_by_accelerate and os.environ.get("OMP_NUM_THREADS") == "1":
-        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-        torch.set_num_threads(max(1, available_cores() // local_processes))
+def _set_threads(threads: int | None, processes: int) -> None:
+    """Use `threads`, else what the user set OMP_NUM_THREADS to, else this process's share of the cores.
+
+    `accelerate launch` sets OMP_NUM_THREADS as well, to 1 where it is not told otherwise, as PyTorch takes all cores of
+    the machine where a container may use only some of them.
+    """
+    if threads is None and not user_has_set("OMP_NUM_THREADS"):
+        threads = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _keep_freed_memory() -> None:

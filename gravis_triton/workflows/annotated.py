@@ -16,7 +16,7 @@ from gravis_triton.data import (
     split_collection,
 )
 from gravis_triton.data.loading.prepare import prepare_annotated
-from gravis_triton.report import print_annotated, print_leaks
+from gravis_triton.report import print_annotated, print_empty_masks, print_leaks
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.workflows.launch import Launch
 
@@ -55,6 +55,8 @@ def load_annotated(
         collection, split.train, fraction=settings.evaluation.label_fraction, seed=settings.run.seed
     )
     print_annotated(job.display, collection, images, split, annotation, used)
+    if masks is not None:
+        print_empty_masks(job.display, [collection.records[i].id for i in used if not masks[i].any()])
     if job.accelerator.is_main_process:
         print_leaks(job.display, find_leaks(collection, split, images=images, seen=pretrained_on))
     return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used))

@@ -1,9 +1,12 @@
 """What every job begins with: processes, display and output directory."""
 
 import dataclasses
+import fcntl
+import os
+import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -118,13 +121,39 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
+_locks: list[IO[str]] = []  # files whose closing would release their locks
+
+
+def _lock(run: RunDirectory) -> None:
+    """Keep other processes from running in a directory until this one ends. Raises UserError where one already is."""
+    file = run.lock.open("a+")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        raise UserError(
+            f"another run is writing to {run} ({file.read() or 'unknown process'}): wait until it ends, or choose "
+            "another --output-dir"
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    _locks.append(file)
+
+
 def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None:
-    """Create the directory, emptied if the settings say so, with config.yaml in it; start the trackers."""
+    """Create the directory, emptied if the settings say so, with config.yaml in it; start the trackers.
+
+    Raises UserError where another run is or has just been writing to it, and where it cannot be written to.
+    """
     if accelerator.is_main_process:
         try:
-            if settings.run.overwrite and run.path.is_dir():
-                run.clear()
             run.path.mkdir(parents=True, exist_ok=True)
+            _lock(run)
+            if settings.run.overwrite:
+                run.clear()
+            elif run.config.exists() and flatten(settings).get("resume") is None:
+                raise UserError(f"another run has just written to {run}: choose another --output-dir")
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
         once = {"output_dir": None, "overwrite": False, "config": None, "resume": None}

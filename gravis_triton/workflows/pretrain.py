@@ -12,7 +12,7 @@ from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.losses import resolve_loss
-from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
+from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, TrainingSettings, resolve_pretrain
 from gravis_triton.workflows.contrastive import build_networks, open_start, prepare_training, total_steps
 from gravis_triton.workflows.launch import launch, open_run
 
@@ -97,6 +97,11 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             report.save_views(run.views, data.preview, networks.views)
             report.log_pictures(accelerator, run, progress.step)
 
+    elif loop.evaluate and _is_due(progress, loop) and not metric_logger.has("knn_mean_auc", progress.step):
+        evaluate(
+            f"after epoch {progress.step // len(batches)}"
+        )  # a kill came between the checkpoint and this
+
     # train, epoch by epoch
     steps = parts.epochs * len(batches)
     if optimization.total_views is not None:
@@ -115,7 +120,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             ended = stopped or progress.step == last_step
             if ended or (into_epoch == 0 and epoch % loop.checkpoint_every == 0):
                 training.save_checkpoint(accelerator, run.checkpoints, progress, states)
-            if loop.eval_every and into_epoch == 0 and epoch % loop.eval_every == 0 and not ended:
+            if _is_due(progress, loop) and not ended:
                 evaluate(f"after epoch {epoch}")
     if stopped:
         raise Interrupted(
@@ -150,3 +155,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return PretrainResult(run.path, run.encoder, summary)
+
+
+def _is_due(progress: training.Progress, loop: TrainingSettings) -> bool:
+    """Whether the settings ask for an evaluation at this step."""
+    epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
+    return loop.eval_every is not None and into_epoch == 0 and epoch % loop.eval_every == 0

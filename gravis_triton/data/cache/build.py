@@ -1,6 +1,7 @@
 """The decode-once cache: every image and mask is decoded a single time, resized, and kept for all later runs."""
 
 import os
+import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -10,7 +11,7 @@ import numpy as np
 
 from gravis_triton.data.cache.images import CachedImages, CachedMasks
 from gravis_triton.data.cache.items import CacheItem, ImageItem, MaskItem
-from gravis_triton.data.cache.shards import Shard, open_shard, shard_of, skipped_in, write_shard
+from gravis_triton.data.cache.shards import Shard, is_whole, open_shard, shard_of, skipped_in, write_shard
 from gravis_triton.data.cache.workers import results_of
 from gravis_triton.data.datasets.records import Record
 from gravis_triton.errors import UserError
@@ -23,6 +24,9 @@ _SMALLEST_SHARD = 32
 
 # More damaged images than this are no accident of single files.
 _TOLERATED = 0.05
+
+# What is read of the cache, at its opening, to find damage.
+_EXAMINED_BYTES = 4 * 2**30
 
 _SECONDS_A_DAY = 86_400
 
@@ -123,8 +127,9 @@ def _build_missing(
     total = sum(len(shard.items) for shard in shards)
     skipped: list[tuple[str, str]] = []
     missing, done = [], 0
+    damaged = _damaged(shards)
     for shard in shards:
-        table = open_shard(shard)
+        table = None if shard in damaged else open_shard(shard)
         if table is None:
             missing.append(shard)
         else:
@@ -138,6 +143,24 @@ def _build_missing(
             check(skipped)
             done += len(shard.items)
             _report(progress, done, total)
+
+
+def _damaged(shards: Sequence[Shard]) -> list[Shard]:
+    """The files, of those that are there, whose bytes have changed since they were written; these are deleted.
+
+    Of a cache too large to be read in seconds a random part is examined, another one each time.
+    """
+    damaged: list[Shard] = []
+    left = _EXAMINED_BYTES
+    present = [shard for shard in shards if shard.file.is_file()]
+    for shard in random.Random().sample(present, len(present)):
+        left -= shard.file.stat().st_size
+        if left < 0:
+            break
+        if not is_whole(shard):
+            shard.file.unlink(missing_ok=True)
+            damaged.append(shard)
+    return damaged
 
 
 def _from_own_start(missing: list[Shard]) -> list[Shard]:

@@ -1,7 +1,9 @@
 """Reading the cache: decoded images and masks, memory-mapped."""
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -38,9 +40,11 @@ class MappedRows:
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         tables = [_open(shard) for shard in shards]
+        self._files = [_MappedFile(shard.file) for shard in shards]
         self._buffers: list[np.ndarray] = []
+        self._file_of: list[int] = []
         heights, widths, buffers, starts = [], [], [], []
-        for table in tables:
+        for number, table in enumerate(tables):
             heights += [chunk.to_numpy() for chunk in table["height"].chunks]
             widths += [chunk.to_numpy() for chunk in table["width"].chunks]
             for chunk in table["pixels"].chunks:
@@ -48,6 +52,7 @@ class MappedRows:
                 buffers.append(np.full(len(chunk), len(self._buffers)))
                 starts.append(offsets[:-1])
                 self._buffers.append(pixels)
+                self._file_of.append(number)
         self.height: list[int] = _joined(heights).tolist()
         self.width: list[int] = _joined(widths).tolist()
         self._buffer = _joined(buffers).tolist()
@@ -55,10 +60,28 @@ class MappedRows:
         self.skipped = tuple(entry for table in tables for entry in skipped_in(table))
 
     def pixels(self, row: int, channels: tuple[int, ...]) -> np.ndarray:
-        """(height, width, *channels) uint8: a read-only view of the mapped file, not a copy."""
+        """(height, width, *channels) uint8: a read-only view of the mapped file, not a copy. Raises UserError where the
+        file has been cut off since."""
         shape = (self.height[row], self.width[row], *channels)
-        start = self._start[row]
-        return self._buffers[self._buffer[row]][start : start + math.prod(shape)].reshape(shape)
+        start, buffer = self._start[row], self._buffer[row]
+        self._files[self._file_of[buffer]].check()
+        return self._buffers[buffer][start : start + math.prod(shape)].reshape(shape)
+
+
+class _MappedFile:
+    """A mapped file; to read what has been cut off it would kill the process (SIGBUS)."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.status = file, file.stat()
+
+    def check(self) -> None:
+        """Raises UserError where the file has become shorter. Deleted or replaced, it stays mapped as it was."""
+        try:
+            now = os.stat(self.file)
+        except OSError:
+            return
+        if now.st_ino == self.status.st_ino and now.st_size < self.status.st_size:
+            raise UserError(f"{self.file} in the image cache was cut off while it was in use: run again")
 
 
 def _open(shard: Shard) -> pa.Table:

@@ -1,13 +1,15 @@
 """One Arrow file of the decode-once cache: writing it atomically, reading it without copying.
 
 A row is one item: id, height, width, pixels (its bytes: height * width * 3 of an image, height * width of a
-mask) and error, which is empty unless the item could not be decoded; then height and width are 0.
+mask) and error, which is empty unless the item could not be decoded; then height and width are 0. Behind the end of the
+Arrow stream, where its readers stop, are four bytes: the CRC-32 of the file before them.
 """
 
 import errno
 import hashlib
 import os
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +23,10 @@ from gravis_triton.data.cache.items import CacheItem
 from gravis_triton.errors import UserError
 
 # Part of every shard's name: raise it whenever the same items would be stored in another way.
-FORMAT = 1
+FORMAT = 2
+
+_CHECKSUM_BYTES = 4
+_BLOCK = 2**20  # bytes
 
 # Rows per Arrow batch: what a worker holds in memory.
 _BATCH = 16
@@ -56,6 +61,8 @@ def write_shard(shard: Shard) -> None:
         with open_for_writing(temporary) as stream:
             _write_rows(shard, stream)
             stream.flush()
+            stream.write(_checksum(temporary, stream.tell()))
+            stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, shard.file)
     except OSError as error:
@@ -76,6 +83,24 @@ def open_shard(shard: Shard) -> pa.Table | None:
         return None
     ids = [item.id for item in shard.items]
     return table if table.column("id").to_pylist() == ids else None
+
+
+def is_whole(shard: Shard) -> bool:
+    """Whether every byte of an existing shard is as it was written; reads all of it."""
+    size = shard.file.stat().st_size - _CHECKSUM_BYTES
+    with shard.file.open("rb") as stream:
+        stream.seek(max(size, 0))
+        return size > 0 and stream.read() == _checksum(shard.file, size)
+
+
+def _checksum(file: Path, size: int) -> bytes:
+    """CRC-32 of the first bytes of a file."""
+    crc = 0
+    with file.open("rb", buffering=0) as stream:
+        while size > 0 and (block := stream.read(min(size, _BLOCK))):
+            crc = zlib.crc32(block, crc)
+            size -= len(block)
+    return crc.to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def open_table(file: Path) -> pa.Table:

@@ -18,6 +18,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_MOST_COLOR = 32  # difference of a gray pixel's channels, by JPEG's rounding
 _QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
@@ -47,7 +48,8 @@ def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
 
 
 def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -> Image.Image:
-    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_image` does.
+    """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_image` does, and
+    ValueError for a mask in color.
 
     image: what the mask was drawn on. A mask without an EXIF orientation of its own is turned as its image
     is, unless its size shows that it lies upright already.
@@ -74,7 +76,13 @@ def _decode(
 
 
 def _to_gray(image: Image.Image) -> Image.Image:
-    return _to_eight_bits(image).convert("L")
+    """Raises ValueError for a mask in color: what is lesion in it cannot be known."""
+    image = _to_eight_bits(image)
+    if image.mode not in ("1", "L", "LA"):
+        channels = np.asarray(image.convert("RGB")).astype(np.int16)
+        if np.ptp(channels, axis=2).max() > _MOST_COLOR:
+            raise ValueError("a mask in color: lesion must be white (255) on black (0)")
+    return image.convert("L")
 
 
 def _turned_as(image: Path | BinaryIO | None, mask: Image.Image) -> Image.Image:

@@ -84,3 +84,13 @@ def test_text_of_the_user_is_not_taken_for_markup():
     display, out = display_on(terminal=False)
     display.print("--data my[bold]folder")
     assert out.getvalue() == "--data my[bold]folder\n"
+
+
+def test_crowded_cores_are_a_warning_once_in_a_while():
+    display, out = display_on(terminal=False)
+    with display.training(0, 100) as show:
+        show(METRICS)
+        show(dataclasses.replace(METRICS, core_wait=0.8))
+        show(dataclasses.replace(METRICS, core_wait=0.9))
+    assert out.getvalue().count("warning: the threads wait for a core 80% of the time") == 1
+    assert "90%" not in out.getvalue()

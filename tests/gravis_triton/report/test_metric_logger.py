@@ -29,3 +29,16 @@ def test_a_logger_reopened_at_a_step_drops_later_lines_and_a_line_cut_short(acce
 def test_a_new_run_does_not_inherit_metrics(accelerator, tmp_path):
     MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).log({"step": 0, "loss": 1.0})
     assert MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).first("loss") is None
+
+
+def test_a_line_belongs_to_a_step_and_its_names_and_is_kept_once(accelerator, tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    metric_logger = MetricLogger(file, 0, accelerator)
+    metric_logger.log({"step": 4, "loss": 0.5})
+    metric_logger.log({"step": 4, "knn_mean_auc": 0.6})
+    again = MetricLogger(file, 4, accelerator)
+    assert again.has("knn_mean_auc", 4)
+    assert not again.has("knn_mean_auc", 2)
+    again.log({"step": 4, "knn_mean_auc": 0.7})
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert lines == [{"step": 4, "loss": 0.5}, {"step": 4, "knn_mean_auc": 0.7}]

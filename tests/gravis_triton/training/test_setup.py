@@ -56,15 +56,18 @@ def test_a_tracker_that_is_not_installed_is_named():
         start_accelerator(RunSettings(tracker="nonesuch"))
 
 
-@pytest.mark.parametrize(("launcher", "threads"), [({"ACCELERATE_MIXED_PRECISION": "no"}, 6), ({}, 1)])
-def test_the_single_thread_that_accelerate_launch_leaves_becomes_all_cores(monkeypatch, launcher, threads):
+@pytest.mark.parametrize(
+    ("flag", "users", "threads"),
+    [(None, False, 6), (None, True, 1), (3, True, 3), (3, False, 3)],
+)
+def test_threads_are_those_of_the_flag_else_the_users_else_all_cores(monkeypatch, flag, users, threads):
     before = torch.get_num_threads()
-    for name, value in {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **launcher}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setattr(setup, "available_cores", lambda: 6)
+    monkeypatch.setattr(setup, "user_has_set", lambda variable: users)
     torch.set_num_threads(1)
     try:
-        start_accelerator(RunSettings())
+        start_accelerator(RunSettings(cpu_threads=flag))
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
+import textwrap
+
 import pytest
 from accelerate import Accelerator
 
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import PretrainSettings, RunSettings, override
+from gravis_triton.workflows import launch
 from gravis_triton.workflows.launch import choose_run, open_run
 
 
@@ -58,7 +64,7 @@ def test_overwriting_deletes_what_a_run_has_written(choose, run):
     settings = override(PretrainSettings(), {"output_dir": str(run), "overwrite": True})
     assert choose(output_dir=str(run), overwrite=True).path == run.path
     open_run(run, settings, Accelerator(cpu=True))
-    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in run.path.iterdir()) == [".lock", "config.yaml"]
 
 
 @pytest.mark.parametrize("data", ["run", "run/images"])
@@ -90,3 +96,25 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*file/run: Not a directory"):
         open_run(RunDirectory(tmp_path / "file" / "run"), PretrainSettings(), Accelerator(cpu=True))
+
+
+def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
+    second = textwrap.dedent(
+        f"""
+        from accelerate import Accelerator
+        from gravis_triton.run_directory import RunDirectory
+        from gravis_triton.settings import PretrainSettings, override
+        from gravis_triton.workflows.launch import open_run
+        settings = override(PretrainSettings(), {{"resume": "auto"}})
+        open_run(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))
+        """
+    )
+    refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
+    assert f"another run is writing to {run} (process {os.getpid()} on " in refused.stderr
+    launch._locks.pop().close()  # as at the end of this process
+    assert subprocess.run([sys.executable, "-c", second], capture_output=True, text=True).returncode == 0
+
+
+def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):
+    with pytest.raises(UserError, match=r"another run has just written to"):
+        open_run(run, PretrainSettings(), Accelerator(cpu=True))

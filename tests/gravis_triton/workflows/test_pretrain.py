@@ -271,3 +271,31 @@ def test_no_evaluate_trains_without_scores(tiny, run_here, tmp_path):
     status, _, err = run_here(RECIPE, *tiny, "--no-evaluate", "--eval-every", "1")
     assert (status, err.count("\n")) == (2, 1)
     assert "--eval-every has no effect with --no-evaluate" in err
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--views 1000000000000000000", "--num-workers 1000000000000000000", "--blur-sigma 1e6", "--brightness 1e308",
+        "--cutout-holes 1000000000", "--cache-size 10000000", "--grad-cache-chunk 1", "--seed 9000000000000000000",
+    ],
+)  # fmt: skip
+def test_an_absurd_value_is_refused_at_once(tiny, run_here, flag):
+    status, _, err = run_here(RECIPE, *tiny, *flag.split())
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{flag.split()[0]} must be at" in err
+
+
+def test_a_score_that_a_kill_cut_off_is_taken_again_and_a_finished_run_adds_nothing(tiny, run_here, tmp_path):
+    run = tmp_path / "run"
+    flags = [*tiny, "--eval-every", "1", "--output-dir", str(run)]
+    assert run_here(RECIPE, *flags, "--max-steps", "6")[0] == 0
+    metrics = run / "metrics.jsonl"
+    whole = metrics.read_text()
+    cut = [line for line in whole.splitlines(keepends=True) if not ("knn" in line and '"step": 6' in line)]
+    metrics.write_text("".join(cut))
+    for steps in ("6", "12", "12"):
+        assert run_here(RECIPE, *flags, "--max-steps", steps, "--resume", "auto")[0] == 0
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines if "knn_mean_auc" in line] == [0, 6, 12]
+    assert [line["step"] for line in lines if "loss" in line] == [2, 4, 6, 8, 10, 12]

@@ -59,7 +59,9 @@ def start(tiny, tmp_path):
 def wait_until_gone(directory, seconds: float) -> None:
     """Wait until no process is left of those whose command names a directory."""
     end = time.monotonic() + seconds
-    while str(directory) in subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout:
+    while (
+        str(directory) in subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout
+    ):
         assert time.monotonic() < end, f"still running after {seconds} s"
         time.sleep(0.1)
 

@@ -243,6 +243,30 @@ def test_a_damaged_shard_is_built_anew(
     assert len(decoded) == 80
 
 
+@pytest.mark.parametrize("place", [0.001, 0.3, 0.7, 0.999])
+def test_a_flipped_bit_anywhere_in_the_cache_is_found_when_it_is_opened(
+    build: Callable[..., CachedImages], tmp_path: Path, place: float
+) -> None:
+    decoded: list[int] = []
+    expected = build(gradients(40, decoded))[3].copy()
+    file = shard_files(tmp_path)[0]
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 16
+    file.write_bytes(content)
+    assert np.array_equal(build(gradients(40, decoded))[3], expected)
+    assert len(decoded) > 40
+
+
+def test_a_cache_that_is_cut_off_while_it_is_in_use_is_an_error_and_not_a_crash(
+    build: Callable[..., CachedImages], tmp_path: Path
+) -> None:
+    images = build(gradients(40, []))
+    for file in shard_files(tmp_path):
+        os.truncate(file, 100)
+    with pytest.raises(UserError, match="was cut off while it was in use: run again"):
+        images[0]
+
+
 def test_unreadable_images_are_named_counted_and_skipped(
     build: Callable[..., CachedImages], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gravis_triton.data.cache.pixels import fitted_mask, lesion_pixels, native_mask
+from gravis_triton.data.datasets.decode import decode_mask
 from gravis_triton.data.datasets.records import Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 
@@ -25,6 +26,16 @@ def test_lesion_is_above_128() -> None:
 def test_a_mask_of_zeros_and_ones_is_refused() -> None:
     with pytest.raises(ValueError, match="values 0 and 1: lesion must be 255"):
         lesion_pixels(gray([0, 1, 1]))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_a_mask_in_color_is_refused_and_a_gray_one_in_any_mode_is_taken(tmp_path: Path, mode: str) -> None:
+    red = Image.new("RGB", (4, 4), (255, 0, 0)).convert(mode)
+    red.save(tmp_path / "red.png")
+    with pytest.raises(ValueError, match=r"a mask in color: lesion must be white \(255\) on black"):
+        decode_mask(tmp_path / "red.png")
+    Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode).save(tmp_path / "white.png")
+    assert np.asarray(decode_mask(tmp_path / "white.png")).tolist() == [[255] * 4] * 4
 
 
 def test_an_empty_and_a_full_mask_are_masks() -> None:

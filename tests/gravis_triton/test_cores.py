@@ -1,0 +1,53 @@
+import os
+import threading
+import time
+
+import pytest
+
+from gravis_triton.cores import available_cores, seconds_waited
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "300000 100000"}, 3),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "6400000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_cores_are_those_of_the_affinity_and_of_the_containers_quota(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/schedstat"), reason="the system does not say how long threads wait"
+)
+def test_threads_that_share_a_core_wait_for_it():
+    affinity = os.sched_getaffinity(0)
+    end = time.monotonic() + 0.5
+
+    def compute():
+        os.sched_setaffinity(0, {min(affinity)})
+        while time.monotonic() < end:
+            sum(index * index for index in range(10_000))
+
+    before = seconds_waited()
+    child = os.fork()
+    if child == 0:
+        compute()
+        os._exit(0)
+    worker = threading.Thread(target=compute)
+    worker.start()
+    while worker.is_alive():
+        waited = seconds_waited() - before
+        time.sleep(0.01)
+    os.waitpid(child, 0)
+    assert waited > 0.1
