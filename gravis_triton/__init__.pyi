@@ -15,6 +15,8 @@ from gravis_triton.workflows.export import ExportResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
+from gravis_triton.workflows.report import ReportResult
+from gravis_triton.workflows.runs import RunsResult
 from gravis_triton.workflows.shards import ShardsResult
 
 __version__: str
@@ -268,6 +270,16 @@ def export(
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> ExportResult: ...
+def write_report(
+    *,
+    runs: tuple[str, ...],
+    output: str | Path = "side_by_side.html",
+) -> ReportResult: ...
+def list_runs(
+    *,
+    directory: str = "runs",
+    json: bool = False,
+) -> RunsResult: ...
 def compare(
     *,
     grid: str | Path = "compare-synthetic",

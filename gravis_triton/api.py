@@ -27,7 +27,7 @@ def job_function(name: str) -> Callable[..., Any]:
 
     Raises UserError for an unknown setting, and a value of a wrong type or out of range.
     """
-    job = JOBS[name.replace("_", "-")]
+    job = next(job for job in JOBS.values() if job.function == name)
 
     def call(**settings: Any) -> Any:
         return job.workflow(settings_from(job.settings, settings, where=name))
@@ -44,7 +44,7 @@ def stub() -> str:
     imports = sorted({f"from {result.__module__} import {result.__name__}" for result in results.values()})
     text = _HEADER + "\n".join(imports) + "\n\n__version__: str\n"
     for name, job in JOBS.items():
-        text += f"\ndef {name.replace('-', '_')}(\n    *,\n"
+        text += f"\ndef {job.function}(\n    *,\n"
         for parameter in _parameters(job):
             default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
             hint = _type(parameter.annotation)

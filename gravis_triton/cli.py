@@ -43,6 +43,8 @@ JOBS = {
     "embed": Job("embed", "embed", jobs.EmbedSettings),
     "predict": Job("predict", "predict", jobs.PredictSettings),
     "export": Job("export", "export", jobs.ExportSettings),
+    "report": Job("report", "write_report", jobs.ReportSettings),
+    "runs": Job("runs", "list_runs", jobs.RunsSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
     "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
 }

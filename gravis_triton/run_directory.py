@@ -1,5 +1,6 @@
 """What lies where in the directory of a run; nothing else in the package knows."""
 
+import fcntl
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
     "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png", "export-*",
-    "report.html", "page", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
+    "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
 )  # fmt: skip
 
 
@@ -21,10 +22,12 @@ class RunDirectory:
         self.config = self.path / "config.yaml"
         self.summary = self.path / "summary.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
 
         self.encoder = self.path / "encoder"
         self.views = self.path / "views.png"
+        self.examples = self.path / "examples.npz"
 
         self.split = self.path / "split.csv"
         self.model = self.path / "model"
@@ -38,6 +41,17 @@ class RunDirectory:
             for path in self.path.iterdir()
             if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
         )
+
+    def is_locked(self) -> bool:
+        """Whether another process is running in the directory."""
+        if not self.lock.is_file():
+            return False
+        with self.lock.open("a") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     def clear(self) -> None:
         """Delete what a run has written, and nothing else. Its lock stays, for whoever holds it."""

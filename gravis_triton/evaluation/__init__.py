@@ -7,6 +7,7 @@ from gravis_triton.evaluation.classification import (
 )
 from gravis_triton.evaluation.color_histogram import COLOR_HISTOGRAM, ColorHistogram
 from gravis_triton.evaluation.encoder_scores import MAX_SCORED_IMAGES, score_encoder
+from gravis_triton.evaluation.examples import Examples, find_examples, read_examples, write_examples
 from gravis_triton.evaluation.features import LabeledFeatures, extract_features, labeled_features
 from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
 from gravis_triton.evaluation.knn import KnnScores, choose_neighbors, knn_probabilities, knn_scores
@@ -32,6 +33,7 @@ __all__ = [
     "ClassScores",
     "ClassificationScores",
     "ColorHistogram",
+    "Examples",
     "FlipAveraged",
     "KnnScores",
     "LabeledFeatures",
@@ -41,6 +43,7 @@ __all__ = [
     "choose_neighbors",
     "classification_scores",
     "extract_features",
+    "find_examples",
     "fit_probe",
     "knn_probabilities",
     "knn_scores",
@@ -48,11 +51,13 @@ __all__ = [
     "mask_file",
     "mask_scores",
     "predict_with_flips",
+    "read_examples",
     "resize_probability",
     "save_mask",
     "score_encoder",
     "segmentation_scores",
     "write_class_probabilities_csv",
+    "write_examples",
     "write_mask_scores_csv",
     "write_submission_csv",
 ]

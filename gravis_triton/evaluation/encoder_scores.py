@@ -32,7 +32,7 @@ def score_encoder(
     reference, validation: indices into the collection's records, which `images` holds in the same order; of each part
     at most about `at_most` are used. progress: called with (done, total) images.
     """
-    reference, validation = (_scored(collection, part, at_most) for part in (reference, validation))
+    reference, validation = (scored_images(collection, part, at_most) for part in (reference, validation))
     if not reference or not validation:
         return None
     features = extract_features(
@@ -49,7 +49,7 @@ def score_encoder(
     )
 
 
-def _scored(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:
+def scored_images(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:
     """The labeled images of a part; where these are more than `at_most`, a sample of about so many, stratified by class
     and the same in every call."""
     labeled = collection.annotated("label", part)

@@ -19,7 +19,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
     difference to the baseline with its interval."""
     tables = []
     for task in comparison.tasks:
-        header, rows = _cells(comparison, task, SCORES[task][0])
+        header, rows = cells(comparison, task, SCORES[task][0])
         table = Table(box=SIMPLE_HEAD, title=f"{task}: {shown_score(SCORES[task][0])}", title_justify="left")
         for column in header:
             table.add_column(column, justify="left" if column == header[0] else "right")
@@ -35,7 +35,7 @@ def markdown(comparison: Comparison) -> str:
     for task in comparison.tasks:
         blocks.append(f"## {task}")
         for score in SCORES[task]:
-            header, rows = _cells(comparison, task, score)
+            header, rows = cells(comparison, task, score)
             header = [f"{shown_score(score)}", *header[1:]]
             rule = ["---", *["---:"] * (len(header) - 1)]
             blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows)))
@@ -52,7 +52,8 @@ def reading(comparison: Comparison) -> str:
     )
 
 
-def _cells(comparison: Comparison, task: str, score: str) -> tuple[list[str], list[list[str]]]:
+def cells(comparison: Comparison, task: str, score: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of a score."""
     entries = comparison.of(task, score)
     fractions = _different(entry.label_fraction for entry in entries)
     header = ["encoder"]

@@ -24,6 +24,8 @@ from gravis_triton.settings.jobs import (
     FinetuneSettings,
     PredictSettings,
     PretrainSettings,
+    ReportSettings,
+    RunsSettings,
     SegmentationSettings,
     ShardsSettings,
 )
@@ -74,7 +76,9 @@ __all__ = [
     "PredictSettings",
     "PretrainSettings",
     "Range",
+    "ReportSettings",
     "RunSettings",
+    "RunsSettings",
     "SegmentationSettings",
     "ShardsSettings",
     "StreamingSettings",

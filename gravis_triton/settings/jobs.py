@@ -251,6 +251,26 @@ class ShardsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Write report.html of finished runs anew; with several runs, also a page that sets them side by side."""
+
+    runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN...")]
+    """Directories of finished runs."""
+    output: Annotated[str, arg(aliases=("-o",))] = "side_by_side.html"
+    """Page of several runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsSettings:
+    """List finished, running and stopped runs with their scores."""
+
+    directory: Annotated[str, Positional, arg(metavar="DIR")] = "runs"
+    """Directory to search."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
 

@@ -17,6 +17,7 @@ from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
 from gravis_triton.report.comparison_figure import draw_comparison
 from gravis_triton.report.comparison_tables import markdown, reading, score_tables
+from gravis_triton.report.page import write_comparison_page
 from gravis_triton.settings import CompareSettings, RunSettings, find_config
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.classification import finetune_classification
@@ -108,10 +109,11 @@ def _compare_finished(
     comparison.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
     report.write_figure(draw_comparison(compared), output / "comparison.png")
+    write_comparison_page(compared, results, output)
     display.print("")
     for table in score_tables(compared):
         display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
     display.print(reading(compared))
-    files = ", ".join(("results.csv", "comparison.md", "comparison.json", "comparison.png"))
+    files = ", ".join(("results.csv", "comparison.md", "comparison.json", "comparison.png", "report.html"))
     display.print(f"{files}: {output}")
     return compared

@@ -13,6 +13,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.evaluation import COLOR_HISTOGRAM, ClassificationScores
 from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder, open_encoder
+from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
 from gravis_triton.workflows.annotated import load_annotated
 from gravis_triton.workflows.launch import launch, open_run
@@ -103,6 +104,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
         "versions": report.versions(),
     }
     write_json(run.summary, summary)
+    write_run_page(run)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
     report.log_pictures(accelerator, run, step=0)
     display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")

@@ -20,6 +20,7 @@ from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
 from gravis_triton.models import FinetunedNetwork, OpenedEncoder, open_encoder
 from gravis_triton.prediction import InputSettings, Predictor, save_predictor
+from gravis_triton.report.page import write_run_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
 from gravis_triton.workflows.annotated import AnnotatedData, load_annotated
@@ -135,6 +136,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         report.write_finetune_summary(
             run.summary, finetuning, scores, split=data.split, seconds=job.seconds()
         )
+        write_run_page(run)
         step = finetuning.progress.step
         accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=step)
         report.log_pictures(accelerator, run, step)

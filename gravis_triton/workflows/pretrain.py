@@ -5,16 +5,34 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 import gravis_triton.report as report
 import gravis_triton.training as training
-from gravis_triton.data.loading.pretraining import cached_data, streamed_data
+from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
-from gravis_triton.evaluation import MAX_SCORED_IMAGES, score_encoder
+from gravis_triton.evaluation import (
+    MAX_SCORED_IMAGES,
+    Examples,
+    find_examples,
+    score_encoder,
+    write_examples,
+)
 from gravis_triton.losses import resolve_loss
+from gravis_triton.models import evaluating
+from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, TrainingSettings, resolve_pretrain
-from gravis_triton.workflows.contrastive import build_networks, open_start, prepare_training, total_steps
+from gravis_triton.workflows.contrastive import (
+    Networks,
+    build_networks,
+    open_start,
+    prepare_training,
+    total_steps,
+)
 from gravis_triton.workflows.launch import launch, open_run
+
+_HEAT_MAPS = 4  # images whose views' similarities are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +166,40 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             validation_images=len(data.validation),
             skipped=len(skipped),
         )
+        write_examples(_examples(networks, data, settings, accelerator.device), run.examples)
         report.write_summary(summary, run.summary)
+        write_run_page(run)
         report.print_summary(display, summary, run)
         if settings.streaming.streaming:
             report.print_skipped(display, skipped)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return PretrainResult(run.path, run.encoder, summary)
+
+
+@torch.no_grad()
+def _examples(
+    networks: Networks, data: PretrainingData, settings: PretrainSettings, device: torch.device
+) -> Examples:
+    """Single images for the report: views, neighbors, map."""
+    images, sizes = (part[:_HEAT_MAPS].to(device) for part in data.preview)
+    with evaluating(networks.model):
+        views = networks.views(images, sizes)
+        embeddings = networks.model(views.flatten(0, 1)).unflatten(0, views.shape[:2]).cpu()
+    assert settings.model.image_size is not None  # resolved
+    return find_examples(
+        networks.encoder,
+        data.collection,
+        data.images,
+        data.reference,
+        data.validation,
+        embeddings,
+        attention_temperature=settings.loss.attention_temperature
+        if settings.loss.attention == "softmax"
+        else None,
+        size=settings.model.image_size,
+        device=device,
+    )
 
 
 def _is_due(progress: training.Progress, loop: TrainingSettings) -> bool:

@@ -68,3 +68,17 @@ def run_here(monkeypatch, capsys):
 
     yield run
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def without_pages(request, monkeypatch):
+    """Most runs here are not looked at: no pages, which would take longer than the runs."""
+    if "with_pages" in request.fixturenames:
+        return
+    for job in ("pretrain", "finetune", "evaluate"):
+        monkeypatch.setattr(f"gravis_triton.workflows.{job}.write_run_page", lambda run: None)
+
+
+@pytest.fixture
+def with_pages():
+    """The runs of a test write report.html."""

@@ -1,0 +1,128 @@
+"""Single images to look at: how similar their views are, their nearest neighbors, a map of their features."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.manifold import TSNE
+from torch import Tensor, nn
+
+from gravis_triton.data.datasets.records import Collection
+from gravis_triton.data.loading.loader import Images, collate_central_squares
+from gravis_triton.evaluation.encoder_scores import scored_images
+from gravis_triton.evaluation.features import extract_features
+from gravis_triton.files import atomic_write
+
+_QUERIES, _NEIGHBORS = 10, 6
+_MAPPED, _REFERENCE = 300, 1000  # images at most
+_FEWEST_MAPPED = 50
+_SIDE = 64  # of a thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """classes: names. ids, labels, thumbnails (images, side, side, 3) uint8: first the mapped validation images, then
+    the neighbors. map: (mapped, 2), t-SNE of their features; empty for few images. neighbors: (queries, neighbors),
+    indices of the training images nearest to the first ones. similarity, attention: (sources, views, views)."""
+
+    classes: np.ndarray
+    ids: np.ndarray
+    labels: np.ndarray
+    thumbnails: np.ndarray
+    map: np.ndarray
+    neighbors: np.ndarray
+    similarity: np.ndarray
+    attention: np.ndarray
+
+
+def find_examples(
+    encoder: nn.Module,
+    collection: Collection,
+    images: Images,
+    reference: Sequence[int],
+    validation: Sequence[int],
+    view_embeddings: Tensor,
+    *,
+    attention_temperature: float | None,
+    size: int,
+    device: torch.device,
+) -> Examples:
+    """Examples of what an encoder has learned; without neighbors and map where no image has a label.
+
+    reference, validation: as in `score_encoder`; the examples are a sample of them. view_embeddings: (sources, views,
+    dim). attention_temperature: of the softmax over an anchor's positives; None is uniform attention.
+    """
+    similarity, attention = _view_matrices(view_embeddings, attention_temperature)
+    shown = list(scored_images(collection, validation, _MAPPED))
+    others = list(scored_images(collection, reference, _REFERENCE))
+    queries = min(_QUERIES, len(shown)) if others else 0
+    order = np.random.default_rng(0).permutation(len(shown))
+    shown = [shown[index] for index in order] if others else []
+    features = (
+        extract_features(encoder, images, [*shown, *others], size=size, device=device)
+        if shown
+        else torch.zeros(0, 1)
+    )
+    mapped = features[: len(shown)]
+    nearest = np.zeros((0, 0), np.int64)
+    neighbors: list[int] = []
+    if queries:
+        cosine = F.normalize(mapped[:queries], dim=1) @ F.normalize(features[len(shown) :], dim=1).T
+        found = cosine.topk(min(_NEIGHBORS, len(others)), dim=1).indices.numpy()
+        neighbors = sorted({int(index) for index in found.flat})
+        nearest = len(shown) + np.searchsorted(neighbors, found)
+    used = [*shown, *(others[index] for index in neighbors)]
+    return Examples(
+        classes=np.array(collection.classes),
+        ids=np.array([collection.records[index].id for index in used]),
+        labels=np.array(collection.labels(used), np.int64),
+        thumbnails=_thumbnails(images, used),
+        map=_map(mapped),
+        neighbors=nearest,
+        similarity=similarity,
+        attention=attention,
+    )
+
+
+def write_examples(examples: Examples, file: Path) -> None:
+    """Write examples as a NumPy archive, atomically."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **asdict(examples))
+    atomic_write(file, content.getvalue())
+
+
+def read_examples(file: Path) -> Examples:
+    """Examples that `write_examples` wrote; nothing in the file is run as code."""
+    with np.load(file, allow_pickle=False) as content:
+        return Examples(**{name: content[name] for name in Examples.__dataclass_fields__})
+
+
+def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine similarity (sources, views, views) and the attention of each view (row) to the others."""
+    z = F.normalize(embeddings.float(), dim=-1)
+    similarity = z @ z.transpose(1, 2)
+    own = torch.eye(z.shape[1], dtype=torch.bool)
+    logits = torch.zeros_like(similarity) if temperature is None else similarity / temperature
+    attention = logits.masked_fill(own, -torch.inf).softmax(2)
+    return similarity.numpy(), attention.numpy()
+
+
+def _map(features: Tensor) -> np.ndarray:
+    if len(features) < _FEWEST_MAPPED:
+        return np.zeros((0, 2))
+    perplexity = min(30.0, len(features) / 4)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(
+        F.normalize(features, dim=1).numpy()
+    )
+
+
+def _thumbnails(images: Images, indices: Sequence[int]) -> np.ndarray:
+    if not indices:
+        return np.zeros((0, _SIDE, _SIDE, 3), np.uint8)
+    squares = [collate_central_squares([images[index]]).float() for index in indices]
+    small = [F.interpolate(square, (_SIDE, _SIDE), mode="bilinear", antialias=True) for square in squares]
+    return torch.cat(small).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

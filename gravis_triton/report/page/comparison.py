@@ -1,0 +1,36 @@
+"""The page of a comparison of encoders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gravis_triton.comparison.against_baseline import Comparison
+from gravis_triton.comparison.results import SCORES, Result, shown_score
+from gravis_triton.report.comparison_figure import draw_comparison
+from gravis_triton.report.comparison_tables import cells, reading
+from gravis_triton.report.page.html import Page, Picture, Section, Table, styled, write_page
+
+
+def write_comparison_page(comparison: Comparison, results: Sequence[Result], directory: Path) -> None:
+    """Write report.html of a comparison, with links to the pages of its runs."""
+    with styled():
+        figure = Picture.of_figure(draw_comparison(comparison), "Score against the share of the labels")
+    tables = []
+    for task in comparison.tasks:
+        header, rows = cells(comparison, task, SCORES[task][0])
+        tables.append(Table(f"{task}: {shown_score(SCORES[task][0])}", header, rows))
+    pages = list(dict.fromkeys(result.directory for result in results))
+    links = [
+        (f"{path.parent.name}/{path.name}", f"{path.relative_to(directory)}/report.html")
+        for path in pages
+        if (path / "report.html").is_file()
+    ]
+    page = Page(
+        title=f"Comparison with {comparison.baseline}",
+        lead=reading(comparison),
+        sections=[
+            Section("Scores", tables=tables),
+            Section("Score against label fraction", pictures=[figure]),
+        ],
+        links=links,
+    )
+    write_page(page, directory / "report.html")

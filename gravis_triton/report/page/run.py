@@ -1,0 +1,293 @@
+"""The page of one run, from what its directory holds."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions, resampled_scores
+from gravis_triton.comparison.results import SCORES, Result, read_predictions, shown_score
+from gravis_triton.errors import UserError
+from gravis_triton.report.figures import COLORS, shown_name
+from gravis_triton.report.page.examples import example_sections
+from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import (
+    ClassificationSettings,
+    EvaluateSettings,
+    PretrainSettings,
+    SegmentationSettings,
+    flatten,
+    read_yaml,
+)
+
+_CURVES = {
+    "loss": ("loss",),
+    "learning rate": ("lr",),
+    "cosine similarity": ("positive_similarity", "negative_similarity"),
+    "active triplets": ("active_triplets",),
+    "attention entropy": ("attention_entropy",),
+    "kNN on the validation images": ("knn_mean_auc", "knn_balanced_accuracy"),
+    "validation": ("validation_mean_auc", "validation_balanced_accuracy", "validation_jaccard"),
+}
+_KINDS: Mapping[str, type[Any]] = {
+    "pre-training": PretrainSettings,
+    "classification": ClassificationSettings,
+    "segmentation": SegmentationSettings,
+    "evaluation": EvaluateSettings,
+}
+_NOT_OF_THE_METHOD = {
+    "output_dir",
+    "overwrite",
+    "config",
+    "resume",
+    "cache_dir",
+    "num_workers",
+    "data",
+    "model",
+}
+_CASES = 8  # best and worst ones
+
+
+def write_run_page(run: RunDirectory) -> Path:
+    """Write report.html of a finished run and return its path. Raises UserError for a directory without one."""
+    config, summary = read_run(run)
+    kind = kind_of(config)
+    page = Page(
+        title=f"{config.get('model') or config.get('encoder')} on {Path(config['data']).name}: {kind}",
+        lead=result_of(summary),
+        sections=[
+            *_scores(run, summary),
+            *_curves(run),
+            *_pictures(run),
+            *example_sections(run),
+            _settings(config, kind),
+            _numbers(summary),
+        ],
+    )
+    write_page(page, run.report)
+    return run.report
+
+
+def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, summary) of a finished run. Raises UserError for a directory without one."""
+    if not (run.config.is_file() and run.summary.is_file()):
+        raise UserError(f"{run} holds no finished run (config.yaml and summary.json)")
+    try:
+        return read_yaml(run.config), json.loads(run.summary.read_text())
+    except ValueError as error:
+        raise UserError(f"{run.summary} cannot be read: {error}") from error
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Which job wrote a config: pre-training, classification, segmentation or evaluation."""
+    if "views" in config:
+        return "pre-training"
+    if "class_loss" in config:
+        return "classification"
+    return "segmentation" if "decoder" in config else "evaluation"
+
+
+def result_of(summary: Mapping[str, Any]) -> str:
+    """The main scores of a run in one sentence."""
+    if "knn_mean_auc_untrained" in summary:
+        if summary["knn_mean_auc"] is None:
+            return f"Loss {summary['loss']:.4f} after {summary['steps']:,} steps."
+        before, after = summary["knn_mean_auc_untrained"], summary["knn_mean_auc"]
+        return f"kNN mean AUC on the validation images: {_number(before)} untrained, {_number(after)} pre-trained."
+    names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]
+    return (
+        "; ".join(f"{shown_score(name)} {_number(summary[name])}" for name in names) + " on the test images."
+    )
+
+
+def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
+    """Scores with intervals, per-class tables and figures of every set of predictions in the directory."""
+    sections = []
+    for name in ("", "knn", "probe"):
+        file = run.predictions("image_scores.csv", name)
+        if not file.is_file():
+            continue
+        with file.open(newline="") as opened:
+            task = name or ("segmentation" if "jaccard" in next(csv.reader(opened)) else "classification")
+        result = Result(
+            encoder="", task=task, label_fraction=1.0, seed=0, values={}, directory=run.path, images=file
+        )
+        predictions = read_predictions(result, ())
+        prefix = f"{name}_" if name else ""
+        title = {"knn": "Nearest neighbors", "probe": "Linear probe"}.get(name, "Test images")
+        tables = [_with_intervals(predictions, summary, prefix, SCORES[task])]
+        pictures = [
+            Picture.of_file(picture, alt)
+            for picture, alt in (
+                (run.predictions("confusion.png", name), "Confusion matrix"),
+                (run.predictions("curves.png", name), "ROC curves and calibration"),
+            )
+            if picture.is_file()
+        ]
+        if isinstance(predictions, ClassPredictions):
+            classes = _class_names(file)
+            tables += [_per_class(classes, summary, prefix), _hardest(predictions, classes)]
+            pictures.append(_precision_recall(predictions, classes))
+        else:
+            tables.append(_best_and_worst(predictions))
+        sections.append(Section(title, tables=tables, pictures=pictures))
+    return sections
+
+
+def _class_names(file: Path) -> list[str]:
+    with file.open(newline="") as opened:
+        return next(csv.reader(opened))[2:]
+
+
+def _with_intervals(
+    predictions: ClassPredictions | MaskPredictions,
+    summary: Mapping[str, Any],
+    prefix: str,
+    names: Sequence[str],
+) -> Table:
+    resampled = resampled_scores(predictions)
+    rows = []
+    for name in names:
+        low, high = np.percentile(resampled[name], [2.5, 97.5])
+        rows.append((shown_score(name), _number(summary.get(prefix + name)), f"{low:.3f} to {high:.3f}"))
+    caption = f"Scores on {len(predictions.ids):,} test images"
+    return Table(caption, ("score", "value", "95 % interval (bootstrap over images)"), rows)
+
+
+def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) -> Table:
+    names = (
+        "auc",
+        "average_precision",
+        "recall",
+        "sensitivity_at_specificity_95",
+        "specificity_at_sensitivity_89",
+    )
+    rows = [
+        (shown_name(one), *(_number(summary.get(f"{prefix}{name}_{one}")) for name in names))
+        for one in classes
+    ]
+    header = ("class", "AUC", "average precision", "recall", "sensitivity at specificity 0.95")
+    return Table("Each class against the rest", (*header, "specificity at sensitivity 0.89"), rows)
+
+
+def _hardest(predictions: ClassPredictions, classes: Sequence[str]) -> Table:
+    """The images whose true class got the least probability."""
+    of_truth = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    rows = [
+        (
+            predictions.ids[index],
+            shown_name(classes[predictions.labels[index]]),
+            shown_name(classes[int(predictions.probabilities[index].argmax())]),
+            f"{of_truth[index]:.3f}",
+        )
+        for index in np.argsort(of_truth, kind="stable")[:_CASES]
+    ]
+    return Table(
+        "Hardest images", ("image", "true class", "predicted class", "probability of the true class"), rows
+    )
+
+
+def _best_and_worst(predictions: MaskPredictions) -> Table:
+    jaccard = predictions.values["jaccard"]
+    order = np.argsort(-jaccard, kind="stable")
+    shown = [*order[:_CASES], *order[_CASES:][-_CASES:]]
+    rows = [(predictions.ids[index], f"{jaccard[index]:.3f}") for index in shown]
+    return Table("Best and worst images", ("image", "Jaccard index"), rows)
+
+
+def _precision_recall(predictions: ClassPredictions, classes: Sequence[str]) -> Picture:
+    with styled():
+        figure = new_page_figure(4.6, 3.6)
+        axes = figure.subplots()
+        for index, name in enumerate(classes):
+            positive = predictions.labels == index
+            if 0 < positive.sum() < len(positive):
+                precision, recall, _ = precision_recall_curve(positive, predictions.probabilities[:, index])
+                axes.plot(recall, precision, color=COLORS[index % len(COLORS)], label=shown_name(name))
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend()
+        return Picture.of_figure(figure, "Precision against recall of each class")
+
+
+def _curves(run: RunDirectory) -> list[Section]:
+    """Every metric over the steps."""
+    lines = (
+        [json.loads(line) for line in run.metrics.read_text().splitlines()] if run.metrics.exists() else []
+    )
+    panels = {
+        title: known
+        for title, names in _CURVES.items()
+        if (known := [name for name in names if any(line.get(name) is not None for line in lines)])
+    }
+    if not panels:
+        return []
+    with styled():
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = new_page_figure(3.4 * columns, 2.5 * rows)
+        for axes, (title, names) in zip(
+            figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False
+        ):
+            for number, name in enumerate(names):
+                points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+                x, y = zip(*points[:: max(1, len(points) // 500)], strict=True)
+                marker = "o" if len(x) < 20 else None
+                axes.plot(x, y, color=COLORS[number], label=shown_score(name), marker=marker, markersize=3)
+            axes.set(title=title, xlabel="step")
+            if len(names) > 1:
+                axes.legend()
+        for axes in list(figure.axes)[len(panels) :]:
+            axes.remove()
+        picture = Picture.of_figure(figure, f"Over the steps: {', '.join(panels)}")
+    return [Section("Training", pictures=[picture])]
+
+
+def _pictures(run: RunDirectory) -> list[Section]:
+    shown = (
+        (run.views, "Images and their views", "Each row: an image, then its views as the encoder sees them."),
+        (
+            run.cases,
+            "Predicted masks",
+            "Best, median and worst test images; white: true mask, yellow: predicted mask.",
+        ),
+    )
+    return [
+        Section(title, pictures=[Picture.of_file(file, title, caption)])
+        for file, title, caption in shown
+        if file.is_file()
+    ]
+
+
+def _settings(config: Mapping[str, Any], kind: str) -> Section:
+    """The settings that differ from the defaults."""
+    defaults = flatten(_KINDS[kind]())
+    rows = [
+        (name, str(value), "" if defaults.get(name) is None else str(defaults[name]))
+        for name, value in config.items()
+        if name not in _NOT_OF_THE_METHOD and value != defaults.get(name)
+    ]
+    return Section(
+        "Settings",
+        tables=[Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)],
+    )
+
+
+def _numbers(summary: Mapping[str, Any]) -> Section:
+    rows = [
+        (shown_score(name), _number(value)) for name, value in summary.items() if not isinstance(value, dict)
+    ]
+    rows += [(name, version) for name, version in (summary.get("versions") or {}).items()]
+    return Section("All numbers", tables=[Table("summary.json", ("name", "value"), rows)])
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return (
+        f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    )

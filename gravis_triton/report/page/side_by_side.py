@@ -1,0 +1,70 @@
+"""The page of several runs side by side."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gravis_triton.report.figures import COLORS
+from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
+from gravis_triton.report.page.run import kind_of, read_run, result_of
+from gravis_triton.run_directory import RunDirectory
+
+_COMPARED = ("loss", "knn_mean_auc", "validation_mean_auc", "validation_jaccard")
+
+
+def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
+    """Write a page of finished runs side by side: results, settings that differ, curves.
+
+    Raises UserError for a directory without a finished run.
+    """
+    read = [read_run(run) for run in runs]
+    names = [run.path.name for run in runs]
+    results = [
+        (name, kind_of(config), result_of(summary))
+        for name, (config, summary) in zip(names, read, strict=True)
+    ]
+    keys = list(dict.fromkeys(key for config, _ in read for key in config))
+    differing = [
+        (key, *(str(config.get(key, "")) for config, _ in read))
+        for key in keys
+        if key not in ("output_dir", "overwrite", "config", "resume")
+        and len({str(config.get(key)) for config, _ in read}) > 1
+    ]
+    links = [(run.path.name, run.report.resolve().as_uri()) for run in runs if run.report.is_file()]
+    page = Page(
+        title="Runs side by side",
+        lead=", ".join(names),
+        sections=[
+            Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),
+            Section("Settings", tables=[Table("Settings that differ", ("setting", *names), differing)]),
+            *_curves(runs),
+        ],
+        links=links,
+    )
+    write_page(page, file)
+
+
+def _curves(runs: Sequence[RunDirectory]) -> list[Section]:
+    lines = {
+        run.path.name: [json.loads(line) for line in run.metrics.read_text().splitlines()]
+        for run in runs
+        if run.metrics.is_file()
+    }
+    panels = [
+        name
+        for name in _COMPARED
+        if any(line.get(name) is not None for run in lines.values() for line in run)
+    ]
+    if not panels:
+        return []
+    with styled():
+        figure = new_page_figure(4.2 * len(panels), 3.2)
+        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for number, (run, metrics) in enumerate(lines.items()):
+                points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=COLORS[number % len(COLORS)], label=run)
+            axes.set(title=name.replace("_", " "), xlabel="step")
+            axes.legend()
+        picture = Picture.of_figure(figure, f"{', '.join(panels)} of each run over the steps")
+    return [Section("Training", pictures=[picture])]

@@ -1,0 +1,30 @@
+"""Write the pages of finished runs anew, and set several side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gravis_triton.report.page import write_run_page, write_runs_page
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import ReportSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """pages: the files written, that of all runs side by side last."""
+
+    pages: tuple[Path, ...]
+
+
+def write_report(settings: ReportSettings) -> ReportResult:
+    """Write report.html of each run; with several runs, also a page that sets them side by side.
+
+    Raises UserError for a directory without a finished run.
+    """
+    runs = [RunDirectory(path) for path in settings.runs]
+    pages = [write_run_page(run) for run in runs]
+    if len(runs) > 1:
+        pages.append(Path(settings.output))
+        write_runs_page(runs, pages[-1])
+    for page in pages:
+        print(page)
+    return ReportResult(tuple(pages))

@@ -1,0 +1,88 @@
+"""List runs."""
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gravis_triton.errors import UserError
+from gravis_triton.report.page.run import kind_of, result_of
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import RunsSettings, read_yaml
+
+_FILE_WIDTH = 200  # characters of a line where there is no terminal
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """state: finished, running, or stopped at a step. changed: seconds since 1970 of its last change."""
+
+    directory: str
+    job: str
+    model: str
+    data: str
+    state: str
+    result: str
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunsResult:
+    """The runs below a directory, the latest first."""
+
+    runs: tuple[ListedRun, ...]
+
+
+def list_runs(settings: RunsSettings) -> RunsResult:
+    """Print the finished, running and stopped runs below a directory. Raises UserError where there is no directory."""
+    root = Path(settings.directory)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such directory")
+    listed = (_listed(RunDirectory(file.parent), root) for file in root.rglob("config.yaml"))
+    found = sorted((run for run in listed if run is not None), key=lambda run: -run.changed)
+    if settings.json:
+        print(json.dumps([asdict(run) for run in found], indent=2))
+        return RunsResult(tuple(found))
+    table = Table("run", "job", "model", "data", "state", "result", "last change", box=SIMPLE_HEAD)
+    for run in found:
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
+        table.add_row(run.directory, run.job, run.model, run.data, run.state, run.result, changed)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console.print(table if found else f"no runs below {root}")
+    return RunsResult(tuple(found))
+
+
+def _listed(run: RunDirectory, root: Path) -> ListedRun | None:
+    """A run, None where the config is of something else."""
+    try:
+        config = read_yaml(run.config)
+        summary: dict[str, Any] = json.loads(run.summary.read_text()) if run.summary.is_file() else {}
+    except (UserError, ValueError):
+        return None
+    if not {"seed", "output_dir"} <= config.keys():
+        return None
+    files = [file for file in (run.config, run.metrics, run.summary) if file.is_file()]
+    return ListedRun(
+        directory=str(run.path.relative_to(root)),
+        job=kind_of(config),
+        model=str(config.get("model") or config.get("encoder")),
+        data=str(config.get("data")),
+        state="finished"
+        if summary
+        else "running"
+        if run.is_locked()
+        else f"stopped at step {_last_step(run):,}",
+        result=result_of(summary) if summary else "",
+        changed=max(file.stat().st_mtime for file in files),
+    )
+
+
+def _last_step(run: RunDirectory) -> int:
+    lines = run.metrics.read_text().splitlines() if run.metrics.is_file() else []
+    return int(json.loads(lines[-1])["step"]) if lines else 0
