@@ -74,11 +74,18 @@ def log_validation(
 
 
 def write_finetune_summary(
-    file: Path, run: FinetuningRun, scores: Mapping[str, float], *, split: Split, seconds: float
+    file: Path,
+    run: FinetuningRun,
+    scores: Mapping[str, float],
+    *,
+    collection: Collection,
+    split: Split,
+    seconds: float,
 ) -> None:
     """Write summary.json: test scores, the best validation score, sizes, time, versions."""
     values = {
         **scores,
+        "scored_classes": list(collection.scored_classes or collection.classes),
         "validation_score": run.best.score,
         "best_step": run.best.step,
         "steps": run.progress.step,

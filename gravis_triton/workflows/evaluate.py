@@ -94,6 +94,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
         "encoder": settings.encoder.encoder,
         "architecture": opened.architecture,
         "image_size": opened.image_size,
+        "scored_classes": list(collection.scored_classes or collection.classes),
         "knn_neighbors": neighbors,
         "probe_inverse_penalty": probe.inverse_penalty,
         **{f"{part}_images": len(indices) for part, indices in parts.items()},

@@ -134,7 +134,12 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         )
         scores = task.test(predictor, data, run)
         report.write_finetune_summary(
-            run.summary, finetuning, scores, split=data.split, seconds=job.seconds()
+            run.summary,
+            finetuning,
+            scores,
+            collection=data.collection,
+            split=data.split,
+            seconds=job.seconds(),
         )
         write_run_page(run)
         step = finetuning.progress.step

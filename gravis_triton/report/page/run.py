@@ -117,7 +117,7 @@ def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
         result = Result(
             encoder="", task=task, label_fraction=1.0, seed=0, values={}, directory=run.path, images=file
         )
-        predictions = read_predictions(result, ())
+        predictions = read_predictions(result, summary.get("scored_classes") or ())
         prefix = f"{name}_" if name else ""
         title = {"knn": "Nearest neighbors", "probe": "Linear probe"}.get(name, "Test images")
         tables = [_with_intervals(predictions, summary, prefix, SCORES[task])]
@@ -279,7 +279,9 @@ def _settings(config: Mapping[str, Any], kind: str) -> Section:
 
 def _numbers(summary: Mapping[str, Any]) -> Section:
     rows = [
-        (shown_score(name), _number(value)) for name, value in summary.items() if not isinstance(value, dict)
+        (shown_score(name), _number(value))
+        for name, value in summary.items()
+        if not isinstance(value, dict | list)
     ]
     rows += [(name, version) for name, version in (summary.get("versions") or {}).items()]
     return Section("All numbers", tables=[Table("summary.json", ("name", "value"), rows)])
