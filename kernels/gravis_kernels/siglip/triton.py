@@ -99,8 +99,10 @@ def _sweep(
     grid = own_rows(work, work.chunks if gradient else 1)
     sums = work.new(grid.splits, 2, grid.rows) if statistics else work.new(0)
     parts = work.new(grid.splits, grid.rows, other.shape[1]) if gradient else work.new(0, grid.rows, 0)
+    # loss and slope of a whole tile are alive at once: too much for the registers of four warps
+    tile = work.tile | {"num_warps": 8} if statistics else work.tile
     pull_siglip[grid.programs](
         work.columns, other, bias, sums, parts, work.size, *grid.range, work.weight_scale,
-        STATISTICS=statistics, GRADIENT=gradient, **work.tile,
+        STATISTICS=statistics, GRADIENT=gradient, **tile,
     )  # fmt: skip
     return sums, parts.sum(0) / work.weight_scale
