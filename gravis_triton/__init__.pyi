@@ -15,6 +15,7 @@ from gravis_triton.workflows.export import ExportResult
 from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
+from gravis_triton.workflows.push import PushResult
 from gravis_triton.workflows.report import ReportResult
 from gravis_triton.workflows.runs import RunsResult
 from gravis_triton.workflows.shards import ShardsResult
@@ -270,6 +271,14 @@ def export(
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> ExportResult: ...
+def push(
+    *,
+    run: str,
+    repository: str,
+    license: str = "unknown",
+    private: bool = False,
+    dry_run: str | None = None,
+) -> PushResult: ...
 def write_report(
     *,
     runs: tuple[str, ...],

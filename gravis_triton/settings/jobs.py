@@ -251,6 +251,22 @@ class ShardsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PushSettings:
+    """Push the fine-tuned model of a run, else its encoder, to the Hugging Face hub, with a model card."""
+
+    run: Annotated[str, Positional, arg(metavar="RUN")]
+    """Directory of a finished run."""
+    repository: Annotated[str, Positional, arg(metavar="OWNER/NAME")]
+    """Repository on the hub; made if it does not exist."""
+    license: str = "unknown"
+    """License of the images that it was trained on, for the model card."""
+    private: bool = False
+    """Make a new repository private."""
+    dry_run: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="(default: upload)")] = None
+    """Write what would be uploaded to this directory instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportSettings:
     """Write report.html of finished runs anew; with several runs, also a page that sets them side by side."""
 

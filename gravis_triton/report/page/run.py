@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,28 @@ def result_of(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
-    """Scores with intervals, per-class tables and figures of every set of predictions in the directory."""
-    sections = []
+@dataclass(frozen=True, slots=True)
+class TestPredictions:
+    """What a run predicted for its test images. name: knn, probe, or empty; task: as in `comparison.SCORES`."""
+
+    name: str
+    task: str
+    file: Path
+    predictions: ClassPredictions | MaskPredictions
+
+    @property
+    def title(self) -> str:
+        return {"knn": "Nearest neighbors", "probe": "Linear probe"}.get(self.name, "Test images")
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its scores in the summary begin with."""
+        return f"{self.name}_" if self.name else ""
+
+
+def read_test_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> list[TestPredictions]:
+    """All predictions in the directory of a run; none of a pre-training run."""
+    found = []
     for name in ("", "knn", "probe"):
         file = run.predictions("image_scores.csv", name)
         if not file.is_file():
@@ -118,24 +138,30 @@ def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
             encoder="", task=task, label_fraction=1.0, seed=0, values={}, directory=run.path, images=file
         )
         predictions = read_predictions(result, summary.get("scored_classes") or ())
-        prefix = f"{name}_" if name else ""
-        title = {"knn": "Nearest neighbors", "probe": "Linear probe"}.get(name, "Test images")
-        tables = [_with_intervals(predictions, summary, prefix, SCORES[task])]
+        found.append(TestPredictions(name, task, file, predictions))
+    return found
+
+
+def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
+    """Scores with intervals, per-class tables and figures of every set of predictions in the directory."""
+    sections = []
+    for one in read_test_predictions(run, summary):
+        tables = [score_table(one, summary)]
         pictures = [
             Picture.of_file(picture, alt)
             for picture, alt in (
-                (run.predictions("confusion.png", name), "Confusion matrix"),
-                (run.predictions("curves.png", name), "ROC curves and calibration"),
+                (run.predictions("confusion.png", one.name), "Confusion matrix"),
+                (run.predictions("curves.png", one.name), "ROC curves and calibration"),
             )
             if picture.is_file()
         ]
-        if isinstance(predictions, ClassPredictions):
-            classes = _class_names(file)
-            tables += [_per_class(classes, summary, prefix), _hardest(predictions, classes)]
-            pictures.append(_precision_recall(predictions, classes))
+        if isinstance(one.predictions, ClassPredictions):
+            classes = _class_names(one.file)
+            tables += [_per_class(classes, summary, one.prefix), _hardest(one.predictions, classes)]
+            pictures.append(_precision_recall(one.predictions, classes))
         else:
-            tables.append(_best_and_worst(predictions))
-        sections.append(Section(title, tables=tables, pictures=pictures))
+            tables.append(_best_and_worst(one.predictions))
+        sections.append(Section(one.title, tables=tables, pictures=pictures))
     return sections
 
 
@@ -144,18 +170,14 @@ def _class_names(file: Path) -> list[str]:
         return next(csv.reader(opened))[2:]
 
 
-def _with_intervals(
-    predictions: ClassPredictions | MaskPredictions,
-    summary: Mapping[str, Any],
-    prefix: str,
-    names: Sequence[str],
-) -> Table:
-    resampled = resampled_scores(predictions)
+def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
+    """The main scores with 95 % bootstrap intervals over the test images."""
+    resampled = resampled_scores(one.predictions)
     rows = []
-    for name in names:
+    for name in SCORES[one.task]:
         low, high = np.percentile(resampled[name], [2.5, 97.5])
-        rows.append((shown_score(name), _number(summary.get(prefix + name)), f"{low:.3f} to {high:.3f}"))
-    caption = f"Scores on {len(predictions.ids):,} test images"
+        rows.append((shown_score(name), _number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
+    caption = f"Scores on {len(one.predictions.ids):,} test images"
     return Table(caption, ("score", "value", "95 % interval (bootstrap over images)"), rows)
 
 

@@ -1,0 +1,88 @@
+"""Push the encoder or the fine-tuned model of a run to the Hugging Face hub."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_directory, atomic_write
+from gravis_triton.report.page.card import model_card
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import PushSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """where: address of the repository, or the directory of a dry run."""
+
+    where: str
+
+
+def push(settings: PushSettings) -> PushResult:
+    """Upload a run's fine-tuned model, else its encoder, with its config and a model card filled in from the run.
+
+    Raises UserError for what the user can fix; nothing is uploaded by a dry run.
+    """
+    run = RunDirectory(settings.run)
+    try:
+        validate_repo_id(settings.repository)
+    except HFValidationError as error:
+        raise UserError(f"{settings.repository} is no repository: give OWNER/NAME") from error
+    card = model_card(run, settings.repository, license=settings.license)
+    if settings.dry_run is not None:
+        directory = Path(settings.dry_run)
+        if directory.exists():
+            raise UserError(f"{directory} exists: choose another directory for --dry-run")
+        with atomic_directory(directory) as partial:
+            _fill(partial, run, card)
+        print(f"not uploaded, but written: {directory}")
+        return PushResult(str(directory))
+    with TemporaryDirectory() as temporary:
+        _fill(Path(temporary), run, card)
+        where = _upload(Path(temporary), settings)
+    print(where)
+    return PushResult(where)
+
+
+def _fill(directory: Path, run: RunDirectory, card: str) -> None:
+    source = run.model if run.model.is_dir() else run.encoder
+    if not source.is_dir():
+        raise UserError(f"{run} holds neither a model nor an encoder")
+    for file in source.iterdir():
+        shutil.copyfile(file, directory / file.name)
+    config = yaml.safe_load(run.config.read_text())
+    atomic_write(directory / run.config.name, yaml.safe_dump(_without_folders(config), sort_keys=False))
+    atomic_write(directory / "README.md", card)
+
+
+def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """Absolute paths as their last part: where data lies on a machine is nobody else's business."""
+    return {
+        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+        for name, value in config.items()
+    }
+
+
+def _upload(directory: Path, settings: PushSettings) -> str:
+    api = HfApi()
+    try:
+        where = api.create_repo(settings.repository, private=settings.private, exist_ok=True)
+        api.upload_folder(repo_id=settings.repository, folder_path=directory)
+    except LocalTokenNotFoundError as error:
+        raise UserError(
+            "not logged in to the Hugging Face hub: run `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except Exception as error:  # of the hub's HTTP library, another one in each of its major versions
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"cannot upload to {settings.repository}: {reason}; are you logged in (`hf auth login`), "
+            "and is there a network?"
+        ) from error
+    return str(where)
