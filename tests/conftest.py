@@ -12,8 +12,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-KERNELS = Path(__file__).parent / "gravis_kernels"
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, children included
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -22,11 +20,15 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With -n, all tests of a file go to one process: they share runs, or what was compiled."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        # the tests of a file share runs, or what was compiled; those of kernels stand alone
-        if KERNELS not in item.path.parents or item.path.stem == "test_compilation":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="no GPU on this machine")
