@@ -42,10 +42,15 @@ step machine "$python" kernels/benchmarks/measure.py "$out/machine.json"
 step tests "$python" -m pytest tests/gravis_kernels/test_triton.py -m "not gpu" --durations=10
 step tests-gpu "$python" -m pytest tests -m gpu --continue-on-collection-errors -rs
 loss=("$python" kernels/benchmarks/loss.py --device cuda --views 20 --dim 128 --budget 5)
-for name in hinge rank logsumexp nt-xent; do # logsumexp is the default of gravis_loss
+for name in hinge rank logsumexp nt-xent supcon; do # logsumexp is the default of gravis_loss
     step "$name-bfloat16" "${loss[@]}" --dtype bfloat16 --sources 16 819 6553 --loss "$name" \
         --out "$out/$name-bfloat16.json"
 done
+for name in clip siglip; do
+    step "$name-bfloat16" "${loss[@]}" --views 2 --dim 512 --dtype bfloat16 --sources 4096 32768 --loss "$name" \
+        --out "$out/$name-bfloat16.json"
+done
+step processes "$python" kernels/benchmarks/processes.py --device cuda --sources 6544
 step hinge-float32 "${loss[@]}" --dtype float32 --sources 16 819 --loss hinge --out "$out/hinge-float32.json"
 step instructions "$python" kernels/benchmarks/instructions.py --once --out "$out/instructions.json"
 step training "$python" recipes/pretrain.py --data synthetic --synthetic-images 640 --model resnet50 --image-size 224 \

@@ -96,7 +96,9 @@ class Report:
     shared_bytes: int
     shared_limit: int
     loops: list[Loop]
-    rest_of_tile: float  # instructions per similarity outside the loops, masks that few tiles need included
+    rest_of_tile: float  # instructions per similarity outside the loops, in a tile of negatives alone
+    mask: float  # what the few other tiles need besides
+    asynchronous_copies: int  # in the loop over tiles: columns loaded while the tile before is worked on
 
     @property
     def per_triple(self) -> float:
@@ -150,25 +152,28 @@ def examined(launch: Launch, case: Case) -> Report:
         options=launch.options,
     )
     examine = amd_binary if case.target.startswith("gfx") else nvidia_binary
-    registers, spilled, loops = examine(binary.asm)
+    registers, spilled, loops, skipped = examine(binary.asm)
     constants = launch.constants
     hot: dict[Range, Loop] = {}
-    rest = 0.0
+    rest = mask = 0.0
     if launch.kernel.__name__ in ("sweep", "soft_maximum", "pull_logsumexp") and loops:
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
         if launch.kernel.__name__ == "sweep":
             hot = hot_loops(loops, similarities)
-        rest = round(outside_loops(loops, list(hot), similarities) / similarities, 2)
+        tiles, outside = outside_loops(loops, list(hot), similarities)
+        masking = mask_of_tile(tiles, loops[tiles], skipped, similarities)
+        rest, mask = round((outside - masking) / similarities, 2), round(masking / similarities, 2)
     return Report(
         case.target, launch.kernel.__name__, case.loss, case.dim, case.views, str(DTYPES[case.element_size])[6:],
         constants | launch.options, registers, spilled, binary.metadata.shared,
-        SHARED_MEMORY[case.target], list(hot.values()), rest,
+        SHARED_MEMORY[case.target], list(hot.values()), rest, mask,
+        binary.asm["ttgir"].count("async_copy_global_to_local"),
     )  # fmt: skip
 
 
-def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]]]:
-    """Registers, bytes spilled, and the instructions of every loop."""
+def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
+    """Registers, bytes spilled, the instructions of every loop, and what forward branches jump over."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(asm["cubin"])
         file.flush()
@@ -177,9 +182,11 @@ def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]]
     registers, stack, local = (int(re.search(rf"{n}:(\d+)", usage)[1]) for n in ("REG", "STACK", "LOCAL"))
     lines = [(int(a, 16), i) for a, i in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", sass, re.MULTILINE)]
     jumps = [(a, re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", i)) for a, i in lines]
-    loops = [(int(jump[1], 16), a) for a, jump in jumps if jump and int(jump[1], 16) < a]
+    targets = [(int(jump[1], 16), a) for a, jump in jumps if jump]
+    loops = [(to, a) for to, a in targets if to < a]
+    skipped = [(a, to) for to, a in targets if to > a]
     bodies = {(first, last): [mnemonic(i) for a, i in lines if first <= a <= last] for first, last in loops}
-    return registers, stack + local, bodies
+    return registers, stack + local, bodies, skipped
 
 
 def cuobjdump(option: str, path: str) -> str:
@@ -191,12 +198,12 @@ def mnemonic(instruction: str) -> str:
     return re.sub(r"^@!?U?P\w+\s+", "", instruction).split()[0].split(".")[0]
 
 
-def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]]]:
-    """Registers and bytes spilled; loops are not told apart in AMD's assembly."""
+def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
+    """Registers and bytes spilled; loops and branches are not told apart in AMD's assembly."""
     counts = [
         int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
     ]
-    return counts[0], 4 * counts[1], {}
+    return counts[0], 4 * counts[1], {}, []
 
 
 def within(inner: Range, outer: Range) -> bool:
@@ -228,8 +235,8 @@ def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, L
     return dict(found.values())
 
 
-def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities: int) -> int:
-    """Instructions of the loop over tiles that are in no loop within it.
+def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities: int) -> tuple[Range, int]:
+    """The loop over tiles, and how many of its instructions are in no loop within it.
 
     It is the one around the hot loops; without any, the one that exponentiates every similarity.
     """
@@ -239,7 +246,23 @@ def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities:
         around = [loop for loop in loops if loops[loop].count("MUFU") >= similarities]
     tiles = min(around, key=lambda loop: loop[1] - loop[0])
     inside = [loop for loop in innermost(loops) if loop != tiles and within(loop, tiles)]
-    return len(loops[tiles]) - sum(len(loops[loop]) for loop in inside)
+    return tiles, len(loops[tiles]) - sum(len(loops[loop]) for loop in inside)
+
+
+def mask_of_tile(tiles: Range, body: list[str], skipped: list[Range], similarities: int) -> int:
+    """Instructions of the loop over tiles that select among all similarities, behind a branch around them."""
+    size = (tiles[1] - tiles[0]) // (len(body) - 1)  # bytes an instruction
+    regions = [
+        body[(first - tiles[0]) // size + 1 : (last - tiles[0]) // size]
+        for first, last in skipped
+        if tiles[0] <= first and last <= tiles[1]
+    ]
+    masks = [
+        len(region)
+        for region in regions
+        if region.count("FSEL") >= similarities and not any("MMA" in name for name in region)
+    ]
+    return max(masks, default=0)
 
 
 def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
@@ -297,14 +320,18 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Re
 
 def show(reports: list[Report]) -> None:
     header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
-    print("Instructions: per (similarity, k), rows + columns; and per similarity outside the loops over k")
-    print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}")
+    print(
+        "Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and of masks"
+    )
+    print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}{'mask':>7}")
     for r in reports:
         line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
         line += f"{r.shared_bytes / 1024:12.1f}"
         if r.rest_of_tile:
             loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
-            line += (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(23) + f"{r.rest_of_tile:9.1f}"
+            line += (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(
+                23
+            ) + f"{r.rest_of_tile:9.2f}{r.mask:7.2f}"
         print(line)
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from bounds import Gpu, cost_of, seconds_by_pipe
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
 from peers import FAMILY, LOSSES, TEMPERATURE, Loss, Peer, labelled, peers_of, subject, towers_loss
@@ -168,7 +169,7 @@ def finish(runner: Runner, loss: str, embeddings: Tensor, device: torch.device, 
         assert runner.embeddings.grad is not None
         row.gradient_error = float((runner.embeddings.grad - expected).norm() / expected.norm())
     if device.type == "cuda" and row is subject_row and own:
-        row.share_of_bound = instruction_bound(loss, row.batch, row.views, device) / own
+        row.share_of_bound = least_seconds(loss, embeddings, device) / own
 
 
 def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
@@ -186,23 +187,13 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
     return leaf.grad
 
 
-def instruction_bound(loss: str, batch: int, views: int, device: torch.device) -> float:
-    """Seconds that the scalar instructions alone take at full rate: 128 a clock on each multiprocessor.
-
-    Six for each (anchor, view, negative), twice as many in the two passes of "rank"; with log-sum-exp
-    negatives three exponentials for each pair, at 16 a clock. For two towers, six for each logit ("siglip" five).
-    """
+def least_seconds(loss: str, embeddings: Tensor, device: torch.device) -> float:
+    """What the busiest pipe of the GPU takes at full rate (bounds.py)."""
     properties = torch.cuda.get_device_properties(device)
-    clocks = {
-        "rank": 12 * views / 128,
-        "logsumexp": 3 / 16,
-        "nt-xent": 3 / 16,
-        "supcon": 3 / 16,
-        "clip": 6 / 16 / 4,
-        "siglip": 5 / 16 / 4,
-    }.get(loss, 6 * views / 128)
-    hertz = properties.clock_rate * 1e3
-    return batch * batch * clocks / (properties.multi_processor_count * hertz)
+    gpu = Gpu(min(properties.major, 10), properties.multi_processor_count, properties.clock_rate * 1e3)
+    sources, views, dim = embeddings.shape
+    cost = cost_of(loss, views)
+    return max(seconds_by_pipe(cost, sources * views, dim, gpu, embeddings.element_size()).values())
 
 
 if __name__ == "__main__":

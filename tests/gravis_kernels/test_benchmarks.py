@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from bounds import Cost, Gpu, cost_of, seconds_by_pipe
 from cases import relative_error
 from loss import exact_gradient
 from measure import extra_bytes_of
 from peers import LOSSES, Peer, peers_of
+from processes import FirstProcess
 from report import percentiles
 
 SAME = [(loss, peer) for loss in LOSSES for peer in peers_of(loss, "cpu") if peer.same and not peer.compiled]
@@ -33,3 +35,27 @@ def test_memory_of_a_call_is_what_it_allocates() -> None:
     if size is None:
         pytest.skip("this system does not tell the peak of the resident memory")
     assert size == pytest.approx(2**26, rel=0.1)
+
+
+def test_a_bound_is_work_by_the_rate_of_its_pipe() -> None:
+    gpu = Gpu(capability=9, multiprocessors=100, hertz=1e9, bytes_per_second=1e12)
+    cost = Cost(products=2, exponentials=1, instructions=64, bytes=2)
+    assert seconds_by_pipe(cost, 1000, 128, gpu) == pytest.approx(
+        {
+            "tensor": 1e6 * 512 / 4096 / 1e11,
+            "MUFU": 1e6 / 16 / 1e11,
+            "issue": 1e6 / 2 / 1e11,
+            "memory": 1e6 * 2 / 1e12,
+        }
+    )
+    assert seconds_by_pipe(cost, 1000, 128, gpu, element_size=4)["tensor"] == pytest.approx(6 * 1.25e-6)
+    assert all(min(cost_of(loss, 20).products, cost_of(loss, 20).instructions) > 0 for loss in LOSSES)
+
+
+def test_a_process_of_several_does_its_share_with_what_the_others_sent() -> None:
+    z = torch.nn.functional.normalize(torch.randn(8, 3, 16, dtype=torch.float64), dim=2)
+    whole, half = FirstProcess(z), FirstProcess(z)
+    loss, gradient = whole.share(1)
+    part, own_gradient = half.share(2)
+    assert 0 < part < loss
+    assert torch.allclose(own_gradient, gradient[:12])

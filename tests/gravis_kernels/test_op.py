@@ -1,5 +1,6 @@
 """The public function: what it accepts, which precision it computes in, torch.compile, the choice of a backend."""
 
+import importlib
 import math
 import subprocess
 import sys
@@ -268,3 +269,14 @@ def test_on_the_cpu_auto_is_streaming_and_triton_is_not_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("negatives", ["mean", "logsumexp"])
+@pytest.mark.parametrize("backend", ["reference", "streaming", "triton"])
+def test_a_penalty_that_a_backend_does_not_have_is_an_error_there(backend: str, negatives: str) -> None:
+    """Instead of the value of another one."""
+    columns = torch.nn.functional.normalize(torch.randn(8, 16), dim=1)
+    settings = GravisSettings(penalty="cubic", negatives=negatives)  # type: ignore[arg-type]
+    module = importlib.import_module(f"gravis_kernels.gravis.{backend}")
+    with pytest.raises(Exception, match=r"cubic|a penalty without a value"):
+        module.loss_and_gradient(columns, 0, 8, 2, settings, True, unit_rows=True)

@@ -37,7 +37,7 @@ def log_sum_clip(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        y = tk.load_embeddings(y_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+        y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
         s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
         higher = tl.maximum(m, tl.max(s, 1))
         total = total * tl.exp2((m - higher) * log2_rate)
@@ -71,11 +71,11 @@ def pull_clip(
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         log_y = tl.load(log_y_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-        y = tk.load_embeddings(y_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+        y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
         s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
         g = (share(s, log_x, log2_rate) + share(s, log_y, log2_rate)) * weight_scale
         if D > BLOCK_INNER:
-            y = tk.load_embeddings(y_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
+            y = tk.load_columns(y_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
         dx = tk.product(g.to(y.dtype), y, dx, PRECISION, UPCAST)
     tk.store_part(dx_ptr, dx, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)
 

@@ -67,12 +67,14 @@ class Hinge:
 class Smooth:
     """phi(x) = t * softplus(x / t) or sigmoid(x / t), t the temperature, threshold by threshold."""
 
-    def __init__(self, thresholds: Tensor, weights: Tensor | None, penalty: str, temperature: float) -> None:
+    def __init__(
+        self, thresholds: Tensor, weights: Tensor | None, penalty: Penalty, temperature: float
+    ) -> None:
         """thresholds, weights: (B, K), as for `Hinge`."""
         self.temperature, self.thresholds = temperature, thresholds / temperature
-        self.penalty = _sigmoid if penalty == "sigmoid" else _softplus
+        self.penalty, times_temperature = _SMOOTH[penalty]
         # what makes sigmoid(x / t) and log(1 + exp(x / t)) and their slopes, taken for x / t, those of phi(x)
-        self.value_scale = 1.0 if penalty == "sigmoid" else temperature
+        self.value_scale = temperature if times_temperature else 1.0
         self.slope_scale = self.value_scale / temperature
         self.weights = None if weights is None else weights * self.slope_scale
         self.values = torch.zeros_like(thresholds, dtype=_sum_dtype(thresholds.device))
@@ -95,6 +97,13 @@ class Smooth:
         """Sums of phi and of its slope over negatives, (anchors, K) each; slopes are 0 without weights."""
         values, slopes = self.values[anchors] * self.value_scale, self.slopes[anchors] * self.slope_scale
         return values.to(self.thresholds.dtype), slopes.to(self.thresholds.dtype)
+
+
+def by_threshold(thresholds: Tensor, weights: Tensor | None, settings: GravisSettings) -> Hinge | Smooth:
+    """What visits the tiles for the penalty; KeyError for one that has none."""
+    if settings.penalty == "hinge":
+        return Hinge(thresholds, weights)
+    return Smooth(thresholds, weights, settings.penalty, settings.temperature)
 
 
 def value_and_slope(x: Tensor, settings: GravisSettings) -> tuple[Tensor, Tensor]:
@@ -127,6 +136,13 @@ def _softplus(x: Tensor, slope: Tensor) -> Tensor:
     """log(1 + exp(x)) with its slope written to `slope`; x is overwritten."""
     torch.sigmoid(x, out=slope)
     return logsigmoid(x.neg_()).neg_()
+
+
+# how phi is computed for x / t, and whether it is t times that
+_SMOOTH: Mapping[Penalty, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "softplus": (_softplus, True),
+    "sigmoid": (_sigmoid, False),
+}
 
 
 def _from_the_end(bins: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 Memory grows with views * (sources * views)**2, so this is for small batches, tests and float64 checks.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gravis_kernels.settings import GravisSettings
+from gravis_kernels.settings import GravisSettings, Penalty
 
 
 def anchor_losses(embeddings: Tensor, views: int, settings: GravisSettings) -> Tensor:
@@ -55,11 +56,14 @@ def _attention(positives: Tensor, own: Tensor, settings: GravisSettings) -> Tens
 
 
 def _penalty(x: Tensor, settings: GravisSettings) -> Tensor:
-    if settings.penalty == "hinge":
-        return x.relu()
-    if settings.penalty == "sigmoid":
-        return torch.sigmoid(x / settings.temperature)
-    return settings.temperature * torch.logaddexp(x / settings.temperature, x.new_zeros(()))
+    return _PENALTIES[settings.penalty](x, settings.temperature)
+
+
+_PENALTIES: Mapping[Penalty, Callable[[Tensor, float], Tensor]] = {
+    "hinge": lambda x, t: x.relu(),
+    "softplus": lambda x, t: t * torch.logaddexp(x / t, x.new_zeros(())),
+    "sigmoid": lambda x, t: torch.sigmoid(x / t),
+}
 
 
 def loss_and_gradient(

@@ -14,7 +14,7 @@ from torch import Tensor
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis.logsumexp import LogSumExp, PlainLogSumExp
 from gravis_kernels.gravis.pairs import sweep
-from gravis_kernels.gravis.penalties import Hinge, Smooth, value_and_slope
+from gravis_kernels.gravis.penalties import Smooth, by_threshold, value_and_slope
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 
 
@@ -64,11 +64,7 @@ def _mean(
     attention = attention_weights(positives, settings)
     thresholds = positives - settings.margin
     weights = attention / (batch * (batch - views)) if need_gradient else None
-    penalty: Hinge | Smooth
-    if settings.penalty == "hinge":
-        penalty = Hinge(thresholds, weights)
-    else:
-        penalty = Smooth(thresholds, weights, settings.penalty, settings.temperature)
+    penalty = by_threshold(thresholds, weights, settings)
     gradient = sweep(columns, own, views, penalty.visit, need_gradient)
     hardness, slopes = penalty.totals(own)
     hardness, attention = hardness / (batch - views), attention[own]

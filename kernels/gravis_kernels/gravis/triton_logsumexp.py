@@ -147,7 +147,7 @@ def pull_logsumexp(
             )  # fmt: skip
             g = pull_of_tile(s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
             if D > BLOCK_INNER:
-                z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
+                z_col = tk.load_columns(z_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
             dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
     tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)
 

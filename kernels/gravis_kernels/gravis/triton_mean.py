@@ -193,7 +193,7 @@ def sweep(
                     g = weight_of_violated_columns(g, p_table, col_first, BLOCK_N)
                 g = visit_columns(p, g, p_table, col_first, col_last, log2_rate, PENALTY, BLOCK_N)
                 if D > BLOCK_INNER:
-                    z_col = tk.load_embeddings(z_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
+                    z_col = tk.load_columns(z_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
                 dz = tk.product(tk.whole(g).to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
     if GRADIENT:
         tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)

@@ -49,7 +49,7 @@ def pull_siglip(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        y = tk.load_embeddings(y_ptr, col, B - col, 0, D, BLOCK_N, BLOCK_D)
+        y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
         s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
         value, slope = softplus_and_sigmoid(s + bias)
         if STATISTICS:
@@ -57,7 +57,7 @@ def pull_siglip(
             slopes += tl.sum(slope, 1)
         if GRADIENT:
             if D > BLOCK_INNER:
-                y = tk.load_embeddings(y_ptr, col, B - col, i_chunk, D, BLOCK_N, BLOCK_D)
+                y = tk.load_columns(y_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
             dx = tk.product((slope * weight_scale).to(y.dtype), y, dx, PRECISION, UPCAST)
     if STATISTICS:
         # every chunk of dimensions finds the same sums

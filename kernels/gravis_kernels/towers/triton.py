@@ -33,6 +33,6 @@ def similarities(
     else:
         for c in range((D + BLOCK_INNER - 1) // BLOCK_INNER):
             some_x = tk.load_embeddings(x_ptr, row, count_rows, c, D, x.shape[0], BLOCK_INNER)
-            some_y = tk.load_embeddings(y_ptr, col, B - col, c, D, y.shape[0], BLOCK_INNER)
+            some_y = tk.load_columns(y_ptr, col, B, c, D, y.shape[0], BLOCK_INNER)
             s = tk.product(some_x, tl.trans(some_y), s, PRECISION, UPCAST)
     return tk.keep_negatives(s, row, col, B, 1)
