@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from safetensors import SafetensorError
 
@@ -76,6 +77,40 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
                 file.chmod(mode)
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(partial, directory)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Inside, whatever shows that a file is not what was written is a UserError that names it."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, EOFError, BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is damaged ({reason}): restore or delete it") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of JSON. Raises UserError where it cannot be read."""
+    with reading(path):
+        value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        return value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The complete lines, each an object with a step; a kill may have cut off the last one. [] without a file.
+
+    Raises UserError for a line that cannot be read.
+    """
+    lines = []
+    with reading(path):
+        for number, text in enumerate(path.read_text().split("\n")[:-1] if path.exists() else [], start=1):
+            line = json.loads(text)
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                raise ValueError(f"line {number} has no step")
+            lines.append(line)
+    return lines
 
 
 def inside(directory: Path, name: str) -> Path:

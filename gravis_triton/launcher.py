@@ -17,7 +17,7 @@ def follow_launcher() -> None:
     command = _parents_command()
     if not has_launcher():
         return
-    _signal_on_parents_death(signal.SIGTERM)
+    signal_on_parents_death(signal.SIGTERM)
     if not _parents_command():  # it died in the meantime
         os.kill(os.getpid(), signal.SIGTERM)
     asked = re.search(r"--num[_-]processes[ =](\d+)", " ".join(command))
@@ -46,7 +46,7 @@ def user_has_set(variable: str) -> bool:
 
 def leave_launcher() -> None:
     """No longer take the launcher's death as a signal."""
-    _signal_on_parents_death(0)
+    signal_on_parents_death(0)
 
 
 def _parents_command() -> list[str]:
@@ -57,6 +57,7 @@ def _parents_command() -> list[str]:
         return []
 
 
-def _signal_on_parents_death(number: int) -> None:
+def signal_on_parents_death(number: int) -> None:
+    """Get a signal, 0 for none, when the parent process ends, however it does. Does nothing but on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

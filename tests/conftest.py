@@ -28,7 +28,16 @@ def pytest_xdist_make_scheduler(config, log):
     return LoadFileScheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--campaign-out", metavar="FILE", help="JSON file for the results of -m campaign")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "campaign" not in config.option.markexpr:
+        skip_long = pytest.mark.skip(reason="takes half an hour: pytest -m campaign")
+        for item in items:
+            if "campaign" in item.keywords and item.get_closest_marker("campaign"):
+                item.add_marker(skip_long)
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="no GPU on this machine")

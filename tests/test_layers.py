@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
-    ("cores", "files", "launcher", "run_directory"),
+    ("checksums", "cores", "files", "launcher", "run_directory"),
     ("settings",),
     ("data",),
     ("augment", "models", "losses"),

@@ -2,11 +2,9 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from gravis_triton.comparison.grid import PRETRAIN
 from gravis_triton.comparison.plan import PlannedRun
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, read_json
 
 SCORES = {
     "knn": ("mean_auc", "balanced_accuracy"),
@@ -49,7 +47,7 @@ def read_results(runs: Iterable[PlannedRun]) -> list[Result]:
 
 
 def _read(run: PlannedRun) -> list[Result]:
-    summary: dict[str, Any] = json.loads(run.directory.summary.read_text())
+    summary = read_json(run.directory.summary)
     numbers = {name: value for name, value in summary.items() if type(value) in (int, float)}
     tasks = _FROZEN if run.task == "evaluate" else (run.task,)
     others = [f"{task}_" for task in _FROZEN]

@@ -15,7 +15,7 @@ from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
 from gravis_triton.evaluation.encoder_scores import scored_images
 from gravis_triton.evaluation.features import extract_features
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, reading
 
 _QUERIES, _NEIGHBORS = 10, 6
 _MAPPED, _REFERENCE = 300, 1000  # images at most
@@ -96,8 +96,8 @@ def write_examples(examples: Examples, file: Path) -> None:
 
 
 def read_examples(file: Path) -> Examples:
-    """Examples that `write_examples` wrote; nothing in the file is run as code."""
-    with np.load(file, allow_pickle=False) as content:
+    """Examples that `write_examples` wrote; none of it is run as code. Raises UserError for a damaged file."""
+    with reading(file), np.load(file, allow_pickle=False) as content:
         return Examples(**{name: content[name] for name in Examples.__dataclass_fields__})
 
 

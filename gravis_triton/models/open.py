@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from gravis_triton.checksums import CHECKSUMS, check_whole
 from gravis_triton.errors import UserError
 from gravis_triton.models.encoder import build_encoder, create_backbone
 from gravis_triton.settings import DEFAULT_MODEL
@@ -61,6 +62,7 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         assert model is not None
         return OpenedEncoder(encoder, model, size, _loaded_line(encoder, model, spec))
     directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
+    check_whole(directory)
     config = _config(directory)
     architecture = config["architecture"]
     if model is not None and model.split(".")[0] != architecture.split(".")[0]:
@@ -104,7 +106,7 @@ def _directory(path: Path) -> Path:
 
 
 def _downloaded(repository: str) -> Path:
-    expected = ["config.json", "model.safetensors", *IMAGE_IDS_FILES]
+    expected = ["config.json", "model.safetensors", CHECKSUMS, *IMAGE_IDS_FILES]
     try:
         directory = Path(snapshot_download(repository, allow_patterns=expected))
     except (OSError, HfHubHTTPError, HFValidationError) as error:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from gravis_triton.checksums import check_whole, write_checksums
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, write_json
 from gravis_triton.models import Classifier, FinetunedNetwork, build_encoder, build_segmenter
@@ -37,6 +38,7 @@ def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, 
     with atomic_directory(directory) as partial:
         save_file(tensors, partial / "model.safetensors")
         write_json(partial / "model.json", description)
+        write_checksums(partial)
 
 
 def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
@@ -49,12 +51,13 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
         raise UserError(
             f"{run}: no fine-tuned model there (no model/model.json); give the directory of a finished run"
         )
+    check_whole(directory)
     try:
         description = json.loads((directory / "model.json").read_text())
         inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
+        network = _network(description, inputs.image_size)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
-    network = _network(description, inputs.image_size)
     file = directory / "model.safetensors"
     try:
         network.load_state_dict(load_file(file))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import (
@@ -98,9 +99,10 @@ class _CrowdingWarning:
     def __call__(self, metrics: StepMetrics) -> None:
         if metrics.core_wait > _CROWDED and time.monotonic() - self.last > _SECONDS_BETWEEN_WARNINGS:
             self.last = time.monotonic()
+            several = torch.get_num_threads() > 1
             self.print_line(
                 f"warning: the threads wait for a core {metrics.core_wait:.0%} of the time, as other work shares the "
-                "cores; --cpu-threads 1 may be several times as fast"
+                + ("cores; --cpu-threads 1 may be several times as fast" if several else "cores")
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from gravis_triton.files import atomic_write, finite_or_none, writing
+from gravis_triton.files import atomic_write, finite_or_none, read_metrics, writing
 
 
 class MetricLogger:
@@ -20,7 +20,7 @@ class MetricLogger:
 
     def __init__(self, path: Path, step: int, accelerator: Accelerator) -> None:
         self.path, self.accelerator = path, accelerator
-        self.lines = [line for line in _read_lines(path) if line["step"] <= step] if step else []
+        self.lines = [line for line in read_metrics(path) if line["step"] <= step] if step else []
         if accelerator.is_main_process:
             self._write_all()
 
@@ -50,8 +50,3 @@ class MetricLogger:
     def last(self, name: str) -> Any:
         """The latest value logged under a name, None if there is none."""
         return next((line[name] for line in reversed(self.lines) if name in line), None)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of an earlier launch; a kill may have cut off the last one."""
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []

@@ -1,6 +1,5 @@
 """Atomic checkpoints with checksums, from which training continues exactly; nothing in them is run as code."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,12 +13,12 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
+from gravis_triton.checksums import CHECKSUMS, checksums, read_checksums, write_checksums
 from gravis_triton.errors import UserError
 from gravis_triton.files import free_space
 from gravis_triton.run_directory import RunDirectory
 
 _KEPT = 2
-_CHECKSUMS = "checksums.json"
 _PROGRESS = "progress.json"
 
 
@@ -68,7 +67,7 @@ def save_checkpoint(
             for name, state in saved.items():
                 torch.save(state, _state_file(partial, name))
             (partial / _PROGRESS).write_text(json.dumps(asdict(progress)))
-            (partial / _CHECKSUMS).write_text(json.dumps(_checksums(partial)))
+            write_checksums(partial)
             for file in partial.iterdir():
                 _flush_to_disk(file)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -129,14 +128,12 @@ def find_checkpoint(
 def find_damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint: the first file whose checksum is not that of its saving. None if it is whole."""
     try:
-        expected = json.loads((checkpoint / _CHECKSUMS).read_text())
-        found = _checksums(checkpoint)
-    except FileNotFoundError:
-        return f"it has no {_CHECKSUMS}: an earlier version wrote it, or it is damaged"
-    except (OSError, ValueError):
-        return f"{_CHECKSUMS} is damaged"
-    if not isinstance(expected, dict):
-        return f"{_CHECKSUMS} is damaged"
+        expected = read_checksums(checkpoint)
+    except ValueError:
+        return f"{CHECKSUMS} is damaged"
+    if expected is None:
+        return f"it has no {CHECKSUMS}: an earlier version wrote it, or it is damaged"
+    found = checksums(checkpoint)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             return (
@@ -219,18 +216,6 @@ def load_checkpoint(
 
 def _state_file(checkpoint: Path, name: str) -> Path:
     return checkpoint / f"{name}.pt"
-
-
-def _checksums(checkpoint: Path) -> dict[str, str]:
-    """BLAKE2 of every file, by its name."""
-    sums = {}
-    for file in sorted(checkpoint.iterdir()):
-        if file.is_file() and file.name != _CHECKSUMS:
-            with file.open("rb") as opened:
-                sums[file.name] = hashlib.file_digest(
-                    opened, lambda: hashlib.blake2b(digest_size=16)
-                ).hexdigest()
-    return sums
 
 
 def _flush_to_disk(file: Path) -> None:

@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from gravis_triton.files import atomic_directory
+from gravis_triton.checksums import write_checksums
+from gravis_triton.files import atomic_directory, writing
 from gravis_triton.models import save_encoder
 
 
@@ -19,10 +20,11 @@ def export_encoder(encoder: nn.Module, directory: Path, *, image_size: int, imag
     """
     with atomic_directory(directory) as partial:
         save_encoder(encoder, partial, image_size=image_size)
+        write_checksums(partial)
         (partial / "image_ids.json").write_text(json.dumps(list(image_ids)))
 
 
 def check_export(encoder: nn.Module, *, image_size: int) -> None:
     """Export into a temporary directory, so that a run that could not save its result fails before it trains."""
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory() as directory, writing(Path(directory) / "model.safetensors"):
         save_encoder(encoder, Path(directory), image_size=image_size)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gravis_triton.errors import UserError
+from gravis_triton.files import read_json, read_metrics
 from gravis_triton.report.page.run import kind_of, result_of
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import RunsSettings, read_yaml
@@ -62,8 +63,8 @@ def _listed(run: RunDirectory, root: Path) -> ListedRun | None:
     """A run, None where the config is of something else."""
     try:
         config = read_yaml(run.config)
-        summary: dict[str, Any] = json.loads(run.summary.read_text()) if run.summary.is_file() else {}
-    except (UserError, ValueError):
+        summary: dict[str, Any] = read_json(run.summary) if run.summary.is_file() else {}
+    except UserError:
         return None
     if not {"seed", "output_dir"} <= config.keys():
         return None
@@ -84,5 +85,5 @@ def _listed(run: RunDirectory, root: Path) -> ListedRun | None:
 
 
 def _last_step(run: RunDirectory) -> int:
-    lines = run.metrics.read_text().splitlines() if run.metrics.is_file() else []
-    return int(json.loads(lines[-1])["step"]) if lines else 0
+    lines = read_metrics(run.metrics)
+    return lines[-1]["step"] if lines else 0

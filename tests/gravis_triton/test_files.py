@@ -5,8 +5,17 @@ import os
 import pytest
 from safetensors import SafetensorError
 
+from gravis_triton.checksums import check_whole, checksums, read_checksums, write_checksums
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_directory, atomic_write, inside, write_json, writing
+from gravis_triton.files import (
+    atomic_directory,
+    atomic_write,
+    inside,
+    read_json,
+    read_metrics,
+    write_json,
+    writing,
+)
 
 
 def test_a_file_replaces_an_earlier_one_and_leaves_nothing_else(tmp_path):
@@ -80,3 +89,43 @@ def test_a_name_that_leads_out_of_a_directory_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="outside"):
         inside(tmp_path / "masks", name)
     assert inside(tmp_path, "a/b") == tmp_path / "a" / "b"
+
+
+def test_metrics_are_the_complete_lines(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    assert read_metrics(file) == []
+    file.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo')
+    assert read_metrics(file) == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"loss": 0.5}', '{"step": "1"}', "\xff"])
+def test_damaged_metrics_are_named(tmp_path, line):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(f"{line}\n", encoding="latin-1")
+    with pytest.raises(UserError, match=r"metrics.jsonl is damaged \(.*\): restore or delete it"):
+        read_metrics(file)
+
+
+def test_a_summary_that_is_no_object_is_named(tmp_path):
+    (tmp_path / "summary.json").write_text("3")
+    with pytest.raises(UserError, match=r"summary.json is damaged \(not a JSON object\)"):
+        read_json(tmp_path / "summary.json")
+
+
+def test_checksums_tell_changed_and_missing_files_from_new_ones(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    check_whole(tmp_path)  # without checksums
+    assert read_checksums(tmp_path) is None
+    write_checksums(tmp_path)
+    assert read_checksums(tmp_path) == checksums(tmp_path)
+    (tmp_path / "new").write_bytes(b"")
+    check_whole(tmp_path)
+    (tmp_path / "a").write_bytes(b"contend")
+    with pytest.raises(UserError, match="a is damaged"):
+        check_whole(tmp_path)
+    (tmp_path / "a").unlink()
+    with pytest.raises(UserError, match="a is missing"):
+        check_whole(tmp_path)
+    (tmp_path / "checksums.json").write_text("{")
+    with pytest.raises(UserError, match=r"checksums.json is damaged"):
+        check_whole(tmp_path)

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gravis_triton.data.cache.pixels import resized_pixels
 from gravis_triton.data.datasets.records import ImageReference
-from gravis_triton.data.loading.loader import Pixels, ignore_signals
+from gravis_triton.data.loading.loader import Pixels, init_worker
 
 Collated = TypeVar("Collated")
 
@@ -61,5 +61,5 @@ def decoded_loader(
         batch_sampler=batches,
         collate_fn=_Collating(collate),
         num_workers=workers,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=init_worker,
     )

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gravis_triton.data.cache.images import Images, Masks, Pixels
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.sampler import EpochBatches
+from gravis_triton.launcher import signal_on_parents_death
 
 Annotation = TypeVar("Annotation")
 Annotation_co = TypeVar("Annotation_co", covariant=True)
@@ -159,11 +160,12 @@ def central_square_loader(
     return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
 
 
-def ignore_signals(_worker: int) -> None:
+def init_worker(_worker: int) -> None:
     """For a worker process: signals to the process group are for the main process, which may need the worker to the end
     of its step; the worker ends with it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    signal_on_parents_death(signal.SIGKILL)
 
 
 def _training_loader(
@@ -174,7 +176,7 @@ def _training_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=init_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
@@ -188,5 +190,5 @@ def _evaluation_loader(
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=init_worker,
     )

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, reading
 
 _WIDEST = 1600  # pixels of a picture
 _LINES = "#808080"  # text and axes of figures, readable on light and dark
@@ -55,8 +55,8 @@ class Picture:
 
     @classmethod
     def of_file(cls, file: Path, alt: str, caption: str = "") -> "Picture":
-        """A picture of the run directory."""
-        with Image.open(file) as image:
+        """A picture of the run directory. Raises UserError where it is damaged."""
+        with reading(file), Image.open(file) as image:
             return cls.of_pixels(np.asarray(image.convert("RGB")), alt, caption)
 
 

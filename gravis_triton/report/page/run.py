@@ -1,7 +1,6 @@
 """The page of one run, from what its directory holds."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions, resampled_scores
 from gravis_triton.comparison.results import SCORES, Result, read_predictions, shown_score
 from gravis_triton.errors import UserError
+from gravis_triton.files import read_json, read_metrics
 from gravis_triton.report.figures import COLORS, shown_name
 from gravis_triton.report.page.examples import example_sections
 from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
@@ -78,10 +78,7 @@ def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, summary) of a finished run. Raises UserError for a directory without one."""
     if not (run.config.is_file() and run.summary.is_file()):
         raise UserError(f"{run} holds no finished run (config.yaml and summary.json)")
-    try:
-        return read_yaml(run.config), json.loads(run.summary.read_text())
-    except ValueError as error:
-        raise UserError(f"{run.summary} cannot be read: {error}") from error
+    return read_yaml(run.config), read_json(run.summary)
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
@@ -238,9 +235,7 @@ def _precision_recall(predictions: ClassPredictions, classes: Sequence[str]) -> 
 
 def _curves(run: RunDirectory) -> list[Section]:
     """Every metric over the steps."""
-    lines = (
-        [json.loads(line) for line in run.metrics.read_text().splitlines()] if run.metrics.exists() else []
-    )
+    lines = read_metrics(run.metrics)
     panels = {
         title: known
         for title, names in _CURVES.items()

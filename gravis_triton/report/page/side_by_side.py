@@ -1,9 +1,9 @@
 """The page of several runs side by side."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from gravis_triton.files import read_metrics
 from gravis_triton.report.figures import COLORS
 from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
 from gravis_triton.report.page.run import kind_of, read_run, result_of
@@ -45,11 +45,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
 
 
 def _curves(runs: Sequence[RunDirectory]) -> list[Section]:
-    lines = {
-        run.path.name: [json.loads(line) for line in run.metrics.read_text().splitlines()]
-        for run in runs
-        if run.metrics.is_file()
-    }
+    lines = {run.path.name: read_metrics(run.metrics) for run in runs if run.metrics.is_file()}
     panels = [
         name
         for name in _COMPARED

@@ -81,6 +81,7 @@ def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
     predictor = class_predictor(tta)
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [
+        "checksums.json",
         "model",
         "model.json",
         "model.safetensors",
@@ -106,6 +107,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path):
     save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     (tmp_path / "model" / "model.json").write_text(json.dumps({**description, "classes": ["a", "b", "c"]}))
+    (tmp_path / "model" / "checksums.json").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors cannot be loaded"):
         load(tmp_path)
 
@@ -124,8 +126,21 @@ def test_a_file_that_is_not_an_image_raises(tmp_path):
 
 def test_a_damaged_description_is_one_line(tmp_path):
     save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
-    (tmp_path / "model" / "model.json").write_text('{"task": ')
-    with pytest.raises(UserError, match=r"model\.json is damaged .*: fine-tune again"):
+    (tmp_path / "model" / "checksums.json").unlink()
+    for damaged in ('{"task": ', "[]", '{"task": "classification", "inputs": {}}'):
+        (tmp_path / "model" / "model.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"model\.json is damaged .*: fine-tune again"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_flipped_bit_is_found(tmp_path, name):
+    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    file = tmp_path / "model" / name
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is damaged: restore it, or delete checksums.json"):
         load(tmp_path)
 
 

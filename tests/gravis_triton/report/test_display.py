@@ -86,7 +86,9 @@ def test_text_of_the_user_is_not_taken_for_markup():
     assert out.getvalue() == "--data my[bold]folder\n"
 
 
-def test_crowded_cores_are_a_warning_once_in_a_while():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_crowded_cores_are_a_warning_once_in_a_while(monkeypatch, threads):
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     display, out = display_on(terminal=False)
     with display.training(0, 100) as show:
         show(METRICS)
@@ -94,3 +96,4 @@ def test_crowded_cores_are_a_warning_once_in_a_while():
         show(dataclasses.replace(METRICS, core_wait=0.9))
     assert out.getvalue().count("warning: the threads wait for a core 80% of the time") == 1
     assert "90%" not in out.getvalue()
+    assert ("--cpu-threads 1" in out.getvalue()) == (threads > 1)

@@ -1,6 +1,5 @@
 """Nothing that a command opens is run as code: a payload is planted in every file of a run, and never goes off."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gravis_triton.training import checkpoint
+from gravis_triton.checksums import write_checksums
 
 
 class Payload:
@@ -25,7 +24,7 @@ def plant(file: Path, fired: Path) -> None:
     torch.save({"state": Payload(fired)}, file)
     directory = file.parent
     if (directory / "checksums.json").exists() and file.name != "checksums.json":
-        (directory / "checksums.json").write_text(json.dumps(checkpoint._checksums(directory)))
+        write_checksums(directory)
 
 
 @pytest.fixture(scope="module")

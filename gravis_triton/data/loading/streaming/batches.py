@@ -8,7 +8,7 @@ import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from gravis_triton.data.loading.loader import ImageBatch, ignore_signals
+from gravis_triton.data.loading.loader import ImageBatch, init_worker
 from gravis_triton.data.loading.streaming.image_shards import ImageShards
 from gravis_triton.data.loading.streaming.plan import Plan
 from gravis_triton.data.loading.streaming.reader import ReadBatch, Reader, ReaderState
@@ -66,7 +66,7 @@ class StreamedBatches:
             _InTurn(self.readers, list(dict.fromkeys(turns)), self._epoch, list(self._states)),
             batch_size=None,
             num_workers=len(set(turns)) if self.workers else 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=init_worker,
             pin_memory=torch.cuda.is_available(),
         )
         for turn, read in zip(turns, loader, strict=True):
