@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gravis_triton.launcher import has_launcher, leave_launcher
+from gravis_triton.launcher import leave_launcher
 
-_ECHO_SECONDS = 2.0  # in which a launcher passes on a signal that the whole process group has had
+_ECHO_SECONDS = (
+    2.0  # in which launchers, srun and timeout pass on a signal that the whole process group has had
+)
 
 
 class StopRequest:
@@ -22,10 +24,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While inside, the first of these signals is noted instead of obeyed; a second one acts as usual."""
+    """While inside, the first of these signals is noted instead of obeyed; one seconds later acts as usual."""
     request = StopRequest()
     before: dict[int, signal._HANDLER] = {}
-    echo = _ECHO_SECONDS if has_launcher() else 0.0
     first = 0.0
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -33,9 +34,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         if not request:
             leave_launcher()  # its death is no second signal
             request.number, first = number, time.monotonic()
-            if not echo:
-                restore()
-        elif time.monotonic() - first > echo:
+        elif time.monotonic() - first > _ECHO_SECONDS:
             restore()
             signal.raise_signal(number)
 

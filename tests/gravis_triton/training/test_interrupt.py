@@ -1,4 +1,5 @@
 import signal
+import time
 
 import pytest
 
@@ -6,13 +7,24 @@ from gravis_triton.training.interrupt import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
-def test_the_first_signal_is_noted_and_the_handler_restored(number: signal.Signals) -> None:
+def test_the_first_signal_is_noted_and_so_is_its_echo(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_on_signals() as request:
         signal.raise_signal(number)
+        signal.raise_signal(number)  # passed on by timeout or a launcher
         assert request
         assert request.number == number
-        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_seconds_later_acts_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stop_on_signals() as request:
+        signal.raise_signal(signal.SIGTERM)
+        now = time.monotonic()
+        monkeypatch.setattr("gravis_triton.training.interrupt.time.monotonic", lambda: now + 3)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert request.number == signal.SIGTERM
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

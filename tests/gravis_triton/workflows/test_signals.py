@@ -93,11 +93,25 @@ def test_training_ends_with_its_launcher_after_a_checkpoint(start, tmp_path, lau
     assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
-def test_a_second_signal_ends_at_once(start):
-    process = start("python", "--log-every", "1000000")
-    os.kill(process.pid, signal.SIGTERM)
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=20) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+def test_a_signal_that_timeout_passes_on_is_none_too_many(tiny, tmp_path):
+    command = [
+        "timeout",
+        "300",
+        *LAUNCHERS["python"],
+        *tiny,
+        "--epochs",
+        "500",
+        "--output-dir",
+        tmp_path / "run",
+    ]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **GROUP)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 1/") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert "stopped after step" in out
+    assert err == ""
+    wait_until_gone(tmp_path, 20)
 
 
 def test_one_process_instead_of_two_is_a_warning(tiny, tmp_path):
