@@ -49,6 +49,8 @@ class LoopSettings:
     """Compile the model with torch.compile."""
     log_every: Annotated[int, Range(min=1)] = 10
     """Steps between two lines of metrics."""
+    max_bad_steps: Annotated[int, Range(min=0)] = 0
+    """Steps without a finite gradient to leave out before the run stops; the device is waited for in every step."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,13 +33,15 @@ class Stateful(Protocol):
 @dataclass(slots=True)
 class Progress:
     """How far a run is. step: optimizer steps. seconds: time spent training in all launches. images: fingerprint of
-    the ids of the images that the run trains, validates and tests on."""
+    the ids of the images that the run trains, validates and tests on. bad_steps: left out, without a finite gradient.
+    """
 
     step: int = 0
     seconds: float = 0.0
     processes: int = 1
     steps_per_epoch: int = 0
     images: str = ""
+    bad_steps: int = 0
 
 
 def save_checkpoint(

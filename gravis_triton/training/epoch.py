@@ -18,6 +18,7 @@ from torch.distributed import distributed_c10d
 from gravis_triton.cores import seconds_waited
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import UserError
+from gravis_triton.training.bad_steps import BadSteps
 from gravis_triton.training.checkpoint import Progress
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.metrics import StepMetrics
@@ -43,7 +44,8 @@ class TrainingStep(Protocol):
 class Training:
     """Everything that takes part in training; model and optimizer as `accelerator.prepare` returned them.
 
-    epochs: of the whole schedule. log_every: steps between two reports of metrics.
+    epochs: of the whole schedule. log_every: steps between two reports of metrics. max_bad_steps: how many without a
+    finite gradient are left out before the run stops.
     """
 
     accelerator: Accelerator
@@ -56,6 +58,7 @@ class Training:
     seed: int
     epochs: int
     log_every: int
+    max_bad_steps: int = 0
 
 
 def train_epoch(
@@ -88,15 +91,24 @@ def _train_epoch(
     t.batches.start(epoch, first)
     t.model.train()
     window = _Window(accelerator.device)
+    # float16's scaler looks for itself
+    bad_steps = BadSteps(t.model) if t.max_bad_steps and accelerator.scaler is None else None
     for batch in t.loader:
         window.data_arrived()
         seed_step(t.seed, progress.step, accelerator.process_index)
         t.scheduler.step_update(progress.step)
+        if bad_steps:
+            bad_steps.remember()
         loss = t.step(type(batch)(*(part.to(accelerator.device, non_blocking=True) for part in batch)))
-        t.optimizer.step()
+        is_bad = bad_steps is not None and bad_steps.undo()
+        if not is_bad:
+            t.optimizer.step()
+        is_left_out = is_bad or getattr(t.optimizer, "step_was_skipped", False)
         t.optimizer.zero_grad()
         progress.step += 1
-        window.step_done(loss, len(batch[0]))
+        window.step_done(None if is_left_out else loss, len(batch[0]))
+        if is_left_out:
+            _count_bad_step(progress, t.max_bad_steps if is_bad else None)
         ended = progress.step == last_step or progress.step % progress.steps_per_epoch == 0
         if ended or progress.step % t.log_every == 0 or (accelerator.num_processes == 1 and stop):
             report(t.step.metrics(_measured(training, progress, epoch, window)))
@@ -107,6 +119,15 @@ def _train_epoch(
         if ended:
             break
     return False
+
+
+def _count_bad_step(progress: Progress, allowed: int | None) -> None:
+    progress.bad_steps += 1
+    if allowed is not None and progress.bad_steps > allowed:
+        raise UserError(
+            f"the gradient of step {progress.step} is not finite, as that of {allowed} before (--max-bad-steps): "
+            "lower --lr, or train with --mixed-precision no; the last checkpoint is from before"
+        )
 
 
 @contextmanager
@@ -153,9 +174,11 @@ class _Window:
     def data_arrived(self) -> None:
         self.waited += time.perf_counter() - self.mark
 
-    def step_done(self, loss: Tensor, images: int) -> None:
-        self.loss += loss
-        self.steps += 1
+    def step_done(self, loss: Tensor | None, images: int) -> None:
+        """loss: None for a step that was left out."""
+        if loss is not None:
+            self.loss += loss
+            self.steps += 1
         self.images += images
         self.mark = time.perf_counter()
 
@@ -165,7 +188,7 @@ class _Window:
 
 
 def _measured(training: Training, progress: Progress, epoch: int, window: _Window) -> StepMetrics:
-    loss = window.loss.item() / window.steps
+    loss = window.loss.item() / max(1, window.steps)
     wrong = f"the loss is {loss}" if not math.isfinite(loss) else "a weight is not finite"
     if not math.isfinite(loss) or not _are_finite(training.model):
         raise UserError(
@@ -177,6 +200,7 @@ def _measured(training: Training, progress: Progress, epoch: int, window: _Windo
         epoch=epoch + 1,
         epochs=training.epochs,
         loss=loss,
+        bad_steps=progress.bad_steps,
         lr=training.optimizer.param_groups[-1]["lr"],
         images_per_second=window.images * training.accelerator.num_processes / window.seconds,
         data_time=window.waited / window.seconds,

@@ -121,6 +121,7 @@ def start_finetuning(
         settings.run.seed,
         epochs,
         loop.log_every,
+        loop.max_bad_steps,
     )
 
     best = Best()

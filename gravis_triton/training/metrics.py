@@ -8,9 +8,9 @@ from dataclasses import dataclass
 class StepMetrics:
     """Metrics of the steps since the last ones.
 
-    step: optimizer steps so far. epoch: from 1. loss: mean over the steps. images_per_second: of all processes.
-    data_time: share of the time spent waiting for data. core_wait: time for which threads of the process were ready to
-    run but had no core, as a share of the time.
+    step: optimizer steps so far, of which bad_steps were left out for want of a finite gradient. epoch: from 1. loss:
+    mean over the steps. images_per_second: of all processes. data_time: share of the time spent waiting for data.
+    core_wait: time for which threads of the process were ready to run but had no core, as a share of the time.
     """
 
     step: int
@@ -21,6 +21,7 @@ class StepMetrics:
     images_per_second: float
     data_time: float
     core_wait: float = 0.0
+    bad_steps: int = 0
 
     def texts(self) -> dict[str, str]:
         """The metrics as short texts, by their short names."""
@@ -29,6 +30,7 @@ class StepMetrics:
             "lr": f"{self.lr:.2e}",
             "images/s": f"{self.images_per_second:.0f}",
             "data time": f"{self.data_time:.0%}",
+            **({"bad steps": f"{self.bad_steps:,}"} if self.bad_steps else {}),
         }
 
     def line(self) -> str:

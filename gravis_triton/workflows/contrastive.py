@@ -86,6 +86,7 @@ def prepare_training(
         settings.run.seed,
         epochs,
         loop.log_every,
+        loop.max_bad_steps,
     )
 
 
