@@ -21,6 +21,7 @@ SPLIT_FOLDERS = {
 }
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations"})
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _MASK_ENDINGS = ("_segmentation", "_mask")
 
 
@@ -32,9 +33,11 @@ def open_folder(directory: Path) -> Collection:
     Images in a folder masks (mask, segmentations, segmentation) are the masks of the images of the same name, also
     with _segmentation or _mask at its end, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored.
-    Raises UserError when there is no image, for a mask without an image, and for a class called images.
+    Raises UserError when there is no image, for a mask without an image, for a class called images, and for metadata of
+    the Hugging Face kind, which would be left out.
     """
     paths = sorted(images_below(directory))
+    _check_no_metadata(directory, {path.parent for path in paths})
     masks = pair_masks(directory, paths)
     paths = [path for path in paths if mask_key(path) is None]
     if not paths:
@@ -129,6 +132,17 @@ def _check_nested_layout(folder: Path, names: list[str]) -> None:
             raise UserError(
                 f"{folder} holds {layout.name} ({name}): give this folder as the data, not one above it"
             )
+
+
+def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> None:
+    for folder in sorted({PurePosixPath(), *folders}):
+        for name in _METADATA:
+            file = directory / folder / name
+            if file.is_file():
+                raise UserError(
+                    f"{file} would be left out: --data hf:{directory} reads it, as does one CSV or Parquet table in "
+                    f"{directory}"
+                )
 
 
 def _splits(paths: list[PurePosixPath]) -> list[str | None]:

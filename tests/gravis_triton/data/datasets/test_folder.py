@@ -111,3 +111,14 @@ def test_a_challenge_further_down_is_not_read_as_a_plain_folder(tmp_path: Path, 
     masks(tmp_path / "isic" / "ISIC-2017_Training_Part1_GroundTruth", ["ISIC_0000000_segmentation.png"])
     with pytest.raises(UserError, match=r"isic holds ISIC 2017 .*: give this folder as the data"):
         open_collection(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(
+    tmp_path: Path, images, name: str
+) -> None:
+    images(tmp_path / "train", ["1.jpg", "2.jpg"])
+    images(tmp_path / "test", ["3.jpg"])
+    (tmp_path / "train" / name).write_text("file_name,label\n1.jpg,nevus\n2.jpg,melanoma\n")
+    with pytest.raises(UserError, match=rf"train/{name} would be left out: --data hf:{tmp_path} reads it"):
+        open_collection(str(tmp_path))
