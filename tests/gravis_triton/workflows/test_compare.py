@@ -211,8 +211,17 @@ def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp
     assert len(rows(tmp_path / "two")) == 3
 
 
-@pytest.mark.parametrize(("name", "runs"), [("compare-small", 87), ("compare-synthetic", 22)])
-def test_the_grids_of_the_package_can_be_planned(name, runs):
+@pytest.mark.parametrize(
+    ("name", "baseline", "runs"),
+    [
+        ("compare-small", "random", 87),
+        ("compare-synthetic", "random", 22),
+        ("compare-budget", "simclr", 170),
+        ("compare-budget-imagenet", "imagenet", 135),
+        ("compare-isic2017", "imagenet", 234),
+    ],
+)
+def test_the_grids_of_the_package_can_be_planned(name, baseline, runs):
     grid = read_grid(find_config(name))
-    assert grid.baseline == "random"
+    assert grid.baseline == baseline
     assert len(plan_runs(grid)) == runs
