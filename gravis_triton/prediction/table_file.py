@@ -1,5 +1,6 @@
 """A table with a row per image, computed by several processes in parts that an interrupted job finds again."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from gravis_triton.data.datasets.records import ImageReference
 from gravis_triton.data.loading.decoded import Collated, decoded_loader
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
-from gravis_triton.files import writing
+from gravis_triton.files import atomic_write, writing
 
 Progress = Callable[[int, int], None]
 
@@ -34,9 +35,11 @@ class TableFile:
     fingerprint: str
 
     def is_finished(self) -> bool:
-        """Whether an earlier job has computed this very table; only a Parquet file tells."""
-        if self.path.suffix != ".parquet" or not self.path.is_file():
+        """Whether an earlier job has computed this very table, and nobody has changed it since."""
+        if not self.path.is_file():
             return False
+        if self.path.suffix == ".csv":
+            return self._seal().is_file() and self._seal().read_text() == _digest(self.path)
         try:
             metadata = pq.read_schema(self.path).metadata or {}
         except (pa.ArrowInvalid, OSError):
@@ -51,7 +54,7 @@ class TableFile:
         """
         if self.path.suffix not in (".parquet", ".csv"):
             raise UserError(f"{self.path}: a table ends in .parquet or .csv")
-        if self.path.exists() and not overwrite:
+        if self.path.exists() and not overwrite and not self.has_parts():
             raise UserError(f"{self.path} exists: give --overwrite, or another file")
         try:
             self._parts().mkdir(parents=True, exist_ok=True)
@@ -87,14 +90,31 @@ class TableFile:
             for file in files:
                 table.write_table(pq.read_table(file).replace_schema_metadata(schema.metadata))
         partial.replace(self.path)
+        if self.path.suffix == ".csv":
+            for seal in self.path.parent.glob(f".{escape(self.path.name)}.*"):
+                seal.unlink()
+            atomic_write(self._seal(), _digest(self.path))
+        self.remove_parts()
+
+    def remove_parts(self) -> None:
+        """Those of this table, and of others that were to have its name."""
         for parts in self.path.parent.glob(f".{escape(self.path.name)}-*"):
             shutil.rmtree(parts)
 
     def _parts(self) -> Path:
         return self.path.with_name(f".{self.path.name}-{self.fingerprint}")
 
+    def _seal(self) -> Path:
+        """Tells of a finished CSV file what a Parquet file tells of itself."""
+        return self.path.with_name(f".{self.path.name}.{self.fingerprint}")
+
     def _part(self, start: int) -> Path:
         return self._parts() / f"{start:09}.parquet"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def compute_rows(

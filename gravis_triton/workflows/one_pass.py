@@ -45,6 +45,8 @@ def one_pass(
     `TableFile.prepare`.
     """
     if table.is_finished():
+        if processes.is_main_process:
+            table.remove_parts()  # a kill may have left them
         display.print(f"{table.path} has these rows already")
         return
     table.prepare(overwrite=overwrite)

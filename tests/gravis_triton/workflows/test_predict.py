@@ -115,6 +115,31 @@ def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_pat
     assert predicted == list(range(8, 20))
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_path, monkeypatch, kind):
+    first = predict(classifier, images, tmp_path / "out", format=kind).table
+    (tmp_path / "out" / "submission.csv").unlink()  # a kill came before it
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassRows, "__call__", None)
+        assert predict(classifier, images, tmp_path / "out", format=kind).table.equals(first)
+    assert (tmp_path / "out" / "submission.csv").is_file()
+    file = tmp_path / "out" / f"predictions.{kind}"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(gt.UserError, match="is not empty: give --overwrite"):
+        predict(classifier, images, tmp_path / "out", format=kind)
+    assert predict(classifier, images, tmp_path / "out", format=kind, overwrite=True).table.equals(first)
+
+
+def test_a_kill_before_the_parts_are_gone_is_no_loss(classifier, images, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("gravis_triton.prediction.table_file.shutil.rmtree", None)
+        with pytest.raises(TypeError):
+            predict(classifier, images, tmp_path / "out")
+    again = predict(classifier, images, tmp_path / "out").table
+    assert not list((tmp_path / "out").glob(".predictions.csv-*"))
+    assert again.equals(predict(classifier, images, tmp_path / "other").table)
+
+
 def test_images_that_cannot_be_read_are_skipped(segmenter, images, tmp_path, capsys):
     for file in sorted(images.iterdir())[:5]:
         file.write_bytes(b"no")
