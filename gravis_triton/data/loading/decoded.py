@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from gravis_triton.data.cache.pixels import resized_pixels
 from gravis_triton.data.datasets.records import ImageReference
-from gravis_triton.data.loading.loader import Pixels, init_worker
+from gravis_triton.data.loading.loader import Pixels
+from gravis_triton.data.loading.workers import Loader
 
 Collated = TypeVar("Collated")
 
@@ -56,10 +57,9 @@ def decoded_loader(
     workers: int,
 ) -> DataLoader[DecodedBatch[Collated]]:
     """Batches of images, resized to a short side as in the image cache; each batch lists indices of `images`."""
-    return DataLoader(
-        _Decoding(images, short_side),  # type: ignore[arg-type]
+    return Loader(
+        _Decoding(images, short_side),
         batch_sampler=batches,
         collate_fn=_Collating(collate),
         num_workers=workers,
-        worker_init_fn=init_worker,
     )

@@ -1,6 +1,5 @@
 """From cached images to batches on the device."""
 
-import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gravis_triton.data.cache.images import Images, Masks, Pixels
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.sampler import EpochBatches
-from gravis_triton.launcher import signal_on_parents_death
+from gravis_triton.data.loading.workers import Loader
 
 Annotation = TypeVar("Annotation")
 Annotation_co = TypeVar("Annotation_co", covariant=True)
@@ -160,23 +159,14 @@ def central_square_loader(
     return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
 
 
-def init_worker(_worker: int) -> None:
-    """For a worker process: signals to the process group are for the main process, which may need the worker to the end
-    of its step; the worker ends with it."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal_on_parents_death(signal.SIGKILL)
-
-
 def _training_loader(
     items: Dataset[Any], batches: Sampler[list[int]], collate: Callable[[list[Any]], Batch], workers: int
 ) -> DataLoader[Batch]:
-    return DataLoader[Batch](
+    return Loader[Batch](
         items,
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=init_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
@@ -185,10 +175,9 @@ def _training_loader(
 def _evaluation_loader(
     items: Dataset[Any], batch_size: int, collate: Callable[[list[Any]], Batch], workers: int
 ) -> DataLoader[Batch]:
-    return DataLoader[Batch](
+    return Loader[Batch](
         items,
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=workers,
-        worker_init_fn=init_worker,
     )

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
-from gravis_triton.data.loading.loader import ImageBatch, init_worker
+from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.streaming.image_shards import ImageShards
 from gravis_triton.data.loading.streaming.plan import Plan
 from gravis_triton.data.loading.streaming.reader import ReadBatch, Reader, ReaderState
+from gravis_triton.data.loading.workers import Loader
 from gravis_triton.errors import UserError
 
 
@@ -62,11 +63,10 @@ class StreamedBatches:
 
     def __iter__(self) -> Iterator[ImageBatch]:
         turns = self.plan.schedule[self._step :]
-        loader = DataLoader[ReadBatch | UserError](
+        loader = Loader[ReadBatch | UserError](
             _InTurn(self.readers, list(dict.fromkeys(turns)), self._epoch, list(self._states)),
             batch_size=None,
             num_workers=len(set(turns)) if self.workers else 0,
-            worker_init_fn=init_worker,
             pin_memory=torch.cuda.is_available(),
         )
         for turn, read in zip(turns, loader, strict=True):

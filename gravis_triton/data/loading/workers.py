@@ -1,0 +1,35 @@
+"""Worker processes that load data: signals to the process group are for the main process alone."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader, Dataset
+
+from gravis_triton.launcher import signal_on_parents_death
+
+Item_co = TypeVar("Item_co", covariant=True)
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP}
+
+
+class Loader(DataLoader[Item_co]):
+    """A DataLoader whose workers ignore signals, as the main process may need them to the end of its step, and end
+    with it, however it ends."""
+
+    def __init__(self, items: Dataset[Any], **options: Any) -> None:
+        super().__init__(items, worker_init_fn=_init_worker, **options)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # workers inherit the mask, so that nothing reaches them before they ignore it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _init_worker(_worker: int) -> None:
+    signal_on_parents_death(signal.SIGKILL)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
