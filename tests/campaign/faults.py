@@ -164,8 +164,15 @@ def crowd(lab: Laboratory, job: Job, draw: random.Random, out: Path) -> str | No
     runs[2].send(signal.SIGKILL)
     runs[2].wait()
     intruder = lab.start(job, outs[0], cache=cache).wait()
-    faults = [run.wait().fault(0) for run in runs[:2]]
-    faults += [intruder.fault(0, 2), *(lab.compare(job, each) for each in outs[:2])]
+    same, other = (
+        run.wait() for run in runs[:2]
+    )  # the first two have one directory: one of them may be refused
+    faults = [
+        intruder.fault(0, 2),
+        same.fault(0, 2),
+        other.fault(0),
+        *(lab.compare(job, each) for each in outs[:2]),
+    ]
     faults.append(lab.finish(job, outs[2], cache=cache))
     return next(filter(None, faults), None)
 

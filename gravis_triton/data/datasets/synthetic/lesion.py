@@ -85,8 +85,12 @@ def pigment(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.float32(2 * np.cos(angle)) * lesion.u + np.float32(2 * np.sin(angle)) * lesion.v
     tilt = 1 + 0.45 * traits.eccentricity * np.tanh(slope)
-    mottle = 1 + rng.uniform(0.05, 0.16) * wave_noise(lesion.u, lesion.v, rng, 0.35)
-    return ground * (tilt * mottle)[:, None]
+    mottle = np.ones_like(lesion.u)
+    for wavelength in (0.5, 0.22, 0.1, 0.05):
+        mottle += rng.uniform(0.04, 0.11) * wave_noise(lesion.u, lesion.v, rng, wavelength / lesion.radius)
+    blotch = smooth_step(wave_noise(lesion.u, lesion.v, rng, 0.9) - rng.uniform(0.6, 1.6))
+    mottle += rng.uniform(0.2, 0.7) * blotch
+    return ground * (tilt * np.maximum(mottle, 0.2))[:, None]
 
 
 def _shares(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:

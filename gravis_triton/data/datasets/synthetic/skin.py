@@ -13,7 +13,7 @@ _PALE = np.array([0.04, 0.13, 0.17], np.float32)
 
 def paint_skin(canvas: Canvas, rng: np.random.Generator) -> Array:
     """Optical density (size, size, 3) of bare skin; its phototype runs from very fair to dark brown."""
-    tone = 0.05 + 1.15 * rng.beta(1.1, 2.6)
+    tone = 0.05 + 1.05 * rng.beta(1.0, 3.2)
     flush = rng.uniform(0.02, 0.32)
     pigment = np.full((canvas.size, canvas.size), tone, np.float32)
     pigment *= 1 + rng.uniform(0.02, 0.09) * (
@@ -22,15 +22,15 @@ def paint_skin(canvas: Canvas, rng: np.random.Generator) -> Array:
     pigment += _furrows(canvas, rng) + _freckles(canvas, rng)
     blood = np.maximum(flush * (1 + 0.3 * lattice_noise(canvas, rng, 7)), 0)
     blood += _vessels(canvas, rng)
-    grain = rng.uniform(0.008, 0.028) * (lattice_noise(canvas, rng, 40) + lattice_noise(canvas, rng, 90))
+    grain = rng.uniform(0.006, 0.018) * (lattice_noise(canvas, rng, 40) + lattice_noise(canvas, rng, 90))
     density = _PALE + pigment[..., None] * MELANIN + blood[..., None] * BLOOD
     return density + grain[..., None]
 
 
 def _furrows(canvas: Canvas, rng: np.random.Generator) -> Array:
     """The polygonal lines of the skin's surface."""
-    pattern = cell_pattern(canvas.x, canvas.y, rng, rng.uniform(0.09, 0.2), 0.9)
-    return np.float32(rng.uniform(-0.07, 0.07)) * np.exp(-((pattern.gap / 0.16) ** 2))
+    pattern = cell_pattern(canvas.x, canvas.y, rng, rng.uniform(0.04, 0.08), 1.0)
+    return np.float32(rng.uniform(-0.06, 0.06)) * np.exp(-((pattern.gap / 0.16) ** 2))
 
 
 def _freckles(canvas: Canvas, rng: np.random.Generator) -> Array:
@@ -49,5 +49,5 @@ def _vessels(canvas: Canvas, rng: np.random.Generator) -> Array:
     heading = rng.uniform(0, 2 * np.pi, (lines, 1)) + np.cumsum(rng.normal(0, 0.45, (lines, 9)), 1)
     step = rng.uniform(0.02, 0.06, (lines, 1, 1)) * np.stack([np.cos(heading), np.sin(heading)], 2)
     points = rng.uniform(-1, 1, (lines, 1, 2)) + np.cumsum(step, 1)
-    cover = strokes(canvas, points, np.full((lines, 9), rng.uniform(0.012, 0.024)))
-    return np.float32(rng.uniform(0.15, 0.5)) * cover
+    cover = strokes(canvas, points, np.full((lines, 9), rng.uniform(0.006, 0.013)))
+    return np.float32(rng.uniform(0.15, 0.45)) * cover

@@ -25,44 +25,49 @@ def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Arra
 
 
 def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
-    """A honeycomb of dark lines; disorder makes meshes uneven, lines thick and the whole patchy."""
-    pitch = rng.uniform(0.12, 0.16) * (1 + 0.5 * disorder) / lesion.radius
-    u, v = lesion.u, lesion.v
-    bend = np.float32(0.5 * disorder * pitch)
-    u = u + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
-    v = v + bend * wave_noise(lesion.u, lesion.v, rng, 4 * pitch)
-    pattern = cell_pattern(u, v, rng, pitch, 0.4 + 0.5 * disorder)
-    thickness = rng.uniform(0.2, 0.3) * (
-        1 + 0.5 * disorder * np.tanh(wave_noise(lesion.u, lesion.v, rng, 0.8))
+    """A fine net of brown lines that fades towards the border; disorder makes meshes wide and uneven, lines thick
+    and the whole patchy, down to the border."""
+    pitch = rng.uniform(0.045, 0.065) * (1 + 0.6 * disorder) / lesion.radius
+    bend = np.float32((0.25 + 0.35 * disorder) * pitch)
+    u = lesion.u + bend * wave_noise(lesion.u, lesion.v, rng, 3 * pitch)
+    v = lesion.v + bend * wave_noise(lesion.u, lesion.v, rng, 3 * pitch)
+    pattern = cell_pattern(u, v, rng, pitch, 0.6 + 0.4 * disorder)
+    thickness = rng.uniform(0.22, 0.32) * (
+        1 + (0.25 + 0.35 * disorder) * np.tanh(wave_noise(lesion.u, lesion.v, rng, 0.5))
     )
     lines = np.exp(-((pattern.gap / thickness) ** 2))
-    patchy = smooth_step(1.2 - 1.6 * disorder + 1.2 * wave_noise(lesion.u, lesion.v, rng, 1.0))
-    strength = 1.5 + 0.25 * wave_noise(lesion.u, lesion.v, rng, 0.5)
-    return strength * (lines - 0.4) * patchy
+    seen = smooth_step(0.5 - disorder + 1.1 * wave_noise(lesion.u, lesion.v, rng, 0.7))
+    fading = smooth_step((lesion.depth - 0.12 * (1 - disorder)) / np.float32(0.3 - 0.15 * disorder))
+    return (0.8 + 0.7 * disorder) * (lines - 0.4) * seen * fading
 
 
 def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
-    """Round dark clods; disorder varies their size and gathers them on one side."""
-    pitch = rng.uniform(0.17, 0.23) / lesion.radius
-    pattern = cell_pattern(lesion.u, lesion.v, rng, pitch, 0.3 + 0.6 * disorder)
-    size = 0.36 * (1 - 0.7 * disorder * pattern.draw)
-    clods = smooth_step((size - pattern.nearest) / 0.12)
+    """Dark clods of uneven size and place, cobbled where they are many; disorder gathers them on one side."""
+    total = np.zeros_like(lesion.u)
+    for pitch, share in ((rng.uniform(0.10, 0.15), 0.5), (rng.uniform(0.06, 0.09), 0.6)):
+        pitch = pitch / lesion.radius
+        bend = np.float32(0.16 * pitch)
+        u = lesion.u + bend * wave_noise(lesion.u, lesion.v, rng, 2 * pitch)
+        v = lesion.v + bend * wave_noise(lesion.u, lesion.v, rng, 2 * pitch)
+        pattern = cell_pattern(u, v, rng, pitch, 0.9)
+        size = np.where(pattern.draw < share, 0.2 + 0.4 * pattern.draw, -1.0)
+        total = np.maximum(total, smooth_step((size - pattern.nearest) / 0.18) * (0.6 + pattern.draw))
     side = rng.uniform(0, 2 * np.pi)
     lean = np.float32(np.cos(side)) * lesion.u + np.float32(np.sin(side)) * lesion.v
     gathered = smooth_step(1.0 - 1.4 * disorder + 2.0 * disorder * lean)
-    return 1.6 * (clods - 0.35) * gathered
+    return 1.3 * (total - 0.25) * gathered
 
 
 def _ridges(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Fissures between ridges, as on a brain's surface: dark lines where a banded noise changes sign."""
-    wavelength = rng.uniform(0.28, 0.42) / lesion.radius
+    wavelength = rng.uniform(0.17, 0.27) / lesion.radius
     field = wave_noise(lesion.u, lesion.v, rng, wavelength)
-    return 1.3 * np.exp(-((field / 0.4) ** 2)) - 0.5
+    return 0.9 * np.exp(-((field / 0.4) ** 2)) - 0.35
 
 
 def _openings(lesion: Lesion, rng: np.random.Generator) -> Array:
     """Comedo-like openings: few, sharp, dark brown plugs of uneven size."""
-    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.19, 0.30) / lesion.radius, 0.95)
+    pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.13, 0.22) / lesion.radius, 0.95)
     size = np.where(pattern.draw < 0.6, 0.12 + 0.25 * pattern.draw, -1.0)
     return 1.5 * smooth_step((size - pattern.nearest) / 0.1) * (lesion.depth > 0.05)
 
@@ -78,10 +83,10 @@ def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[t
         patch = _patch(lesion, rng, 0.45)
         layers.append((0.7 * traits.regression * patch * inside, np.array([0.88, 0.80, 0.79], np.float32)))
     if traits.cysts:
-        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.17, 0.26) / lesion.radius, 0.95)
+        pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.10, 0.17) / lesion.radius, 0.95)
         size = np.where(pattern.draw > 0.5, 0.08 + 0.16 * pattern.draw, -1.0)
         spots = smooth_step((size - pattern.nearest) / 0.18) * inside
-        layers.append((0.95 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))
+        layers.append((0.75 * traits.cysts * spots, np.array([0.97, 0.93, 0.82], np.float32)))
     return layers
 
 
