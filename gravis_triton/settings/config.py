@@ -83,6 +83,8 @@ def find_config(name: str | Path) -> Path:
 
 def read_yaml(file: Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises UserError where it cannot be read or holds something else."""
+    if file.exists() and not file.is_file():
+        raise UserError(f"{file} is no regular file: copy it to one")
     try:
         values = yaml.safe_load(file.read_text())
     except OSError as error:

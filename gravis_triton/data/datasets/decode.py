@@ -1,6 +1,7 @@
 """Decoding one image: upright, in full, as 8-bit RGB (images) or 8-bit gray (masks)."""
 
 import math
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -41,7 +42,7 @@ def as_upright_image(image: Image.Image) -> Image.Image:
 
 def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
     """(width, height) of the image in `source`, upright, from its header."""
-    with Image.open(source) as image:
+    with _open(source) as image:
         width, height = image.size
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     return (height, width) if turn in _QUARTER_TURNS else (width, height)
@@ -57,6 +58,13 @@ def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -
     return _decode(source, _to_gray, None, lambda mask: _turned_as(image, mask))
 
 
+def _open(source: Path | BinaryIO) -> Image.Image:
+    """Raises OSError for what is no file, such as a named pipe, which would be waited for."""
+    if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+        raise OSError("not a regular file")
+    return Image.open(source)
+
+
 def _decode(
     source: Path | BinaryIO,
     convert: Callable[[Image.Image], Image.Image],
@@ -64,7 +72,7 @@ def _decode(
     turn: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose,
 ) -> Image.Image:
     try:
-        with Image.open(source) as image:
+        with _open(source) as image:
             if short_side is not None:
                 _draft(image, short_side)
             image.load()
@@ -88,7 +96,7 @@ def _to_gray(image: Image.Image) -> Image.Image:
 def _turned_as(image: Path | BinaryIO | None, mask: Image.Image) -> Image.Image:
     if image is None or _ORIENTATION in mask.getexif():
         return ImageOps.exif_transpose(mask)
-    with Image.open(image) as opened:
+    with _open(image) as opened:
         turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
         width, height = opened.size
     if turn is None:

@@ -34,6 +34,8 @@ def open_collection(
     path = Path(os.path.abspath(Path(spec).expanduser()))
     if not path.exists():
         raise UserError(f"{spec}: no such directory; give synthetic, a directory, or hf:OWNER/NAME")
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{spec} is neither a regular file nor a directory")
     try:
         return _open_file(path, columns) if path.is_file() else _open_directory(path, columns)
     except PermissionError as error:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from gravis_triton.settings import (
     flatten,
     override,
     read_settings,
+    read_yaml,
     resolve_pretrain,
     settings_from,
     write_settings,
@@ -246,3 +248,11 @@ def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_op
     assert (settings.encoder, settings.model) == ("imagenet", "resnet18")
     opened = flat(resolve_pretrain(PretrainSettings(), model="vit_tiny_patch16_224", image_size=96))
     assert (opened.model, opened.image_size) == ("vit_tiny_patch16_224", 96)
+
+
+@pytest.mark.parametrize("name", ["pipe.yaml", "directory.yaml"])
+def test_a_config_that_is_no_regular_file_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "directory.yaml").mkdir()
+    with pytest.raises(UserError, match=rf"{name} is no regular file: copy it to one"):
+        read_yaml(tmp_path / name)

@@ -1,5 +1,6 @@
 """The synthetic collection, and how collections are named."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,13 @@ def test_directory_below_home_may_be_named_with_a_tilde(
     images(tmp_path / "lesions", ["a.jpg"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert [record.id for record in open_collection("~/lesions").records] == ["a.jpg"]
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path, images) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UserError, match=r"pipe.csv is neither a regular file nor a directory"):
+        open_collection(str(tmp_path / "pipe.csv"))
+    images(tmp_path / "images", ["a.jpg"])
+    os.mkfifo(tmp_path / "images" / "b.jpg")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_collection(str(tmp_path / "images")).records[1].image.read()
