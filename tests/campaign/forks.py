@@ -83,12 +83,22 @@ class Fork:
     def _outlived(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
-                os.killpg(self.pid, 0)
-            except ProcessLookupError:
+            if not any(_runs_in(group=self.pid, process=process) for process in os.listdir("/proc")):
                 return False
             time.sleep(0.02)
         return True
+
+
+def _runs_in(group: int, process: str) -> bool:
+    """Whether a process is of a group and has not ended; one that has, and waits to be reaped, does not count."""
+    if not process.isdigit():
+        return False
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            state, _, own_group = file.read().rsplit(")", 1)[1].split()[:3]
+    except OSError:
+        return False
+    return int(own_group) == group and state != "Z"
 
 
 def _run(argv: list[str], writer: int, file_bytes: int | None) -> int:

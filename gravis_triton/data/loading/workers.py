@@ -1,7 +1,11 @@
 """Worker processes that load data: signals to the process group are for the main process alone."""
 
+import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -30,6 +34,18 @@ class Loader(DataLoader[Item_co]):
 
 def _init_worker(_worker: int) -> None:
     signal_on_parents_death(signal.SIGKILL)
+    main = multiprocessing.parent_process()
+    if main is not None and os.getppid() != main.pid:  # it has ended already
+        os._exit(1)
+    sys.excepthook = _say_what_is_worth_saying
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _say_what_is_worth_saying(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Without the traceback of a thread that was handing a batch to a main process that has just ended."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
