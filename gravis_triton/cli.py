@@ -1,10 +1,12 @@
 """The command line: `gravis JOB [flags]`, also `python -m gravis_triton` and `accelerate launch -m gravis_triton`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
@@ -78,6 +80,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     """
     follow_launcher()
     status = 0
+    interrupts = _noted_interrupts()
     try:
         result = _run(JOBS[name], args, prog)
         status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
@@ -94,10 +97,28 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130
+    except Exception:
+        if not interrupts:
+            raise
+        print("interrupted", file=sys.stderr)  # in C code, which made another error of it
+        status = 130
     if status == 0:
         _leave_process_group()
     sys.stdout.flush()
     sys.exit(status)
+
+
+def _noted_interrupts() -> list[int]:
+    """A list that each Ctrl-C adds itself to before it becomes a KeyboardInterrupt."""
+    noted: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return noted
 
 
 def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -59,3 +60,31 @@ def test_help_does_not_import_torch():
         "import sys, gravis_triton.cli as cli; cli.parse_flags = sys.exit; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_ctrl_c_is_one_line_whatever_becomes_of_it(monkeypatch, capsys, error):
+    def interrupted(*_args):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error("of C code") from None
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as end:
+            cli.run_job("check", [])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_error_without_ctrl_c_stays_what_it_is(monkeypatch):
+    def wrong(*_args):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(cli, "_run", wrong)
+    with pytest.raises(ValueError, match="a bug"):
+        cli.run_job("check", [])
