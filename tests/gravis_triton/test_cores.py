@@ -1,10 +1,10 @@
 import os
-import threading
-import time
+import subprocess
+import sys
 
 import pytest
 
-from gravis_triton.cores import available_cores, seconds_waited
+from gravis_triton.cores import available_cores
 
 
 @pytest.mark.parametrize(
@@ -31,23 +31,30 @@ def test_cores_are_those_of_the_affinity_and_of_the_containers_quota(tmp_path, m
     not os.path.exists("/proc/self/schedstat"), reason="the system does not say how long threads wait"
 )
 def test_threads_that_share_a_core_wait_for_it():
-    affinity = os.sched_getaffinity(0)
-    end = time.monotonic() + 0.5
-
-    def compute():
-        os.sched_setaffinity(0, {min(affinity)})
-        while time.monotonic() < end:
-            sum(index * index for index in range(10_000))
-
-    before = seconds_waited()
-    child = os.fork()
-    if child == 0:
-        compute()
-        os._exit(0)
-    worker = threading.Thread(target=compute)
-    worker.start()
-    while worker.is_alive():
-        waited = seconds_waited() - before
-        time.sleep(0.01)
-    os.waitpid(child, 0)
+    """In a process of its own: threads of other tests may end, and what they waited goes with them."""
+    code = """
+import os, threading, time
+from gravis_triton.cores import seconds_waited
+affinity = os.sched_getaffinity(0)
+end = time.monotonic() + 0.5
+def compute():
+    os.sched_setaffinity(0, {min(affinity)})
+    while time.monotonic() < end:
+        sum(index * index for index in range(10_000))
+before = seconds_waited()
+child = os.fork()
+if child == 0:
+    compute()
+    os._exit(0)
+worker = threading.Thread(target=compute)
+worker.start()
+while worker.is_alive():
+    waited = seconds_waited() - before
+    time.sleep(0.01)
+os.waitpid(child, 0)
+print(waited)
+"""
+    waited = float(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
     assert waited > 0.1
