@@ -9,15 +9,16 @@ from gravis_triton.errors import UserError
 CHECKSUMS = "checksums.json"
 
 
+def checksum(file: Path) -> str:
+    """BLAKE2 of a file's content."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def checksums(directory: Path) -> dict[str, str]:
-    """BLAKE2 of every file, by its name."""
-    sums = {}
-    for file in sorted(directory.iterdir()):
-        if file.is_file() and file.name != CHECKSUMS:
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16))
-            sums[file.name] = digest.hexdigest()
-    return sums
+    """Those of every file, by its name."""
+    files = (file for file in sorted(directory.iterdir()) if file.is_file() and file.name != CHECKSUMS)
+    return {file.name: checksum(file) for file in files}
 
 
 def write_checksums(directory: Path) -> None:
@@ -47,8 +48,8 @@ def check_whole(directory: Path) -> None:
             f"{directory / CHECKSUMS} is damaged: restore it, or delete it to go without"
         ) from error
     found = checksums(directory)
-    for name, checksum in written.items():
-        if found.get(name) != checksum:
+    for name, expected in written.items():
+        if found.get(name) != expected:
             what = "damaged" if name in found else "missing"
             raise UserError(
                 f"{directory / name} is {what}: restore it, or delete {CHECKSUMS} if you changed it yourself"

@@ -1,6 +1,5 @@
 """A table with a row per image, computed by several processes in parts that an interrupted job finds again."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from gravis_triton.checksums import checksum
 from gravis_triton.data.datasets.records import ImageReference
 from gravis_triton.data.loading.decoded import Collated, decoded_loader
 from gravis_triton.data.loading.loader import Pixels
@@ -39,7 +39,7 @@ class TableFile:
         if not self.path.is_file():
             return False
         if self.path.suffix == ".csv":
-            return self._seal().is_file() and self._seal().read_text() == _digest(self.path)
+            return self._seal().is_file() and self._seal().read_text() == checksum(self.path)
         try:
             metadata = pq.read_schema(self.path).metadata or {}
         except (pa.ArrowInvalid, OSError):
@@ -93,7 +93,7 @@ class TableFile:
         if self.path.suffix == ".csv":
             for seal in self.path.parent.glob(f".{escape(self.path.name)}.*"):
                 seal.unlink()
-            atomic_write(self._seal(), _digest(self.path))
+            atomic_write(self._seal(), checksum(self.path))
         self.remove_parts()
 
     def remove_parts(self) -> None:
@@ -110,11 +110,6 @@ class TableFile:
 
     def _part(self, start: int) -> Path:
         return self._parts() / f"{start:09}.parquet"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def compute_rows(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaign.forks import Fork
+from campaign.forks import Ended, Fork
 from campaign.jobs import JOBS, Job
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -59,9 +59,9 @@ class Laboratory:
         places = {**self.places, "cache": cache or self.places["cache"]}
         return Fork(job.argv(again, out=out, workers=workers, **places), file_bytes)
 
-    def finish(self, job: Job, out: Path, *, again: bool = True, cache: Path | None = None) -> str | None:
+    def finish(self, job: Job, out: Path, *, cache: Path | None = None) -> str | None:
         """Take the job up again, undisturbed; what is wrong in the end."""
-        ended = self.start(job, out, again=again, cache=cache).wait()
+        ended = self.start(job, out, again=True, cache=cache).wait()
         return ended.fault(0) or self.compare(job, out)
 
     def compare(self, job: Job, out: Path) -> str | None:
@@ -69,6 +69,10 @@ class Laboratory:
             return "another result"
         left = [path.name for path in out.rglob("*") if "partial" in path.name]
         return f"leaves {', '.join(left)}" if left else None
+
+    def refused_or_same(self, job: Job, out: Path, ended: Ended) -> str | None:
+        """What is wrong with the end of a job that may refuse what it was given in one line."""
+        return ended.fault(0, 2) or (self.compare(job, out) if ended.status == 0 else None)
 
 
 Trial = Callable[[Laboratory, Job, random.Random, Path], str | None]
@@ -138,7 +142,7 @@ def damaged_cache(lab: Laboratory, job: Job, draw: random.Random, out: Path) -> 
     shutil.copytree(lab.places["cache"], cache)
     what = damage(draw.choice(sorted(file for file in cache.rglob("*") if file.is_file())), draw)
     ended = lab.start(job, out, cache=cache).wait()
-    fault = ended.fault(0, 2) or (lab.compare(job, out) if ended.status == 0 else None)
+    fault = lab.refused_or_same(job, out, ended)
     return fault and f"{fault} ({what})"
 
 
@@ -151,7 +155,7 @@ def damaged_encoder(lab: Laboratory, job: Job, draw: random.Random, out: Path) -
     what = damage(draw.choice(sorted(file for file in inside.rglob("*") if file.is_file())), draw)
     places = {**lab.places, place: copy}
     ended = Fork(job.argv(False, out=out, workers=0, **places)).wait()
-    fault = ended.fault(0, 2) or (lab.compare(job, out) if ended.status == 0 else None)
+    fault = lab.refused_or_same(job, out, ended)
     return fault and f"{fault} ({what})"
 
 
