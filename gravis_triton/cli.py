@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
+from gravis_triton.cores import spin_briefly
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
 from gravis_triton.launcher import follow_launcher
 from gravis_triton.settings.flags import parse_flags, parse_settings
@@ -79,6 +80,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     128 + signal: a signal stopped it.
     """
     follow_launcher()
+    spin_briefly()
     status = 0
     interrupts = _noted_interrupts()
     try:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SPIN_COUNT = "1000"  # a few microseconds; libgomp's default is milliseconds
 
 
 def available_cores(cgroups: Path = _CGROUPS) -> int:
@@ -11,6 +12,14 @@ def available_cores(cgroups: Path = _CGROUPS) -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroups)
     return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def spin_briefly() -> None:
+    """Have OpenMP's threads (libgomp) spin for each other only briefly before they sleep: where other work shares the
+    cores, a thread that spins holds the core that the other one needs. Must be called before torch is imported; changes
+    nothing that the user set."""
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = _SPIN_COUNT
 
 
 def seconds_waited() -> float:

@@ -102,7 +102,7 @@ class _CrowdingWarning:
             several = torch.get_num_threads() > 1
             self.print_line(
                 f"warning: the threads wait for a core {metrics.core_wait:.0%} of the time, as other work shares the "
-                + ("cores; --cpu-threads 1 may be several times as fast" if several else "cores")
+                + ("cores; --cpu-threads 1 may be faster" if several else "cores")
             )
 
 

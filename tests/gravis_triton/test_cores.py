@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gravis_triton.cores import available_cores
+from gravis_triton.cores import available_cores, spin_briefly
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,32 @@ print(waited)
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     )
     assert waited > 0.1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "1000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    ],
+)
+def test_threads_spin_briefly_unless_the_user_decides(monkeypatch, before, after):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    spin_briefly()
+    assert {name: os.environ.get(name) for name in after} == after
+    assert len({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()) == 1
+
+
+def test_the_command_line_decides_before_torch_is_imported():
+    code = """
+import os, sys, gravis_triton.cli as cli
+cli._run = lambda *job: print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT"))
+cli.run_job("runs", [])
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert ended.stdout.split() == ["False", "1000"]
