@@ -50,11 +50,11 @@ class PretrainSummary:
     """Contents of summary.json. Scores are null where there are no labels.
 
     knn_all: of the pre-trained encoder on all images, where the other scores are of a sample.
-    loss: mean over the steps of the last metrics. views_per_second: of all processes, while training. seconds: of the
-    last launch, from its start to its end.
+    loss: mean over the steps of the last metrics; null where these were lost. views_per_second: of all processes, while
+    training. seconds: of the last launch, from its start to its end.
     """
 
-    loss: float
+    loss: float | None
     knn_balanced_accuracy: float | None
     knn_balanced_accuracy_untrained: float | None
     knn_mean_auc: float | None
@@ -133,17 +133,17 @@ def print_summary(display: Display, summary: PretrainSummary, run: RunDirectory)
     """Speed, loss and scores of the run, and where everything is."""
     display.print(
         f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
-        f"loss {summary.loss:.4f}"
+        f"loss {_number(summary.loss, digits=4)}"
     )
     if summary.knn_balanced_accuracy is not None:
         display.print(
             "kNN on the validation images, untrained -> pre-trained: balanced accuracy "
-            f"{_score(summary.knn_balanced_accuracy_untrained)} -> {_score(summary.knn_balanced_accuracy)}, "
-            f"mean AUC {_score(summary.knn_mean_auc_untrained)} -> {_score(summary.knn_mean_auc)}"
+            f"{_number(summary.knn_balanced_accuracy_untrained)} -> {_number(summary.knn_balanced_accuracy)}, "
+            f"mean AUC {_number(summary.knn_mean_auc_untrained)} -> {_number(summary.knn_mean_auc)}"
         )
     display.print(f"encoder: {run.encoder} (timm.create_model('local-dir:{run.encoder}', pretrained=True))")
     display.print(f"views, metrics, checkpoints: {run}")
 
 
-def _score(score: float | None) -> str:
-    return "unknown" if score is None else f"{score:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
