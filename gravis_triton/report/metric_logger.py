@@ -43,9 +43,9 @@ class MetricLogger:
     def _write_all(self) -> None:
         atomic_write(self.path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
 
-    def first(self, name: str) -> Any:
-        """The first value logged under a name, None if there is none."""
-        return next((line[name] for line in self.lines if name in line), None)
+    def at(self, step: int, name: str) -> Any:
+        """The value logged under a name at a step, None if there is none."""
+        return next((line[name] for line in self.lines if line["step"] == step and name in line), None)
 
     def last(self, name: str) -> Any:
         """The latest value logged under a name, None if there is none."""

@@ -107,9 +107,9 @@ def summarize(
     return PretrainSummary(
         loss=metric_logger.last("loss"),
         knn_balanced_accuracy=metric_logger.last("knn_balanced_accuracy"),
-        knn_balanced_accuracy_untrained=metric_logger.first("knn_balanced_accuracy"),
+        knn_balanced_accuracy_untrained=metric_logger.at(0, "knn_balanced_accuracy"),
         knn_mean_auc=metric_logger.last("knn_mean_auc"),
-        knn_mean_auc_untrained=metric_logger.first("knn_mean_auc"),
+        knn_mean_auc_untrained=metric_logger.at(0, "knn_mean_auc"),
         knn_all_balanced_accuracy=metric_logger.last("knn_all_balanced_accuracy"),
         knn_all_mean_auc=metric_logger.last("knn_all_mean_auc"),
         views_per_second=made / progress.seconds,

@@ -94,7 +94,7 @@ def result_of(summary: Mapping[str, Any]) -> str:
     """The main scores of a run in one sentence."""
     if "knn_mean_auc_untrained" in summary:
         if summary["knn_mean_auc"] is None:
-            return f"Loss {summary['loss']:.4f} after {summary['steps']:,} steps."
+            return f"Loss {_number(summary['loss'])} after {summary['steps']:,} steps."
         before, after = summary["knn_mean_auc_untrained"], summary["knn_mean_auc"]
         return f"kNN mean AUC on the validation images: {_number(before)} untrained, {_number(after)} pre-trained."
     names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]

@@ -23,12 +23,13 @@ def test_a_logger_reopened_at_a_step_drops_later_lines_and_a_line_cut_short(acce
     again.log({"step": 5, "loss": math.nan})
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 2, 4, 5]
-    assert (again.first("loss"), again.last("loss"), again.last("score")) == (0.0, None, None)
+    assert (again.at(2, "loss"), again.at(6, "loss")) == (0.2, None)
+    assert (again.last("loss"), again.last("score")) == (None, None)
 
 
 def test_a_new_run_does_not_inherit_metrics(accelerator, tmp_path):
     MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).log({"step": 0, "loss": 1.0})
-    assert MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).first("loss") is None
+    assert MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).at(0, "loss") is None
 
 
 def test_a_line_belongs_to_a_step_and_its_names_and_is_kept_once(accelerator, tmp_path):

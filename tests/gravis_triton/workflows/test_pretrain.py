@@ -299,3 +299,15 @@ def test_a_score_that_a_kill_cut_off_is_taken_again_and_a_finished_run_adds_noth
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["step"] for line in lines if "knn_mean_auc" in line] == [0, 6, 12]
     assert [line["step"] for line in lines if "loss" in line] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_finished_run_whose_metrics_were_lost_invents_none(tiny, run_here, tmp_path):
+    run = tmp_path / "run"
+    flags = [*tiny, "--output-dir", str(run), "--max-steps", "4"]
+    assert run_here(RECIPE, *flags)[0] == 0
+    (run / "metrics.jsonl").write_text("")
+    status, out, err = run_here(RECIPE, *flags, "--resume", "auto")
+    assert (status, err) == (0, "")
+    assert "loss unknown" in out
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["loss"], summary["knn_mean_auc_untrained"]) == (None, None)
