@@ -19,6 +19,7 @@ from gravis_triton.evaluation.prediction_files import (
     write_submission_csv,
 )
 from gravis_triton.evaluation.probe import LinearProbe, fit_probe
+from gravis_triton.evaluation.saliency import Saliency, grad_cam
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
     SegmentationScores,
@@ -39,12 +40,14 @@ __all__ = [
     "LabeledFeatures",
     "LinearProbe",
     "MaskScores",
+    "Saliency",
     "SegmentationScores",
     "choose_neighbors",
     "classification_scores",
     "extract_features",
     "find_examples",
     "fit_probe",
+    "grad_cam",
     "knn_probabilities",
     "knn_scores",
     "labeled_features",

@@ -1,13 +1,15 @@
 """Class probabilities of an image."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import Images, central_square_loader, collate_central_squares
+from gravis_triton.evaluation import Saliency, grad_cam
 from gravis_triton.evaluation.flips import predict_with_flips
-from gravis_triton.models import evaluating
+from gravis_triton.models import Classifier, evaluating
 from gravis_triton.prediction.inputs import ImageLike, InputSettings, check_finite, open_image
 
 
@@ -50,3 +52,15 @@ class ClassPredictor:
         inputs = self.inputs.squares(squares.to(next(self.network.parameters()).device))
         with evaluating(self.network):
             return (predict_with_flips(predict, inputs, masks=False) if self.tta else predict(inputs)).cpu()
+
+    def saliency(self, squares: Tensor, classes: Tensor) -> Saliency | None:
+        """Where a class is seen in each of the central squares (images, 3, side, side) uint8; on the CPU.
+
+        classes: (images,). None for an encoder without feature maps; see `grad_cam`.
+        """
+        device = next(self.network.parameters()).device
+        inputs = self.inputs.squares(squares.to(device))
+        with evaluating(self.network):
+            encoder = cast(Classifier, self.network).encoder
+            found = grad_cam(self.network, encoder, inputs, classes.to(device))
+        return None if found is None else Saliency(found.layer, found.maps.cpu())

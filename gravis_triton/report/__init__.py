@@ -1,5 +1,6 @@
 """What a run prints, logs and draws."""
 
+from gravis_triton.report.class_cases import write_class_cases
 from gravis_triton.report.class_predictions import write_class_predictions
 from gravis_triton.report.display import Display
 from gravis_triton.report.environment import device_name, versions
@@ -51,6 +52,7 @@ __all__ = [
     "start_tracker",
     "summarize",
     "versions",
+    "write_class_cases",
     "write_class_predictions",
     "write_figure",
     "write_finetune_summary",

@@ -12,7 +12,7 @@ from gravis_triton.data.loading.loader import LabeledBatch, labeled_loader
 from gravis_triton.evaluation import classification_scores
 from gravis_triton.models import Classifier, OpenedEncoder
 from gravis_triton.prediction import ClassPredictor, InputSettings
-from gravis_triton.report import write_class_predictions
+from gravis_triton.report import write_class_cases, write_class_predictions
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import ClassificationSettings
 from gravis_triton.training import ClassLoss
@@ -68,4 +68,7 @@ class ClassificationTask(Task):
 
     def test(self, predictor: ClassPredictor, data: AnnotatedData, run: RunDirectory) -> dict[str, float]:
         probabilities = predictor.predict_all(data.images, data.split.test)
+        write_class_cases(
+            run, data.collection, data.images, data.split.test, probabilities, predictor.saliency
+        )
         return write_class_predictions(run, data.collection, data.split.test, probabilities).flat()

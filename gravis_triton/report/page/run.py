@@ -51,6 +51,13 @@ _NOT_OF_THE_METHOD = {
     "data",
     "model",
 }
+_CASES_SHOWN = {
+    "segmentation": (
+        "Predicted masks",
+        "Best, median and worst test images; white: true mask, yellow: predicted mask.",
+    ),
+    "classification": ("Predicted classes", "Test images with the most confident predictions."),
+}
 _CASES = 8  # best and worst ones
 
 
@@ -64,7 +71,7 @@ def write_run_page(run: RunDirectory) -> Path:
         sections=[
             *_scores(run, summary),
             *_curves(run),
-            *_pictures(run),
+            *_pictures(run, kind),
             *example_sections(run),
             _settings(config, kind),
             _numbers(summary),
@@ -264,14 +271,10 @@ def _curves(run: RunDirectory) -> list[Section]:
     return [Section("Training", pictures=[picture])]
 
 
-def _pictures(run: RunDirectory) -> list[Section]:
+def _pictures(run: RunDirectory, kind: str) -> list[Section]:
     shown = (
         (run.views, "Images and their views", "Each row: an image, then its views as the encoder sees them."),
-        (
-            run.cases,
-            "Predicted masks",
-            "Best, median and worst test images; white: true mask, yellow: predicted mask.",
-        ),
+        (run.cases, *_CASES_SHOWN.get(kind, ("", ""))),
     )
     return [
         Section(title, pictures=[Picture.of_file(file, title, caption)])

@@ -1,0 +1,108 @@
+"""A figure of predicted classes: the most confident ones, right and wrong, and where the network saw them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gravis_triton.data import Collection
+from gravis_triton.data.loading.loader import Images, Pixels, collate_central_squares
+from gravis_triton.evaluation import Saliency
+from gravis_triton.report.figures import new_figure, shown_name, write_figure
+from gravis_triton.run_directory import RunDirectory
+
+_PANEL = 2.0  # inches
+_LONGEST = 512  # pixels of a side that a panel can show
+_DARKEST = 0.6  # opacity of the shade where a class is not seen
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCase:
+    """One central square (side, side, 3) uint8. map: where the predicted class was seen (size, size), in [0, 1]."""
+
+    image_id: str
+    image: Pixels
+    truth: str
+    predicted: str
+    probability: float
+    map: Tensor | None
+
+
+def choose_class_cases(probabilities: Tensor, labels: Tensor, *, each: int = 4) -> dict[str, list[int]]:
+    """Indices of the images with the highest confidence, right and wrong, up to `each` of them; of equal ones the
+    first. A kind without an image is left out."""
+    confidence, predicted = probabilities.max(1)
+    order = confidence.argsort(descending=True, stable=True).tolist()
+    right = (predicted == labels).tolist()
+    kinds = {
+        "most confident, right": [index for index in order if right[index]][:each],
+        "most confident, wrong": [index for index in order if not right[index]][:each],
+    }
+    return {kind: row for kind, row in kinds.items() if row}
+
+
+def draw_class_cases(cases: dict[str, list[ClassCase]], layer: str | None) -> Figure:
+    """One row of images per kind, named by predicted and true class. layer: of the maps, None without them."""
+    columns = max(len(row) for row in cases.values())
+    figure = new_figure(_PANEL * columns + 0.4, (_PANEL + 0.6) * len(cases) + 0.3)
+    panels = figure.subplots(len(cases), columns, squeeze=False)
+    for (kind, row), axes_row in zip(cases.items(), panels, strict=True):
+        axes_row[0].set_ylabel(kind, fontsize=10)
+        for axes in axes_row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        for axes, case in zip(axes_row, row, strict=False):  # a row may have fewer cases
+            _draw_case(axes, case)
+    if layer is not None:
+        figure.suptitle(f"bright: where the predicted class is seen (Grad-CAM, {layer})", fontsize=10)
+    return figure
+
+
+def _draw_case(axes: Axes, case: ClassCase) -> None:
+    step = max(1, case.image.shape[0] // _LONGEST)
+    extent = (0, 1, 1, 0)
+    axes.imshow(case.image[::step, ::step], extent=extent)
+    if case.map is not None:
+        shade = _DARKEST * (1 - case.map.numpy())  # no color that skin or a color chart may have
+        axes.imshow(np.zeros_like(shade), extent=extent, cmap="gray", vmin=0, vmax=1, alpha=shade)
+    truth = "" if case.truth == case.predicted else f"\ntruth: {shown_name(case.truth)}"
+    axes.set_xlabel(
+        f"{case.image_id}\n{shown_name(case.predicted)} {case.probability:.2f}{truth}", fontsize=8
+    )
+
+
+def write_class_cases(
+    run: RunDirectory,
+    collection: Collection,
+    images: Images,
+    indices: Sequence[int],
+    probabilities: Tensor,
+    find_saliency: Callable[[Tensor, Tensor], Saliency | None],
+) -> None:
+    """Write cases.png: the labeled images `indices` whose class was predicted with the highest probability, right and
+    wrong. find_saliency: of central squares (images, 3, side, side) uint8, for a class each."""
+    kinds = choose_class_cases(probabilities, torch.tensor(collection.labels(indices)))
+    chosen = [number for row in kinds.values() for number in row]
+    squares = collate_central_squares([images[indices[number]] for number in chosen])
+    predicted = probabilities[chosen].argmax(1)
+    saliency = find_saliency(squares, predicted)
+
+    def case(place: int) -> ClassCase:
+        number = chosen[place]
+        record = collection.records[indices[number]]
+        return ClassCase(
+            image_id=record.id,
+            image=np.ascontiguousarray(squares[place].permute(1, 2, 0).numpy()),
+            truth=collection.classes[collection.labels([indices[number]])[0]],
+            predicted=collection.classes[int(predicted[place])],
+            probability=float(probabilities[number, predicted[place]]),
+            map=None if saliency is None else saliency.maps[place],
+        )
+
+    cases = {kind: [case(chosen.index(number)) for number in row] for kind, row in kinds.items()}
+    write_figure(draw_class_cases(cases, layer=None if saliency is None else saliency.layer), run.cases)
