@@ -54,7 +54,9 @@ def run_here(monkeypatch, capsys):
     """Run a recipe in this process; returns its exit status, stdout and stderr."""
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a process of its own: sums over threads differ in their last bits
+    # one thread, as in a process of its own: sums over threads differ in their last bits
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
     def run(recipe: str, *flags: str) -> tuple[int, str, str]:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")

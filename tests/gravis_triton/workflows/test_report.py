@@ -75,7 +75,10 @@ def run(runs, with_pages, run_here, cache):
             {"Training", "Images and their views", "Views of one image", "Nearest neighbors", "Settings"},
         ),
         ("pretrain", {"Map of the validation images"}),
-        ("finetune_classification", {"Test images", "Training", "Settings", "All numbers"}),
+        (
+            "finetune_classification",
+            {"Test images", "Predicted classes", "Training", "Settings", "All numbers"},
+        ),
         ("finetune_segmentation", {"Test images", "Predicted masks", "Settings"}),
         ("evaluate", {"Nearest neighbors", "Linear probe", "Settings"}),
     ],
