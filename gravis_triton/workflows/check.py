@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs
 from gravis_triton.errors import UserError
 from gravis_triton.report.contact_sheets import write_contact_sheets
@@ -65,7 +66,9 @@ def check(settings: CheckSettings) -> CheckResult:
             transient=True,
         )
         looked = list(progress)
-    faults, warnings = _findings(collection, looked)
+    directory = Path(settings.data).expanduser()
+    unused = unused_files(collection, directory) if directory.is_dir() else []
+    faults, warnings = _findings(collection, looked, unused)
     result = CheckResult(collection.name, _parts(collection, looked), tuple(faults), tuple(warnings))
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
@@ -125,7 +128,9 @@ def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[
     return parts
 
 
-def _findings(collection: Collection, looked: Sequence[_Looked]) -> tuple[list[str], list[str]]:
+def _findings(
+    collection: Collection, looked: Sequence[_Looked], unused: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """(faults, warnings), a line each."""
     records = collection.records
     exact, near = _duplicates(looked)
@@ -151,11 +156,19 @@ def _findings(collection: Collection, looked: Sequence[_Looked]) -> tuple[list[s
     warnings = {
         "images without a label": [r.id for r in records if some_labels and r.label is None],
         "images without a mask": [r.id for r in records if some_masks and r.mask is None],
+        "superpixel files, which are not used": [name for name in unused if _is_superpixels(name)],
+        "other image files that are not used, as masks without an image": [
+            name for name in unused if not _is_superpixels(name)
+        ],
         "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],
         "pairs of identical images in one split": across(exact, apart=False),
         "pairs of nearly identical images in one split": across(near, apart=False),
     }
     return list(_lines(faults)), list(_lines(warnings))
+
+
+def _is_superpixels(name: str) -> bool:
+    return Path(name).stem.lower().endswith("_superpixels")
 
 
 def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -90,3 +90,17 @@ def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(
     text = page.read_text()
     assert "<h2>train: melanoma (1 of 1)</h2>" in text
     assert text.count("data:image/jpeg;base64,") == 5
+
+
+def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
+    """ISIC 2017: superpixels lie beside the images; a mask has lost its image."""
+    images = tmp_path / "ISIC-2017_Training_Data"
+    masks = tmp_path / "ISIC-2017_Training_Part1_GroundTruth"
+    draw(images / "ISIC_0000001.jpg", 1)
+    draw(images / "ISIC_0000001_superpixels.png", 2)
+    for name in ("ISIC_0000001", "ISIC_0000002"):
+        draw(masks / f"{name}_segmentation.png", 3)
+    warnings = check(CheckSettings(data=str(tmp_path))).warnings
+    assert f"1 superpixel files, which are not used: {images.name}/ISIC_0000001_superpixels.png" in warnings
+    (other,) = [line for line in warnings if "other image files" in line]
+    assert other.endswith(f": {masks.name}/ISIC_0000002_segmentation.png")

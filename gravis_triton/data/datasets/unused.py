@@ -1,0 +1,21 @@
+"""Image files beside a data set that none of its images uses."""
+
+from pathlib import Path
+
+from gravis_triton.data.datasets.folder import is_image
+from gravis_triton.data.datasets.records import Collection
+from gravis_triton.data.datasets.references import ImageFile, MaskFile
+
+
+def unused_files(collection: Collection, directory: Path) -> list[str]:
+    """Image files below `directory`, relative to it and sorted, that are neither an image nor a mask of the collection:
+    superpixels, masks whose image is missing, pictures elsewhere."""
+    used = {
+        reference.path.resolve()
+        for record in collection.records
+        for reference in (record.image, record.mask)
+        if isinstance(reference, ImageFile | MaskFile)
+    }
+    found = (file for file in directory.rglob("*") if is_image(file.name) and file.is_file())
+    unused = (file.relative_to(directory) for file in found if file.resolve() not in used)
+    return sorted(str(file) for file in unused if not any(part.startswith(".") for part in file.parts))
