@@ -16,6 +16,8 @@ def unused_files(collection: Collection, directory: Path) -> list[str]:
         for reference in (record.image, record.mask)
         if isinstance(reference, ImageFile | MaskFile)
     }
+    if not used:  # a collection that is not read from files
+        return []
     found = (file for file in directory.rglob("*") if is_image(file.name) and file.is_file())
     unused = (file.relative_to(directory) for file in found if file.resolve() not in used)
     return sorted(str(file) for file in unused if not any(part.startswith(".") for part in file.parts))

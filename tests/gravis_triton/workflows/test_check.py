@@ -104,3 +104,11 @@ def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
     assert f"1 superpixel files, which are not used: {images.name}/ISIC_0000001_superpixels.png" in warnings
     (other,) = [line for line in warnings if "other image files" in line]
     assert other.endswith(f": {masks.name}/ISIC_0000002_segmentation.png")
+
+
+def test_synthetic_images_have_no_files_also_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch
+) -> None:
+    draw(tmp_path / "synthetic" / "a.jpg", 1)
+    monkeypatch.chdir(tmp_path)
+    assert not any("files" in line for line in check(CheckSettings(data="synthetic")).warnings)
