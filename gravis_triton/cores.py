@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_SPIN_COUNT = "1000"  # a few microseconds; libgomp's default is milliseconds
+_SPIN_COUNT = "1000"  # turns of a loop; libgomp's default is 300,000
 
 
 def available_cores(cgroups: Path = _CGROUPS) -> int:

@@ -12,11 +12,9 @@ from torch import Tensor
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import Images, Pixels, collate_central_squares
 from gravis_triton.evaluation import Saliency
-from gravis_triton.report.figures import new_figure, shown_name, write_figure
+from gravis_triton.report.figures import LONGEST, PANEL, draw_cases, shown_name, write_figure
 from gravis_triton.run_directory import RunDirectory
 
-_PANEL = 2.0  # inches
-_LONGEST = 512  # pixels of a side that a panel can show
 _DARKEST = 0.6  # opacity of the shade where a class is not seen
 
 
@@ -48,23 +46,16 @@ def choose_class_cases(probabilities: Tensor, labels: Tensor, *, each: int = 4) 
 def draw_class_cases(cases: dict[str, list[ClassCase]], layer: str | None) -> Figure:
     """One row of images per kind, named by predicted and true class. layer: of the maps, None without them."""
     columns = max(len(row) for row in cases.values())
-    figure = new_figure(_PANEL * columns + 0.4, (_PANEL + 0.6) * len(cases) + 0.3)
-    panels = figure.subplots(len(cases), columns, squeeze=False)
-    for (kind, row), axes_row in zip(cases.items(), panels, strict=True):
-        axes_row[0].set_ylabel(kind, fontsize=10)
-        for axes in axes_row:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        for axes, case in zip(axes_row, row, strict=False):  # a row may have fewer cases
-            _draw_case(axes, case)
+    figure = draw_cases(
+        cases, _draw_case, width=PANEL * columns + 0.4, height=(PANEL + 0.6) * len(cases) + 0.3
+    )
     if layer is not None:
         figure.suptitle(f"bright: where the predicted class is seen (Grad-CAM, {layer})", fontsize=10)
     return figure
 
 
 def _draw_case(axes: Axes, case: ClassCase) -> None:
-    step = max(1, case.image.shape[0] // _LONGEST)
+    step = max(1, case.image.shape[0] // LONGEST)
     extent = (0, 1, 1, 0)
     axes.imshow(case.image[::step, ::step], extent=extent)
     if case.map is not None:
@@ -86,23 +77,22 @@ def write_class_cases(
 ) -> None:
     """Write cases.png: the labeled images `indices` whose class was predicted with the highest probability, right and
     wrong. find_saliency: of central squares (images, 3, side, side) uint8, for a class each."""
-    kinds = choose_class_cases(probabilities, torch.tensor(collection.labels(indices)))
+    labels = collection.labels(indices)
+    kinds = choose_class_cases(probabilities, torch.tensor(labels))
     chosen = [number for row in kinds.values() for number in row]
     squares = collate_central_squares([images[indices[number]] for number in chosen])
     predicted = probabilities[chosen].argmax(1)
     saliency = find_saliency(squares, predicted)
-
-    def case(place: int) -> ClassCase:
-        number = chosen[place]
-        record = collection.records[indices[number]]
-        return ClassCase(
-            image_id=record.id,
-            image=np.ascontiguousarray(squares[place].permute(1, 2, 0).numpy()),
-            truth=collection.classes[collection.labels([indices[number]])[0]],
+    made = {
+        number: ClassCase(
+            image_id=collection.records[indices[number]].id,
+            image=squares[place].permute(1, 2, 0).numpy(),
+            truth=collection.classes[labels[number]],
             predicted=collection.classes[int(predicted[place])],
             probability=float(probabilities[number, predicted[place]]),
             map=None if saliency is None else saliency.maps[place],
         )
-
-    cases = {kind: [case(chosen.index(number)) for number in row] for kind, row in kinds.items()}
+        for place, number in enumerate(chosen)
+    }
+    cases = {kind: [made[number] for number in row] for kind, row in kinds.items()}
     write_figure(draw_class_cases(cases, layer=None if saliency is None else saliency.layer), run.cases)

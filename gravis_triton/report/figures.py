@@ -1,12 +1,19 @@
 """Figures as files, without pyplot's global state."""
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gravis_triton.files import atomic_write
+
+Case = TypeVar("Case")
+
+PANEL = 2.0  # inches of height of an image among others
+LONGEST = 512  # pixels of a side that such a panel can show
 
 # Distinguishable with any color vision (Okabe and Ito, 2008).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000", "#999999")
@@ -22,6 +29,24 @@ def write_figure(figure: Figure, file: Path) -> None:
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=150)
     atomic_write(file, png.getvalue())
+
+
+def draw_cases(
+    cases: Mapping[str, Sequence[Case]], draw: Callable[[Axes, Case], None], *, width: float, height: float
+) -> Figure:
+    """A figure of some inches with one row of images per kind of case; a row may have fewer cases than others."""
+    columns = max(len(row) for row in cases.values())
+    figure = new_figure(width, height)
+    panels = figure.subplots(len(cases), columns, squeeze=False)
+    for (kind, row), axes_row in zip(cases.items(), panels, strict=True):
+        axes_row[0].set_ylabel(kind, fontsize=11)
+        for axes in axes_row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        for axes, case in zip(axes_row, row, strict=False):
+            draw(axes, case)
+    return figure
 
 
 def plain_axes(axes: Axes) -> None:

@@ -15,12 +15,10 @@ from torch import Tensor
 from gravis_triton.data import Collection, lesion_pixels, native_mask
 from gravis_triton.data.loading.loader import Images, Pixels
 from gravis_triton.evaluation import MaskScores, mask_file
-from gravis_triton.report.figures import new_figure, write_figure
+from gravis_triton.report.figures import LONGEST, PANEL, draw_cases, write_figure
 from gravis_triton.run_directory import RunDirectory
 
 _TRUTH, _PREDICTED = "#ffffff", "#ffd400"
-_PANEL = 2.0  # inches of height
-_LONGEST = 512  # pixels of a side that a panel can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +49,12 @@ def draw_mask_cases(cases: dict[str, list[MaskCase]]) -> Figure:
     """One row of images per kind of case, with the contours of true and predicted mask and the Jaccard index."""
     columns = max(len(row) for row in cases.values())
     aspect = max(case.truth.shape[1] / case.truth.shape[0] for row in cases.values() for case in row)
-    figure = new_figure((_PANEL * aspect + 0.1) * columns + 0.4, (_PANEL + 0.5) * len(cases) + 0.4)
-    panels = figure.subplots(len(cases), columns, squeeze=False)
-    for (kind, row), axes_row in zip(cases.items(), panels, strict=True):
-        axes_row[0].set_ylabel(kind, fontsize=11)
-        for axes in axes_row:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        for axes, case in zip(axes_row, row, strict=False):  # a row may have fewer cases
-            _draw_case(axes, case)
+    figure = draw_cases(
+        cases,
+        _draw_case,
+        width=(PANEL * aspect + 0.1) * columns + 0.4,
+        height=(PANEL + 0.5) * len(cases) + 0.4,
+    )
     lines = [
         Line2D([], [], color=_TRUTH, linewidth=2, path_effects=_halo(3.5), label="true mask"),
         Line2D([], [], color=_PREDICTED, linewidth=2, path_effects=_halo(3.5), label="predicted mask"),
@@ -71,7 +65,7 @@ def draw_mask_cases(cases: dict[str, list[MaskCase]]) -> Figure:
 
 def _draw_case(axes: Axes, case: MaskCase) -> None:
     height, width = case.truth.shape
-    step = max(1, max(case.image.shape[:2]) // _LONGEST)
+    step = max(1, max(case.image.shape[:2]) // LONGEST)
     axes.imshow(case.image[::step, ::step], extent=(0, width, height, 0))
     _draw_contour(axes, case.truth, _TRUTH)
     _draw_contour(axes, case.predicted, _PREDICTED)
@@ -82,7 +76,7 @@ def _draw_case(axes: Axes, case: MaskCase) -> None:
 def _draw_contour(axes: Axes, mask: Tensor, color: str) -> None:
     if not mask.any():
         return
-    step = max(1, max(mask.shape) // _LONGEST)
+    step = max(1, max(mask.shape) // LONGEST)
     small = mask[::step, ::step].cpu().numpy()
     bordered = np.pad(small, 1).astype(np.float32)  # so that the contour of a lesion at the edge is closed
     rows, columns = ((np.arange(side) - 0.5) * step for side in bordered.shape)

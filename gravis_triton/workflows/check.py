@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.datasets.isic import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs
 from gravis_triton.errors import UserError
@@ -168,7 +169,7 @@ def _findings(
 
 
 def _is_superpixels(name: str) -> bool:
-    return Path(name).stem.lower().endswith("_superpixels")
+    return Path(name).stem.lower().endswith(SUPERPIXELS)
 
 
 def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -128,11 +128,8 @@ def damaged_run(lab: Laboratory, job: Job, draw: random.Random, out: Path) -> st
     damaged = draw.choice(files)
     what = damage(damaged, draw)
     ended = lab.start(job, out, again=True).wait()
-    fault = ended.fault(0, 2)
-    if (
-        fault is None and ended.status == 0 and damaged.name != "metrics.jsonl"
-    ):  # whose lines are nowhere else
-        fault = lab.compare(job, out)
+    lost = damaged.name == "metrics.jsonl"  # whose lines are nowhere else
+    fault = ended.fault(0, 2) if lost else lab.refused_or_same(job, out, ended)
     return fault and f"{fault} ({what})"
 
 
@@ -168,13 +165,12 @@ def crowd(lab: Laboratory, job: Job, draw: random.Random, out: Path) -> str | No
     runs[2].send(signal.SIGKILL)
     runs[2].wait()
     intruder = lab.start(job, outs[0], cache=cache).wait()
-    same, other = (
-        run.wait() for run in runs[:2]
-    )  # the first two have one directory: one of them may be refused
+    # the first and the intruder have one directory: either may be refused
+    first, second = (run.wait() for run in runs[:2])
     faults = [
         intruder.fault(0, 2),
-        same.fault(0, 2),
-        other.fault(0),
+        first.fault(0, 2),
+        second.fault(0),
         *(lab.compare(job, each) for each in outs[:2]),
     ]
     faults.append(lab.finish(job, outs[2], cache=cache))

@@ -17,7 +17,8 @@ Value = TypeVar("Value")
 _SPLIT_ORDER = ("train", "validation", "test")
 
 # In the image folders of 2017 each image has an image of its superpixels beside it.
-_NO_PHOTOGRAPH = ("_superpixels", "_segmentation")
+SUPERPIXELS = "_superpixels"
+_NO_PHOTOGRAPH = (SUPERPIXELS, "_segmentation")
 
 
 def open_isic(directory: Path) -> Collection | None:

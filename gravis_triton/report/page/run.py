@@ -272,10 +272,11 @@ def _curves(run: RunDirectory) -> list[Section]:
 
 
 def _pictures(run: RunDirectory, kind: str) -> list[Section]:
-    shown = (
-        (run.views, "Images and their views", "Each row: an image, then its views as the encoder sees them."),
-        (run.cases, *_CASES_SHOWN.get(kind, ("", ""))),
-    )
+    shown = [
+        (run.views, "Images and their views", "Each row: an image, then its views as the encoder sees them.")
+    ]
+    if kind in _CASES_SHOWN:
+        shown.append((run.cases, *_CASES_SHOWN[kind]))
     return [
         Section(title, pictures=[Picture.of_file(file, title, caption)])
         for file, title, caption in shown
