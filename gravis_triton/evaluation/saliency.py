@@ -12,8 +12,8 @@ _FEWEST_CELLS = 7  # along a side of the feature map, as ResNet-50 at 224 px has
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """layer: of the encoder, as timm names it. maps: (images, size, size) in [0, 1]; 1 where a class is seen best, all
-    0 where nothing speaks for it."""
+    """layer: of the encoder, as timm names it. maps: (images, size, size) float32 in [0, 1]; 1 where a class is seen
+    best, all 0 where nothing speaks for it."""
 
     layer: str
     maps: Tensor
@@ -37,6 +37,7 @@ def grad_cam(network: nn.Module, encoder: nn.Module, inputs: Tensor, classes: Te
             return None
         with torch.enable_grad():
             maps = LayerGradCam(network, layer).attribute(inputs, target=classes, relu_attributions=True)
-        enlarged = LayerAttribution.interpolate(cast(Tensor, maps).detach(), (size, size), "bilinear")[:, 0]
+        maps = cast(Tensor, maps).detach().float()  # those of autocast are not
+        enlarged = LayerAttribution.interpolate(maps, (size, size), "bilinear")[:, 0]
         return Saliency(stage["module"], enlarged / enlarged.amax((1, 2), keepdim=True).clamp(min=1e-12))
     return None

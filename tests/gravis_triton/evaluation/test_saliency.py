@@ -40,6 +40,15 @@ def test_maps_are_those_of_the_formula():
     torch.testing.assert_close(saliency.maps, expected)
 
 
+def test_maps_of_mixed_precision_are_float32():
+    torch.manual_seed(0)
+    network, images = Classifier(OneStage(), classes=2), torch.randn(2, 3, 16, 16)
+    expected = found(network, images, [1, 0]).maps
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = found(network, images, [1, 0]).maps
+    torch.testing.assert_close(mixed, expected, atol=0.02, rtol=0)
+
+
 def test_a_class_that_nothing_speaks_for_is_seen_nowhere():
     network = Classifier(OneStage(), classes=2)
     with torch.no_grad():
