@@ -159,7 +159,7 @@ def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_
         opened(tmp_path / name, model="resnet18")
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"text\n"])
 def test_a_file_that_holds_no_state_dict_is_a_clear_error(tmp_path, content):
     (tmp_path / "weights.pth").write_bytes(content)
     with pytest.raises(UserError, match=r"is no file with a state dict of tensors: ."):
