@@ -8,8 +8,9 @@ from pathlib import Path
 # All that jobs and their trackers write into a run directory.
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
-    "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png", "export-*",
-    "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial", ".partial-*",
+    "masks", "command", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png",
+    "export-*", "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial",
+    ".partial-*",
 )  # fmt: skip
 
 
@@ -27,6 +28,7 @@ class RunDirectory:
 
         self.encoder = self.path / "encoder"
         self.views = self.path / "views.png"
+        self.command = self.path / "command"  # of another toolkit: its images, weights and output
         self.examples = self.path / "examples.npz"
 
         self.split = self.path / "split.csv"

@@ -9,6 +9,7 @@ from typing import Any
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.settings import (
     ClassificationSettings,
+    CommandSettings,
     EvaluateSettings,
     PretrainSettings,
     SegmentationSettings,
@@ -22,6 +23,7 @@ from gravis_triton.settings.flat import RENAMED
 Values = Mapping[str, Any]
 
 PRETRAIN = "pretrain"
+COMMAND = "command"  # pre-training by that of another toolkit
 TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | SegmentationSettings]] = {
     "evaluate": EvaluateSettings,
     "classification": ClassificationSettings,
@@ -42,9 +44,10 @@ _HINTS = {
 class Grid:
     """Every encoder on every task with every label fraction and seed.
 
-    encoders: name -> a value for `--encoder`, or the settings to pre-train it with, on top of `pretrain`. common:
-    settings of all jobs that have them. tasks: name (of `TASKS`) -> its settings. baseline: the encoder
-    that the others are compared with. official_split: the seeds do not draw training and validation images anew.
+    encoders: name -> a value for `--encoder`; or the settings to pre-train it with, on top of `pretrain`; or the
+    `command` of another toolkit that pre-trains it. common: settings of all jobs that have them. tasks: name (of
+    `TASKS`) -> its settings. baseline: the encoder that the others are compared with. official_split: the seeds do not
+    draw training and validation images anew.
     """
 
     encoders: Mapping[str, str | Values]
@@ -100,7 +103,8 @@ def _check_grid(file: Path, grid: Grid) -> None:
     _check_settings(file, "pretrain", grid.pretrain, PretrainSettings)
     for name, settings in grid.encoders.items():
         if not isinstance(settings, str):
-            _check_settings(file, f"the encoder {name}", settings, PretrainSettings)
+            kind = CommandSettings if COMMAND in settings else PretrainSettings
+            _check_settings(file, f"the encoder {name}", settings, kind)
     for name, settings in grid.tasks.items():
         _check_settings(file, name, settings, TASKS[name])
         if "model" in settings:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gravis_triton.comparison.grid import PRETRAIN, TASKS, Grid, Values
+from gravis_triton.comparison.grid import COMMAND, PRETRAIN, TASKS, Grid, Values
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     DEFAULT_MODEL,
+    CommandSettings,
     EvaluateSettings,
     FinetuneSettings,
     PretrainSettings,
@@ -20,6 +21,7 @@ from gravis_triton.settings import (
     override,
     read_settings,
     read_yaml,
+    resolve_command,
     resolve_evaluate,
     resolve_finetune,
     resolve_pretrain,
@@ -33,12 +35,12 @@ _IRRELEVANT = (
     "checkpoint_every",
 )  # fmt: skip
 
-JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
+JobSettings = PretrainSettings | CommandSettings | EvaluateSettings | FinetuneSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """One run of a comparison. task: a name of `TASKS`, or `PRETRAIN`; label_fraction: None for the latter.
+    """One run of a comparison. task: a name of `TASKS`, `PRETRAIN` or `COMMAND`; label_fraction: None for the last two.
 
     named: names of the settings that the grid gives.
     """
@@ -78,8 +80,10 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     else:
         directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
         encoder, pretrained = str(directory.encoder), True
-        values = {**_known(grid.common, PretrainSettings), **grid.pretrain, **given, **fixed}
-        yield _planned(PRETRAIN, PretrainSettings, name, None, seed, directory, values)
+        job: type[JobSettings] = CommandSettings if COMMAND in given else PretrainSettings
+        of_all = _known({**grid.common, **grid.pretrain}, job)
+        task = COMMAND if job is CommandSettings else PRETRAIN
+        yield _planned(task, job, name, None, seed, directory, {**of_all, **given, **fixed})
     architecture = {**grid.common, **grid.pretrain}.get("model")
     for task, own in grid.tasks.items():
         kind = TASKS[task]
@@ -114,7 +118,7 @@ def _planned(
         _resolved(settings, {})
     except UserError as error:
         raise UserError(f"{task} {encoder}: {error}") from error
-    again = {"overwrite": True} if kind is EvaluateSettings else {"resume": "auto"}
+    again = {"resume": "auto"} if "resume" in flat_hints(kind) else {"overwrite": True}
     return PlannedRun(
         task=task,
         encoder=encoder,
@@ -130,7 +134,7 @@ def check_consistent(run: PlannedRun) -> None:
     """Raise UserError where the directory of the run holds one, finished or not, with settings other than the grid's.
 
     Settings that its config.yaml lacks, being older than they are, are not compared, nor those that do not change any
-    result.
+    result, nor those of an unfinished command, which starts anew.
     """
     file = run.directory.config
     if not file.is_file():
@@ -140,6 +144,8 @@ def check_consistent(run: PlannedRun) -> None:
         saved = flatten(read_settings(type(run.settings), file))
     except UserError as error:
         raise UserError(f"{error}: delete {run.directory}") from error
+    if run.task == COMMAND and not run.finished:
+        return
     expected = flatten(_resolved(run.settings, saved))
     for name in sorted(expected, key=lambda name: name not in run.named):  # those that the grid names first
         if name in names and name not in _IRRELEVANT and not _same(name, saved[name], expected[name]):
@@ -151,6 +157,8 @@ def check_consistent(run: PlannedRun) -> None:
 
 def _resolved(settings: JobSettings, saved: Mapping[str, Any]) -> JobSettings:
     """The settings as a run saves them; an image size that the encoder decides is taken from `saved`."""
+    if isinstance(settings, CommandSettings):
+        return resolve_command(settings)
     if isinstance(settings, PretrainSettings):
         decided = {} if settings.model.encoder in ("random", "imagenet") else saved
         model, size = decided.get("model") or DEFAULT_MODEL, decided.get("image_size")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
-from gravis_triton.comparison.grid import PRETRAIN
 from gravis_triton.comparison.plan import PlannedRun
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
@@ -43,7 +42,9 @@ class Result:
 
 def read_results(runs: Iterable[PlannedRun]) -> list[Result]:
     """The results of all finished runs; pre-training has none."""
-    return [result for run in runs if run.finished and run.task != PRETRAIN for result in _read(run)]
+    return [
+        result for run in runs if run.finished and run.label_fraction is not None for result in _read(run)
+    ]
 
 
 def _read(run: PlannedRun) -> list[Result]:

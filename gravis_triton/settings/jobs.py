@@ -32,6 +32,20 @@ class PretrainSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandSettings:
+    """Pre-train an encoder by a command of another toolkit; only in the grid of a comparison."""
+
+    command: str
+    """Shell command; see docs/comparison.md for the variables that it is given."""
+    model: str | None = None
+    """timm backbone whose state dict the command leaves."""
+    image_size: Annotated[int | None, Range(min=1, max=4096)] = None
+    """Side of the square images in pixels."""
+    data: DataSettings = field(default_factory=DataSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """Labels to use, and test-time augmentation."""
 

@@ -21,6 +21,7 @@ from gravis_triton.report.page import write_comparison_page
 from gravis_triton.settings import CompareSettings, RunSettings, find_config
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.classification import finetune_classification
+from gravis_triton.workflows.command import pretrain_by_command
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.pretrain import pretrain
 from gravis_triton.workflows.segmentation import finetune_segmentation
@@ -28,6 +29,7 @@ from gravis_triton.workflows.segmentation import finetune_segmentation
 _FILE_WIDTH = 200  # of tables in a file, so that none is folded
 _WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
     "pretrain": pretrain,
+    "command": pretrain_by_command,
     "evaluate": evaluate,
     "classification": finetune_classification,
     "segmentation": finetune_segmentation,

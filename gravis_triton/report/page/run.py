@@ -90,7 +90,7 @@ def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def kind_of(config: Mapping[str, Any]) -> str:
     """Which job wrote a config: pre-training, classification, segmentation or evaluation."""
-    if "views" in config:
+    if "views" in config or "command" in config:
         return "pre-training"
     if "class_loss" in config:
         return "classification"
@@ -104,6 +104,8 @@ def result_of(summary: Mapping[str, Any]) -> str:
             return f"Loss {_number(summary['loss'])} after {summary['steps']:,} steps."
         before, after = summary["knn_mean_auc_untrained"], summary["knn_mean_auc"]
         return f"kNN mean AUC on the validation images: {_number(before)} untrained, {_number(after)} pre-trained."
+    if "images" in summary:
+        return f"Pre-trained on {summary['images']:,} images by a command."
     names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]
     return (
         "; ".join(f"{shown_score(name)} {_number(summary[name])}" for name in names) + " on the test images."

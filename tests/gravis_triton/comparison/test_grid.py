@@ -42,6 +42,14 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
             {"encoders": {"ours": {"los": "gravis"}}},
             "the encoder ours: unknown name 'los'; did you mean loss?",
         ),
+        (
+            {"encoders": {"theirs": {"command": "train", "views": 2}}},
+            "the encoder theirs: unknown name 'views'",
+        ),
+        (
+            {"encoders": {"theirs": {"command": ["train"]}}},
+            "the encoder theirs: command must be str, not ['train']",
+        ),
         ({"encoders": {"ours": 3}}, "the encoder ours must hold `name: value` lines, not 3"),
         ({"encoders": {"a/b": "random"}}, "the encoder's name 'a/b' names directories"),
         ({"common": {"rotation": None}}, "grid.yaml: common: rotation must be float, not None"),

@@ -46,6 +46,15 @@ def test_an_encoder_is_pre_trained_once_a_seed_and_before_its_tasks(tmp_path):
     assert [run.seed for run in runs] == [0] * 11 + [7] * 11
 
 
+def test_a_command_knows_the_model_and_its_encoder_is_used_as_one_of_ours(tmp_path):
+    runs = only(plan_runs(grid(tmp_path, encoders={"theirs": {"command": "train"}})), seed=7)
+    assert [run.task for run in runs] == ["command", *["evaluate"] * 2, *["classification"] * 2]
+    first, *tasks = map(values, runs)
+    assert (first.command, first.model, first.image_size) == ("train", "test_resnet", 32)
+    assert (first.seed, first.split_seed, first.overwrite) == (7, 7, True)
+    assert {run.encoder for run in tasks} == {str(tmp_path / "encoders" / "theirs-7" / "encoder")}
+
+
 def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path):
     for run in plan_runs(grid(tmp_path)):
         assert (values(run).seed, values(run).split_seed) == (run.seed, run.seed)
