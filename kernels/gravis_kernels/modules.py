@@ -20,8 +20,14 @@ class GravisLoss(nn.Module):
         super().__init__()
         self.process_group, self.settings = process_group, complete_settings(**settings)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return grouping_loss(embeddings, self.settings, process_group=self.process_group)
+    def forward(self, embeddings: Tensor, extra_negatives: Tensor | None = None) -> Tensor:
+        """embeddings: (sources, views, dim); extra_negatives: (any number, dim)."""
+        return grouping_loss(
+            embeddings,
+            self.settings,
+            extra_negatives=extra_negatives,
+            process_group=self.process_group,
+        )
 
 
 class NTXentLoss(nn.Module):
@@ -33,8 +39,14 @@ class NTXentLoss(nn.Module):
         super().__init__()
         self.temperature, self.process_group = temperature, process_group
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return nt_xent_loss(embeddings, temperature=self.temperature, process_group=self.process_group)
+    def forward(self, embeddings: Tensor, extra_negatives: Tensor | None = None) -> Tensor:
+        """As `GravisLoss`."""
+        return nt_xent_loss(
+            embeddings,
+            temperature=self.temperature,
+            extra_negatives=extra_negatives,
+            process_group=self.process_group,
+        )
 
 
 class SupConLoss(nn.Module):

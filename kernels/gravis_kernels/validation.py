@@ -40,7 +40,7 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
     if embeddings.ndim != 2 or embeddings.shape[1] < 1:
         raise ValueError(f"embeddings must be (rows, dim), got shape {tuple(embeddings.shape)}")
     _check_dtype(embeddings)
-    rows, dim = embeddings.shape
+    rows = len(embeddings)
     if alone and rows < 2:
         raise ValueError(f"the loss needs at least 2 rows, got {rows}")
     if labels.shape != (rows,):
@@ -49,8 +49,18 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
         raise ValueError(f"labels must be integers, got {labels.dtype}")
     if labels.device != embeddings.device:
         raise ValueError(f"labels must be on {embeddings.device} as the embeddings, got {labels.device}")
-    if extra_negatives is not None and (extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim):
+    if extra_negatives is not None:
+        check_extra_negatives(extra_negatives, embeddings)
+
+
+def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
+    dim = embeddings.shape[-1]
+    if extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim:
         raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
+    if extra_negatives.device != embeddings.device:
+        raise ValueError(
+            f"extra_negatives must be on {embeddings.device} as the embeddings, got {extra_negatives.device}"
+        )
 
 
 def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:

@@ -176,6 +176,7 @@ def test_transposed_embeddings_are_taken_as_they_are_meant() -> None:
 def test_opcheck(settings: dict, need_gradient: bool) -> None:
     given = GravisSettings(**settings)
     arguments = (
+        None,
         given.margin,
         given.attention,
         given.attention_temperature,

@@ -58,6 +58,7 @@ class _ScaledGradient(torch.autograd.Function):
 @torch.library.custom_op("gravis_kernels::gravis_loss", mutates_args=())
 def loss_op(
     embeddings: Tensor,
+    extra_negatives: Tensor | None,
     margin: float,
     attention: str,
     attention_temperature: float,
@@ -83,9 +84,8 @@ def loss_op(
         detach_attention,
     )
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
-    return compute(
-        embeddings, settings, group, normalize, cast(Backend, backend), product_dtype, need_gradient
-    )
+    more = (group, normalize, cast(Backend, backend), product_dtype, need_gradient)
+    return compute(embeddings, extra_negatives, settings, *more)
 
 
 @loss_op.register_fake

@@ -17,6 +17,7 @@ Backend = Literal["auto", "triton", "streaming", "reference"]
 @torch.no_grad()
 def compute(
     embeddings: Tensor,
+    extra_negatives: Tensor | None,
     settings: GravisSettings,
     process_group: dist.ProcessGroup | None,
     normalize: bool,
@@ -34,6 +35,8 @@ def compute(
         if normalize:
             rows, scales = normalized(rows)
         columns = rows if exchange is None else exchange.gather(rows)
+        if extra_negatives is not None:
+            columns = append(columns, extra_negatives, normalize)
         loss_and_gradient, columns = prepare(backend, columns, product_dtype, "gravis")
         loss, gradient = loss_and_gradient(
             columns,
@@ -42,6 +45,7 @@ def compute(
             views,
             settings,
             need_gradient if exchange is None else exchange.need_gradient,
+            extra=0 if extra_negatives is None else len(extra_negatives),
             unit_rows=normalize,
             gather=None if exchange is None else exchange.gather,
         )
@@ -73,6 +77,12 @@ def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
     return rows * scales, scales
+
+
+def append(columns: Tensor, extra_negatives: Tensor, normalize: bool) -> Tensor:
+    """The columns, and below them the extra negatives as they were treated."""
+    extra = extra_negatives.detach().to(columns.dtype)
+    return torch.cat([columns, normalized(extra)[0] if normalize else extra])
 
 
 def prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype, family: str) -> tuple[Any, Tensor]:

@@ -2,12 +2,15 @@
 
 Two ways of one interface: `values` of the anchors, then the `gradient` of own rows for the values v and weights
 w = d(loss)/d(v) of all rows, dz_i = sum over n of (w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)) z_n.
+Columns from `batch` on are extra negatives, which have no v and no w.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gravis_kernels.gravis.pairs import Pair, pairs, pull, sweep
 
@@ -18,18 +21,19 @@ KEPT = 2**20
 class LogSumExp:
     """By a running maximum: for similarities of any size."""
 
-    def __init__(self, columns: Tensor, anchors: slice, views: int, temperature: float) -> None:
-        self.columns, self.anchors, self.views, self.temperature = columns, anchors, views, temperature
+    def __init__(self, columns: Tensor, anchors: slice, views: int, batch: int, temperature: float) -> None:
+        self.columns, self.anchors, self.views, self.batch = columns, anchors, views, batch
+        self.temperature = temperature
 
     def values(self) -> Tensor:
         """(anchors,)"""
-        logs = self.columns.new_full((len(self.columns),), -torch.inf)
+        logs = self.columns.new_full((self.batch,), -torch.inf)
 
         def visit(anchors: slice, similarities: Tensor) -> None:
             more = torch.logsumexp(similarities / self.temperature, dim=1)
             logs[anchors] = torch.logaddexp(logs[anchors], more)
 
-        sweep(self.columns, self.anchors, self.views, visit, need_gradient=False)
+        sweep(self.columns, self.anchors, self.views, self.batch, visit, need_gradient=False)
         return logs[self.anchors] * self.temperature
 
     def gradient(self, own: slice, values: Tensor, weights: Tensor) -> Tensor | None:
@@ -40,14 +44,14 @@ class LogSumExp:
             logits = (similarities / self.temperature).sub_(logs[anchors, None])
             return logits.exp_().mul_(weights[anchors, None])
 
-        return sweep(self.columns, own, self.views, visit, need_gradient=True)
+        return sweep(self.columns, own, self.views, self.batch, visit, need_gradient=True)
 
 
 class PlainLogSumExp:
     """Of cosines: exp(s / t) as it is, so that one exponential serves both directions of a pair."""
 
-    def __init__(self, columns: Tensor, anchors: slice, views: int, temperature: float) -> None:
-        self.columns, self.anchors, self.views = columns, anchors, views
+    def __init__(self, columns: Tensor, anchors: slice, views: int, batch: int, temperature: float) -> None:
+        self.columns, self.anchors, self.views, self.batch = columns, anchors, views, batch
         self.rate = math.log2(math.e) / temperature
         self.kept: list[Pair] = []
 
@@ -55,7 +59,7 @@ class PlainLogSumExp:
         """(anchors,)"""
         totals = self.columns.new_zeros(len(self.columns))
         keep = (self.anchors.stop - self.anchors.start) * len(self.columns) <= KEPT
-        for pair in pairs(self.columns, self.anchors, self.views):
+        for pair in self._pairs(self.anchors):
             exponentials = pair.similarities.mul_(self.rate).exp2_()
             totals[pair.rows] += exponentials.sum(1)
             if pair.both:
@@ -66,11 +70,14 @@ class PlainLogSumExp:
 
     def gradient(self, own: slice, values: Tensor, weights: Tensor) -> Tensor:
         """(own rows, dim); values, weights: (B,)."""
-        weights = weights * torch.exp2(values * -self.rate)
+        weights = pad(weights * torch.exp2(values * -self.rate), (0, len(self.columns) - self.batch))
         gradient = torch.zeros_like(self.columns[own])
         reuse = bool(self.kept) and own == self.anchors
-        for rows, others, both, tile in self.kept if reuse else pairs(self.columns, own, self.views):
+        for rows, others, both, tile in self.kept if reuse else self._pairs(own):
             exponentials = tile if reuse else tile.mul_(self.rate).exp2_()
             slopes = exponentials.mul_(weights[rows, None] + weights[others])
             pull(gradient, self.columns, own, rows, others, both, slopes)
         return gradient
+
+    def _pairs(self, own: slice) -> Iterator[Pair]:
+        return pairs(self.columns, own, self.views, self.batch)

@@ -7,7 +7,7 @@ from torch import Tensor
 from gravis_kernels.gravis.autograd import Loss, loss_op
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.settings import DEFAULTS, Attention, GravisSettings, Negatives, Penalty, complete_settings
-from gravis_kernels.validation import check_backend, check_embeddings, check_member
+from gravis_kernels.validation import check_backend, check_embeddings, check_extra_negatives, check_member
 
 
 def gravis_loss(
@@ -21,6 +21,7 @@ def gravis_loss(
     temperature: float = DEFAULTS.temperature,
     normalize: bool = True,
     detach_attention: bool = False,
+    extra_negatives: Tensor | None = None,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
@@ -64,6 +65,8 @@ def gravis_loss(
         normalize: divide every embedding by its length first; its Jacobian is in the gradient. An embedding
             that is all zero stays so and gets no gradient. If False, z are the embeddings as they are given.
         detach_attention: treat a_ij as constants.
+        extra_negatives: (any number, dim), a queue or memory: negatives of every view, in N(i) of every i, that get
+            no gradient; normalized as the embeddings are. With a process group the same on every process.
         process_group: the loss of the sources of all its processes, each of which calls with its own sources
             (their numbers may differ) and gets the value of the whole and that value's exact gradient for its
             own embeddings. Sizes that do not fit together are refused by all of them. The backward pass does
@@ -102,7 +105,12 @@ def gravis_loss(
         detach_attention=detach_attention,
     )
     return grouping_loss(
-        embeddings, settings, normalize=normalize, process_group=process_group, backend=backend
+        embeddings,
+        settings,
+        extra_negatives=extra_negatives,
+        normalize=normalize,
+        process_group=process_group,
+        backend=backend,
     )
 
 
@@ -110,6 +118,7 @@ def grouping_loss(
     embeddings: Tensor,
     settings: GravisSettings,
     *,
+    extra_negatives: Tensor | None = None,
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
@@ -118,16 +127,20 @@ def grouping_loss(
     check_backend(backend)
     check_member(process_group)
     check_embeddings(embeddings, alone=process_group is None)
+    if extra_negatives is not None:
+        check_extra_negatives(extra_negatives, embeddings)
+        extra_negatives = extra_negatives.detach()
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     more = (normalize, backend, product_dtype(embeddings), need_gradient)
     # an op boundary costs more than a small loss, so eager calls go straight to the computation
     if not torch.compiler.is_compiling():
-        eager: Tensor = Loss.apply(embeddings, settings, process_group, *more)[0]
+        eager: Tensor = Loss.apply(embeddings, extra_negatives, settings, process_group, *more)[0]
         return eager
     group_name = "" if process_group is None else process_group.group_name
     # field by field: Dynamo cannot trace dataclasses.astuple in torch 2.11
     compiled: Tensor = loss_op(
         embeddings,
+        extra_negatives,
         settings.margin,
         settings.attention,
         settings.attention_temperature,

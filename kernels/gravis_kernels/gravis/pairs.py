@@ -23,10 +23,11 @@ class Pair(NamedTuple):
     similarities: Tensor
 
 
-def pairs(columns: Tensor, own: slice, views: int) -> Iterator[Pair]:
-    """All pairs of an own row and a column, tile by tile."""
+def pairs(columns: Tensor, own: slice, views: int, batch: int) -> Iterator[Pair]:
+    """All pairs of an own row and a column, tile by tile; columns from `batch` on are extra negatives."""
     own_tiles = _tiles(own.start, own.stop, views)
-    other_tiles = _tiles(0, own.start, views) + _tiles(own.stop, len(columns), views)
+    others_of_batch = _tiles(0, own.start, views) + _tiles(own.stop, batch, views)
+    other_tiles = others_of_batch + _tiles(batch, len(columns), views)
     for index, rows in enumerate(own_tiles):
         mutual = [(tile, rows != tile) for tile in own_tiles[index:]]  # earlier tiles have met this one
         for others, both in mutual + [(tile, False) for tile in other_tiles]:
@@ -36,13 +37,19 @@ def pairs(columns: Tensor, own: slice, views: int) -> Iterator[Pair]:
             yield Pair(rows, others, both, similarities)
 
 
-def sweep(columns: Tensor, own: slice, views: int, visit: Visit, need_gradient: bool) -> Tensor | None:
-    """Visit all pairs of an own row and a column; with slopes, their part in the gradient of the own rows."""
+def sweep(
+    columns: Tensor, own: slice, views: int, batch: int, visit: Visit, need_gradient: bool
+) -> Tensor | None:
+    """Visit all pairs of an own row and a column; with slopes, their part in the gradient of the own rows.
+
+    Columns from `batch` on are extra negatives, and no anchors.
+    """
     gradient = torch.zeros_like(columns[own]) if need_gradient else None
-    for rows, others, both, similarities in pairs(columns, own, views):
+    for rows, others, both, similarities in pairs(columns, own, views, batch):
         forward = backward = visit(rows, similarities)
         if rows != others:
-            backward = visit(others, similarities.T.contiguous()) if both or need_gradient else None
+            visited = both or (need_gradient and others.start < batch)
+            backward = visit(others, similarities.T.contiguous()) if visited else None
         slopes = _both_directions(forward, backward)
         if gradient is not None and slopes is not None:
             pull(gradient, columns, own, rows, others, both, slopes)

@@ -12,11 +12,13 @@ from torch import Tensor
 from gravis_kernels.settings import GravisSettings, Penalty
 
 
-def anchor_losses(embeddings: Tensor, views: int, settings: GravisSettings) -> Tensor:
+def anchor_losses(
+    embeddings: Tensor, views: int, settings: GravisSettings, extra_negatives: Tensor | None = None
+) -> Tensor:
     """l_i of every anchor, differentiable, in the dtype of its input.
 
-    embeddings: (sources * views, dim), source after source. The formulas stand at
-    `gravis_kernels.gravis_loss`. Returns (sources * views,).
+    embeddings: (sources * views, dim), source after source. extra_negatives: (any number, dim), of no source. The
+    formulas stand at `gravis_kernels.gravis_loss`. Returns (sources * views,).
     """
     anchors = torch.arange(embeddings.shape[0], device=embeddings.device)
     source, view = anchors // views, anchors % views
@@ -25,6 +27,8 @@ def anchor_losses(embeddings: Tensor, views: int, settings: GravisSettings) -> T
         anchors, source
     ]  # [B, K], the anchor's own view included
     negatives = similarities[source[:, None] != source].view(len(anchors), 1, -1)  # [B, 1, B - K]
+    if extra_negatives is not None:
+        negatives = torch.cat([negatives, (embeddings @ extra_negatives.T)[:, None]], 2)  # [B, 1, B - K + M]
     if settings.attention == "rank":
         return _one_minus_smooth_average_precision(positives, negatives, settings.temperature)
 
@@ -73,17 +77,19 @@ def loss_and_gradient(
     views: int,
     settings: GravisSettings,
     need_gradient: bool,
+    *,
+    extra: int = 0,
     **_: Any,  # what only faster paths make use of
 ) -> tuple[Tensor, Tensor | None]:
     """Share of the own rows in the loss, and the gradient of the whole loss for them.
 
-    columns: (B, dim), the views of all sources of all processes, source after source; rows `row_start` to
-    `row_start + rows` are this process's own. Returns the sum of l_i / B over own rows (scalar) and
-    d(mean of all l_i) / d(own rows), shape (rows, dim), or None.
+    columns: (B + extra, dim), the views of all sources of all processes, source after source, then extra negatives;
+    rows `row_start` to `row_start + rows` are this process's own. Returns the sum of l_i / B over own rows (scalar)
+    and d(mean of all l_i) / d(own rows), shape (rows, dim), or None.
     """
-    own = slice(row_start, row_start + rows)
+    own, batch = slice(row_start, row_start + rows), len(columns) - extra
     with torch.set_grad_enabled(need_gradient):
-        leaf = columns.detach().requires_grad_(need_gradient)
-        losses = anchor_losses(leaf, views, settings)
+        leaf = columns[:batch].detach().requires_grad_(need_gradient)
+        losses = anchor_losses(leaf, views, settings, columns[batch:])
         gradient = torch.autograd.grad(losses.mean(), leaf)[0][own] if need_gradient else None
     return losses[own].detach().sum() / len(losses), gradient

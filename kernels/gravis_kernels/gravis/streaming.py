@@ -26,6 +26,7 @@ def loss_and_gradient(
     settings: GravisSettings,
     need_gradient: bool,
     *,
+    extra: int = 0,
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -34,8 +35,8 @@ def loss_and_gradient(
     The same contract as `gravis_kernels.gravis.reference.loss_and_gradient`. unit_rows: no embedding is longer than
     1. gather: brings a value of each own row together with those of all other processes.
     """
-    own = slice(row_start, row_start + rows)
-    sources = columns.unflatten(0, (-1, views))
+    own, batch = slice(row_start, row_start + rows), len(columns) - extra
+    sources = columns[:batch].unflatten(0, (-1, views))
     positives = (sources @ sources.mT).flatten(0, 1)  # [B, K]
     if settings.attention == "rank":
         parts = _rank(columns, own, positives, settings, need_gradient)
@@ -45,7 +46,7 @@ def loss_and_gradient(
         plain = unit_rows and settings.temperature >= SMALLEST_PLAIN_TEMPERATURE
         parts = _logsumexp(columns, own, positives, settings, need_gradient, plain, gather)
     losses, positive_slopes, gradient = parts
-    loss = losses.sum() / len(columns)
+    loss = losses.sum() / batch
     if gradient is None or positive_slopes is None:
         return loss, None
     slopes = positive_slopes.unflatten(0, (-1, views))
@@ -63,11 +64,12 @@ def _mean(
     batch, views = positives.shape
     attention = attention_weights(positives, settings)
     thresholds = positives - settings.margin
-    weights = attention / (batch * (batch - views)) if need_gradient else None
+    negatives = len(columns) - views
+    weights = attention / (batch * negatives) if need_gradient else None
     penalty = by_threshold(thresholds, weights, settings)
-    gradient = sweep(columns, own, views, penalty.visit, need_gradient)
+    gradient = sweep(columns, own, views, batch, penalty.visit, need_gradient)
     hardness, slopes = penalty.totals(own)
-    hardness, attention = hardness / (batch - views), attention[own]
+    hardness, attention = hardness / negatives, attention[own]
     losses = (attention * hardness).sum(1)
     if weights is None:
         return losses, None, None
@@ -87,7 +89,7 @@ def _logsumexp(
     batch, views = positives.shape
     # a column's slopes for own rows need its own maximum: computed here unless other processes tell
     anchors = own if gather is not None or not need_gradient else slice(0, batch)
-    negatives = (PlainLogSumExp if plain else LogSumExp)(columns, anchors, views, settings.temperature)
+    negatives = (PlainLogSumExp if plain else LogSumExp)(columns, anchors, views, batch, settings.temperature)
     soft = negatives.values()
     attention = attention_weights(positives[anchors], settings)
     violations = soft[:, None] - positives[anchors] + settings.margin
@@ -111,7 +113,7 @@ def _rank(
     # a column's slopes for own rows need its own ranks
     anchors = slice(0, batch) if need_gradient else own
     counting = Smooth(positives, None, "sigmoid", settings.temperature)
-    sweep(columns, anchors, views, counting.visit, need_gradient=False)
+    sweep(columns, anchors, views, batch, counting.visit, need_gradient=False)
     above, _ = counting.totals(anchors)
     blocks = positives[anchors].view(-1, views)
     pairs = torch.sigmoid((blocks[:, None, :] - blocks[:, :, None]) / settings.temperature)  # [B, K, K]
@@ -123,7 +125,7 @@ def _rank(
     per_rank = 1 / (batch * views * ranks.square())
     weights = (ranks - above) * per_rank
     weighing = Smooth(positives, weights, "sigmoid", settings.temperature)
-    gradient = sweep(columns, own, views, weighing.visit, need_gradient)
+    gradient = sweep(columns, own, views, batch, weighing.visit, need_gradient)
     _, slopes = weighing.totals(own)
     pairs = pairs[own]
     pair_slopes = (pairs - pairs.square()) / settings.temperature * (above * per_rank)[own][:, :, None]

@@ -6,6 +6,7 @@ One entry, `loss_and_gradient`. Nothing here waits for the GPU, and no buffer gr
 import torch
 import triton
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gravis_kernels import configs
 from gravis_kernels.distributed import Gather
@@ -22,14 +23,16 @@ def loss_and_gradient(
     settings: GravisSettings,
     need_gradient: bool,
     *,
+    extra: int = 0,
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Share of the own rows in the loss, and the gradient of the whole loss for them.
 
-    columns: (B, dim), the views of all sources of all processes, source after source, contiguous, float32,
-    bfloat16 or float16; rows `row_start` to `row_start + rows` are this process's own. Returns the sum of l_i / B
-    over own rows (scalar) and d(mean of all l_i) / d(own rows), shape (rows, dim), or None, both float32.
+    columns: (B + extra, dim), the views of all sources of all processes, source after source, then extra negatives,
+    contiguous, float32, bfloat16 or float16; rows `row_start` to `row_start + rows` are this process's own. Returns
+    the sum of l_i / B over own rows (scalar) and d(mean of all l_i) / d(own rows), shape (rows, dim), or None, both
+    float32.
     unit_rows: no embedding is longer than 1. gather: brings a value of each own row together with those of all
     other processes, so that each computes only its own.
 
@@ -37,7 +40,7 @@ def loss_and_gradient(
     """
     check(columns, views)
     with torch.cuda.device_of(columns):
-        work = plan(columns, row_start, rows, views, settings)
+        work = plan(columns, row_start, rows, views, settings, extra)
         if settings.attention == "rank":
             return _rank(work, need_gradient)
         if settings.negatives == "logsumexp":
@@ -66,8 +69,8 @@ def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
     tile = work.launch.block_columns
     tiles = triton.cdiv(work.size + work.launch.block_rows, tile)
     table = work.zeros(tiles, work.slots, 2, tile)
-    order = torch.empty(work.size, work.views, dtype=torch.int8, device=work.columns.device)
-    triton_positives.thresholds[(work.size // work.views,)](
+    order = torch.empty(work.batch, work.views, dtype=torch.int8, device=work.columns.device)
+    triton_positives.thresholds[(work.batch // work.views,)](
         work.columns, table, order, work.views, work.settings.margin, work.attention_log2_rate, work.weight_scale,
         TILE=tile, ATTENTION=work.settings.attention, **work.source,
     )  # fmt: skip
@@ -78,7 +81,7 @@ def _bounds(work: Work, table: Tensor, grid: Grid) -> Tensor:
     tiles = work.column_tiles + grid.row_tiles
     bounds = work.new(tiles, 2, work.block_views)
     triton_mean.tile_bounds[(tiles,)](
-        table, bounds, work.size, work.slots, grid.first, grid.rows, work.column_tiles,
+        table, bounds, work.batch, work.slots, grid.first, grid.rows, work.column_tiles,
         BLOCK_M=work.launch.block_rows, BLOCK_N=work.launch.block_columns, BLOCK_SLOTS=work.block_views,
     )  # fmt: skip
     return bounds
@@ -108,9 +111,9 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     gradient = work.new(work.rows, work.columns.shape[1]) if need_gradient else None
     slope_rate = 1 / work.settings.temperature if work.settings.penalty == "sigmoid" else 1.0
     triton_positives.finish_mean[(len(losses),)](
-        work.columns, order, sums, parts, losses, parts if gradient is None else gradient, work.size, work.views,
-        work.row_start, work.rows, grid.row_tiles, grid.splits, work.settings.margin, work.attention_log2_rate,
-        work.attention_rate, slope_rate, work.weight_scale,
+        work.columns, order, sums, parts, losses, parts if gradient is None else gradient, work.size, work.batch,
+        work.views, work.row_start, work.rows, grid.row_tiles, grid.splits, work.settings.margin,
+        work.attention_log2_rate, work.attention_rate, slope_rate, work.weight_scale,
         BLOCK_M=work.launch.block_rows, ATTENTION=work.settings.attention, PENALTY=work.settings.penalty,
         GRADIENT=need_gradient, **work.source,
     )  # fmt: skip
@@ -121,9 +124,9 @@ def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     table, order = _thresholds(work)
     grid = all_rows(work)
     sums, _ = _sweep(work, grid, table, True, False)
-    losses = work.new(work.size // work.views)
+    losses = work.new(work.batch // work.views)
     triton_rank.weigh_rank[(len(losses),)](
-        work.columns, table, order, sums, losses, work.size, work.views, grid.row_tiles, grid.splits,
+        work.columns, table, order, sums, losses, work.batch, work.views, grid.row_tiles, grid.splits,
         work.log2_rate, work.weight_scale, BLOCK_M=work.launch.block_rows, BLOCK_N=work.launch.block_columns,
         **work.source,
     )  # fmt: skip
@@ -135,7 +138,7 @@ def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     _, parts = _sweep(work, own, table, False, True)
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_rank.finish_rank[(len(own_losses),)](
-        work.columns, order, sums, parts, gradient, work.size, work.views, work.row_start, work.rows,
+        work.columns, order, sums, parts, gradient, work.batch, work.views, work.row_start, work.rows,
         grid.row_tiles, grid.splits, own.splits, 1 / work.settings.temperature, work.log2_rate, work.weight_scale,
         BLOCK_M=work.launch.block_rows, **work.source,
     )  # fmt: skip
@@ -157,7 +160,7 @@ def _logsumexp(
     soft, weights = work.new(grid.rows), work.new(grid.rows)
     losses = work.new(grid.rows // work.views)
     triton_logsumexp.weigh_logsumexp[(len(losses),)](
-        work.columns, partial, soft, weights, losses, work.size, work.views, grid.first, grid.rows, grid.splits,
+        work.columns, partial, soft, weights, losses, work.batch, work.views, grid.first, grid.rows, grid.splits,
         settings.margin, work.attention_log2_rate, work.log2_rate, work.weight_scale, PLAIN=plain, **names,
         **work.source,
     )  # fmt: skip
@@ -167,6 +170,8 @@ def _logsumexp(
         return own_losses.sum(), None
     if gather is not None:
         soft, weights = (x.contiguous() for x in gather(torch.stack([soft, weights], 1)).unbind(1))
+    if work.extra:  # no anchors, and so without weight
+        soft, weights = (pad(x, (0, work.extra)) for x in (soft, weights))
     own = own_rows(work, work.chunks)
     parts = work.new(own.splits, work.rows, work.columns.shape[1])
     triton_logsumexp.pull_logsumexp[own.programs](
@@ -175,7 +180,7 @@ def _logsumexp(
     )  # fmt: skip
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_logsumexp.finish_logsumexp[(len(own_losses),)](
-        work.columns, soft, parts, gradient, work.size, work.views, work.row_start, work.rows, own.splits,
+        work.columns, soft, parts, gradient, work.batch, work.views, work.row_start, work.rows, own.splits,
         settings.margin, work.attention_log2_rate, work.attention_rate, work.log2_rate, work.weight_scale,
         **names, **work.source,
     )  # fmt: skip

@@ -120,14 +120,14 @@ def sums_over_negatives(
     return h, u
 
 
-@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "row_tiles", "splits"])
+@triton.jit(do_not_specialize=["B", "batch", "views", "row_start", "rows", "row_tiles", "splits"])
 def finish_mean(
-    z_ptr, order_ptr, sums_ptr, parts_ptr, loss_ptr, gradient_ptr, B, views, row_start, rows, row_tiles, splits,
+    z_ptr, order_ptr, sums_ptr, parts_ptr, loss_ptr, gradient_ptr, B, batch, views, row_start, rows, row_tiles, splits,
     margin, attention_log2_rate, attention_rate, slope_rate, weight_scale,
     D: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     GRADIENT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """loss[source] = sum of l_i / B, and the gradient of the source's views.
+    """loss[source] = sum of l_i / batch, and the gradient of the source's views. B: batch and extra negatives.
 
     attention_rate: 1 / attention_temperature, or 0 where attention is a constant. slope_rate: what the sweep's
     slopes lack.
@@ -148,11 +148,11 @@ def finish_mean(
     h = tl.where(taking_part, h * per_negative, 0.0)
     u = u * (slope_rate * per_negative)
     losses = tl.sum(a * h, 1)
-    tl.store(loss_ptr + tl.program_id(0), tl.sum(tl.where(o_k < views, losses, 0.0)) / B.to(tl.float32))
+    tl.store(loss_ptr + tl.program_id(0), tl.sum(tl.where(o_k < views, losses, 0.0)) / batch.to(tl.float32))
     if GRADIENT:
-        dsp = a * ((h - losses[:, None]) * attention_rate - u) / B.to(tl.float32)
+        dsp = a * ((h - losses[:, None]) * attention_rate - u) / batch.to(tl.float32)
         dsp = tl.where(taking_part, dsp, 0.0)
-        parts_scale = slope_rate * per_negative / B.to(tl.float32) / weight_scale
+        parts_scale = slope_rate * per_negative / batch.to(tl.float32) / weight_scale
         add_negatives_and_store(
             dsp, z_ptr, parts_ptr, gradient_ptr, row_start + own_row, own_row, rows, views, splits, parts_scale,
             D, BLOCK_K, PRECISION, UPCAST,

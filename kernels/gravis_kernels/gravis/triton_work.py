@@ -24,6 +24,7 @@ class Work:
     rows: int
     views: int
     settings: GravisSettings
+    extra: int
     machine: configs.Machine
     launch: configs.Launch
     constants: dict[str, Any]
@@ -31,6 +32,11 @@ class Work:
     @property
     def size(self) -> int:
         return self.columns.shape[0]
+
+    @property
+    def batch(self) -> int:
+        """Columns that are anchors; the others are extra negatives."""
+        return self.size - self.extra
 
     @property
     def slots(self) -> int:
@@ -107,11 +113,13 @@ class Grid:
         return self.first, self.rows, self.tiles_per_split
 
 
-def plan(columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings) -> Work:
+def plan(
+    columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, extra: int = 0
+) -> Work:
     machine = configs.machine(columns.device)
     launch = configs.launch(machine.architecture, columns.shape[1], columns.element_size())
     constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
-    return Work(columns, row_start, rows, views, settings, machine, launch, constants)
+    return Work(columns, row_start, rows, views, settings, extra, machine, launch, constants)
 
 
 def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
@@ -128,4 +136,4 @@ def own_rows(work: Work, chunks: int) -> Grid:
 
 
 def all_rows(work: Work) -> Grid:
-    return grid(work, 0, work.size, 1)
+    return grid(work, 0, work.batch, 1)

@@ -12,6 +12,7 @@ def nt_xent_loss(
     embeddings: Tensor,
     *,
     temperature: float = DEFAULTS.temperature,
+    extra_negatives: Tensor | None = None,
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
@@ -20,16 +21,21 @@ def nt_xent_loss(
 
     With z the L2-normalized embeddings and e_ij = exp(<z_i, z_j> / temperature), the mean over all views i
     and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
-    e_in)), the negatives being the views of other sources. For 2 views this is SimCLR's loss.
+    e_in)), the negatives being the views of other sources and the extra negatives. For 2 views this is SimCLR's loss.
 
     It is `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
-    temperature`; shapes, precision, `normalize`, `process_group` (with what DistributedDataParallel needs),
-    `backend` and the errors are described there.
+    temperature`; shapes, precision, `extra_negatives`, `normalize`, `process_group` (with what
+    DistributedDataParallel needs), `backend` and the errors are described there.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
     settings = complete_settings(attention="uniform", penalty="softplus", temperature=temperature)
     loss = grouping_loss(
-        embeddings, settings, normalize=normalize, process_group=process_group, backend=backend
+        embeddings,
+        settings,
+        extra_negatives=extra_negatives,
+        normalize=normalize,
+        process_group=process_group,
+        backend=backend,
     )
     return loss / temperature

@@ -9,7 +9,7 @@ from torch.distributed.distributed_c10d import _resolve_process_group
 
 from gravis_kernels.distributed import Exchange
 from gravis_kernels.gravis.autograd import Loss, keep_gradient, scale_gradient
-from gravis_kernels.gravis.compute import Backend, normalized, precision_of, prepare
+from gravis_kernels.gravis.compute import Backend, append, normalized, precision_of, prepare
 
 
 @torch.no_grad()
@@ -37,8 +37,7 @@ def compute(
         if exchange is not None:
             labels = exchange.gather(labels[:, None])[:, 0]
         if extra_negatives is not None:
-            extra = extra_negatives.detach().to(rows.dtype)
-            columns = torch.cat([columns, normalized(extra)[0] if normalize else extra])
+            columns = append(columns, extra_negatives, normalize)
         loss_and_gradient, columns = prepare(backend, columns, product_dtype, "supcon")
         loss, gradient = loss_and_gradient(
             columns,

@@ -3,9 +3,7 @@
 Its log-sum-exp is the one of log-sum-exp negatives in which every row is a source of its own.
 """
 
-import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis.logsumexp import LogSumExp, PlainLogSumExp
@@ -32,14 +30,13 @@ def loss_and_gradient(
     own, batch = slice(row_start, row_start + rows), len(labels)
     positives = find_positives(columns[:batch], labels, temperature)
     plain = unit_rows and temperature >= SMALLEST_PLAIN_TEMPERATURE
-    others = (PlainLogSumExp if plain else LogSumExp)(columns, own, 1, temperature)
+    others = (PlainLogSumExp if plain else LogSumExp)(columns, own, 1, batch, temperature)
     soft = others.values()
     loss = positives.loss(own, columns, soft)
     if not need_gradient:
         return loss, None
     if gather is not None:
         soft = gather(soft[:, None])[:, 0]
-    extra = (0, len(columns) - batch)  # no anchors: exp(s - inf) = 0
-    gradient = others.gradient(own, pad(soft, extra, value=torch.inf), pad(positives.weights, extra))
+    gradient = others.gradient(own, soft, positives.weights)
     assert gradient is not None
     return loss, gradient + positives.gradient(own)

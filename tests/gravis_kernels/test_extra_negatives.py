@@ -1,0 +1,208 @@
+"""Extra negatives of the GraVIS family (a queue): against the formulas anchor by anchor, on every backend."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from cases import (
+    SETTINGS,
+    make_embeddings,
+    relative_error,
+    relative_error_off_the_kink,
+    surrounded_by_nan,
+)
+from gravis_kernels import GravisLoss, GravisSettings, NTXentLoss, gravis_loss, nt_xent_loss
+from gravis_kernels.gravis import reference, triton, triton_work
+from gravis_kernels.gravis.autograd import loss_op
+from test_distributed import own_part, run
+from torch import Tensor
+from torch.nn.functional import normalize, softplus
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FAMILIES = ["softmax-hinge", "uniform-sigmoid", "softmax-lse-softplus", "rank"]
+
+
+def queue(rows: int, dim: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Longer and shorter than 1, as what is not normalized may be."""
+    generator = torch.Generator().manual_seed(7)
+    return 2 * torch.randn(rows, dim, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def penalty(x: Tensor, settings: GravisSettings) -> Tensor:
+    t = settings.temperature
+    return {"hinge": x.relu(), "softplus": t * softplus(x / t), "sigmoid": torch.sigmoid(x / t)}[
+        settings.penalty
+    ]
+
+
+def loop(embeddings: Tensor, extra: Tensor, settings: GravisSettings) -> Tensor:
+    """The formulas of `gravis_loss` for one anchor after the other."""
+    z, q = normalize(embeddings, dim=2), normalize(extra, dim=1)
+    losses = []
+    for source in range(len(z)):
+        others = torch.cat([z[:source].flatten(0, 1), z[source + 1 :].flatten(0, 1), q])
+        for view, anchor in enumerate(z[source]):
+            s_n, s_j = others @ anchor, z[source] @ anchor
+            keep = torch.arange(len(s_j)) != view
+            if settings.attention == "rank":
+                t = settings.temperature
+                above = torch.stack([torch.sigmoid((s_n - s) / t).sum() for s in s_j])
+                ranks = torch.stack(
+                    [
+                        1 + torch.sigmoid((s_j - s) / t)[torch.arange(len(s_j)) != j].sum()
+                        for j, s in enumerate(s_j)
+                    ]
+                )
+                losses.append((above / (ranks + above)).mean())
+                continue
+            s_j = s_j[keep]
+            if settings.negatives == "mean":
+                hardness = torch.stack([penalty(s_n - s + settings.margin, settings).mean() for s in s_j])
+            else:
+                soft = settings.temperature * torch.logsumexp(s_n / settings.temperature, 0)
+                hardness = penalty(soft - s_j + settings.margin, settings)
+            if settings.attention == "uniform":
+                losses.append(hardness.mean())
+            else:
+                weights = s_j.detach() if settings.detach_attention else s_j
+                losses.append((torch.softmax(weights / settings.attention_temperature, 0) * hardness).sum())
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("backend", ["streaming", "reference"])
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("extra", [0, 1, 5])
+def test_loss_and_gradient_equal_the_formula(backend: Any, name: str, extra: int) -> None:
+    leaf = make_embeddings(4, 3, 8, dtype=torch.float64).requires_grad_()
+    expected = loop(leaf, queue(extra, 8), GravisSettings(**SETTINGS[name]))
+    actual = gravis_loss(leaf, extra_negatives=queue(extra, 8), backend=backend, **SETTINGS[name])
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-12)
+    gradients = [torch.autograd.grad(loss, leaf)[0] for loss in (actual, expected)]
+    assert relative_error(*gradients) < 1e-11
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("normalized", [True, False])
+def test_streaming_equals_the_reference_over_several_tiles(name: str, normalized: bool) -> None:
+    leaf = make_embeddings(131, 3, 8, dtype=torch.float64).requires_grad_()
+    given: dict[str, Any] = {"extra_negatives": queue(400, 8), "normalize": normalized, **SETTINGS[name]}
+    losses = [gravis_loss(leaf, backend=b, **given) for b in ("streaming", "reference")]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-12)
+    assert relative_error(*[torch.autograd.grad(loss, leaf)[0] for loss in losses]) < 1e-11
+
+
+@pytest.fixture
+def _buffers_full_of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    def new(work: Any, *shape: int) -> Tensor:
+        return torch.full(shape, torch.nan, device=work.columns.device)
+
+    monkeypatch.setattr(triton_work.Work, "new", new)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning")
+@pytest.mark.usefixtures("_buffers_full_of_nan")
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3)])
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(("first", "count"), [(0, 65), (20, 30)])
+def test_triton_equals_the_reference(
+    dtype: torch.dtype, bound: float, name: str, first: int, count: int
+) -> None:
+    settings, rows = GravisSettings(**SETTINGS[name]), make_embeddings(13, 5, 48, dtype=torch.float64)
+    columns = normalize(torch.cat([rows.flatten(0, 1), queue(70, 48)]), dim=1).to(dtype)
+    columns = surrounded_by_nan(columns.to(DEVICE))
+    exact = reference.loss_and_gradient(columns.double(), first, count, 5, settings, True, extra=70)
+    loss, gradient = triton.loss_and_gradient(
+        columns, first, count, 5, settings, True, extra=70, unit_rows=True
+    )
+    assert exact[1] is not None
+    assert gradient is not None
+    assert loss.item() == pytest.approx(exact[0].item(), rel=bound)
+    actual, expected = gradient.double().cpu(), exact[1].cpu()
+    if (
+        settings.penalty == "hinge"
+        and settings.negatives == "mean"
+        and dtype == torch.float32
+        and count == 65
+    ):
+        error = relative_error_off_the_kink(actual, expected, columns[:65], 5, settings)
+        assert error < bound
+    else:
+        assert relative_error(actual, expected) < bound
+    silent, none = triton.loss_and_gradient(
+        columns, first, count, 5, settings, False, extra=70, unit_rows=True
+    )
+    assert none is None
+    assert silent.item() == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_a_batch_of_one_more_source_is_the_same_for_the_anchors_of_the_others() -> None:
+    """Views that are negatives only, in place of a source that is an anchor as well."""
+    z = make_embeddings(5, 3, 8, dtype=torch.float64)
+    rows = normalize(z, dim=2).flatten(0, 1)
+    for settings in (GravisSettings(**given) for given in SETTINGS.values()):
+        whole = reference.anchor_losses(rows, 3, settings)
+        part = reference.anchor_losses(rows[:12], 3, settings, rows[12:])
+        torch.testing.assert_close(part, whole[:12], rtol=1e-12, atol=0)
+
+
+def test_they_get_no_gradient_and_no_second_derivative_appears() -> None:
+    leaf, extra = make_embeddings(4, 3, 8).requires_grad_(), queue(3, 8, torch.float32).requires_grad_()
+    (gradient,) = torch.autograd.grad(gravis_loss(leaf, extra_negatives=extra), leaf, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient.sum().backward()
+    assert extra.grad is None
+
+
+@pytest.mark.parametrize("need_gradient", [True, False])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_opcheck(need_gradient: bool, name: str) -> None:
+    given = GravisSettings(**SETTINGS[name])
+    arguments = (
+        queue(3, 8, torch.float32), given.margin, given.attention, given.attention_temperature, given.negatives,
+        given.penalty, given.temperature, given.detach_attention, "", True, "auto", torch.float32, need_gradient,
+    )  # fmt: skip
+    embeddings = make_embeddings(4, 3, 8).requires_grad_(need_gradient)
+    results = torch.library.opcheck(loss_op, (embeddings, *arguments))
+    assert set(results.values()) == {"SUCCESS"}
+
+
+def test_modules_compile_as_one_graph_and_equal_the_functions() -> None:
+    leaf, extra = make_embeddings(4, 3, 8).requires_grad_(), queue(3, 8, torch.float32)
+    expected = [
+        gravis_loss(leaf, extra_negatives=extra, penalty="hinge"),
+        nt_xent_loss(leaf, temperature=0.3, extra_negatives=extra),
+    ]
+    modules = [GravisLoss(penalty="hinge"), NTXentLoss(0.3)]
+    for module, loss in zip(modules, expected, strict=True):
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")(leaf, extra)
+        assert compiled == module(leaf, extra) == loss
+        gradients = [torch.autograd.grad(each, leaf)[0] for each in (compiled, loss)]
+        assert torch.equal(*gradients)
+
+
+def equals_one_process(rank: int, sources: list[int]) -> None:
+    whole = make_embeddings(sum(sources), 3, 6, dtype=torch.float64).requires_grad_()
+    own = own_part(whole, sources, rank)
+    for name in FAMILIES:
+        for backend in ("streaming", "reference"):
+            given: dict[str, Any] = {"extra_negatives": queue(5, 6), "backend": backend, **SETTINGS[name]}
+            expected = gravis_loss(whole, **given)
+            (gradient,) = torch.autograd.grad(expected, whole)
+            leaf = whole[own].detach().requires_grad_()
+            loss = gravis_loss(leaf, process_group=dist.group.WORLD, **given)
+            loss.backward()
+            torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+            torch.testing.assert_close(leaf.grad, gradient[own], rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("sources", [[3, 3], [1, 4, 2]], ids=["two-equal", "three-unequal"])
+def test_processes_equal_one_with_the_whole_batch(sources: list[int], tmp_path: Path) -> None:
+    run(equals_one_process, len(sources), tmp_path, sources)
+
+
+@pytest.mark.parametrize("shape", [(2, 7), (8,), (2, 3, 8)])
+def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"extra_negatives must be .any, 8., got shape"):
+        gravis_loss(torch.randn(4, 3, 8), extra_negatives=torch.randn(shape))
