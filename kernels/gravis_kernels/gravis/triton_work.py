@@ -24,10 +24,10 @@ class Work:
     rows: int
     views: int
     settings: GravisSettings
-    extra: int
     machine: configs.Machine
     launch: configs.Launch
     constants: dict[str, Any]
+    extra: int = 0
 
     @property
     def size(self) -> int:
@@ -119,7 +119,7 @@ def plan(
     machine = configs.machine(columns.device)
     launch = configs.launch(machine.architecture, columns.shape[1], columns.element_size())
     constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
-    return Work(columns, row_start, rows, views, settings, extra, machine, launch, constants)
+    return Work(columns, row_start, rows, views, settings, machine, launch, constants, extra)
 
 
 def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
