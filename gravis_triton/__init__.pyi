@@ -271,7 +271,7 @@ def predict(
 def export(
     *,
     run: str,
-    format: Literal["onnx", "torch-export"] = "onnx",
+    format: Literal["timm", "onnx", "torch-export"] = "onnx",
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> ExportResult: ...

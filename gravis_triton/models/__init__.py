@@ -1,12 +1,13 @@
 """Encoders, and the networks on top of them."""
 
 from gravis_triton.models.classifier import Classifier
-from gravis_triton.models.encoder import Pretrainer, build_encoder, normalization, save_encoder
+from gravis_triton.models.encoder import Pretrainer, build_encoder, normalization
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.finetuned import FinetunedNetwork
 from gravis_triton.models.layers import parameter_groups
 from gravis_triton.models.open import OpenedEncoder, open_encoder
 from gravis_triton.models.segmenter import Segmenter, build_segmenter
+from gravis_triton.models.timm_directory import save_classifier, save_encoder
 
 __all__ = [
     "Classifier",
@@ -20,5 +21,6 @@ __all__ = [
     "normalization",
     "open_encoder",
     "parameter_groups",
+    "save_classifier",
     "save_encoder",
 ]

@@ -1,21 +1,17 @@
 """Image encoders: timm backbones without their classifier."""
 
-import copy
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
 from timm.data import resolve_model_data_config
-from timm.models import is_model, list_models, save_for_hf
+from timm.models import is_model, list_models
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.files import write_json
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.imagenet import packaged_weights
 
@@ -24,7 +20,6 @@ _PROVENANCE = (
     "notes", "license",
 )  # fmt: skip
 """What timm's pretrained_cfg says of published weights; untrue of random ones."""
-_TAG = "gravis_triton"
 
 
 def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
@@ -50,22 +45,24 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
     return encoder
 
 
-def create_backbone(name: str, image_size: int, pretrained: bool) -> nn.Module:
-    """timm's backbone without classifier, built for the image size where its parameters depend on it.
+def create_backbone(name: str, image_size: int, pretrained: bool, classes: int = 0) -> nn.Module:
+    """timm's backbone, built for the image size where its parameters depend on it; classes: 0 is without classifier.
 
     Raises UserError as `build_encoder` does.
     """
     if pretrained and (weights := packaged_weights(name)) is not None:
-        encoder = timm.create_model(name, num_classes=0)
+        encoder = timm.create_model(name, num_classes=classes)
         own = encoder.state_dict()
         encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's come last
         return encoder
     try:
         with _without_retry_warnings():
             try:  # img_size exists only where parameters depend on it
-                encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
+                encoder = timm.create_model(
+                    name, pretrained=pretrained, num_classes=classes, img_size=image_size
+                )
             except TypeError:
-                encoder = timm.create_model(name, pretrained=pretrained, num_classes=0)
+                encoder = timm.create_model(name, pretrained=pretrained, num_classes=classes)
     except OSError as error:
         raise UserError(
             f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
@@ -116,40 +113,6 @@ def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
     """Mean and standard deviation of the RGB channels, in [0, 1], that the backbone expects."""
     config = resolve_model_data_config(encoder)
     return tuple(config["mean"]), tuple(config["std"])
-
-
-def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
-    """Write config.json and model.safetensors, timm's Hugging Face format.
-
-    `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, and
-    `transformers.AutoModel.from_pretrained(DIRECTORY)` wraps it. timm's transform for it is that of its training: the
-    central square at the image size, bilinear, with the same normalization.
-    """
-    data_config = {
-        **resolve_model_data_config(encoder),
-        "input_size": (3, image_size, image_size),
-        "interpolation": "bilinear",
-        "crop_pct": 1.0,
-        "crop_mode": "center",
-    }
-    plain = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)  # safetensors requires it
-    source = {"pretrained_cfg": _provenance(encoder)}
-    save_for_hf(plain, str(directory), model_config=source, safe_serialization=True, data_config=data_config)
-    config = json.loads((directory / "config.json").read_text())
-    config["model_args"].pop("num_classes", None)  # transformers passes its own beside them
-    write_json(directory / "config.json", config)
-
-
-def _provenance(encoder: nn.Module) -> dict[str, str]:
-    """Tag and description of trained weights; the license and paper of published weights they started from stay."""
-    config = cast(dict[str, Any], encoder.pretrained_cfg)
-    start = config.get("tag")
-    if start is None:
-        return {"tag": _TAG, "description": "Pre-trained with gravis-triton from random weights"}
-    if start.endswith(_TAG):
-        return {}
-    name = f"{config['architecture']}.{start}"
-    return {"tag": f"{start}_{_TAG}", "description": f"Pre-trained with gravis-triton from timm's {name}"}
 
 
 class Pretrainer(nn.Module):

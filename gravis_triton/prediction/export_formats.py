@@ -1,13 +1,17 @@
-"""Writing a portable network as ONNX or as a program of torch.export, and running the file that was written."""
+"""Writing a portable network for timm, as ONNX or as a program of torch.export, and running what was written."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
 from torch import Tensor
 from torch.export import Dim
 
 from gravis_triton.errors import UserError
+from gravis_triton.models import Classifier, normalization, save_classifier, save_encoder
 from gravis_triton.prediction.portable import Portable
 
 
@@ -57,5 +61,48 @@ def _not_installed(error: ImportError) -> UserError:
     )
 
 
-FORMATS = {"onnx": (write_onnx, run_onnx), "torch-export": (write_torch_export, run_torch_export)}
-"""Format -> how it is written to a directory, and run from it."""
+def write_timm(network: Portable, directory: Path) -> None:
+    """config.json and model.safetensors, for `timm.create_model("local-dir:DIRECTORY", pretrained=True)`.
+
+    Raises UserError for a segmentation network, and as `save_classifier`.
+    """
+    if network.output == "lesion probability":
+        raise UserError("--format timm: a segmentation network is no timm model; use onnx or torch-export")
+    if isinstance(network.network, Classifier):
+        save_classifier(
+            network.network,
+            directory,
+            image_size=network.image_size,
+            mean=network.mean.flatten().tolist(),
+            std=network.std.flatten().tolist(),
+            classes=network.classes,
+        )
+    else:
+        save_encoder(network.network, directory, image_size=network.image_size)
+
+
+def run_timm(directory: Path, images: Tensor) -> Tensor:
+    model = timm.create_model(f"local-dir:{directory}", pretrained=True).eval()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization(model))
+    with torch.no_grad():
+        output = model((images - mean) / std)
+    return output.softmax(1) if model.num_classes else output
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """How a network is written to a directory, and run from it: RGB in [0, 1] to its output.
+
+    is_whole: normalization and activation are in what was written.
+    """
+
+    write: Callable[[Portable, Path], None]
+    run: Callable[[Path, Tensor], Tensor]
+    is_whole: bool
+
+
+FORMATS = {
+    "timm": ExportFormat(write_timm, run_timm, is_whole=False),
+    "onnx": ExportFormat(write_onnx, run_onnx, is_whole=True),
+    "torch-export": ExportFormat(write_torch_export, run_torch_export, is_whole=True),
+}

@@ -207,14 +207,14 @@ class PredictSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """Export the fine-tuned model of a run, else its encoder, as ONNX or torch.export, and check the result.
+    """Export the fine-tuned model of a run, else its encoder, for timm, ONNX or torch.export, and check the result.
 
-    For timm and transformers no export is needed: they open RUN/encoder.
+    transformers opens what timm does. RUN/encoder needs no export for them.
     """
 
     run: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a pre-training or fine-tuning run."""
-    format: Literal["onnx", "torch-export"] = "onnx"
+    format: Literal["timm", "onnx", "torch-export"] = "onnx"
     """Format of the exported network."""
     output: Annotated[
         str | None, arg(aliases=("-o",), metavar="STR", help_behavior_hint="(default: RUN/export-FORMAT)")

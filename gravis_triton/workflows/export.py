@@ -24,7 +24,7 @@ class ExportResult:
 
 
 def export(settings: ExportSettings) -> ExportResult:
-    """Write a run's fine-tuned model, else its encoder, with its normalization inside, then run what was written.
+    """Write a run's fine-tuned model, else its encoder, in another format, then run what was written.
 
     Raises UserError for what the user can fix, and where the exported network computes something else.
     """
@@ -36,14 +36,14 @@ def export(settings: ExportSettings) -> ExportResult:
             f"--overwrite: {directory} holds something else than an export; choose another --output"
         )
     network = open_portable(settings.run)
-    write, run = FORMATS[settings.format]
+    format = FORMATS[settings.format]
     images = network.example(3)  # not the batch size that it is traced with
     with torch.no_grad():
         expected = network(images)
     with atomic_directory(directory) as partial:
-        write(network, partial)
-        write_json(partial / _PREPROCESSING, _preprocessing(network))
-        difference = (run(partial, images) - expected).abs().max().item()
+        format.write(network, partial)
+        write_json(partial / _PREPROCESSING, _preprocessing(network, is_whole=format.is_whole))
+        difference = (format.run(partial, images) - expected).abs().max().item()
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
             raise UserError(
@@ -55,13 +55,17 @@ def export(settings: ExportSettings) -> ExportResult:
     return ExportResult(directory, difference)
 
 
-def _preprocessing(network: Portable) -> dict[str, object]:
+def _preprocessing(network: Portable, *, is_whole: bool) -> dict[str, object]:
     """How an image becomes an input, and what the outputs are."""
-    is_whole = network.output == "lesion probability"
+    size, of_masks = network.image_size, network.output == "lesion probability"
+    mean, std = (
+        [round(value, 6) for value in values.flatten().tolist()] for values in (network.mean, network.std)
+    )
     return {
-        "input": f"RGB in [0, 1], (batch, 3, {network.image_size}, {network.image_size}), not normalized",
-        "crop": "none: the whole image is resized to a square" if is_whole else "the largest central square",
+        "input": f"RGB in [0, 1], (batch, 3, {size}, {size}), "
+        + ("not normalized" if is_whole else f"normalized by mean {mean} and standard deviation {std}"),
+        "crop": "none: the whole image is resized to a square" if of_masks else "the largest central square",
         "interpolation": "bilinear, antialiased",
-        "output": network.output,
+        "output": "logits" if network.classes and not is_whole else network.output,
         "classes": network.classes,
     }

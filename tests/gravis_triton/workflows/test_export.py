@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import timm
 import torch
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
 
 import gravis_triton as gt
 from gravis_triton.models import Classifier, build_encoder, build_segmenter, save_encoder
@@ -55,3 +58,68 @@ def test_an_earlier_export_is_replaced_only_when_asked(tmp_path):
         gt.export(run=str(tmp_path), format="torch-export")
     result = gt.export(run=str(tmp_path), format="torch-export", overwrite=True)
     assert json.loads((result.directory / "preprocessing.json").read_text())["output"] == "features"
+
+
+def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
+    torch.manual_seed(0)
+    encoder = build_encoder("test_resnet", image_size=32)
+    inputs = InputSettings(
+        32, 48, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3)
+    )  # not timm's for the architecture
+    network = Classifier(encoder, classes=2)
+    predictor = ClassPredictor(network, inputs=inputs, classes=("nevus", "melanoma"), data_set="images")
+    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    result = gt.export(run=str(tmp_path / "run"), format="timm")
+    assert result.difference < 1e-5
+
+    model = timm.create_model(f"local-dir:{result.directory}", pretrained=True).eval()
+    pixels = torch.rand(1, 3, 32, 32).mul(255).byte()
+    config = resolve_model_data_config(model)
+    assert (config["input_size"], config["crop_pct"]) == ((3, 32, 32), 1.0)
+    transform = create_transform(**config, is_training=False)
+    image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+    expected = predictor.probabilities(pixels)
+    torch.testing.assert_close(model(transform(image)[None]).softmax(1), expected, atol=1e-5, rtol=0)
+
+    transformers = pytest.importorskip("transformers")
+    wrapped = transformers.AutoModelForImageClassification.from_pretrained(result.directory).eval()
+    assert wrapped.config.id2label == {0: "nevus", 1: "melanoma"}
+    processor = transformers.AutoImageProcessor.from_pretrained(result.directory)
+    logits = wrapped(**processor(image, return_tensors="pt")).logits
+    torch.testing.assert_close(logits.softmax(1), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["vit_tiny_patch16_224", "convnext_atto", "efficientnet_b0", "swin_tiny_patch4_window7_224"],
+)
+def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
+    size = 224 if architecture.startswith("swin") else 64
+    encoder = build_encoder(architecture, image_size=size)
+    inputs = InputSettings.of(encoder, image_size=size, cache_size=size)
+    network = Classifier(encoder, classes=3)
+    predictor = ClassPredictor(network, inputs=inputs, classes=("a", "b", "c"), data_set="images")
+    save_predictor(predictor, tmp_path / "model", architecture=architecture, decoder=None)
+    assert gt.export(run=str(tmp_path), format="timm").difference < 1e-5
+
+
+def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
+    encoder = build_encoder("test_resnet", image_size=32)
+    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    predictor = MaskPredictor(network, inputs=InputSettings.of(encoder, image_size=32, cache_size=48))
+    save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
+    with pytest.raises(
+        gt.UserError, match="a segmentation network is no timm model; use onnx or torch-export"
+    ):
+        gt.export(run=str(tmp_path), format="timm")
+    assert not (tmp_path / "export-timm").exists()
+
+
+def test_an_encoder_for_timm_gives_the_same_features(tmp_path):
+    torch.manual_seed(0)
+    save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
+    result = gt.export(run=str(tmp_path), format="timm")
+    assert result.difference < 1e-5
+    description = json.loads((result.directory / "preprocessing.json").read_text())
+    assert description["output"] == "features"
+    assert "normalized by mean [" in description["input"]

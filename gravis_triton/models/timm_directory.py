@@ -1,0 +1,90 @@
+"""Models as directories that timm, and through it transformers, open."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from timm.data import resolve_model_data_config
+from timm.models import save_for_hf
+from torch import nn
+
+from gravis_triton.errors import UserError
+from gravis_triton.files import write_json
+from gravis_triton.models.classifier import Classifier
+from gravis_triton.models.encoder import create_backbone
+
+_TAG = "gravis_triton"
+
+
+def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
+    """Write config.json and model.safetensors, timm's Hugging Face format.
+
+    `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, and
+    `transformers.AutoModel.from_pretrained(DIRECTORY)` wraps it. timm's transform for it is that of its training: the
+    central square at the image size, bilinear, with the same normalization.
+    """
+    _save(encoder, directory, image_size, {"pretrained_cfg": _provenance(encoder)})
+
+
+def save_classifier(
+    network: Classifier,
+    directory: Path,
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    classes: Sequence[str],
+) -> None:
+    """Write a fine-tuned classifier as `save_encoder` writes an encoder: as timm's model of the architecture, with its
+    own classifier. `transformers.AutoModelForImageClassification` wraps it, with the names of the classes.
+
+    mean, std: of the RGB channels, in [0, 1], by which its images are normalized.
+    Raises UserError where timm's classifier of the architecture is not one linear layer.
+    """
+    architecture = cast(dict[str, Any], network.encoder.pretrained_cfg)["architecture"]
+    model: Any = create_backbone(architecture, image_size, pretrained=False, classes=len(classes))
+    layer = model.get_classifier()
+    if not isinstance(layer, nn.Linear):
+        raise UserError(
+            f"timm's {architecture} has another classifier than one linear layer: use torch-export"
+        )
+    layer.load_state_dict(network.classifier.state_dict())
+    model.load_state_dict(network.encoder.state_dict(), strict=False)
+    source = {"tag": _TAG, "description": "Fine-tuned with gravis-triton"}
+    config = {"pretrained_cfg": source, "label_names": list(classes)}
+    _save(model, directory, image_size, config, mean=tuple(mean), std=tuple(std))
+
+
+def _save(
+    model: nn.Module, directory: Path, image_size: int, config: Mapping[str, Any], **normalization: Any
+) -> None:
+    data_config = {
+        **resolve_model_data_config(model),
+        **normalization,
+        "input_size": (3, image_size, image_size),
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+    }
+    plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)  # safetensors requires it
+    save_for_hf(
+        plain, str(directory), model_config=dict(config), safe_serialization=True, data_config=data_config
+    )
+    saved = json.loads((directory / "config.json").read_text())
+    saved["model_args"].pop("num_classes", None)  # transformers passes its own beside them
+    write_json(directory / "config.json", saved)
+
+
+def _provenance(encoder: nn.Module) -> dict[str, str]:
+    """Tag and description of trained weights; the license and paper of published weights they started from stay."""
+    config = cast(dict[str, Any], encoder.pretrained_cfg)
+    start = config.get("tag")
+    if start is None:
+        return {"tag": _TAG, "description": "Pre-trained with gravis-triton from random weights"}
+    if start.endswith(_TAG):
+        return {}
+    name = f"{config['architecture']}.{start}"
+    return {"tag": f"{start}_{_TAG}", "description": f"Pre-trained with gravis-triton from timm's {name}"}
