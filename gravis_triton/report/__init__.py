@@ -4,7 +4,7 @@ from gravis_triton.report.class_cases import write_class_cases
 from gravis_triton.report.class_predictions import write_class_predictions
 from gravis_triton.report.display import Display
 from gravis_triton.report.environment import device_name, versions
-from gravis_triton.report.figures import write_figure
+from gravis_triton.report.figures import caption_of, write_figure
 from gravis_triton.report.finetuning import (
     log_validation,
     print_annotated,
@@ -34,6 +34,7 @@ __all__ = [
     "Display",
     "MetricLogger",
     "PretrainSummary",
+    "caption_of",
     "device_name",
     "log_pictures",
     "log_scores",

@@ -74,6 +74,8 @@ def write_class_cases(
     indices: Sequence[int],
     probabilities: Tensor,
     find_saliency: Callable[[Tensor, Tensor], Saliency | None],
+    *,
+    caption: str = "",
 ) -> None:
     """Write cases.png: the labeled images `indices` whose class was predicted with the highest probability, right and
     wrong. find_saliency: of central squares (images, 3, side, side) uint8, for a class each."""
@@ -95,4 +97,5 @@ def write_class_cases(
         for place, number in enumerate(chosen)
     }
     cases = {kind: [made[number] for number in row] for kind, row in kinds.items()}
-    write_figure(draw_class_cases(cases, layer=None if saliency is None else saliency.layer), run.cases)
+    figure = draw_class_cases(cases, layer=None if saliency is None else saliency.layer)
+    write_figure(figure, run.cases, caption=caption)

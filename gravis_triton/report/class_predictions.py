@@ -26,11 +26,12 @@ def write_class_predictions(
     probabilities: Tensor,
     *,
     name: str = "",
+    caption: str = "",
 ) -> ClassificationScores:
     """Score the predicted class probabilities (images, classes) of the labeled images `indices` of a collection.
 
     Writes image_scores.csv, submission.csv, confusion.png and curves.png; image_scores_NAME.csv and so on with a
-    name. Raises ValueError as `classification_scores` does.
+    name. caption: of the figures. Raises ValueError as `classification_scores` does.
     """
     ids = [collection.records[index].id for index in indices]
     labels = np.array(collection.labels(indices))
@@ -39,7 +40,7 @@ def write_class_predictions(
     files = {kind: run.predictions(kind, name) for kind in _KINDS}
     write_class_probabilities_csv(files["image_scores.csv"], ids, labels, probabilities, classes=classes)
     write_submission_csv(files["submission.csv"], collection.name, ids, probabilities, classes=classes)
-    write_figure(draw_confusion(scores), files["confusion.png"])
+    write_figure(draw_confusion(scores), files["confusion.png"], caption=caption)
     curves = draw_curves(probabilities, labels, classes=classes, scored=scored)
-    write_figure(curves, files["curves.png"])
+    write_figure(curves, files["curves.png"], caption=caption)
     return scores

@@ -24,8 +24,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def write_figure(figure: Figure, file: Path) -> None:
-    """Write a figure as a PNG file, whole or not at all."""
+def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
+    """Write a figure as a PNG file, whole or not at all; caption: a line at its foot that says what it is of."""
+    if caption:
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="0.4")
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=150)
     atomic_write(file, png.getvalue())
@@ -47,6 +49,14 @@ def draw_cases(
         for axes, case in zip(axes_row, row, strict=False):
             draw(axes, case)
     return figure
+
+
+def caption_of(architecture: str, encoder: str, method: str, data: str) -> str:
+    """Model, weights, method and data in one line. encoder: as --encoder names it; of a path its last part."""
+    path = Path(encoder)
+    weights = (path.parent if path.name == "encoder" else path).name
+    model = architecture if weights == architecture else f"{architecture} ({weights})"
+    return f"{model}, {method}, {data}"
 
 
 def plain_axes(axes: Axes) -> None:

@@ -95,6 +95,8 @@ def write_mask_cases(
     images: Images,
     indices: Sequence[int],
     scores: Sequence[MaskScores],
+    *,
+    caption: str = "",
 ) -> None:
     """Write cases.png: the best, median and worst of the images whose predicted masks are in the run's directory."""
 
@@ -111,4 +113,4 @@ def write_mask_cases(
         )
 
     cases = {kind: [case(number) for number in row] for kind, row in choose_cases(scores).items()}
-    write_figure(draw_mask_cases(cases), run.cases)
+    write_figure(draw_mask_cases(cases), run.cases, caption=caption)

@@ -66,9 +66,12 @@ class ClassificationTask(Task):
         )
         return {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy}
 
-    def test(self, predictor: ClassPredictor, data: AnnotatedData, run: RunDirectory) -> dict[str, float]:
+    def test(
+        self, predictor: ClassPredictor, data: AnnotatedData, run: RunDirectory, *, caption: str
+    ) -> dict[str, float]:
         probabilities = predictor.predict_all(data.images, data.split.test)
+        indices = data.split.test
         write_class_cases(
-            run, data.collection, data.images, data.split.test, probabilities, predictor.saliency
+            run, data.collection, data.images, indices, probabilities, predictor.saliency, caption=caption
         )
-        return write_class_predictions(run, data.collection, data.split.test, probabilities).flat()
+        return write_class_predictions(run, data.collection, indices, probabilities, caption=caption).flat()

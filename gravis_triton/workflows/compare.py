@@ -12,7 +12,7 @@ from accelerate.utils import patch_environment
 import gravis_triton.comparison as comparison
 import gravis_triton.report as report
 from gravis_triton.comparison import Comparison, Grid, PlannedRun
-from gravis_triton.data import open_collection
+from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
 from gravis_triton.report.comparison_figure import draw_comparison
@@ -79,7 +79,7 @@ def compare(settings: CompareSettings) -> CompareResult:
     finally:
         compared = None
         if accelerator.is_main_process:
-            compared = _compare_finished(grid, runs, collection.scored_classes, display)
+            compared = _compare_finished(grid, runs, collection, display)
     accelerator.wait_for_everyone()
     return CompareResult(output, compared)
 
@@ -99,7 +99,7 @@ def _run(run: PlannedRun) -> None:
 
 
 def _compare_finished(
-    grid: Grid, runs: Sequence[PlannedRun], scored: Sequence[str], display: report.Display
+    grid: Grid, runs: Sequence[PlannedRun], collection: Collection, display: report.Display
 ) -> Comparison | None:
     """Print and write scores, differences and figure of the finished runs; None where there is none."""
     output = Path(grid.output_dir)
@@ -107,10 +107,10 @@ def _compare_finished(
     if not results:
         return None
     comparison.write_results_csv(output / "results.csv", results)
-    compared = comparison.compare(results, baseline=grid.baseline, scored=scored)
+    compared = comparison.compare(results, baseline=grid.baseline, scored=collection.scored_classes)
     comparison.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
-    report.write_figure(draw_comparison(compared), output / "comparison.png")
+    report.write_figure(draw_comparison(compared), output / "comparison.png", caption=collection.name)
     write_comparison_page(compared, results, output)
     display.print("")
     for table in score_tables(compared):

@@ -84,10 +84,25 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     )
 
     # scores on the test set
-    knn = report.write_class_predictions(run, collection, split.test, knn_probabilities, name="knn")
+    def caption(method: str) -> str:
+        return report.caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
+
+    knn = report.write_class_predictions(
+        run,
+        collection,
+        split.test,
+        knn_probabilities,
+        name="knn",
+        caption=caption("nearest neighbors"),
+    )
     display.print(f"kNN (k = {neighbors}): {_line(knn)}")
     linear = report.write_class_predictions(
-        run, collection, split.test, probe.probabilities(test.features), name="probe"
+        run,
+        collection,
+        split.test,
+        probe.probabilities(test.features),
+        name="probe",
+        caption=caption("linear probe"),
     )
     display.print(f"linear probe (C = {probe.inverse_penalty:g}): {_line(linear)}")
     summary: Mapping[str, object] = {

@@ -64,8 +64,10 @@ class Task(ABC):
         """Scores on the validation set; the first that is a number selects the weights."""
 
     @abstractmethod
-    def test(self, predictor: Any, data: AnnotatedData, run: RunDirectory) -> dict[str, float]:
-        """Scores on the test set; writes predictions, scores of every image and figures."""
+    def test(
+        self, predictor: Any, data: AnnotatedData, run: RunDirectory, *, caption: str
+    ) -> dict[str, float]:
+        """Scores on the test set; writes predictions, scores of every image and figures with the caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,10 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         save_predictor(
             predictor, run.model, architecture=opened.architecture, decoder=getattr(task, "decoder", None)
         )
-        scores = task.test(predictor, data, run)
+        caption = report.caption_of(
+            opened.architecture, settings.encoder.encoder, f"fine-tuned for {task.name}", collection.name
+        )
+        scores = task.test(predictor, data, run, caption=caption)
         report.write_finetune_summary(
             run.summary,
             finetuning,

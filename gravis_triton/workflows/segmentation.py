@@ -63,12 +63,14 @@ class SegmentationTask(Task):
         scores = segmentation_scores([case.scores for case in compared])
         return {"jaccard": scores.jaccard, "dice": scores.dice}
 
-    def test(self, predictor: MaskPredictor, data: AnnotatedData, run: RunDirectory) -> dict[str, float]:
+    def test(
+        self, predictor: MaskPredictor, data: AnnotatedData, run: RunDirectory, *, caption: str
+    ) -> dict[str, float]:
         indices, per_image = data.split.test, []
         for case in compare_masks(predictor, data.collection, data.images, indices):
             save_mask(run.masks, case.id, case.predicted)
             per_image.append(case.scores)
         ids = [data.collection.records[i].id for i in indices]
         write_mask_scores_csv(run.predictions("image_scores.csv"), ids, per_image)
-        write_mask_cases(run, data.collection, data.images, indices, per_image)
+        write_mask_cases(run, data.collection, data.images, indices, per_image, caption=caption)
         return segmentation_scores(per_image).flat()

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from gravis_triton.report.figures import caption_of, new_figure, write_figure
+
+
+@pytest.mark.parametrize(
+    ("encoder", "caption"),
+    [
+        ("random", "resnet18 (random), linear probe, ISIC 2017"),
+        ("runs/mine/encoder", "resnet18 (mine), linear probe, ISIC 2017"),
+        ("runs/mine", "resnet18 (mine), linear probe, ISIC 2017"),
+        ("hf:lab/skin", "resnet18 (skin), linear probe, ISIC 2017"),
+    ],
+)
+def test_a_caption_names_model_weights_method_and_data(encoder, caption):
+    assert caption_of("resnet18", encoder, "linear probe", "ISIC 2017") == caption
+
+
+def test_an_encoder_without_an_architecture_is_named_once():
+    assert caption_of("color-histogram", "color-histogram", "nearest neighbors", "ISIC 2017") == (
+        "color-histogram, nearest neighbors, ISIC 2017"
+    )
+
+
+def test_a_caption_stands_at_the_foot_of_the_picture(tmp_path):
+    def ink(caption):
+        figure = new_figure(3, 2)
+        figure.subplots().axis("off")
+        write_figure(figure, tmp_path / "figure.png", caption=caption)
+        return np.asarray(Image.open(tmp_path / "figure.png").convert("L")) < 200
+
+    with_caption = ink("resnet18, linear probe")
+    rows = with_caption.any(1).nonzero()[0]
+    assert not ink("").any()
+    assert rows.min() > 0.8 * len(with_caption)
