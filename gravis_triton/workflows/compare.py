@@ -111,7 +111,7 @@ def _compare_finished(
     comparison.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
     report.write_figure(draw_comparison(compared), output / "comparison.png", caption=collection.name)
-    write_comparison_page(compared, results, output)
+    write_comparison_page(compared, results, output, data=collection.name)
     display.print("")
     for table in score_tables(compared):
         display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)

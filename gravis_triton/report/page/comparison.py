@@ -10,8 +10,10 @@ from gravis_triton.report.comparison_tables import cells, reading
 from gravis_triton.report.page.html import Page, Picture, Section, Table, styled, write_page
 
 
-def write_comparison_page(comparison: Comparison, results: Sequence[Result], directory: Path) -> None:
-    """Write report.html of a comparison, with links to the pages of its runs."""
+def write_comparison_page(
+    comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str
+) -> None:
+    """Write report.html of a comparison, with links to the pages of its runs. data: name of the data set."""
     with styled():
         figure = Picture.of_figure(draw_comparison(comparison), "Score against the share of the labels")
     tables = []
@@ -25,7 +27,7 @@ def write_comparison_page(comparison: Comparison, results: Sequence[Result], dir
         if (path / "report.html").is_file()
     ]
     page = Page(
-        title=f"Comparison with {comparison.baseline}",
+        title=f"Comparison with {comparison.baseline} on {data}",
         lead=reading(comparison),
         sections=[
             Section("Scores", tables=tables),

@@ -87,7 +87,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """title: of the document and its first heading. lead: the result in one sentence. links: (text, address)."""
+    """title: of the document and its first heading. lead: the result in one sentence. links: (text, address) of the
+    runs it is about, at its end."""
 
     title: str
     lead: str
