@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+"""By which users, launchers and clusters ask a run to stop."""
 _LAUNCHER = re.compile(r"accelerate|torchrun|torch[./]distributed")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gravis_triton.launcher import leave_launcher
+from gravis_triton.launcher import STOP_SIGNALS, leave_launcher
 
 _ECHO_SECONDS = (
     2.0  # in which launchers, srun and timeout pass on a signal that the whole process group has had
@@ -42,7 +42,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    for wish in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+    for wish in STOP_SIGNALS:
         if signal.getsignal(wish) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
             before[wish] = signal.signal(wish, note)
     try:

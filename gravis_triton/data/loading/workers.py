@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from gravis_triton.launcher import signal_on_parents_death
+from gravis_triton.launcher import STOP_SIGNALS, signal_on_parents_death
 
 Item_co = TypeVar("Item_co", covariant=True)
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP}
 
 
 class Loader(DataLoader[Item_co]):
@@ -25,7 +24,7 @@ class Loader(DataLoader[Item_co]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # workers inherit the mask, so that nothing reaches them before they ignore it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             return super().__iter__()
         finally:
@@ -38,9 +37,9 @@ def _init_worker(_worker: int) -> None:
     if main is not None and os.getppid() != main.pid:  # it has ended already
         os._exit(1)
     sys.excepthook = _say_what_is_worth_saying
-    for number in _SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _say_what_is_worth_saying(
