@@ -69,8 +69,8 @@ class ClassificationTask(Task):
     def test(
         self, predictor: ClassPredictor, data: AnnotatedData, run: RunDirectory, *, caption: str
     ) -> dict[str, float]:
-        probabilities = predictor.predict_all(data.images, data.split.test)
         indices = data.split.test
+        probabilities = predictor.predict_all(data.images, indices)
         write_class_cases(
             run, data.collection, data.images, indices, probabilities, predictor.saliency, caption=caption
         )

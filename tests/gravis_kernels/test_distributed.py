@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,28 @@ def batch(sources: int) -> Tensor:
     return torch.randn(sources, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
+def assert_share_of(
+    expected: Tensor, whole: Tensor, own: slice, loss_of: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`loss_of` this process's part of the batch is the loss of the whole, with its gradient; returns the part."""
+    (gradient,) = torch.autograd.grad(expected, whole)
+    leaf = whole[own].detach().requires_grad_()
+    loss = loss_of(leaf)
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(leaf.grad, gradient[own], rtol=1e-10, atol=1e-14)
+    return leaf
+
+
 def equals_one_process(rank: int, sources: list[int]) -> None:
     whole = batch(sum(sources)).requires_grad_()
     own = own_part(whole, sources, rank)
     for name, arguments in CASES:
         expected = LOSSES[name](whole, **arguments)
-        (gradient,) = torch.autograd.grad(expected, whole)
-        leaf = whole[own].detach().requires_grad_()
-        loss = LOSSES[name](leaf, process_group=dist.group.WORLD, **arguments)
-        loss.backward()
-        torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
-        torch.testing.assert_close(leaf.grad, gradient[own], rtol=1e-10, atol=1e-14)
+        together = partial(LOSSES[name], process_group=dist.group.WORLD, **arguments)
+        leaf = assert_share_of(expected, whole, own, together)
         with torch.no_grad():
-            silent = LOSSES[name](leaf, process_group=dist.group.WORLD, **arguments)
+            silent = together(leaf)
         torch.testing.assert_close(silent, expected, rtol=1e-12, atol=0)
 
 

@@ -26,17 +26,10 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 TOLERANCE = 1e-5  # relative root mean square error of a float32 gradient
 FAMILIES = ["softmax-hinge", "softmax-softplus", "nt-xent", "rank"]
 
-pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning")
-
-
-@pytest.fixture(autouse=True)
-def buffers_full_of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a kernel is to write starts as NaN, so that what it forgets shows."""
-
-    def new(work: Any, *shape: int) -> Tensor:
-        return torch.full(shape, torch.nan, device=work.columns.device)
-
-    monkeypatch.setattr(triton_work.Work, "new", new)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning"),
+    pytest.mark.usefixtures("buffers_full_of_nan"),
+]
 
 
 def unit_rows(

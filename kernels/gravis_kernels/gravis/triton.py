@@ -6,7 +6,6 @@ One entry, `loss_and_gradient`. Nothing here waits for the GPU, and no buffer gr
 import torch
 import triton
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gravis_kernels import configs
 from gravis_kernels.distributed import Gather
@@ -170,8 +169,7 @@ def _logsumexp(
         return own_losses.sum(), None
     if gather is not None:
         soft, weights = (x.contiguous() for x in gather(torch.stack([soft, weights], 1)).unbind(1))
-    if work.extra:  # no anchors, and so without weight
-        soft, weights = (pad(x, (0, work.extra)) for x in (soft, weights))
+    soft, weights = work.of_all_columns(soft), work.of_all_columns(weights)
     own = own_rows(work, work.chunks)
     parts = work.new(own.splits, work.rows, work.columns.shape[1])
     triton_logsumexp.pull_logsumexp[own.programs](

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gravis_kernels import configs
 from gravis_kernels.settings import GravisSettings
@@ -91,6 +92,10 @@ class Work:
 
     def zeros(self, *shape: int) -> Tensor:
         return self.columns.new_zeros(shape, dtype=torch.float32)
+
+    def of_all_columns(self, values: Tensor) -> Tensor:
+        """Values of the anchors, (batch,), and 0 for the extra negatives: they have no weight."""
+        return pad(values, (0, self.extra)) if self.extra else values
 
 
 @dataclass(frozen=True, slots=True)

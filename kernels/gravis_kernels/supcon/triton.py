@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp
@@ -32,7 +31,8 @@ def loss_and_gradient(
     positives = find_positives(columns[:batch], labels, temperature)
     plain = unit_rows and temperature >= SMALLEST_PLAIN_TEMPERATURE
     with torch.cuda.device_of(columns):
-        work = plan(columns, row_start, rows, 1, GravisSettings(temperature=temperature))
+        settings = GravisSettings(temperature=temperature)
+        work = plan(columns, row_start, rows, 1, settings, extra=len(columns) - batch)
         grid = own_rows(work, 1)
         partial = work.new(grid.splits, 2, rows)
         triton_logsumexp.soft_maximum[grid.programs](
@@ -50,8 +50,7 @@ def loss_and_gradient(
         weights = (positives.weights > 0) * work.weight_scale
         if plain:
             weights = weights * torch.exp(soft / -temperature)
-        extra = (0, len(columns) - batch)
-        soft, weights = pad(soft, extra, value=torch.inf), pad(weights, extra)
+        soft, weights = work.of_all_columns(soft), work.of_all_columns(weights)
         grid = own_rows(work, work.chunks)
         parts = work.new(grid.splits, rows, columns.shape[1])
         triton_logsumexp.pull_logsumexp[grid.programs](

@@ -63,9 +63,8 @@ def test_an_earlier_export_is_replaced_only_when_asked(tmp_path):
 def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings(
-        32, 48, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3)
-    )  # not timm's for the architecture
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)  # not timm's for the architecture
+    inputs = InputSettings(32, 48, mean=mean, std=std)
     network = Classifier(encoder, classes=2)
     predictor = ClassPredictor(network, inputs=inputs, classes=("nevus", "melanoma"), data_set="images")
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)

@@ -98,9 +98,9 @@ def test_scores_are_those_of_the_summary_with_intervals_around_them(run):
     directory = run("finetune_classification")
     summary = json.loads((directory / "summary.json").read_text())
     page = (directory / "report.html").read_text()
-    cell = "</t[dh]><td[^>]*>"
+    cell = '<td class="whole">'
     low, high = re.search(
-        rf"mean AUC{cell}{summary['mean_auc']:.3f}{cell}([\d.]+) to ([\d.]+)</td>", page
+        rf"mean AUC</th>{cell}{summary['mean_auc']:.3f}</td>{cell}([\d.]+) to ([\d.]+)</td>", page
     ).groups()
     assert float(low) <= summary["mean_auc"] <= float(high)
 
