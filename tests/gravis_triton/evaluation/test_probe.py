@@ -24,7 +24,7 @@ def test_a_probe_of_one_feature_satisfies_the_conditions_of_the_optimum():
     # standardized, the features are -1, -1, 1, 1; by symmetry the probability is 1 / (1 + exp(-w x))
     train = labeled([[0.0], [0.0], [4.0], [4.0]], [0, 0, 1, 1])
     probe = fit_probe(train, train, classes=2, scored=[1])
-    slope = probe.model[-1].coef_[0, 0]
+    slope = 2 * (probe.weight[1, 0] - probe.weight[0, 0]).item()  # the deviation of the features is 2
     # d/dw of w^2 / 2 + C * 4 * log(1 + exp(-w)) = w - 4 C / (1 + exp(w))
     assert slope == pytest.approx(4 * probe.inverse_penalty / (1 + math.exp(slope)), rel=1e-3)
     p = probe.probabilities(torch.tensor([[2.0], [4.0]]))
