@@ -1,5 +1,7 @@
 """The comparison as a figure: score against label fraction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,13 +11,14 @@ from gravis_triton.comparison.results import SCORES, shown_score
 from gravis_triton.report.figures import COLORS, new_figure, plain_axes
 
 _APART = 0.035  # of the axis between two encoders at one label fraction, so that error bars stay readable
+_PANEL, _NAME = 3.3, 1.3  # inches of width of a task, and of the name of an encoder
 
 
-def draw_comparison(comparison: Comparison) -> Figure:
+def draw_comparison(comparison: Comparison, tasks: Sequence[str]) -> Figure:
     """A panel a task, a line an encoder: the mean of the main score over seeds, its standard deviation as error bar."""
-    tasks = comparison.tasks
     encoders = list(dict.fromkeys(entry.encoder for entry in comparison.entries))
-    figure = new_figure(3.3 * len(tasks) + 0.4, 4.0)
+    width = _PANEL * len(tasks) + 0.4
+    figure = new_figure(width, 4.0)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         _draw_task(axes, task, comparison.of(task, SCORES[task][0]), encoders)
@@ -24,7 +27,11 @@ def draw_comparison(comparison: Comparison) -> Figure:
     }
     known = [name for name in encoders if name in handles]
     figure.legend(
-        [handles[name] for name in known], known, loc="outside lower center", ncols=len(known), frameon=False
+        [handles[name] for name in known],
+        known,
+        loc="outside lower center",
+        ncols=min(len(known), int(width / _NAME)),
+        frameon=False,
     )
     return figure
 

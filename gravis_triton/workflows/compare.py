@@ -110,7 +110,8 @@ def _compare_finished(
     compared = comparison.compare(results, baseline=grid.baseline, scored=collection.scored_classes)
     comparison.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
-    report.write_figure(draw_comparison(compared), output / "comparison.png", caption=collection.name)
+    figure = draw_comparison(compared, compared.tasks)
+    report.write_figure(figure, output / "comparison.png", caption=collection.name)
     write_comparison_page(compared, results, output, data=collection.name)
     display.print("")
     for table in score_tables(compared):

@@ -15,7 +15,12 @@ def write_comparison_page(
 ) -> None:
     """Write report.html of a comparison, with links to the pages of its runs. data: name of the data set."""
     with styled():
-        figure = Picture.of_figure(draw_comparison(comparison), "Score against the share of the labels")
+        pictures = [
+            Picture.of_figure(
+                draw_comparison(comparison, [task]), f"{task}: score against the share of the labels"
+            )
+            for task in comparison.tasks
+        ]
     tables = []
     for task in comparison.tasks:
         header, rows = cells(comparison, task, SCORES[task][0])
@@ -31,7 +36,7 @@ def write_comparison_page(
         lead=reading(comparison),
         sections=[
             Section("Scores", tables=tables),
-            Section("Score against label fraction", pictures=[figure]),
+            Section("Score against label fraction", pictures=pictures),
         ],
         links=links,
     )

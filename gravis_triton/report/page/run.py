@@ -14,6 +14,7 @@ from gravis_triton.comparison.results import SCORES, Result, read_predictions, s
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
 from gravis_triton.report.figures import COLORS, shown_name
+from gravis_triton.report.page.curves import curve_pictures, metric_points
 from gravis_triton.report.page.examples import example_sections
 from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
 from gravis_triton.run_directory import RunDirectory
@@ -246,31 +247,11 @@ def _curves(run: RunDirectory) -> list[Section]:
     """Every metric over the steps."""
     lines = read_metrics(run.metrics)
     panels = {
-        title: known
+        title: {shown_score(name): metric_points(lines, name) for name in names}
         for title, names in _CURVES.items()
-        if (known := [name for name in names if any(line.get(name) is not None for line in lines)])
     }
-    if not panels:
-        return []
-    with styled():
-        columns = min(3, len(panels))
-        rows = -(-len(panels) // columns)
-        figure = new_page_figure(3.4 * columns, 2.5 * rows)
-        for axes, (title, names) in zip(
-            figure.subplots(rows, columns, squeeze=False).flat, panels.items(), strict=False
-        ):
-            for number, name in enumerate(names):
-                points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-                x, y = zip(*points[:: max(1, len(points) // 500)], strict=True)
-                marker = "o" if len(x) < 20 else None
-                axes.plot(x, y, color=COLORS[number], label=shown_score(name), marker=marker, markersize=3)
-            axes.set(title=title, xlabel="step")
-            if len(names) > 1:
-                axes.legend()
-        for axes in list(figure.axes)[len(panels) :]:
-            axes.remove()
-        picture = Picture.of_figure(figure, f"Over the steps: {', '.join(panels)}")
-    return [Section("Training", pictures=[picture])]
+    pictures = curve_pictures(panels)
+    return [Section("Training", pictures=pictures)] if pictures else []
 
 
 def _pictures(run: RunDirectory, kind: str) -> list[Section]:

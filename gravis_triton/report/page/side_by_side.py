@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gravis_triton.comparison.results import shown_score
 from gravis_triton.files import read_metrics
-from gravis_triton.report.figures import COLORS
-from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
+from gravis_triton.report.page.curves import curve_pictures, metric_points
+from gravis_triton.report.page.html import Page, Section, Table, write_page
 from gravis_triton.report.page.run import kind_of, read_run, result_of
 from gravis_triton.run_directory import RunDirectory
 
@@ -46,21 +47,9 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
 
 def _curves(runs: Sequence[RunDirectory]) -> list[Section]:
     lines = {run.path.name: read_metrics(run.metrics) for run in runs if run.metrics.is_file()}
-    panels = [
-        name
+    panels = {
+        shown_score(name): {run: metric_points(metrics, name) for run, metrics in lines.items()}
         for name in _COMPARED
-        if any(line.get(name) is not None for run in lines.values() for line in run)
-    ]
-    if not panels:
-        return []
-    with styled():
-        figure = new_page_figure(4.2 * len(panels), 3.2)
-        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            for number, (run, metrics) in enumerate(lines.items()):
-                points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
-                if points:
-                    axes.plot(*zip(*points, strict=True), color=COLORS[number % len(COLORS)], label=run)
-            axes.set(title=name.replace("_", " "), xlabel="step")
-            axes.legend()
-        picture = Picture.of_figure(figure, f"{', '.join(panels)} of each run over the steps")
-    return [Section("Training", pictures=[picture])]
+    }
+    pictures = curve_pictures(panels)
+    return [Section("Training", pictures=pictures)] if pictures else []

@@ -183,7 +183,7 @@ def test_the_csv_has_a_row_a_cell_under_the_names_of_its_numbers(small, tmp_path
 
 def test_the_picture_shows_means_at_their_fractions_with_spreads(small):
     entries = compared(small).of("segmentation", "jaccard")
-    (panel,) = draw_comparison(compared(small)).axes
+    (panel,) = draw_comparison(compared(small), ["segmentation"]).axes
     assert panel.get_title() == "segmentation"
     assert [text.get_text() for text in panel.get_xticklabels()] == ["5 %", "100 %"]
     lines = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
