@@ -131,10 +131,9 @@ def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
 
 
 def _leave_process_group() -> None:
-    import torch.distributed
-
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    distributed = sys.modules.get("torch.distributed")  # a job that never imported it has no group
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _usage() -> str:

@@ -12,7 +12,7 @@ LAYERS = (
     ("errors",),
     ("checksums", "cores", "files", "launcher", "run_directory"),
     ("settings",),
-    ("data",),
+    ("data", "run_summary"),
     ("augment", "models", "losses"),
     ("evaluation",),
     ("training", "prediction", "comparison"),

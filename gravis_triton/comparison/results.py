@@ -91,11 +91,6 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
     atomic_write(file, text.getvalue())
 
 
-def shown_score(name: str) -> str:
-    """The name of a score as people write it."""
-    return name.replace("_", " ").replace("auc", "AUC")
-
-
 def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
     """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged; empty: all.
 

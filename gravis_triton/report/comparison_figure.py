@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gravis_triton.comparison.against_baseline import Comparison, Entry
-from gravis_triton.comparison.results import SCORES, shown_score
+from gravis_triton.comparison.results import SCORES
 from gravis_triton.report.figures import COLORS, new_figure, plain_axes
+from gravis_triton.run_summary import shown
 
 _APART = 0.035  # of the axis between two encoders at one label fraction, so that error bars stay readable
 _PANEL, _NAME = 3.3, 1.3  # inches of width of a task, and of the name of an encoder
@@ -60,7 +61,7 @@ def _draw_task(axes: Axes, task: str, entries: list[Entry], encoders: list[str])
     axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
     axes.set_xticks(fractions, [f"{fraction * 100:g} %" for fraction in fractions])
     axes.minorticks_off()
-    axes.set(xlabel="share of the training labels", ylabel=shown_score(SCORES[task][0]), title=task)
+    axes.set(xlabel="share of the training labels", ylabel=shown(SCORES[task][0]), title=shown(task))
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     plain_axes(axes)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gravis_triton.comparison.against_baseline import Comparison, Entry
-from gravis_triton.comparison.results import SCORES, shown_score
+from gravis_triton.comparison.results import SCORES
+from gravis_triton.run_summary import shown
 
 Value = TypeVar("Value")
 
@@ -20,7 +21,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for task in comparison.tasks:
         header, rows = cells(comparison, task, SCORES[task][0])
-        table = Table(box=SIMPLE_HEAD, title=f"{task}: {shown_score(SCORES[task][0])}", title_justify="left")
+        table = Table(box=SIMPLE_HEAD, title=f"{shown(task)}: {shown(SCORES[task][0])}", title_justify="left")
         for column in header:
             table.add_column(column, justify="left" if column == header[0] else "right")
         for row in rows:
@@ -36,7 +37,7 @@ def markdown(comparison: Comparison) -> str:
         blocks.append(f"## {task}")
         for score in SCORES[task]:
             header, rows = cells(comparison, task, score)
-            header = [f"{shown_score(score)}", *header[1:]]
+            header = [f"{shown(score)}", *header[1:]]
             rule = ["---", *["---:"] * (len(header) - 1)]
             blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows)))
     return "\n\n".join(blocks) + "\n"

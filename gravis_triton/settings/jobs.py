@@ -182,14 +182,14 @@ class EmbedSettings:
 class PredictSettings:
     """Predict diseases or lesion masks of images with a fine-tuned model.
 
-    Typical: RUN IMAGES... --output-dir predictions. Start it again to continue an interrupted job.
+    Typical: RUN IMAGES... -o predictions. Start it again to continue an interrupted job.
     """
 
     model: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a fine-tuning run."""
     images: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGES...")]
     """Image files, or directories of them."""
-    output_dir: str = "predictions"
+    output_dir: Annotated[str, arg(aliases=("-o",))] = "predictions"
     """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the table of predictions."""

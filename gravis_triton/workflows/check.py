@@ -189,7 +189,7 @@ def _lines(found: dict[str, list[str]]) -> Iterator[str]:
     for what, examples in found.items():
         if examples:
             more = ", ..." if len(examples) > _EXAMPLES else ""
-            yield f"{len(examples):,} {what}: {', '.join(examples[:_EXAMPLES])}{more}"
+            yield f"{what} ({len(examples):,}): {', '.join(examples[:_EXAMPLES])}{more}"
 
 
 def _text(result: CheckResult) -> str:

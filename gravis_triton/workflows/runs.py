@@ -13,8 +13,8 @@ from rich.table import Table
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
-from gravis_triton.report.page.run import kind_of, result_of
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import kind_of, result_of
 from gravis_triton.settings import RunsSettings, read_yaml
 
 _FILE_WIDTH = 200  # characters of a line where there is no terminal

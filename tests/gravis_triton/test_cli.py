@@ -62,6 +62,17 @@ def test_help_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_runs_are_listed_without_torch(tmp_path):
+    code = f"""
+import sys, gravis_triton.cli as cli
+try:
+    cli.run_job('runs', ['{tmp_path}'])
+except SystemExit as error:
+    assert error.code == 0 and 'torch' not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_ctrl_c_is_one_line_whatever_becomes_of_it(monkeypatch, capsys, error):
     def interrupted(*_args):

@@ -7,8 +7,9 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gravis_triton.report.page.run import kind_of, read_run, read_test_predictions, result_of, score_table
+from gravis_triton.report.page.run import read_test_predictions, score_table
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import kind_of, read_run, result_of
 
 _LIBRARY = {"pre-training": "timm"}
 _TASK = {

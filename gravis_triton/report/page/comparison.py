@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gravis_triton.comparison.against_baseline import Comparison
-from gravis_triton.comparison.results import SCORES, Result, shown_score
+from gravis_triton.comparison.results import SCORES, Result
 from gravis_triton.report.comparison_figure import draw_comparison
 from gravis_triton.report.comparison_tables import cells, reading
 from gravis_triton.report.page.html import Page, Picture, Section, Table, styled, write_page
+from gravis_triton.run_summary import shown
 
 
 def write_comparison_page(
@@ -17,14 +18,14 @@ def write_comparison_page(
     with styled():
         pictures = [
             Picture.of_figure(
-                draw_comparison(comparison, [task]), f"{task}: score against the share of the labels"
+                draw_comparison(comparison, [task]), f"{shown(task)}: score against the share of the labels"
             )
             for task in comparison.tasks
         ]
     tables = []
     for task in comparison.tasks:
         header, rows = cells(comparison, task, SCORES[task][0])
-        tables.append(Table(f"{task}: {shown_score(SCORES[task][0])}", header, rows))
+        tables.append(Table(f"{shown(task)}: {shown(SCORES[task][0])}", header, rows))
     pages = list(dict.fromkeys(result.directory for result in results))
     links = [
         (f"{path.parent.name}/{path.name}", f"{path.relative_to(directory)}/report.html")

@@ -10,21 +10,20 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions, resampled_scores
-from gravis_triton.comparison.results import SCORES, Result, read_predictions, shown_score
-from gravis_triton.errors import UserError
-from gravis_triton.files import read_json, read_metrics
+from gravis_triton.comparison.results import SCORES, Result, read_predictions
+from gravis_triton.files import read_metrics
 from gravis_triton.report.figures import COLORS, shown_name
 from gravis_triton.report.page.curves import curve_pictures, metric_points
 from gravis_triton.report.page.examples import example_sections
 from gravis_triton.report.page.html import Page, Picture, Section, Table, new_page_figure, styled, write_page
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import kind_of, read_run, result_of, shown, shown_number
 from gravis_triton.settings import (
     ClassificationSettings,
     EvaluateSettings,
     PretrainSettings,
     SegmentationSettings,
     flatten,
-    read_yaml,
 )
 
 _CURVES = {
@@ -80,37 +79,6 @@ def write_run_page(run: RunDirectory) -> Path:
     )
     write_page(page, run.report)
     return run.report
-
-
-def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(settings, summary) of a finished run. Raises UserError for a directory without one."""
-    if not (run.config.is_file() and run.summary.is_file()):
-        raise UserError(f"{run} holds no finished run (config.yaml and summary.json)")
-    return read_yaml(run.config), read_json(run.summary)
-
-
-def kind_of(config: Mapping[str, Any]) -> str:
-    """Which job wrote a config: pre-training, classification, segmentation or evaluation."""
-    if "views" in config or "command" in config:
-        return "pre-training"
-    if "class_loss" in config:
-        return "classification"
-    return "segmentation" if "decoder" in config else "evaluation"
-
-
-def result_of(summary: Mapping[str, Any]) -> str:
-    """The main scores of a run in one sentence."""
-    if "knn_mean_auc_untrained" in summary:
-        if summary["knn_mean_auc"] is None:
-            return f"Loss {_number(summary['loss'])} after {summary['steps']:,} steps."
-        before, after = summary["knn_mean_auc_untrained"], summary["knn_mean_auc"]
-        return f"kNN mean AUC on the validation images: {_number(before)} untrained, {_number(after)} pre-trained."
-    if "images" in summary:
-        return f"Pre-trained on {summary['images']:,} images by a command."
-    names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]
-    return (
-        "; ".join(f"{shown_score(name)} {_number(summary[name])}" for name in names) + " on the test images."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +151,7 @@ def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
     rows = []
     for name in SCORES[one.task]:
         low, high = np.percentile(resampled[name], [2.5, 97.5])
-        rows.append((shown_score(name), _number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
+        rows.append((shown(name), shown_number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
     caption = f"Scores on {len(one.predictions.ids):,} test images"
     return Table(caption, ("score", "value", "95 % interval (bootstrap over images)"), rows)
 
@@ -197,7 +165,7 @@ def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) 
         "specificity_at_sensitivity_89",
     )
     rows = [
-        (shown_name(one), *(_number(summary.get(f"{prefix}{name}_{one}")) for name in names))
+        (shown_name(one), *(shown_number(summary.get(f"{prefix}{name}_{one}")) for name in names))
         for one in classes
     ]
     header = ("class", "AUC", "average precision", "recall", "sensitivity at specificity 0.95")
@@ -247,8 +215,7 @@ def _curves(run: RunDirectory) -> list[Section]:
     """Every metric over the steps."""
     lines = read_metrics(run.metrics)
     panels = {
-        title: {shown_score(name): metric_points(lines, name) for name in names}
-        for title, names in _CURVES.items()
+        title: {shown(name): metric_points(lines, name) for name in names} for title, names in _CURVES.items()
     }
     pictures = curve_pictures(panels)
     return [Section("Training", pictures=pictures)] if pictures else []
@@ -283,17 +250,9 @@ def _settings(config: Mapping[str, Any], kind: str) -> Section:
 
 def _numbers(summary: Mapping[str, Any]) -> Section:
     rows = [
-        (shown_score(name), _number(value))
+        (shown(name), shown_number(value))
         for name, value in summary.items()
         if not isinstance(value, dict | list)
     ]
     rows += [(name, version) for name, version in (summary.get("versions") or {}).items()]
     return Section("All numbers", tables=[Table("summary.json", ("name", "value"), rows)])
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    return (
-        f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )

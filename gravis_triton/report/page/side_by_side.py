@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gravis_triton.comparison.results import shown_score
 from gravis_triton.files import read_metrics
 from gravis_triton.report.page.curves import curve_pictures, metric_points
 from gravis_triton.report.page.html import Page, Section, Table, write_page
-from gravis_triton.report.page.run import kind_of, read_run, result_of
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import kind_of, read_run, result_of, shown
 
 _COMPARED = ("loss", "knn_mean_auc", "validation_mean_auc", "validation_jaccard")
 
@@ -48,7 +47,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
 def _curves(runs: Sequence[RunDirectory]) -> list[Section]:
     lines = {run.path.name: read_metrics(run.metrics) for run in runs if run.metrics.is_file()}
     panels = {
-        shown_score(name): {run: metric_points(metrics, name) for run, metrics in lines.items()}
+        shown(name): {run: metric_points(metrics, name) for run, metrics in lines.items()}
         for name in _COMPARED
     }
     pictures = curve_pictures(panels)

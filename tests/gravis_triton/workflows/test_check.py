@@ -44,7 +44,7 @@ def test_duplicates_in_two_splits_are_faults_and_in_one_warnings(data: Path) -> 
     result = check(CheckSettings(data=str(data)))
     assert any(
         line.startswith(
-            "1 pairs of nearly identical images in two splits: test/nevus/smaller.jpg and train/mel"
+            "pairs of nearly identical images in two splits (1): test/nevus/smaller.jpg and train/mel"
         )
         for line in result.faults
     )
@@ -63,10 +63,11 @@ def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
     Image.new("L", (64, 20), 255).save(tmp_path / "masks" / "b.png")
     result = check(CheckSettings(data=str(tmp_path)))
     assert [line.split(",")[0] for line in result.faults] == [
-        "1 unreadable images: images/c.jpg: cannot identify image file " + result.faults[0].split("file ")[1],
-        "1 unusable masks: images/b.jpg: 64 x 20 for an image of 64 x 64",
+        "unreadable images (1): images/c.jpg: cannot identify image file "
+        + result.faults[0].split("file ")[1],
+        "unusable masks (1): images/b.jpg: 64 x 20 for an image of 64 x 64",
     ]
-    assert result.warnings == ("1 images without a mask: images/c.jpg", "1 empty masks: images/a.jpg")
+    assert result.warnings == ("images without a mask (1): images/c.jpg", "empty masks (1): images/a.jpg")
 
 
 def test_patients_in_two_splits_are_a_fault(data: Path) -> None:
@@ -74,7 +75,7 @@ def test_patients_in_two_splits_are_a_fault(data: Path) -> None:
         "image,patient_id,split\ntrain/nevus/a.jpg,P1,train\ntest/nevus/a.jpg,P1,test\n"
     )
     result = check(CheckSettings(data=str(data / "table.csv")))
-    assert result.faults == ("1 lesions or patients in two splits: P1",)
+    assert result.faults == ("lesions or patients in two splits (1): P1",)
 
 
 def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(
@@ -101,7 +102,7 @@ def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
     for name in ("ISIC_0000001", "ISIC_0000002"):
         draw(masks / f"{name}_segmentation.png", 3)
     warnings = check(CheckSettings(data=str(tmp_path))).warnings
-    assert f"1 superpixel files, which are not used: {images.name}/ISIC_0000001_superpixels.png" in warnings
+    assert f"superpixel files, which are not used (1): {images.name}/ISIC_0000001_superpixels.png" in warnings
     (other,) = [line for line in warnings if "other image files" in line]
     assert other.endswith(f": {masks.name}/ISIC_0000002_segmentation.png")
 
