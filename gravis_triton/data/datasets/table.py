@@ -26,10 +26,12 @@ COLUMNS = {
 
 
 def table_in(directory: Path) -> Path | None:
-    """The only CSV or Parquet file directly in `directory`, if any. Raises UserError where there are several."""
+    """The only CSV or Parquet file directly in `directory`, if any. Raises UserError for several, and for shards."""
     tables = sorted(
         file for file in directory.iterdir() if file.suffix in TABLE_SUFFIXES and file.name[0] != "."
     )
+    for file in tables:
+        _refuse_shard(file)
     if len(tables) > 1:
         names = ", ".join(file.name for file in tables)
         raise UserError(
@@ -89,9 +91,25 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
     return Collection(name, tuple(records.values()), classes=classes, scored_classes=classes)
 
 
+def _refuse_shard(file: Path) -> None:
+    """Raise UserError for a Parquet file that holds the images themselves."""
+    if file.suffix != ".parquet":
+        return
+    try:
+        schema = pyarrow.parquet.read_schema(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+    if any(pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0 for field in schema):
+        raise UserError(
+            f"{file} is a shard that holds its images: give --data hf:{file.parent}, "
+            f"or for pre-training --data {file.parent} --streaming"
+        )
+
+
 def _rows(file: Path) -> list[Row]:
     if file.suffix != ".parquet":
         return read_table(file, ())
+    _refuse_shard(file)
     try:
         table = pyarrow.parquet.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:

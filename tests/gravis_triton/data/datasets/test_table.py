@@ -103,6 +103,16 @@ def test_two_tables_leave_open_which_one_counts(paired: Path) -> None:
     assert len(open_collection(str(paired / "b.csv")).records) == 1
 
 
+def test_shards_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
+    shard = tmp_path / "train-00000-of-00001.parquet"
+    pa.parquet.write_table(pa.table({"image": [{"bytes": b"", "path": "a.jpg"}], "image_id": ["a"]}), shard)
+    for data in (tmp_path, shard):
+        with pytest.raises(
+            UserError, match=f"holds its images: give --data hf:{tmp_path}, or .* --streaming"
+        ):
+            open_collection(str(data))
+
+
 def test_unknown_columns_are_named(paired: Path) -> None:
     (paired / "a.csv").write_text("image,kind\na,x\n")
     with pytest.raises(UserError, match=r"no column 'kinds'; did you mean kind\?"):
