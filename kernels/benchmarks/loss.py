@@ -17,7 +17,18 @@ import torch
 from bounds import Gpu, cost_of, seconds_by_pipe
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
-from peers import FAMILY, LOSSES, TEMPERATURE, Loss, Peer, labelled, peers_of, subject, towers_loss
+from peers import (
+    FAMILY,
+    LOSSES,
+    TEMPERATURE,
+    Loss,
+    Peer,
+    labelled,
+    peers_of,
+    queue_loss,
+    subject,
+    towers_loss,
+)
 from report import Row, median, plot, show, write_json
 from torch import Tensor
 
@@ -179,6 +190,8 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
         nt_xent_loss(leaf, backend="streaming").backward()
     elif loss == "supcon":
         supcon_loss(*labelled(leaf), temperature=TEMPERATURE, backend="streaming").backward()
+    elif loss == "queue":
+        queue_loss(leaf, "streaming").backward()
     elif loss in ("clip", "siglip"):
         towers_loss(loss, leaf, "streaming").backward()
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ FAMILY: dict[str, GravisSettings] = {
     "logsumexp": GravisSettings(),  # the default of `gravis_loss`
     "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
-LOSSES = (*FAMILY, "nt-xent", "supcon", "clip", "siglip")
+LOSSES = (*FAMILY, "nt-xent", "supcon", "queue", "clip", "siglip")
 TEMPERATURE = 0.2
 TOWERS_SCALE, TOWERS_BIAS = 20.0, -10.0
+QUEUE = 65_536  # rows, as of MoCo
 ROW_BLOCK_BYTES = 4 * 2**20  # the fastest of 0.5 to 64 MiB for 5,120 views
 
 
@@ -53,6 +55,8 @@ def subject(loss: str, backend: str) -> Peer:
             return lambda x: nt_xent_loss(x, backend=backend)  # type: ignore[arg-type]
         if loss == "supcon":
             return lambda x: supcon_loss(*labelled(x), temperature=TEMPERATURE, backend=backend)  # type: ignore[arg-type]
+        if loss == "queue":
+            return lambda x: queue_loss(x, backend)
         if loss in ("clip", "siglip"):
             return lambda x: towers_loss(loss, x, backend)
         return lambda x: gravis_loss(x, backend=backend, **asdict(FAMILY[loss]))
@@ -68,6 +72,12 @@ def peers_of(loss: str, device: str) -> list[Peer]:
         return [
             Peer("dense", lambda views: dense_supcon, _matrices(8)),
             Peer("pytorch-metric-learning SupConLoss", metric_supcon, _matrices(12)),
+        ]
+    if loss == "queue":
+        by_queue = lambda batch, _: 4.0 * 12 * batch * (batch + QUEUE)  # noqa: E731
+        return [
+            Peer("dense", lambda views: dense_queue, by_queue, 1),
+            Peer("pytorch-metric-learning CrossBatchMemory", metric_queue, by_queue, 1, same=False),
         ]
     if loss in ("clip", "siglip"):
         # of the logits of pairs, half as many as there are rows
@@ -189,6 +199,44 @@ def labelled(x: Tensor) -> tuple[Tensor, Tensor]:
 def dense_supcon(x: Tensor) -> Tensor:
     rows, labels = labelled(x)
     return supcon_anchor_losses(normalize(rows, dim=1), labels, TEMPERATURE).mean()
+
+
+@cache
+def queue(dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Rows of earlier batches, (QUEUE, dim)."""
+    return torch.randn(QUEUE, dim, generator=torch.Generator().manual_seed(1)).to(device, dtype)
+
+
+def queue_loss(x: Tensor, backend: str = "auto") -> Tensor:
+    """Supervised contrastive with a queue of other labels."""
+    extra = queue(x.shape[2], torch.float32, x.device).to(x.dtype)
+    return supcon_loss(*labelled(x), extra_negatives=extra, temperature=TEMPERATURE, backend=backend)  # type: ignore[arg-type]
+
+
+def dense_queue(x: Tensor) -> Tensor:
+    rows, labels = labelled(x)
+    extra = normalize(queue(x.shape[2], x.dtype, x.device), dim=1)
+    return supcon_anchor_losses(torch.cat([normalize(rows, dim=1), extra]), labels, TEMPERATURE).mean()
+
+
+def metric_queue(views: int) -> Loss:
+    """Its rows are detached, the batch's own among them, so that its gradient is another one."""
+    from pytorch_metric_learning.losses import CrossBatchMemory, SupConLoss
+
+    @cache
+    def memory_of(dim: int, dtype: torch.dtype, device: torch.device) -> CrossBatchMemory:
+        memory = CrossBatchMemory(SupConLoss(temperature=TEMPERATURE), dim, memory_size=QUEUE)
+        memory.embedding_memory = queue(dim, dtype, device).clone()
+        memory.label_memory = torch.arange(-QUEUE, 0, device=device)
+        memory.has_been_filled = True
+        return memory
+
+    def loss(x: Tensor) -> Tensor:
+        memory = memory_of(x.shape[2], x.dtype, x.device)
+        memory.queue_idx = 0  # else the rows of the last call would be positives
+        return memory(*labelled(x))
+
+    return loss
 
 
 def towers_loss(loss: str, x: Tensor, backend: str = "auto") -> Tensor:
