@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from gravis_triton.comparison.bootstrap import (
     paired_interval,
     resampled_scores,
 )
+from gravis_triton.comparison.grid import Curves
 from gravis_triton.comparison.results import SCORES, Result, read_predictions
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_json
@@ -40,10 +41,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """entries: of every task, label fraction, encoder and score, in the order of the grid."""
+    """entries: of every task, label fraction, encoder and score, in the order of the grid. curves: as of the grid."""
 
     baseline: str
     entries: tuple[Entry, ...]
+    curves: Curves = field(default_factory=dict)
 
     def of(self, task: str, score: str) -> list[Entry]:
         return [entry for entry in self.entries if (entry.task, entry.score) == (task, score)]
@@ -63,13 +65,17 @@ class _Resampled:
     scores: dict[str, Floats]
 
 
-def compare(results: Sequence[Result], *, baseline: str, scored: Sequence[str]) -> Comparison:
-    """Means and spreads over seeds, and differences to the encoder `baseline`.
+def compare(
+    results: Sequence[Result], *, baseline: str, scored: Sequence[str], curves: Curves | None = None
+) -> Comparison:
+    """Means and spreads over seeds, and differences to the encoder `baseline`; to that with as many views where it was
+    pre-trained with several numbers of them.
 
     A difference is of the same task, label fraction and seeds; its interval is that of `paired_interval` over the
     test images' predictions. scored: the classes whose AUCs are averaged; empty: all.
     Raises UserError where two encoders were tested on different images, or predictions are missing.
     """
+    curves = curves or {}
     groups: dict[tuple[str, float], dict[str, dict[int, Result]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
         groups[result.task, result.label_fraction][result.encoder][result.seed] = result
@@ -81,11 +87,19 @@ def compare(results: Sequence[Result], *, baseline: str, scored: Sequence[str]) 
         }
         for name, seeds in encoders.items():
             for score in SCORES[task]:
-                against = None
-                if name != baseline and baseline in encoders:
-                    against = _against(seeds, encoders[baseline], sampled[name], sampled[baseline], score)
+                against, other = None, _baseline_of(name, baseline, curves)
+                if name != other and other in encoders:
+                    against = _against(seeds, encoders[other], sampled[name], sampled[other], score)
                 entries.append(_entry(seeds, score, against))
-    return Comparison(baseline, tuple(entries))
+    return Comparison(baseline, tuple(entries), curves)
+
+
+def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
+    """The encoder to compare one with: the baseline; of a curve that with as many views, else that with the most."""
+    if baseline not in curves:
+        return baseline
+    views = [views for curve in curves.values() for views, name in curve.items() if name == encoder]
+    return curves[baseline].get(views[0] if views else max(curves[baseline]), "")
 
 
 def _resample(result: Result, scored: Sequence[str]) -> _Resampled:

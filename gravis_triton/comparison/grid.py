@@ -21,6 +21,7 @@ from gravis_triton.settings import (
 from gravis_triton.settings.flat import RENAMED
 
 Values = Mapping[str, Any]
+Curves = Mapping[str, Mapping[int, str]]
 
 PRETRAIN = "pretrain"
 COMMAND = "command"  # pre-training by that of another toolkit
@@ -31,6 +32,7 @@ TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | Segmentatio
 }
 """Name of a task in the grid -> its settings; `evaluate` is kNN and linear probe."""
 
+_LENGTH = "total_views"  # of pre-training; a list makes an encoder of each
 _OF_THE_GRID = (
     "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction",
 )  # fmt: skip
@@ -47,7 +49,8 @@ class Grid:
     encoders: name -> a value for `--encoder`; or the settings to pre-train it with, on top of `pretrain`; or the
     `command` of another toolkit that pre-trains it. common: settings of all jobs that have them. tasks: name (of
     `TASKS`) -> its settings. baseline: the encoder that the others are compared with. official_split: the seeds do not
-    draw training and validation images anew.
+    draw training and validation images anew. curves: name of an encoder that is pre-trained with several numbers of
+    views -> views -> its name in `encoders`; the baseline may be one.
     """
 
     encoders: Mapping[str, str | Values]
@@ -60,6 +63,7 @@ class Grid:
     label_fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0, 1, 2)
     official_split: bool = False
+    curves: Curves = field(default_factory=dict)
 
 
 def read_grid(file: Path) -> Grid:
@@ -69,11 +73,18 @@ def read_grid(file: Path) -> Grid:
         if not values.get(name):
             raise UserError(f"{file}: no {name} given")
     tasks = {name: _settings(file, name, given) for name, given in values.pop("tasks").items()}
-    encoders = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
+    named = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
+    pretrain = dict(values.pop("pretrain", {}))
+    lengths = pretrain.pop(_LENGTH, None)
+    if lengths is not None and not isinstance(lengths, list):
+        pretrain[_LENGTH] = lengths
+    encoders, curves = _with_each_length(file, named, lengths if isinstance(lengths, list) else None)
     grid = Grid(
         encoders=encoders,
+        curves=curves,
         tasks=tasks,
-        baseline=values.pop("baseline", next(iter(encoders))),
+        pretrain=pretrain,
+        baseline=values.pop("baseline", next(iter(named))),
         label_fractions=tuple(values.pop("label_fractions", [1.0])),
         seeds=tuple(values.pop("seeds", [0, 1, 2])),
         **values,
@@ -96,9 +107,29 @@ def _encoder(file: Path, name: str, given: Any) -> str | Values:
     return given if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
 
 
+def _with_each_length(
+    file: Path, named: Mapping[str, str | Values], lengths: list[Any] | None
+) -> tuple[dict[str, str | Values], dict[str, dict[int, str]]]:
+    """The encoders, those with a list of total_views once for each, and which these are."""
+    encoders: dict[str, str | Values] = {}
+    curves: dict[str, dict[int, str]] = {}
+    for name, given in named.items():
+        views = None if isinstance(given, str) or COMMAND in given else given.get(_LENGTH, lengths)
+        if not isinstance(views, list) or isinstance(given, str):
+            encoders[name] = given
+            continue
+        if not views or not all(type(one) is int for one in views):
+            raise UserError(
+                f"{file}: the encoder {name}: {_LENGTH} must be whole numbers of views, not {views}"
+            )
+        curves[name] = {one: f"{name}-{one}" for one in views}
+        encoders |= {f"{name}-{one}": {**given, _LENGTH: one} for one in views}
+    return encoders, curves
+
+
 def _check_grid(file: Path, grid: Grid) -> None:
     _check_names(file, "tasks", grid.tasks, TASKS)
-    _check_names(file, "baseline", [grid.baseline], grid.encoders)
+    _check_names(file, "baseline", [grid.baseline], [*grid.curves, *grid.encoders])
     _check_settings(file, "common", grid.common, PretrainSettings, *TASKS.values())
     _check_settings(file, "pretrain", grid.pretrain, PretrainSettings)
     for name, settings in grid.encoders.items():

@@ -1,6 +1,6 @@
-"""The comparison as a figure: score against label fraction."""
+"""The comparison as figures: score against label fraction, and against the views encoded in pre-training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,15 +18,40 @@ _PANEL, _NAME = 3.3, 1.3  # inches of width of a task, and of the name of an enc
 def draw_comparison(comparison: Comparison, tasks: Sequence[str]) -> Figure:
     """A panel a task, a line an encoder: the mean of the main score over seeds, its standard deviation as error bar."""
     encoders = list(dict.fromkeys(entry.encoder for entry in comparison.entries))
+    return _panels(
+        tasks, encoders, lambda axes, task: _draw_task(axes, task, _main_scores(comparison, task), encoders)
+    )
+
+
+def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
+    """A panel a task, a line an encoder of `curves`, with the largest share of the labels; dashed lines: the encoders
+    without a number of views."""
+    of_curves = {name for curve in comparison.curves.values() for name in curve.values()}
+    others = [entry.encoder for entry in comparison.entries if entry.encoder not in of_curves]
+    names = list(dict.fromkeys([*others, *comparison.curves]))
+    return _panels(tasks, names, lambda axes, task: _draw_views(axes, task, comparison, names))
+
+
+def _main_scores(comparison: Comparison, task: str) -> list[Entry]:
+    return comparison.of(task, SCORES[task][0])
+
+
+def _panels(tasks: Sequence[str], names: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
+    """A panel a task, and below them the lines' names in the order given."""
     width = _PANEL * len(tasks) + 0.4
     figure = new_figure(width, 4.0)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
-        _draw_task(axes, task, comparison.of(task, SCORES[task][0]), encoders)
+        draw(axes, task)
+        axes.minorticks_off()
+        axes.set(ylabel=shown(SCORES[task][0]), title=shown(task))
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        plain_axes(axes)
     handles = {
         label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    known = [name for name in encoders if name in handles]
+    known = [name for name in names if name in handles]
     figure.legend(
         [handles[name] for name in known],
         known,
@@ -37,6 +62,40 @@ def draw_comparison(comparison: Comparison, tasks: Sequence[str]) -> Figure:
     return figure
 
 
+def _draw_views(axes: Axes, task: str, comparison: Comparison, names: Sequence[str]) -> None:
+    entries = _main_scores(comparison, task)
+    most = max(entry.label_fraction for entry in entries)
+    found = {entry.encoder: entry for entry in entries if entry.label_fraction == most}
+    for number, name in enumerate(names):
+        color = COLORS[number % len(COLORS)]
+        curve = [
+            (views, found[one]) for views, one in comparison.curves.get(name, {}).items() if one in found
+        ]
+        if curve:
+            _draw_line(axes, [views for views, _ in curve], [entry for _, entry in curve], name, color)
+        elif name in found:
+            axes.axhline(found[name].mean, color=color, linestyle="--", linewidth=1.2, label=name)
+    ticks = sorted({views for curve in comparison.curves.values() for views in curve})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{views:,}" for views in ticks])
+    axes.set(xlabel=f"views in pre-training ({most * 100:g} % of labels)")
+
+
+def _draw_line(axes: Axes, x: Sequence[float], entries: Sequence[Entry], name: str, color: str) -> None:
+    axes.errorbar(
+        x,
+        [entry.mean for entry in entries],
+        yerr=[entry.spread or 0.0 for entry in entries],
+        color=color,
+        marker="o",
+        markersize=4,
+        linewidth=1.5,
+        elinewidth=1,
+        capsize=2,
+        label=name,
+    )
+
+
 def _draw_task(axes: Axes, task: str, entries: list[Entry], encoders: list[str]) -> None:
     fractions = sorted({entry.label_fraction for entry in entries})
     width = max(1.0, np.log10(fractions[-1] / fractions[0]))  # of the axis in powers of ten
@@ -45,23 +104,9 @@ def _draw_task(axes: Axes, task: str, entries: list[Entry], encoders: list[str])
         if not own:
             continue
         shift = 10 ** (_APART * width * (number - (len(encoders) - 1) / 2))
-        axes.errorbar(
-            [entry.label_fraction * shift for entry in own],
-            [entry.mean for entry in own],
-            yerr=[entry.spread or 0.0 for entry in own],
-            color=COLORS[number % len(COLORS)],
-            marker="o",
-            markersize=4,
-            linewidth=1.5,
-            elinewidth=1,
-            capsize=2,
-            label=name,
-        )
+        x = [entry.label_fraction * shift for entry in own]
+        _draw_line(axes, x, own, name, COLORS[number % len(COLORS)])
     axes.set_xscale("log")
     axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
     axes.set_xticks(fractions, [f"{fraction * 100:g} %" for fraction in fractions])
-    axes.minorticks_off()
-    axes.set(xlabel="share of the training labels", ylabel=shown(SCORES[task][0]), title=shown(task))
-    axes.grid(axis="y", color="0.9")
-    axes.set_axisbelow(True)
-    plain_axes(axes)
+    axes.set(xlabel="share of the training labels")

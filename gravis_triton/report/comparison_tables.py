@@ -46,10 +46,11 @@ def markdown(comparison: Comparison) -> str:
 def reading(comparison: Comparison) -> str:
     """How the tables are read, in one sentence."""
     seeds = sorted({len(entry.values) for entry in comparison.entries})
+    equally = " with as many views" if comparison.baseline in comparison.curves else ""
     listed = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
         f"Mean ± standard deviation over {listed} seed{'' if seeds == [1] else 's'}; differences to "
-        f"{comparison.baseline} on the same images and seeds with 95 % bootstrap intervals."
+        f"{comparison.baseline}{equally} on the same images and seeds with 95 % bootstrap intervals."
     )
 
 

@@ -15,7 +15,7 @@ from gravis_triton.comparison import Comparison, Grid, PlannedRun
 from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
-from gravis_triton.report.comparison_figure import draw_comparison
+from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import markdown, reading, score_tables
 from gravis_triton.report.page import write_comparison_page
 from gravis_triton.settings import CompareSettings, RunSettings, find_config
@@ -107,16 +107,21 @@ def _compare_finished(
     if not results:
         return None
     comparison.write_results_csv(output / "results.csv", results)
-    compared = comparison.compare(results, baseline=grid.baseline, scored=collection.scored_classes)
+    compared = comparison.compare(
+        results, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves
+    )
     comparison.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
-    figure = draw_comparison(compared, compared.tasks)
-    report.write_figure(figure, output / "comparison.png", caption=collection.name)
+    figures = {"comparison.png": draw_comparison(compared, compared.tasks)}
+    if compared.curves:
+        figures["comparison_views.png"] = draw_against_views(compared, compared.tasks)
+    for name, figure in figures.items():
+        report.write_figure(figure, output / name, caption=collection.name)
     write_comparison_page(compared, results, output, data=collection.name)
     display.print("")
     for table in score_tables(compared):
         display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
     display.print(reading(compared))
-    files = ", ".join(("results.csv", "comparison.md", "comparison.json", "comparison.png", "report.html"))
+    files = ", ".join(("results.csv", "comparison.md", "comparison.json", *figures, "report.html"))
     display.print(f"{files}: {output}")
     return compared

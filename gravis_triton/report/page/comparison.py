@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gravis_triton.comparison.against_baseline import Comparison
 from gravis_triton.comparison.results import SCORES, Result
-from gravis_triton.report.comparison_figure import draw_comparison
+from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import cells, reading
 from gravis_triton.report.page.html import Page, Picture, Section, Table, styled, write_page
 from gravis_triton.run_summary import shown
@@ -16,12 +16,22 @@ def write_comparison_page(
 ) -> None:
     """Write report.html of a comparison, with links to the pages of its runs. data: name of the data set."""
     with styled():
-        pictures = [
+        by_labels = [
             Picture.of_figure(
                 draw_comparison(comparison, [task]), f"{shown(task)}: score against the share of the labels"
             )
             for task in comparison.tasks
         ]
+        by_views = [
+            Picture.of_figure(
+                draw_against_views(comparison, [task]), f"{shown(task)}: score against views in pre-training"
+            )
+            for task in comparison.tasks
+            if comparison.curves
+        ]
+    figures = [Section("Score against label fraction", pictures=by_labels)]
+    if by_views:
+        figures.append(Section("Score against views", pictures=by_views))
     tables = []
     for task in comparison.tasks:
         header, rows = cells(comparison, task, SCORES[task][0])
@@ -35,10 +45,7 @@ def write_comparison_page(
     page = Page(
         title=f"Comparison with {comparison.baseline} on {data}",
         lead=reading(comparison),
-        sections=[
-            Section("Scores", tables=tables),
-            Section("Score against label fraction", pictures=pictures),
-        ],
+        sections=[Section("Scores", tables=tables), *figures],
         links=links,
     )
     write_page(page, directory / "report.html")

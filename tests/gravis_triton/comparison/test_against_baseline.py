@@ -7,7 +7,7 @@ import pytest
 from gravis_triton.comparison import compare, write_comparison
 from gravis_triton.comparison.results import Result, read_predictions, write_results_csv
 from gravis_triton.errors import UserError
-from gravis_triton.report.comparison_figure import draw_comparison
+from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import markdown, score_tables
 
 
@@ -60,6 +60,40 @@ def test_the_difference_is_over_the_seeds_that_both_have(tmp_path):
     _, ours = compared(results).of("segmentation", "jaccard")
     assert ours.mean == pytest.approx(0.7)
     assert (ours.against_baseline.difference, ours.against_baseline.seeds) == (pytest.approx(0.3), 1)
+
+
+CURVES = {"base": {10: "base-10", 20: "base-20"}, "ours": {10: "ours-10", 20: "ours-20", 40: "ours-40"}}
+"""Encoders pre-trained with several numbers of views."""
+
+
+@pytest.fixture
+def of_curves(tmp_path):
+    means = {"base-10": 0.1, "base-20": 0.2, "ours-10": 0.4, "ours-20": 0.6, "ours-40": 0.9, "random": 0.0}
+    return compared([result(tmp_path, name, 0, [value] * 2) for name, value in means.items()], curves=CURVES)
+
+
+def test_encoders_are_compared_with_the_baseline_of_as_many_views(of_curves):
+    entries = {entry.encoder: entry.against_baseline for entry in of_curves.of("segmentation", "jaccard")}
+    assert {name: one and one.difference for name, one in entries.items()} == {
+        "base-10": None,
+        "base-20": None,
+        "ours-10": pytest.approx(0.3),
+        "ours-20": pytest.approx(0.4),
+        "ours-40": None,  # no baseline of so many
+        "random": pytest.approx(-0.2),  # that with the most
+    }
+    assert "differences to base with as many views on" in markdown(of_curves)
+
+
+def test_the_picture_against_views_has_a_line_a_curve_and_dashes_for_what_has_no_views(of_curves):
+    (panel,) = draw_against_views(of_curves, ["segmentation"]).axes
+    lines = {line.get_label(): line for line in panel.lines if not line.get_label().startswith("_")}
+    assert lines["random"].get_linestyle() == "--"
+    curves = {container.get_label(): container.lines[0] for container in panel.containers}
+    assert list(curves["ours"].get_xdata()) == [10, 20, 40]
+    assert list(curves["ours"].get_ydata()) == pytest.approx([0.4, 0.6, 0.9])
+    assert list(curves["base"].get_ydata()) == pytest.approx([0.1, 0.2])
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["10", "20", "40"]
 
 
 def test_one_seed_has_no_spread_but_an_interval_over_its_images(tmp_path):

@@ -26,6 +26,24 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
     assert read(tmp_path, tasks={"classification": None}).tasks == {"classification": {}}
 
 
+def test_several_numbers_of_views_make_an_encoder_of_each(tmp_path):
+    encoders = {
+        "random": "random",
+        "short": {"loss": "gravis", "total_views": 500},
+        "ours": {"loss": "gravis", "total_views": [100, 300]},
+        "theirs": {"command": "train"},
+    }
+    grid = read(tmp_path, encoders=encoders, baseline="ours")
+    assert list(grid.encoders) == ["random", "short", "ours-100", "ours-300", "theirs"]
+    assert grid.encoders["ours-300"] == {"loss": "gravis", "total_views": 300}
+    assert grid.curves == {"ours": {100: "ours-100", 300: "ours-300"}}
+    of_all = read(tmp_path, encoders=encoders, pretrain={"model": "resnet18", "total_views": [200]})
+    assert of_all.curves == {"ours": {100: "ours-100", 300: "ours-300"}}
+    del encoders["short"]["total_views"]
+    of_all = read(tmp_path, encoders=encoders, pretrain={"model": "resnet18", "total_views": [200]})
+    assert (of_all.curves["short"], of_all.pretrain) == ({200: "short-200"}, {"model": "resnet18"})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -49,6 +67,11 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
         (
             {"encoders": {"theirs": {"command": ["train"]}}},
             "the encoder theirs: command must be str, not ['train']",
+        ),
+        ({"encoders": {"ours": {"total_views": []}}}, "total_views must be whole numbers of views, not []"),
+        (
+            {"pretrain": {"total_views": [1.5]}},
+            "the encoder ours: total_views must be whole numbers of views",
         ),
         ({"encoders": {"ours": 3}}, "the encoder ours must hold `name: value` lines, not 3"),
         ({"encoders": {"a/b": "random"}}, "the encoder's name 'a/b' names directories"),
