@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
+import gravis_triton.settings.tools as tools
 from gravis_triton.cores import spin_briefly
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
 from gravis_triton.launcher import follow_launcher
@@ -37,18 +38,18 @@ class Job:
 
 
 JOBS = {
-    "check": Job("check", "check", jobs.CheckSettings),
-    "shards": Job("shards", "shards", jobs.ShardsSettings),
+    "check": Job("check", "check", tools.CheckSettings),
+    "shards": Job("shards", "shards", tools.ShardsSettings),
     "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
     "finetune-classification": Job("classification", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("segmentation", "finetune_segmentation", jobs.SegmentationSettings),
     "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
-    "embed": Job("embed", "embed", jobs.EmbedSettings),
-    "predict": Job("predict", "predict", jobs.PredictSettings),
-    "export": Job("export", "export", jobs.ExportSettings),
-    "push": Job("push", "push", jobs.PushSettings),
-    "report": Job("report", "write_report", jobs.ReportSettings),
-    "runs": Job("runs", "list_runs", jobs.RunsSettings),
+    "embed": Job("embed", "embed", tools.EmbedSettings),
+    "predict": Job("predict", "predict", tools.PredictSettings),
+    "export": Job("export", "export", tools.ExportSettings),
+    "push": Job("push", "push", tools.PushSettings),
+    "report": Job("report", "write_report", tools.ReportSettings),
+    "runs": Job("runs", "list_runs", tools.RunsSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
     "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
 }

@@ -13,23 +13,15 @@ from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.flat import checked_value, checked_values, flat_hints, flatten, override
 from gravis_triton.settings.jobs import (
     BenchmarkSettings,
-    CheckSettings,
     ClassificationSettings,
     CommandSettings,
     CompareSettings,
     Decoder,
-    EmbedSettings,
     EvaluateSettings,
     EvaluationSettings,
-    ExportSettings,
     FinetuneSettings,
-    PredictSettings,
     PretrainSettings,
-    PushSettings,
-    ReportSettings,
-    RunsSettings,
     SegmentationSettings,
-    ShardsSettings,
 )
 from gravis_triton.settings.loss import LossName, LossSettings
 from gravis_triton.settings.model import EncoderSettings, ModelSettings
@@ -51,6 +43,16 @@ from gravis_triton.settings.run import (
     LoopSettings,
     RunSettings,
     TrainingSettings,
+)
+from gravis_triton.settings.tools import (
+    CheckSettings,
+    EmbedSettings,
+    ExportSettings,
+    PredictSettings,
+    PushSettings,
+    ReportSettings,
+    RunsSettings,
+    ShardsSettings,
 )
 
 __all__ = [

@@ -17,18 +17,8 @@ import torch
 from bounds import Gpu, cost_of, seconds_by_pipe
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
-from peers import (
-    FAMILY,
-    LOSSES,
-    TEMPERATURE,
-    Loss,
-    Peer,
-    labelled,
-    peers_of,
-    queue_loss,
-    subject,
-    towers_loss,
-)
+from peer_losses import TEMPERATURE, Loss, labelled, queue_loss, towers_loss
+from peers import FAMILY, LOSSES, Peer, peers_of, subject
 from report import Row, median, plot, show, write_json
 from torch import Tensor
 
