@@ -1,14 +1,6 @@
 """Losses of pre-training, over gravis_kernels."""
 
 from gravis_triton.losses.objective import Objective, gravis_settings, resolve_loss
-from gravis_triton.losses.queue import EmbeddingQueue
 from gravis_triton.losses.statistics import GroupingStatistics, grouping_statistics
 
-__all__ = [
-    "EmbeddingQueue",
-    "GroupingStatistics",
-    "Objective",
-    "gravis_settings",
-    "grouping_statistics",
-    "resolve_loss",
-]
+__all__ = ["GroupingStatistics", "Objective", "gravis_settings", "grouping_statistics", "resolve_loss"]

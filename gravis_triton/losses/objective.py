@@ -9,7 +9,6 @@ from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.losses.queue import EmbeddingQueue
 from gravis_triton.settings import LossSettings, PretrainSettings, flag, flatten, override
 
 Settings = TypeVar("Settings", bound=PretrainSettings)
@@ -40,7 +39,7 @@ def resolve_loss(settings: Settings) -> Settings:
     """
     chosen, loss = settings.loss, _LOSSES[settings.loss.loss]
     for name, value in flatten(chosen).items():
-        if name not in ("loss", "queue", *loss.tunable) and value is not None:
+        if name not in ("loss", *loss.tunable) and value is not None:
             flags = ", ".join(map(flag, loss.tunable))
             raise UserError(f"{flag(name)} has no effect on --loss {chosen.loss}, which has {flags}: drop it")
     if chosen.attention == "rank":
@@ -67,24 +66,14 @@ class Objective(nn.Module):
 
     Every process gives its own sources and receives the loss of all, with that loss's exact gradient for its own
     embeddings. DistributedDataParallel averages over processes: multiply by their number before the backward pass.
-
-    queue: further negatives, if the settings ask for them; whoever calls the loss adds the embeddings of all processes
-    to it after the step.
     """
 
     def __init__(self, settings: LossSettings) -> None:
         super().__init__()
         self.name, self.settings = settings.loss, gravis_settings(settings)
-        self.queue = None if settings.queue is None else EmbeddingQueue(settings.queue)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
-        extra = None
-        if self.queue is not None and self.queue.embeddings is not None:
-            extra = self.queue.embeddings.to(embeddings)
         if self.name == "nt-xent":
-            temperature = self.settings.temperature
-            return nt_xent_loss(
-                embeddings, temperature=temperature, extra_negatives=extra, process_group=group
-            )
-        return grouping_loss(embeddings, self.settings, extra_negatives=extra, process_group=group)
+            return nt_xent_loss(embeddings, temperature=self.settings.temperature, process_group=group)
+        return grouping_loss(embeddings, self.settings, process_group=group)

@@ -31,7 +31,3 @@ class LossSettings:
     """Penalty of a violated margin."""
     temperature: Annotated[float | None, Range(above=0), _OF_THE_LOSS] = None
     """Temperature of the penalty and of the log-sum-exp."""
-    queue: Annotated[
-        int | None, Range(min=1, max=10_000_000), arg(metavar="INT", help_behavior_hint="(default: none)")
-    ] = None
-    """Embeddings of earlier steps that are further negatives: those of the last so many views."""

@@ -1,6 +1,6 @@
 """Training: setup, steps, epochs, checkpoints."""
 
-from gravis_triton.training.checkpoint import Progress, Stateful, save_checkpoint, start_progress
+from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
 from gravis_triton.training.contrastive import ContrastiveStep
 from gravis_triton.training.epoch import Training, TrainingStep, seed_step, train_epoch
 from gravis_triton.training.export import check_export, export_encoder
@@ -30,7 +30,6 @@ __all__ = [
     "FinetuningRun",
     "MaskLoss",
     "Progress",
-    "Stateful",
     "StepMetrics",
     "StopRequest",
     "SupervisedStep",

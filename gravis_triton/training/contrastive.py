@@ -34,8 +34,6 @@ class ContrastiveStep:
             flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             views = flat.unflatten(0, views.shape[:2])
         loss, self.embeddings = backward(self.model, views, self.objective, self.accelerator, self.chunk)
-        if self.objective.queue is not None:
-            self.objective.queue.add(self.accelerator.gather(self.embeddings))
         return loss
 
     def metrics(self, measured: StepMetrics) -> StepMetrics:

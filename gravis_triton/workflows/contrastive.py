@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 import gravis_triton.training as training
 from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.pretraining import PretrainingData
-from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.losses import Objective
 from gravis_triton.models import OpenedEncoder, Pretrainer, normalization, open_encoder
 from gravis_triton.settings import PretrainSettings, default_image_size
@@ -18,14 +17,12 @@ from gravis_triton.workflows.launch import Launch
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Encoder, the model that is trained (with the projection head), its optimizer, the module that makes views, and
-    the loss."""
+    """Encoder, the model that is trained (with the projection head), its optimizer, and the module that makes views."""
 
     encoder: nn.Module
     model: nn.Module
     optimizer: Optimizer
     views: ViewMaker
-    objective: Objective
 
 
 def open_start(settings: PretrainSettings) -> OpenedEncoder:
@@ -57,8 +54,7 @@ def build_networks(encoder: nn.Module, settings: PretrainSettings, job: Launch) 
         compile=loop.compile,
     )
     optimizer = training.build_optimizer(model, settings.optimization)
-    views.to(job.accelerator.device)
-    return Networks(encoder, model, optimizer, views, Objective(settings.loss))
+    return Networks(encoder, model, optimizer, views.to(job.accelerator.device))
 
 
 def prepare_training(
@@ -75,7 +71,7 @@ def prepare_training(
         job.accelerator,
         networks.views,
         model,
-        networks.objective,
+        Objective(settings.loss),
         settings.model.grad_cache_chunk,
         loop.channels_last,
     )
@@ -92,16 +88,6 @@ def prepare_training(
         loop.log_every,
         loop.max_bad_steps,
     )
-
-
-def states_besides(networks: Networks, data: PretrainingData) -> dict[str, training.Stateful]:
-    """What a checkpoint holds besides model and optimizer, by name."""
-    states: dict[str, training.Stateful] = {}
-    if isinstance(data.batches, StreamedBatches):
-        states["readers"] = data.batches
-    if networks.objective.queue is not None:
-        states["queue"] = networks.objective.queue
-    return states
 
 
 def total_steps(settings: PretrainSettings, job: Launch) -> int:

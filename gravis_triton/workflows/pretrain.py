@@ -10,6 +10,7 @@ import torch
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
+from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation import (
     MAX_SCORED_IMAGES,
@@ -27,7 +28,6 @@ from gravis_triton.workflows.contrastive import (
     build_networks,
     open_start,
     prepare_training,
-    states_besides,
     total_steps,
 )
 from gravis_triton.workflows.launch import launch, open_run
@@ -78,7 +78,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 
     # a new run, or one to resume
     parts = prepare_training(settings, job, networks, data)
-    states = states_besides(networks, data)
+    states = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
     progress = training.start_progress(
         accelerator,
         resume=loop.resume,

@@ -89,17 +89,6 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(run_her
     assert steps == [0, 2, 4, 4, 6, 8, 10, 12, 12]  # metrics every second step; scores at 0, 4 and 12
 
 
-def test_a_run_with_a_queue_is_resumed_with_the_same_bits(run_here, tiny, finished, tmp_path):
-    flags = [*tiny, "--no-evaluate", "--queue", "40"]
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert run_here(RECIPE, *flags, "--output-dir", str(whole))[0] == 0
-    assert run_here(RECIPE, *flags, "--output-dir", str(stopped), "--max-steps", "5")[0] == 0
-    assert run_here(RECIPE, "--resume", str(stopped), "--max-steps", "None")[0] == 0
-    assert_same_weights(whole, stopped)
-    one, other = weights(whole), weights(finished)
-    assert any(not torch.equal(one[name], other[name]) for name in one)  # the queue has taken part
-
-
 def test_a_run_is_not_resumed_on_another_split(run_here, finished):
     status, _, err = run_here(RECIPE, "--resume", str(finished), "--split-seed", "9")
     assert status == 2
@@ -124,8 +113,7 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
 
 
 def test_two_processes_share_the_batch_and_one_of_them_speaks(launch, tiny, tmp_path):
-    flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--queue", "30"]
-    flags += ["--output-dir", str(tmp_path / "run")]
+    flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
     assert out.count("step: 4 images x 3 views x 2 processes = 24 views of 32 px; 6 steps per epoch") == 1, (
         err
