@@ -93,8 +93,7 @@ def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
     precision = precision_of(embeddings)
     need_gradient = settings[-1]
     shape = embeddings.shape if need_gradient else (0,)
-    dtype = precision if need_gradient else embeddings.dtype
-    return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=dtype)
+    return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
 
 
 def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""From embeddings to the loss and its gradient: normalization, the exchange between processes, the backend."""
+"""From embeddings to the loss and its gradient by the backend that is asked for."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gravis_kernels.distributed import Exchange
+from gravis_kernels.batch import finish, gather_batch
 from gravis_kernels.settings import GravisSettings
 
 Backend = Literal["auto", "triton", "streaming", "reference"]
@@ -29,34 +29,21 @@ def compute(
     views = embeddings.shape[1]
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().flatten(0, 1).to(precision_of(embeddings))
-        exchange = None
-        if process_group is not None:
-            exchange = Exchange(rows, views, need_gradient, process_group)
-        if normalize:
-            rows, scales = normalized(rows)
-        columns = rows if exchange is None else exchange.gather(rows)
-        if extra_negatives is not None:
-            columns = append(columns, extra_negatives, normalize)
-        loss_and_gradient, columns = prepare(backend, columns, product_dtype, "gravis")
+        batch = gather_batch(rows, views, extra_negatives, normalize, need_gradient, process_group)
+        loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "gravis")
         loss, gradient = loss_and_gradient(
             columns,
-            0 if exchange is None else exchange.start,
+            batch.start,
             len(rows),
             views,
             settings,
-            need_gradient if exchange is None else exchange.need_gradient,
+            batch.need_gradient,
             extra=0 if extra_negatives is None else len(extra_negatives),
             unit_rows=normalize,
-            gather=None if exchange is None else exchange.gather,
+            gather=batch.gather,
         )
-        if process_group is not None:
-            dist.all_reduce(loss, group=process_group)
-        if gradient is None or not need_gradient:
-            return loss, embeddings.new_empty(0)
-        if normalize:
-            along = (rows * gradient).sum(1, keepdim=True)
-            gradient = gradient.addcmul_(rows, along, value=-1).mul_(scales)
-        return loss, gradient.view_as(embeddings)
+        loss, gradient = finish(batch, loss, gradient, process_group)
+        return loss, gradient.view_as(embeddings) if need_gradient else gradient
 
 
 def precision_of(embeddings: Tensor) -> torch.dtype:
@@ -70,19 +57,6 @@ def product_dtype(embeddings: Tensor) -> torch.dtype:
     if embeddings.dtype != torch.float64 and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return embeddings.dtype
-
-
-def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of length 1, and what they were multiplied by, (rows, 1); 0 for a row that is all zero."""
-    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
-    return rows * scales, scales
-
-
-def append(columns: Tensor, extra_negatives: Tensor, normalize: bool) -> Tensor:
-    """The columns, and below them the extra negatives as they were treated."""
-    extra = extra_negatives.detach().to(columns.dtype)
-    return torch.cat([columns, normalized(extra)[0] if normalize else extra])
 
 
 def prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype, family: str) -> tuple[Any, Tensor]:

@@ -7,9 +7,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
 
-from gravis_kernels.distributed import Exchange
+from gravis_kernels.batch import finish, gather_batch
 from gravis_kernels.gravis.autograd import Loss, keep_gradient, scale_gradient
-from gravis_kernels.gravis.compute import Backend, append, normalized, precision_of, prepare
+from gravis_kernels.gravis.compute import Backend, precision_of, prepare
 
 
 @torch.no_grad()
@@ -27,36 +27,21 @@ def compute(
     """The loss, and its gradient in the precision it was computed in; an empty tensor if not needed."""
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().to(precision_of(embeddings))
-        exchange = None
-        if process_group is not None:
-            exchange = Exchange(rows, 1, need_gradient, process_group, least_views=1)
-        scales = None
-        if normalize:
-            rows, scales = normalized(rows)
-        columns = rows if exchange is None else exchange.gather(rows)
-        if exchange is not None:
-            labels = exchange.gather(labels[:, None])[:, 0]
-        if extra_negatives is not None:
-            columns = append(columns, extra_negatives, normalize)
-        loss_and_gradient, columns = prepare(backend, columns, product_dtype, "supcon")
+        batch = gather_batch(rows, 1, extra_negatives, normalize, need_gradient, process_group, least_views=1)
+        if batch.gather is not None:
+            labels = batch.gather(labels[:, None])[:, 0]
+        loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "supcon")
         loss, gradient = loss_and_gradient(
             columns,
-            0 if exchange is None else exchange.start,
+            batch.start,
             len(rows),
             labels,
             temperature,
-            need_gradient if exchange is None else exchange.need_gradient,
+            batch.need_gradient,
             unit_rows=normalize,
-            gather=None if exchange is None else exchange.gather,
+            gather=batch.gather,
         )
-        if process_group is not None:
-            dist.all_reduce(loss, group=process_group)
-        if gradient is None or not need_gradient:
-            return loss, embeddings.new_empty(0)
-        if scales is not None:
-            along = (rows * gradient).sum(1, keepdim=True)
-            gradient = gradient.addcmul(rows, along, value=-1).mul_(scales)
-        return loss, gradient
+        return finish(batch, loss, gradient, process_group)
 
 
 class SupCon(Loss):
@@ -88,10 +73,8 @@ def supcon_op(
 @supcon_op.register_fake
 def _(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
     precision, need_gradient = precision_of(embeddings), arguments[-1]
-    loss = embeddings.new_empty((), dtype=precision)
-    if not need_gradient:
-        return loss, embeddings.new_empty(0)
-    return loss, embeddings.new_empty(embeddings.shape, dtype=precision)
+    shape = embeddings.shape if need_gradient else (0,)
+    return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
 
 
 supcon_op.register_autograd(scale_gradient, setup_context=keep_gradient)

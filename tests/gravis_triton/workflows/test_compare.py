@@ -220,7 +220,7 @@ def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp
         ("compare-budget-imagenet", "imagenet", 135),
         ("compare-isic2017", "imagenet", 234),
         ("compare-peer", "lightly-train", 45),
-        ("compare-views", "simclr", 100),
+        ("compare-views", "simclr", 60),
     ],
 )
 def test_the_grids_of_the_package_can_be_planned(name, baseline, runs):
