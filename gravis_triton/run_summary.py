@@ -45,10 +45,10 @@ def shown(name: str) -> str:
     return name.replace("_", " ").replace("auc", "AUC").replace("knn", "kNN")
 
 
-def shown_number(value: Any) -> str:
-    """A value of a summary with three decimals."""
+def shown_number(value: Any, digits: int = 3) -> str:
+    """A value of a summary; a float with so many decimals."""
     if value is None:
         return "unknown"
-    return (
-        f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

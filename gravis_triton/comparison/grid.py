@@ -74,11 +74,10 @@ def read_grid(file: Path) -> Grid:
             raise UserError(f"{file}: no {name} given")
     tasks = {name: _settings(file, name, given) for name, given in values.pop("tasks").items()}
     named = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
-    pretrain = dict(values.pop("pretrain", {}))
-    lengths = pretrain.pop(_LENGTH, None)
-    if lengths is not None and not isinstance(lengths, list):
-        pretrain[_LENGTH] = lengths
-    encoders, curves = _with_each_length(file, named, lengths if isinstance(lengths, list) else None)
+    pretrain = values.pop("pretrain", {})
+    encoders, curves = _with_each_length(file, named, pretrain.get(_LENGTH))
+    if isinstance(pretrain.get(_LENGTH), list):  # it is with the encoders now
+        del pretrain[_LENGTH]
     grid = Grid(
         encoders=encoders,
         curves=curves,
@@ -108,14 +107,17 @@ def _encoder(file: Path, name: str, given: Any) -> str | Values:
 
 
 def _with_each_length(
-    file: Path, named: Mapping[str, str | Values], lengths: list[Any] | None
+    file: Path, named: Mapping[str, str | Values], of_all: Any
 ) -> tuple[dict[str, str | Values], dict[str, dict[int, str]]]:
-    """The encoders, those with a list of total_views once for each, and which these are."""
+    """The encoders, those with a list of total_views once for each, and which these are. of_all: that of `pretrain`."""
     encoders: dict[str, str | Values] = {}
     curves: dict[str, dict[int, str]] = {}
     for name, given in named.items():
-        views = None if isinstance(given, str) or COMMAND in given else given.get(_LENGTH, lengths)
-        if not isinstance(views, list) or isinstance(given, str):
+        if (
+            isinstance(given, str)
+            or COMMAND in given
+            or not isinstance(views := given.get(_LENGTH, of_all), list)
+        ):
             encoders[name] = given
             continue
         if not views or not all(type(one) is int for one in views):

@@ -11,6 +11,7 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.environment import device_name, versions
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import shown_number
 from gravis_triton.settings import PretrainSettings
 from gravis_triton.training import Progress, Training
 
@@ -133,17 +134,15 @@ def print_summary(display: Display, summary: PretrainSummary, run: RunDirectory)
     """Speed, loss and scores of the run, and where everything is."""
     display.print(
         f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
-        f"loss {_number(summary.loss, digits=4)}"
+        f"loss {shown_number(summary.loss, digits=4)}"
     )
     if summary.knn_balanced_accuracy is not None:
+        accuracy = summary.knn_balanced_accuracy_untrained, summary.knn_balanced_accuracy
+        auc = summary.knn_mean_auc_untrained, summary.knn_mean_auc
         display.print(
-            "kNN on the validation images, untrained -> pre-trained: balanced accuracy "
-            f"{_number(summary.knn_balanced_accuracy_untrained)} -> {_number(summary.knn_balanced_accuracy)}, "
-            f"mean AUC {_number(summary.knn_mean_auc_untrained)} -> {_number(summary.knn_mean_auc)}"
+            "kNN on the validation images, untrained -> pre-trained: "
+            f"balanced accuracy {' -> '.join(map(shown_number, accuracy))}, "
+            f"mean AUC {' -> '.join(map(shown_number, auc))}"
         )
     display.print(f"encoder: {run.encoder} (timm.create_model('local-dir:{run.encoder}', pretrained=True))")
     display.print(f"views, metrics, checkpoints: {run}")
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "unknown" if value is None else f"{value:.{digits}f}"

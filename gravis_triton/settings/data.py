@@ -7,6 +7,13 @@ from tyro.conf import arg
 
 from gravis_triton.settings.ranges import Range
 
+Columns = Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")]
+Workers = Annotated[
+    int | None,
+    Range(min=0, max=256),
+    arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -15,9 +22,7 @@ class DataSettings:
     data: str = "synthetic"
     """Images: a directory (ISIC 2016 to 2020, HAM10000, images with a table or any folder of images), a CSV or Parquet
     table, hf:OWNER/NAME, or synthetic."""
-    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
-        None
-    )
+    columns: Columns = None
     """Columns of the table, such as image=photo,label=dx,group=patient,mask=outline,split=fold."""
     synthetic_images: Annotated[int, Range(min=1, max=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
@@ -40,11 +45,7 @@ class DataSettings:
         arg(metavar="INT", help_behavior_hint="(default: 1.5 times the image size)"),
     ] = None
     """Short side of the cached images in pixels."""
-    num_workers: Annotated[
-        int | None,
-        Range(min=0, max=256),
-        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
-    ] = None
+    num_workers: Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
 
 

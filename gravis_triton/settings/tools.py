@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from gravis_triton.settings.data import Columns, Workers
 from gravis_triton.settings.ranges import Range
 
 
@@ -35,11 +36,7 @@ class EmbedSettings:
     """Type of the features in the file."""
     batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
-    num_workers: Annotated[
-        int | None,
-        Range(min=0, max=256),
-        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
-    ] = None
+    num_workers: Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
 
@@ -62,11 +59,7 @@ class PredictSettings:
     """Write into a directory that is not empty, over earlier predictions."""
     batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
-    num_workers: Annotated[
-        int | None,
-        Range(min=0, max=256),
-        arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
-    ] = None
+    num_workers: Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
 
@@ -95,9 +88,7 @@ class CheckSettings:
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
-    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
-        None
-    )
+    columns: Columns = None
     """Columns of the table, such as image=photo,label=dx."""
     num_workers: Annotated[
         int | None,
@@ -119,9 +110,7 @@ class ShardsSettings:
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
     output: Annotated[str, Positional, arg(metavar="OUT")]
     """Directory to write to; must not exist."""
-    columns: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")] = (
-        None
-    )
+    columns: Columns = None
     """Columns of the table, such as image=photo,label=dx."""
     image_size: Annotated[int, Range(min=1, max=8192)] = 512
     """Short side of the images in pixels; smaller images stay as they are."""

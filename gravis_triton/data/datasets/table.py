@@ -1,7 +1,8 @@
 """Images listed in a CSV or Parquet table."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -30,9 +31,9 @@ def table_in(directory: Path) -> Path | None:
     tables = sorted(
         file for file in directory.iterdir() if file.suffix in TABLE_SUFFIXES and file.name[0] != "."
     )
-    for file in tables:
-        _refuse_shard(file)
     if len(tables) > 1:
+        for file in tables:
+            _refuse_shard(file)
         names = ", ".join(file.name for file in tables)
         raise UserError(
             f"{directory} holds {len(tables)} tables ({names}): give one of these files as --data"
@@ -91,14 +92,20 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
     return Collection(name, tuple(records.values()), classes=classes, scored_classes=classes)
 
 
+@contextmanager
+def _as_parquet(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+
+
 def _refuse_shard(file: Path) -> None:
     """Raise UserError for a Parquet file that holds the images themselves."""
     if file.suffix != ".parquet":
         return
-    try:
+    with _as_parquet(file):
         schema = pyarrow.parquet.read_schema(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
     if any(pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0 for field in schema):
         raise UserError(
             f"{file} is a shard that holds its images: give --data hf:{file.parent}, "
@@ -110,10 +117,8 @@ def _rows(file: Path) -> list[Row]:
     if file.suffix != ".parquet":
         return read_table(file, ())
     _refuse_shard(file)
-    try:
+    with _as_parquet(file):
         table = pyarrow.parquet.read_table(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
     plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     rows = table.select(plain).to_pylist()
     return [
