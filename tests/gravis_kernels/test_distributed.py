@@ -38,6 +38,7 @@ def _start(
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
+    dist.barrier()  # a process that leaves early would cut off one that is still connecting
     try:
         worker(rank, *arguments)
     finally:
