@@ -31,10 +31,16 @@ class GravisLoss(nn.Module):
 
 
 class NTXentLoss(nn.Module):
-    """`gravis_kernels.nt_xent_loss` of embeddings (sources, views, dim)."""
+    """`gravis_kernels.nt_xent_loss` of embeddings (sources, views, dim).
+
+    An `nn.Parameter` as temperature is learned.
+    """
 
     def __init__(
-        self, temperature: float = DEFAULTS.temperature, *, process_group: dist.ProcessGroup | None = None
+        self,
+        temperature: Tensor | float = DEFAULTS.temperature,
+        *,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         self.temperature, self.process_group = temperature, process_group
@@ -50,10 +56,16 @@ class NTXentLoss(nn.Module):
 
 
 class SupConLoss(nn.Module):
-    """`gravis_kernels.supcon_loss`, called as pytorch-metric-learning's `SupConLoss`: `loss(embeddings, labels)`."""
+    """`gravis_kernels.supcon_loss`, called as pytorch-metric-learning's `SupConLoss`: `loss(embeddings, labels)`.
+
+    An `nn.Parameter` as temperature is learned.
+    """
 
     def __init__(
-        self, temperature: float = DEFAULT_TEMPERATURE, *, process_group: dist.ProcessGroup | None = None
+        self,
+        temperature: Tensor | float = DEFAULT_TEMPERATURE,
+        *,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         self.temperature, self.process_group = temperature, process_group

@@ -87,7 +87,8 @@ def gravis_loss(
 
     Raises:
         ValueError: a shape, dtype or setting outside the above, or settings that contradict each other.
-        TypeError: margin or a temperature is a tensor that requires a gradient: they get none.
+        TypeError: margin or a temperature is a tensor that requires a gradient: they get none (`nt_xent_loss` and
+            `supcon_loss` can learn their temperature).
         RuntimeError: backend "triton" where its kernels cannot run; forward-mode differentiation, and the backward
             pass through the gradient (a second derivative), which do not exist.
 

@@ -4,13 +4,12 @@ One entry, `loss_and_gradient`. Nothing here waits for the GPU, and no buffer gr
 """
 
 import torch
-import triton
 from torch import Tensor
 
 from gravis_kernels import configs
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp, triton_mean, triton_positives, triton_rank
-from gravis_kernels.gravis.triton_work import Grid, Work, all_rows, own_rows, plan
+from gravis_kernels.gravis.triton_work import Grid, Work, all_rows, blocks, own_rows, plan
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 
 
@@ -66,7 +65,7 @@ def check(columns: Tensor, views: int) -> None:
 def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
     """The table of thresholds and weights, with a tile of rows to spare at the end, and the slots of its views."""
     tile = work.launch.block_columns
-    tiles = triton.cdiv(work.size + work.launch.block_rows, tile)
+    tiles = blocks(work.size + work.launch.block_rows, tile)
     table = work.zeros(tiles, work.slots, 2, tile)
     order = torch.empty(work.batch, work.views, dtype=torch.int8, device=work.columns.device)
     triton_positives.thresholds[(work.batch // work.views,)](

@@ -16,6 +16,11 @@ LOG2_E = 1.4426950408889634
 FLOAT16_SCALE = 2.0**14
 
 
+def blocks(count: int, size: int) -> int:
+    """How many blocks of a size hold so many; triton.cdiv takes 4 us on the host, 7 times a call."""
+    return -(-count // size)
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One call: its tensors and numbers, and the constants that all its kernels are compiled with."""
@@ -46,11 +51,11 @@ class Work:
 
     @property
     def column_tiles(self) -> int:
-        return triton.cdiv(self.size, self.launch.block_columns)
+        return blocks(self.size, self.launch.block_columns)
 
     @property
     def chunks(self) -> int:
-        return triton.cdiv(self.columns.shape[1], self.launch.block_dim)
+        return blocks(self.columns.shape[1], self.launch.block_dim)
 
     @property
     def block_views(self) -> int:
@@ -129,10 +134,10 @@ def plan(
 
 def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
     """Columns are split only where rows alone leave processors idle."""
-    row_tiles = triton.cdiv(rows, work.launch.block_rows)
+    row_tiles = blocks(rows, work.launch.block_rows)
     wanted = max(1, 2 * work.machine.processors // (row_tiles * chunks))
-    tiles_per_split = triton.cdiv(work.column_tiles, min(wanted, work.column_tiles))
-    splits = triton.cdiv(work.column_tiles, tiles_per_split)
+    tiles_per_split = blocks(work.column_tiles, min(wanted, work.column_tiles))
+    splits = blocks(work.column_tiles, tiles_per_split)
     return Grid(first, rows, row_tiles, splits, tiles_per_split, chunks)
 
 

@@ -5,13 +5,14 @@ from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend
 from gravis_kernels.gravis.op import grouping_loss
+from gravis_kernels.learned_temperature import divide_by_root
 from gravis_kernels.settings import DEFAULTS, complete_settings
 
 
 def nt_xent_loss(
     embeddings: Tensor,
     *,
-    temperature: float = DEFAULTS.temperature,
+    temperature: Tensor | float = DEFAULTS.temperature,
     extra_negatives: Tensor | None = None,
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
@@ -23,13 +24,19 @@ def nt_xent_loss(
     and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
     e_in)), the negatives being the views of other sources and the extra negatives. For 2 views this is SimCLR's loss.
 
+    temperature: a tensor that requires a gradient gets its own, without extra negatives only, of several processes
+    each its share; whether it is above 0 is then not checked, which would wait for a GPU.
+
     It is `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
     temperature`; shapes, precision, `extra_negatives`, `normalize`, `process_group` (with what
     DistributedDataParallel needs), `backend` and the errors are described there.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
-    settings = complete_settings(attention="uniform", penalty="softplus", temperature=temperature)
+    if isinstance(temperature, Tensor) and temperature.requires_grad:
+        embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
+        temperature, normalize = 1.0, False
+    settings = complete_settings(attention="uniform", penalty="softplus", temperature=float(temperature))
     loss = grouping_loss(
         embeddings,
         settings,

@@ -5,6 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend, product_dtype
+from gravis_kernels.learned_temperature import divide_by_root
 from gravis_kernels.settings import check_positive
 from gravis_kernels.supcon.compute import SupCon, supcon_op
 from gravis_kernels.validation import check_backend, check_labeled, check_member
@@ -17,7 +18,7 @@ def supcon_loss(
     labels: Tensor,
     *,
     extra_negatives: Tensor | None = None,
-    temperature: float = DEFAULT_TEMPERATURE,
+    temperature: Tensor | float = DEFAULT_TEMPERATURE,
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
@@ -37,7 +38,7 @@ def supcon_loss(
         labels: (rows,), integers, on the device of the embeddings.
         extra_negatives: (any number, dim), a queue or memory: negatives of every row that get no gradient and have no
             label. With a process group the same on every process.
-        temperature: above 0.
+        temperature: above 0; one that is to be learned as of `gravis_kernels.nt_xent_loss`.
         normalize: divide embeddings and extra negatives by their length first.
         process_group: the loss of the rows of all its processes, whose numbers may differ; see
             `gravis_kernels.gravis_loss` for its gradient.
@@ -48,15 +49,17 @@ def supcon_loss(
 
     Raises:
         ValueError: a shape, dtype or value outside the above.
-        TypeError: the temperature is a tensor that requires a gradient.
         RuntimeError: as `gravis_kernels.gravis_loss`.
 
     Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020.
     """
     check_backend(backend)
-    temperature = check_positive("temperature", temperature)
     check_member(process_group)
     check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
+    if isinstance(temperature, Tensor) and temperature.requires_grad:
+        embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
+        temperature, normalize = 1.0, False
+    temperature = check_positive("temperature", float(temperature))
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     if extra_negatives is not None:
         extra_negatives = extra_negatives.detach()
