@@ -3,10 +3,11 @@
 #
 #     kernels/benchmarks/gpu.sh FOLDER
 #
-# the tests natively, the losses beside their peers for 320, 16,380 and 131,060 views, the instruction counts, and a
-# short training with a resnet50. FOLDER gets machine.json (GPU, driver, versions), a log of each step and the JSON
-# that it wrote. Needs what the package needs, and pytest; it need not be installed. A step that fails or takes more
-# than half an hour does not keep the others from running; the exit status says whether one did.
+# the tests natively, the losses beside their peers for 320, 16,380 and 131,060 views, their kernels one by one, other
+# launches than those of the table, the instruction counts, and a short training with a resnet50. FOLDER gets
+# machine.json (GPU, driver, versions), a log of each step and the JSON that it wrote. Needs what the package needs, and
+# pytest; it need not be installed. A step that fails or takes more than half an hour does not keep the others from
+# running; the exit status says whether one did.
 set -u -o pipefail
 
 if [ $# -ne 1 ]; then
@@ -52,6 +53,8 @@ for name in clip siglip; do
 done
 step processes "$python" kernels/benchmarks/processes.py --device cuda --sources 6544
 step hinge-float32 "${loss[@]}" --dtype float32 --sources 16 819 --loss hinge --out "$out/hinge-float32.json"
+step kernel-times "$python" kernels/benchmarks/kernel_times.py "$out/kernel-times.json"
+step launches "$python" kernels/benchmarks/launches.py "$out/launches.json"
 step instructions "$python" kernels/benchmarks/instructions.py --once --out "$out/instructions.json"
 step training "$python" recipes/pretrain.py --data synthetic --synthetic-images 640 --model resnet50 --image-size 224 \
     --batch-size 16 --views 20 --epochs 3 --mixed-precision bf16 --cache-dir "$training/cache" --output-dir "$training/run"

@@ -4,6 +4,9 @@ import pytest
 import torch
 from bounds import Cost, Gpu, cost_of, seconds_by_pipe
 from cases import relative_error
+from gravis_kernels import configs
+from launches import LOSSES as LAUNCHED
+from launches import candidates, launched_by, times
 from loss import exact_gradient
 from measure import extra_bytes_of
 from peers import LOSSES, Peer, peers_of
@@ -59,3 +62,38 @@ def test_a_process_of_several_does_its_share_with_what_the_others_sent() -> None
     part, own_gradient = half.share(2)
     assert 0 < part < loss
     assert torch.allclose(own_gradient, gradient[:12])
+
+
+def test_launches_are_timed_beside_that_of_the_table_which_stays() -> None:
+    table = dict(configs.TABLE)
+    kept, *others = times("default", torch.randn(2, 3, 16, dtype=torch.bfloat16), rounds=1)
+    assert kept["ratio"] == 1
+    assert {row["num_stages"] for row in others} == {1, 2, 3, 4}
+    assert all(row["ms"] > 0 for row in others)
+    assert table == configs.TABLE
+
+
+def test_a_launch_that_fails_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ("interpreter", 2, 128)
+
+    def loss(z: torch.Tensor) -> torch.Tensor:
+        if configs.TABLE[key].num_warps == 8:
+            raise RuntimeError("out of resource: shared memory")
+        return z.sum()
+
+    monkeypatch.setitem(LAUNCHED, "default", loss)
+    rows = times("default", torch.randn(2, 3, 16, dtype=torch.bfloat16), rounds=1)
+    assert [row["num_warps"] for row in rows if "error" in row] == [8]
+    assert all(row["ratio"] > 0 for row in rows if "error" not in row)
+
+
+def test_candidates_differ_from_the_table_in_one_number() -> None:
+    kept = configs.TABLE["sm90", 2, 128]
+    first, *others = candidates(kept)
+    assert first == kept
+    for other in others:
+        names = [name for name in kept.__dataclass_fields__ if getattr(kept, name) != getattr(other, name)]
+        assert len(names) == 1
+        with launched_by(other, ("sm90", 2, 128)):
+            assert configs.launch("sm90", 128, 2) == other
+    assert configs.launch("sm90", 128, 2) == kept
