@@ -23,7 +23,7 @@ from gravis_triton.data.cache.items import CacheItem
 from gravis_triton.errors import UserError
 
 # Part of every shard's name: raise it whenever the same items would be stored in another way.
-FORMAT = 2
+FORMAT = 3
 
 _CHECKSUM_BYTES = 4
 _BLOCK = 2**20  # bytes
@@ -147,9 +147,9 @@ def _decode(item: CacheItem) -> tuple[np.ndarray, str]:
     try:
         return item.pixels(), ""
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EACCES, errno.EISDIR):
-            # The disk failed, not the item: to keep it as damaged in the cache would be wrong tomorrow.
-            raise UserError(f"reading {item} failed ({error}): see to the disk, then run again") from error
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EISDIR):
+            # The disk failed or forbade it: to keep the item as damaged in the cache would be wrong tomorrow.
+            raise UserError(f"reading {item} failed ({error}): mend that, then run again") from error
         return np.empty((0, 0), np.uint8), str(error) or type(error).__name__
 
 

@@ -1,6 +1,7 @@
 """Reading the CSV files that come with image collections; errors name file, line and column."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ def read_table(file: Path, required: Sequence[str]) -> list[Row]:
             f"{file}: no column {', '.join(missing)}; expected {', '.join(required)}, "
             f"found {', '.join(header) or 'an empty file'}"
         )
+    twice = [column for column, count in Counter(header).items() if count > 1 and column]
+    if twice:
+        raise UserError(f"{file}: two columns are called {', '.join(twice)}")
     rows = []
     for line, cells in lines:
         if len(cells) != len(header):

@@ -9,7 +9,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-_ORIENTATION = ExifTags.Base.Orientation
+_ORIENTATION, _WIDTH, _HEIGHT = (
+    ExifTags.Base.Orientation,
+    ExifTags.Base.ImageWidth,
+    ExifTags.Base.ImageLength,
+)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,8 +47,10 @@ def as_upright_image(image: Image.Image) -> Image.Image:
 def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
     """(width, height) of the image in `source`, upright, from its header."""
     with _open(source) as image:
+        turn = _TURNS.get(_orientation(image) or 1)
         width, height = image.size
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        if image.format == "TIFF":  # some versions of Pillow have turned the size already
+            width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]  # type: ignore[attr-defined]
     return (height, width) if turn in _QUARTER_TURNS else (width, height)
 
 
@@ -55,7 +61,7 @@ def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -
     image: what the mask was drawn on. A mask without an EXIF orientation of its own is turned as its image
     is, unless its size shows that it lies upright already.
     """
-    return _decode(source, _to_gray, None, lambda mask: _turned_as(image, mask))
+    return _decode(source, _to_gray, None, drawn_on=image)
 
 
 def _open(source: Path | BinaryIO) -> Image.Image:
@@ -69,14 +75,17 @@ def _decode(
     source: Path | BinaryIO,
     convert: Callable[[Image.Image], Image.Image],
     short_side: int | None,
-    turn: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose,
+    drawn_on: Path | BinaryIO | None = None,
 ) -> Image.Image:
     try:
         with _open(source) as image:
             if short_side is not None:
                 _draft(image, short_side)
+            turned_as = None if _orientation(image) else drawn_on
             image.load()
-            return convert(turn(image))
+            return convert(
+                ImageOps.exif_transpose(image) if turned_as is None else _turned_as(turned_as, image)
+            )
     except (OSError, ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise anything, from SyntaxError to struct.error
@@ -93,17 +102,21 @@ def _to_gray(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _turned_as(image: Path | BinaryIO | None, mask: Image.Image) -> Image.Image:
-    if image is None or _ORIENTATION in mask.getexif():
-        return ImageOps.exif_transpose(mask)
+def _turned_as(image: Path | BinaryIO, mask: Image.Image) -> Image.Image:
     with _open(image) as opened:
-        turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
-        width, height = opened.size
+        turn = _TURNS.get(_orientation(opened) or 1)
     if turn is None:
         return mask
-    # the image's upright width is its height in the file
-    is_upright = turn in _QUARTER_TURNS and (mask.width - mask.height) * (height - width) > 0
+    width, height = upright_size(image)
+    is_upright = turn in _QUARTER_TURNS and (mask.width - mask.height) * (width - height) > 0
     return mask if is_upright else mask.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """What the file of an opened image says of it; None where it says nothing."""
+    # of a TIFF, Pillow keeps an Exif that it was asked for before loading, and would turn the pixels twice
+    tags = image.tag_v2 if image.format == "TIFF" else image.getexif()  # type: ignore[attr-defined]
+    return tags.get(_ORIENTATION)
 
 
 def _draft(image: Image.Image, short_side: int) -> None:
@@ -113,8 +126,17 @@ def _draft(image: Image.Image, short_side: int) -> None:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow clips 16-bit gray at 255 when it converts; here the whole range is kept."""
-    if not image.mode.startswith("I"):
+    """Pillow clips gray of more bits at 255 when it converts; here the whole range is kept.
+
+    Of integers that is 0 to 65,535, or 0 to 255 where no pixel is above that (8-bit values in a larger type); of floats
+    0 to 1, or likewise 0 to 255.
+    """
+    if not image.mode.startswith(("I", "F")):
         return image
-    values = np.asarray(image).clip(0, 65535) // 257
-    return Image.fromarray(values.astype(np.uint8))
+    values = np.nan_to_num(np.asarray(image))
+    largest = values.max(initial=0)
+    if image.mode == "F":
+        values = values * 255 if largest <= 1 else values
+    elif largest > 255:
+        values = values.clip(0, 65535) // 257
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))

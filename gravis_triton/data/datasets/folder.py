@@ -18,6 +18,7 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "validation": "validation",
     "test": "test",
+    "testing": "test",
 }
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations"})
@@ -28,13 +29,13 @@ _MASK_ENDINGS = ("_segmentation", "_mask")
 def open_folder(directory: Path) -> Collection:
     """Every image below `directory`; an image's id is its path relative to it.
 
-    Where the top folders are named train, val (valid, validation) and test, they are the splits. Where every
-    image then lies in a sub-folder, and there are at least two of these, they are the classes.
+    Where the top folders are named train (training), val (valid, validation) and test (testing), they are the splits.
+    Where every image then lies in a sub-folder, and there are at least two of these, they are the classes.
     Images in a folder masks (mask, segmentations, segmentation) are the masks of the images of the same name, also
     with _segmentation or _mask at its end, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored.
-    Raises UserError when there is no image, for a mask without an image, for a class called images, and for metadata of
-    the Hugging Face kind, which would be left out.
+    Raises UserError when there is no image, for images beside folders of splits, for a mask without an image, for a
+    class called images, and for metadata of the Hugging Face kind, which would be left out.
     """
     paths = sorted(images_below(directory))
     _check_no_metadata(directory, {path.parent for path in paths})
@@ -45,7 +46,7 @@ def open_folder(directory: Path) -> Collection:
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
     bare = [PurePosixPath(_key(path, IMAGE_FOLDERS)) for path in paths]
-    splits = _splits(bare)
+    splits = _splits(directory, paths, bare)
     folders = [
         _class_folder(path, has_splits=split is not None) for path, split in zip(bare, splits, strict=True)
     ]
@@ -145,11 +146,19 @@ def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> Non
                 )
 
 
-def _splits(paths: list[PurePosixPath]) -> list[str | None]:
-    tops = [path.parts[0].lower() if len(path.parts) > 1 else "" for path in paths]
-    if all(top in SPLIT_FOLDERS for top in tops):
-        return [SPLIT_FOLDERS[top] for top in tops]
-    return [None] * len(paths)
+def _splits(directory: Path, paths: list[PurePosixPath], bare: list[PurePosixPath]) -> list[str | None]:
+    tops = [path.parts[0].lower() if len(path.parts) > 1 else "" for path in bare]
+    splits = [SPLIT_FOLDERS.get(top) for top in tops]
+    if "train" not in splits and None in splits:  # a study may have arms called test and control
+        return [None] * len(paths)
+    if None in splits:
+        split = bare[splits.index("train")].parts[0]
+        outside = paths[splits.index(None)]
+        raise UserError(
+            f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images lie "
+            f"outside of splits, e.g. {outside}: move these into {split} or away, or rename {split}"
+        )
+    return splits
 
 
 def _class_folder(path: PurePosixPath, *, has_splits: bool) -> str | None:

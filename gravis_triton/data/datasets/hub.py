@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gravis_triton.data.datasets.folder import SPLIT_FOLDERS
+from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
@@ -32,20 +33,18 @@ def open_hub(name: str) -> Collection:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
     classes = _classes(splits, label)
-    group = next((column for column in GROUP_COLUMNS if column in features), None)
+    groups = iter(_groups(splits, [column for column in GROUP_COLUMNS if column in features]))
     ids = _ids(splits, features)
     records = []
     for split, data in splits.items():
         labels = [None] * len(data) if label is None else _labels(data, label, classes)
-        groups = [None] * len(data) if group is None else data[group][:]
         for row, (file, row_in_file) in enumerate(_cells(data, name)):
-            value = groups[row]
             records.append(
                 Record(
                     id=ids[split][row],
                     image=ArrowImage(file, image, row_in_file),
                     label=labels[row],
-                    group=None if value in (None, "") else str(value),
+                    group=next(groups),
                     split=SPLIT_FOLDERS.get(split.lower()),
                     mask=None if mask is None else ArrowMask(file, mask, row_in_file, image),
                 )
@@ -130,17 +129,27 @@ def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
         return ()
     kinds = [data.features[label] for data in splits.values()]
     if hasattr(kinds[0], "names"):
-        return tuple(kinds[0].names)
+        return tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
     values = {value for data in splits.values() for value in data.unique(label) if value is not None}
     return tuple(str(value) for value in sorted(values))
 
 
 def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
     values = data[label][:]
-    if hasattr(data.features[label], "names"):
-        return [None if value is None or value < 0 else int(value) for value in values]
     index = {name: position for position, name in enumerate(classes)}
+    if hasattr(data.features[label], "names"):  # each split may number the classes in its own way
+        own = [index[name] for name in data.features[label].names]
+        return [None if value is None or value < 0 else own[value] for value in values]
     return [None if value is None else index[str(value)] for value in values]
+
+
+def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> list[str | None]:
+    """Of the rows of all splits."""
+    if not columns:
+        return [None] * sum(map(len, splits.values()))
+    return joined_groups(
+        {name: [cell for data in splits.values() for cell in data[name][:]] for name in columns}
+    )
 
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:

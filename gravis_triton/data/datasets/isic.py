@@ -16,6 +16,9 @@ Value = TypeVar("Value")
 # An image that two splits claim belongs to the later of these: what is tested on must not be trained on.
 _SPLIT_ORDER = ("train", "validation", "test")
 
+# Taken out of the archive of HAM10000's test images and of the scoring, but still in the files of labels.
+_WITHDRAWN = "ISIC_0035068"
+
 # In the image folders of 2017 each image has an image of its superpixels beside it.
 SUPERPIXELS = "_superpixels"
 _NO_PHOTOGRAPH = (SUPERPIXELS, "_segmentation")
@@ -117,6 +120,7 @@ def _read_part(part: Part, root: Path, only: str | None) -> Iterator[Record]:
     images = _images_by_id(folders)
     labels_file, groups_file = _first_file(root, part.labels), _first_file(root, part.groups)
     labels = part.read_labels(labels_file) if part.read_labels and labels_file else {}
+    labels.pop(_WITHDRAWN, None)
     groups = part.read_groups(groups_file) if part.read_groups and groups_file else {}
     masks = _masks([root / name for name in part.masks])
     if labels_file and (only is None or len(part.folders) == 1):

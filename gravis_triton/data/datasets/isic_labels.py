@@ -14,10 +14,13 @@ Value = TypeVar("Value")
 
 
 def one_hot(id_column: str, columns: Sequence[str], *, rest: int | None = None) -> LabelReader:
-    """A reader of files with one 0/1 column per class, in class order; all 0 is the class `rest`."""
+    """A reader of files with one 0/1 column per class, in class order; all 0 is the class `rest`.
+
+    Rows whose score_weight is 0, as ISIC 2019 marks test images that its scorer leaves out, give no label.
+    """
 
     def read(file: Path) -> dict[str, int]:
-        rows = read_table(file, [id_column, *columns])
+        rows = [row for row in read_table(file, [id_column, *columns]) if _is_scored(row)]
         return _by_id(((row.line, row.cells[id_column], _position(row, columns, rest)) for row in rows), file)
 
     return read
@@ -76,6 +79,10 @@ def _position(row: Row, columns: Sequence[str], rest: int | None) -> int:
     raise UserError(
         f"{row.file}, line {row.line}: expected {expected} of {', '.join(columns)} to be 1, found {found}"
     )
+
+
+def _is_scored(row: Row) -> bool:
+    return "score_weight" not in row.cells or _is_one(row, "score_weight")
 
 
 def _is_one(row: Row, column: str) -> bool:

@@ -126,8 +126,7 @@ def _isic_2019() -> Layout:
             read_labels=read_labels,
         ),
     )
-    # No training image is of the class UNK, so there is no AUC for it.
-    return Layout("ISIC 2019", parts, _CLASSES_2019, _CLASSES_2019[:-1])
+    return Layout("ISIC 2019", parts, _CLASSES_2019, _CLASSES_2019)
 
 
 def _isic_2020() -> Layout:

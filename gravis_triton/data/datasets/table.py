@@ -10,6 +10,7 @@ import pyarrow.parquet
 
 from gravis_triton.data.datasets.csv_table import Row, read_table
 from gravis_triton.data.datasets.folder import SPLIT_FOLDERS, images_below, mask_key, pair_masks
+from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError, did_you_mean
@@ -23,7 +24,7 @@ COLUMNS = {
     "mask": ("mask", "mask_path", "segmentation"),
     "split": ("split", "part", "subset"),
 }  # fmt: skip
-"""What a column holds -> its accepted names, the first present one counts; `columns` names others."""
+"""What a column holds -> its accepted names, the first present one counts, of groups all; `columns` names others."""
 
 
 def table_in(directory: Path) -> Path | None:
@@ -58,8 +59,9 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
     masks = _Finder(file.parent, [path for path in paths if mask_key(path) is not None] or paths)
     paired = {} if "mask" in names else pair_masks(file.parent, paths)
     classes = _classes(rows, names.get("label"))
+    groups = _groups(rows, names.get("group"), named=columns is not None and "group=" in columns)
     records: dict[Path, Record] = {}
-    for row in rows:
+    for row, group in zip(rows, groups, strict=True):
         values = {what: row.cells[name] for what, name in names.items()}
         image = images.find(row, names["image"])
         if image in records:
@@ -72,7 +74,7 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
             id=_id(image, file.parent),
             image=ImageFile(image),
             label=classes.index(values["label"]) if values.get("label") else None,
-            group=values.get("group") or None,
+            group=group,
             split=SPLIT_FOLDERS.get(split),
             mask=None if mask is None else MaskFile(mask, image),
         )
@@ -151,6 +153,15 @@ def _column_names(file: Path, header: Sequence[str], columns: str | None) -> dic
 def _classes(rows: Iterable[Row], column: str | None) -> tuple[str, ...]:
     values = {row.cells[column] for row in rows} - {""} if column else set()
     return tuple(sorted(values, key=int if all(map(str.isdecimal, values)) else None))
+
+
+def _groups(rows: Sequence[Row], column: str | None, *, named: bool) -> list[str | None]:
+    """By the column that was named, else by all that tell of patients or lesions."""
+    if column is None:
+        return [None] * len(rows)
+    told = [name for name in rows[0].cells if name.lower() in COLUMNS["group"]] if rows else []
+    columns = [column] if named else sorted(told, key=lambda name: COLUMNS["group"].index(name.lower()))
+    return joined_groups({name: [row.cells[name] for row in rows] for name in columns})
 
 
 def _id(image: Path, directory: Path) -> str:

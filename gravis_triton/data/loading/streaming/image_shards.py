@@ -57,7 +57,7 @@ class ImageShards:
     image_column: str
     label_column: str | None = None
     id_column: str | None = None
-    group_column: str | None = None
+    group_columns: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
 
     def read(self, shard: int, first: int = 0) -> Iterator[Row]:
@@ -74,15 +74,17 @@ class ImageShards:
             # not iter(part): in a worker of a DataLoader that would leave out the other workers' shares
             for rows in part.iter(batch_size=_READ):
                 for position, cell in enumerate(rows[self.image_column]):
-                    name, label, group = (
+                    name, label = (
                         rows[column][position] if column else None
-                        for column in (self.id_column, self.label_column, self.group_column)
+                        for column in (self.id_column, self.label_column)
                     )
+                    told = (rows[column][position] for column in self.group_columns)
+                    group = next((cell for cell in told if cell not in (None, "")), None)
                     yield Row(
                         id=f"{split}/{index:05d}/{number:06d}" if name is None else str(name),
                         cell=cell,
                         label=label,
-                        group=None if group in (None, "") else str(group),
+                        group=None if group is None else str(group),
                     )
                     number += 1
         except Exception as error:  # of pyarrow, tarfile, fsspec, the hub's client ...

@@ -60,7 +60,7 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
             image,
             label_column=label,
             id_column=_first_of((*ID_COLUMNS, "__key__"), features),
-            group_column=_first_of(GROUP_COLUMNS, features),
+            group_columns=tuple(column for column in GROUP_COLUMNS if column in features),
             class_names=tuple(getattr(features.get(label), "names", None) or ()),
         )
 

@@ -318,9 +318,14 @@ def test_a_picture_longer_than_16_times_its_short_side_counts_as_unreadable(
     assert images.skipped == (("strip", "1700 x 100 is longer than 16 times its short side"),)
 
 
-def test_a_failing_disk_is_not_taken_for_a_damaged_image(build: Callable[..., CachedImages]) -> None:
-    failing = Record("a", Failing(OSError(errno.EIO, "Input/output error")))
-    with pytest.raises(UserError, match=r"reading the image a failed .*Input/output error.* see to the disk"):
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), OSError(errno.EACCES, "Permission denied")]
+)
+def test_what_a_disk_fails_to_read_or_forbids_is_not_taken_for_a_damaged_image(
+    build: Callable[..., CachedImages], error: OSError
+) -> None:
+    failing = Record("a", Failing(error))
+    with pytest.raises(UserError, match=rf"reading the image a failed .*{error.strerror}.* mend that"):
         build([*gradients(30, []), failing])
 
 

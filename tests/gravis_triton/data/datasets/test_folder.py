@@ -72,6 +72,16 @@ def test_a_class_named_like_a_split_among_other_classes_is_a_class(tmp_path: Pat
     assert {record.split for record in collection.records} == {None}
 
 
+@pytest.mark.parametrize("outside", ["overview.png", "unlabeled/3.jpg"])
+def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path, images, outside: str) -> None:
+    images(tmp_path / "train" / "nevus", ["1.jpg"])
+    images(tmp_path / "test" / "nevus", ["2.jpg"])
+    images((tmp_path / outside).parent, [Path(outside).name])
+    message = f"train is the name of a split, but 1 of 3 images lie outside of splits, e.g. {outside}: move"
+    with pytest.raises(UserError, match=message):
+        open_collection(str(tmp_path))
+
+
 def test_hidden_files_and_resource_forks_are_ignored(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg", ".b.jpg", "._a.jpg"])
     images(tmp_path / "__MACOSX", ["c.jpg"])

@@ -79,6 +79,32 @@ def test_label_column_is_preferred_to_other_classes_and_minus_one_is_unknown(tmp
     assert [record.label for record in collection.records] == [1, None]
 
 
+def test_splits_that_number_the_classes_differently_keep_their_names(tmp_path: Path) -> None:
+    splits = {}
+    for split, names in {"train": ["bcc", "mel", "nv"], "test": ["mel", "nv", "scc"]}.items():
+        features = datasets.Features({"image": datasets.Image(), "dx": datasets.ClassLabel(names=names)})
+        columns = {"image": [image(9)] * 4, "dx": [0, 1, 2, -1]}
+        splits[split] = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    collection = open_collection(f"hf:{tmp_path / 'saved'}")
+    names = [None if r.label is None else collection.classes[r.label] for r in collection.records]
+    assert names == ["bcc", "mel", "nv", None, "mel", "nv", "scc", None]
+
+
+def test_lesions_stand_in_for_patients_that_are_not_known(tmp_path: Path) -> None:
+    text = datasets.Value("string")
+    features = {"image": datasets.Image(), "patient_id": text, "lesion_id": text}
+    columns = {
+        "image": [image(9)] * 4,
+        "patient_id": [None, "", "P", None],
+        "lesion_id": ["L", "L", "M", "M"],
+    }
+    parquet(tmp_path, "train", columns, features)
+    assert [r.group for r in open_collection(f"hf:{tmp_path}").records] == [
+        "lesion_id L", "lesion_id L", "patient_id P", "patient_id P",
+    ]  # fmt: skip
+
+
 def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
     features = {
         "img": datasets.Image(),

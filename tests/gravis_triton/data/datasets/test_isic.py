@@ -178,11 +178,12 @@ def test_2018_task_3_labels_in_their_folder_and_lesion_groups(tmp_path: Path, im
         "ISIC_0024306,HAM_0000550,follow_up",
         "ISIC_0024307,HAM_0000550,follow_up",
     )
-    images(tmp_path / "ISIC2018_Task3_Validation_Input", ["ISIC_0034321.jpg"])
+    images(tmp_path / "ISIC2018_Task3_Validation_Input", ["ISIC_0034321.jpg", "ISIC_0034322.jpg"])
     write(
         tmp_path / "ISIC2018_Task3_Validation_GroundTruth.csv",
         HEADER_2018 + ",score_weight",
-        one_hot("ISIC_0034321", 6, 7) + ",0.5",
+        one_hot("ISIC_0034321", 6, 7) + ",1.0",
+        one_hot("ISIC_0034322", 6, 7) + ",0.0",
     )
     collection = open_collection(str(tmp_path))
     assert collection.classes == ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -190,6 +191,7 @@ def test_2018_task_3_labels_in_their_folder_and_lesion_groups(tmp_path: Path, im
         ("train", 1, "HAM_0000550"),
         ("train", 3, "HAM_0000550"),
         ("validation", 6, None),
+        ("validation", None, None),  # its score_weight is 0: the challenge's scorer leaves it out
     ]
 
 
@@ -237,7 +239,7 @@ def test_2019_downsampled_names_groups_and_empty_lesion_ids(tmp_path: Path, imag
     collection = open_collection(str(tmp_path))
     assert collection.name == "ISIC 2019"
     assert len(collection.classes) == 9
-    assert collection.scored_classes == collection.classes[:8]
+    assert collection.scored_classes == collection.classes
     assert [(record.id, record.label, record.group) for record in collection.records] == [
         ("ISIC_0000000", 7, None),
         ("ISIC_0000001_downsampled", 0, "BCN_1"),
@@ -311,6 +313,15 @@ def test_ham10000_parts_labels_groups_and_masks(ham10000: Path) -> None:
         ("ISIC_0027419", 4, "HAM_0000118", True),
         ("ISIC_0031633", 3, "HAM_0001466", False),
     ]
+
+
+def test_ham10000_test_image_that_was_withdrawn_may_be_missing_or_unlabeled(ham10000: Path, images) -> None:
+    header, row = "lesion_id,image_id,dx", "HAMTEST_1,ISIC_0034524,nv"
+    write(ham10000 / "ISIC2018_Task3_Test_GroundTruth.csv", header, row, "HAMTEST_2,ISIC_0035068,nv")
+    images(ham10000 / "ISIC2018_Task3_Test_Images", ["ISIC_0034524.jpg"])
+    assert [r.id for r in open_collection(str(ham10000)).records if r.split == "test"] == ["ISIC_0034524"]
+    images(ham10000 / "ISIC2018_Task3_Test_Images", ["ISIC_0035068.jpg"])
+    assert by_id(open_collection(str(ham10000)))["ISIC_0035068"].label is None
 
 
 def test_ham10000_one_part_by_name(ham10000: Path) -> None:

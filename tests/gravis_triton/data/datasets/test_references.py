@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gravis_triton.data.datasets.decode import upright_size
 from gravis_triton.data.datasets.references import ImageFile, MaskFile, SyntheticImage, SyntheticMask
 
 
@@ -25,6 +26,45 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert upright.shape == (40, 20, 3)
     assert upright[:18].mean() > 240
     assert upright[22:].mean() < 15
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_masks_and_sizes_agree_in_every_orientation(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lesion = np.zeros((40, 60), np.uint8)
+    lesion[5:12, 8:30] = 255
+    picture = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.dstack([lesion] * 3)).save(picture, exif=exif)
+    Image.fromarray(lesion).save(tmp_path / "as-stored.png")
+    Image.fromarray(np.dstack([lesion] * 3)).save(tmp_path / "own.tif", exif=exif)
+    upright = ImageFile(picture).read()
+    assert upright_size(picture) == upright.size == ((40, 60) if orientation > 4 else (60, 40))
+    for mask in ("as-stored.png", "own.tif"):
+        read = MaskFile(tmp_path / mask, picture).read()
+        assert (np.asarray(read) > 128).tolist() == (np.asarray(upright)[..., 0] > 128).tolist()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (np.array([[0, 255]], np.uint16), [0, 255]),
+        (np.array([[0, 1]], np.uint16), [0, 1]),
+        (np.array([[0, 255]], np.int32), [0, 255]),
+        (np.array([[0, 257, 65535]], np.uint16), [0, 1, 255]),
+        (np.array([[0, 0.5, 1]], np.float32), [0, 127, 255]),
+        (np.array([[0, 100, 300]], np.float32), [0, 100, 255]),
+    ],
+)
+def test_gray_of_more_than_eight_bits_keeps_its_range(
+    tmp_path: Path, pixels: np.ndarray, expected: list
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    assert np.asarray(MaskFile(tmp_path / "a.tif").read())[0].tolist() == expected
+    assert np.asarray(ImageFile(tmp_path / "a.tif").read())[0, :, 0].tolist() == expected
 
 
 def test_huge_jpeg_is_decoded_smaller_but_not_below_the_wanted_short_side(tmp_path: Path) -> None:

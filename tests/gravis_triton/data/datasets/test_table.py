@@ -136,3 +136,20 @@ def test_classes_called_masks_or_images_are_rejected(tmp_path: Path, images) -> 
     images(tmp_path / "b" / "nevus", ["2.jpg"])
     with pytest.raises(UserError, match=r"images is no class; rename it"):
         open_collection(str(tmp_path / "b"))
+
+
+def test_lesions_keep_images_together_whose_patient_is_not_known(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
+    rows = ["image,patient_id,lesion_id", "a.jpg,,L1", "b.jpg,,L1", "c.jpg,P1,L2", "d.jpg,P1,L3"]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    groups = [record.group for record in open_collection(str(tmp_path)).records]
+    assert groups == ["lesion_id L1", "lesion_id L1", "patient_id P1", "patient_id P1"]
+    named = open_collection(str(tmp_path), columns="group=lesion_id").records
+    assert [record.group for record in named] == ["L1", "L1", "L2", "L3"]
+
+
+def test_two_columns_of_one_name_are_told(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg"])
+    (tmp_path / "table.csv").write_text("image,label,label\na.jpg,nevus,melanoma\n")
+    with pytest.raises(UserError, match="two columns are called label"):
+        open_collection(str(tmp_path))
