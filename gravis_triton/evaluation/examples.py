@@ -112,12 +112,11 @@ def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.nd
 
 
 def _map(features: Tensor) -> np.ndarray:
-    if len(features) < _FEWEST_MAPPED:
+    points = F.normalize(features, dim=1).numpy()
+    if len(points) < _FEWEST_MAPPED or not np.ptp(points, axis=0).any():  # all in one place, t-SNE may crash
         return np.zeros((0, 2))
-    perplexity = min(30.0, len(features) / 4)
-    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(
-        F.normalize(features, dim=1).numpy()
-    )
+    perplexity = min(30.0, len(points) / 4)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points)
 
 
 def _thumbnails(images: Images, indices: Sequence[int]) -> np.ndarray:

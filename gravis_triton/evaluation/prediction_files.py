@@ -29,6 +29,8 @@ def write_submission_csv(
     The challenges count a value above 0.5 as positive; AUCs do not depend on it.
     """
     header, columns = _submission_columns(data_set, classes)
+    if not set(columns.values()) <= set(classes):  # a folder of that name, with other classes
+        header, columns = _submission_columns("", classes)
     p = np.asarray(probabilities, np.float64)
     values = [p[:, classes.index(name)] for name in columns.values()]
     rows = ([name, *map(_number, row)] for name, *row in zip(ids, *values, strict=True))

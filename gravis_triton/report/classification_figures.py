@@ -20,17 +20,21 @@ from gravis_triton.evaluation.classification import (
 )
 from gravis_triton.report.figures import COLORS, new_figure, plain_axes, shown_name
 
+_MOST_WRITTEN = 24  # classes of a confusion matrix with numbers in it
+
 
 def draw_confusion(scores: ClassificationScores) -> Figure:
-    """The confusion matrix: one row per true class, with the number of images and their share of the row."""
+    """The confusion matrix: one row per true class, with the number of images and their share of the row, which of
+    many classes only the color shows."""
     names = [shown_name(one.name) for one in scores.classes]
     totals = np.array([[one.images] for one in scores.classes])
     shares = scores.confusion / np.maximum(totals, 1)
-    side = 2.0 + 0.7 * len(names)
+    written = len(names) <= _MOST_WRITTEN
+    side = 2.0 + 0.7 * min(len(names), _MOST_WRITTEN)
     figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
+    for (row, column), share in np.ndenumerate(shares) if written else ():
         axes.text(
             column,
             row,
@@ -40,8 +44,12 @@ def draw_confusion(scores: ClassificationScores) -> Figure:
             fontsize=9,
             color="white" if share > 0.65 else "black",
         )
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    small = None if written else 10 * _MOST_WRITTEN / len(names)
+    turned = 30 if written else 90
+    axes.set_xticks(
+        range(len(names)), names, rotation=turned, ha="right", rotation_mode="anchor", fontsize=small
+    )
+    axes.set_yticks(range(len(names)), names, fontsize=small)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class")

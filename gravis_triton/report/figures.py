@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gravis_triton.files import atomic_write
 
@@ -29,8 +30,16 @@ def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
     if caption:
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="0.4")
     png = io.BytesIO()
+    keep_dollars(figure)
     figure.savefig(png, format="png", dpi=150)
     atomic_write(file, png.getvalue())
+
+
+def keep_dollars(figure: Figure) -> None:
+    """Dollar signs in the names of images, classes and runs begin no formula."""
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():
+            text.set_parse_math(False)
 
 
 def draw_cases(

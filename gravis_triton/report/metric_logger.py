@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ class MetricLogger:
 
     def log(self, values: Mapping[str, Any]) -> None:
         line = finite_or_none(dict(values))
-        again = [old for old in self.lines if old["step"] == line["step"] and old.keys() == line.keys()]
-        self.lines = [old for old in self.lines if old not in again] + [line]
+        latest = takewhile(lambda old: old["step"] >= line["step"], reversed(self.lines))
+        again = [old for old in latest if old["step"] == line["step"] and old.keys() == line.keys()]
+        if again:
+            self.lines = [old for old in self.lines if old not in again]
+        self.lines.append(line)
         if self.accelerator.is_main_process and again:
             self._write_all()
         elif self.accelerator.is_main_process:

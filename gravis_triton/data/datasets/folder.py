@@ -118,7 +118,16 @@ def images_below(directory: Path) -> Iterator[PurePosixPath]:
         seen.add(os.path.realpath(folder))
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         _check_nested_layout(Path(folder), folders)
-        yield from (PurePosixPath(relative.as_posix(), name) for name in files if is_image(name))
+        for name in filter(is_image, files):
+            yield PurePosixPath(relative.as_posix(), _checked_name(folder, name))
+
+
+def _checked_name(folder: str, name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{folder}: the name of the file {name!r} is not in UTF-8: rename it") from error
+    return name
 
 
 def _refuse(error: OSError) -> None:

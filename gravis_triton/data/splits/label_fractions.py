@@ -70,14 +70,16 @@ def _class(record: Record) -> int:
 
 
 def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) -> Group:
-    """Whole groups at random, up to `fraction` of their images; but one group where there are two or more."""
+    """Whole groups at random, as near to `fraction` of their images as they come one after another; but one of the
+    smallest groups where that is none of two or more."""
     expected = round(fraction * sum(map(len, groups)))
+    shuffled = [groups[position] for position in generator.permutation(len(groups))]
     drawn: Group = []
-    for position in generator.permutation(len(groups)):
-        if len(drawn) + len(groups[position]) <= expected:
-            drawn += groups[position]
+    for group in shuffled:
+        if abs(len(drawn) + len(group) - expected) < abs(len(drawn) - expected):
+            drawn += group
     if not drawn and len(groups) > 1:
-        drawn = min(groups, key=lambda group: len(group))
+        drawn = min(shuffled, key=len)
     return drawn
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gravis_triton.files import atomic_write, reading
+from gravis_triton.report.figures import keep_dollars
 
 _WIDEST = 1600  # pixels of a picture
 _LINES = "#808080"  # text and axes of figures, readable on light and dark
@@ -40,6 +41,7 @@ class Picture:
     def of_figure(cls, figure: Figure, alt: str, caption: str = "") -> "Picture":
         """A figure as SVG, with a transparent background."""
         svg = io.BytesIO()
+        keep_dollars(figure)
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": alt}):
             figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
         return cls(_data_uri("svg+xml", svg.getvalue()), alt, caption)

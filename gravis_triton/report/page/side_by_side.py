@@ -1,6 +1,7 @@
 """The page of several runs side by side."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gravis_triton.files import read_metrics
@@ -18,7 +19,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
     Raises UserError for a directory without a finished run.
     """
     read = [read_run(run) for run in runs]
-    names = [run.path.name for run in runs]
+    names = _names(runs)
     results = [
         (name, kind_of(config), result_of(summary))
         for name, (config, summary) in zip(names, read, strict=True)
@@ -30,22 +31,35 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
         if key not in ("output_dir", "overwrite", "config", "resume")
         and len({str(config.get(key)) for config, _ in read}) > 1
     ]
-    links = [(run.path.name, run.report.resolve().as_uri()) for run in runs if run.report.is_file()]
+    links = [
+        (name, run.report.resolve().as_uri())
+        for name, run in zip(names, runs, strict=True)
+        if run.report.is_file()
+    ]
     page = Page(
         title="Runs side by side",
         lead=", ".join(names),
         sections=[
             Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),
             Section("Settings", tables=[Table("Settings that differ", ("setting", *names), differing)]),
-            *_curves(runs),
+            *_curves(dict(zip(names, runs, strict=True))),
         ],
         links=links,
     )
     write_page(page, file)
 
 
-def _curves(runs: Sequence[RunDirectory]) -> list[Section]:
-    lines = {run.path.name: read_metrics(run.metrics) for run in runs if run.metrics.is_file()}
+def _names(runs: Sequence[RunDirectory]) -> list[str]:
+    """The last parts of the runs' paths where these tell them apart, else the paths from what is common to all."""
+    names = [run.path.name for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    common = os.path.commonpath([run.path.absolute() for run in runs])
+    return [os.path.relpath(run.path, common) for run in runs]
+
+
+def _curves(runs: Mapping[str, RunDirectory]) -> list[Section]:
+    lines = {name: read_metrics(run.metrics) for name, run in runs.items() if run.metrics.is_file()}
     panels = {
         shown(name): {run: metric_points(metrics, name) for run, metrics in lines.items()}
         for name in _COMPARED

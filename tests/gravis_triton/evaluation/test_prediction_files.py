@@ -100,3 +100,8 @@ def test_a_mask_is_written_in_the_format_of_the_challenge(tmp_path):
 
 def test_an_image_in_a_folder_of_its_own_keeps_it(tmp_path):
     assert save_mask(tmp_path, "nevus/7", torch.ones(2, 2).bool()) == tmp_path / "nevus/7_segmentation.png"
+
+
+def test_a_folder_called_as_a_challenge_keeps_its_own_classes(tmp_path):
+    write_submission_csv(tmp_path / "a.csv", "ISIC 2017", ["x"], [[0.25, 0.75]], classes=["nevus", "scar"])
+    assert (tmp_path / "a.csv").read_text() == "image,nevus,scar\nx,0.25,0.75\n"

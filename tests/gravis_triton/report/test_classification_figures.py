@@ -60,3 +60,10 @@ def test_a_figure_is_written_whole(tmp_path):
     write_figure(draw_curves(p, y, classes=CLASSES, scored=()), tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (1440, 690)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_a_matrix_of_very_many_classes_is_no_larger_than_that_of_many(tmp_path):
+    many = [f"class {number}" for number in range(200)]
+    figure = draw_confusion(classification_scores(np.eye(200), np.arange(200), classes=many, scored=many))
+    write_figure(figure, tmp_path / "a.png")
+    assert max(Image.open(tmp_path / "a.png").size) < 4000

@@ -35,3 +35,10 @@ def test_a_caption_stands_at_the_foot_of_the_picture(tmp_path):
     rows = with_caption.any(1).nonzero()[0]
     assert not ink("").any()
     assert rows.min() > 0.8 * len(with_caption)
+
+
+def test_dollars_in_a_name_are_no_formula(tmp_path):
+    figure = new_figure(2, 1)
+    figure.subplots().set_xlabel("x$_$y.jpg")
+    write_figure(figure, tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").size == (300, 150)

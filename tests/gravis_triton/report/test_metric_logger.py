@@ -43,3 +43,18 @@ def test_a_line_belongs_to_a_step_and_its_names_and_is_kept_once(accelerator, tm
     again.log({"step": 4, "knn_mean_auc": 0.7})
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert lines == [{"step": 4, "loss": 0.5}, {"step": 4, "knn_mean_auc": 0.7}]
+
+
+def test_a_line_of_many_takes_no_look_at_the_others(accelerator, tmp_path):
+    class Line(dict):
+        looked = 0
+
+        def __getitem__(self, name):
+            Line.looked += 1
+            return super().__getitem__(name)
+
+    logger = MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator)
+    logger.lines = [Line(step=step, loss=0.0) for step in range(1000)]
+    logger.log({"step": 1000, "loss": 1.0})
+    assert Line.looked < 10
+    assert logger.last("loss") == 1.0

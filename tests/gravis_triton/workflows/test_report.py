@@ -117,6 +117,16 @@ def test_pages_are_written_anew_from_the_directories_and_set_side_by_side(run, t
     assert {"Results", "Settings", "Training"} <= set(Parsed(page).headings)
 
 
+def test_runs_of_one_name_go_by_their_paths(run, tmp_path):
+    runs = [tmp_path / seed / "resnet" for seed in ("0", "1")]
+    for path in runs:
+        shutil.copytree(run("pretrain"), path)
+    page = (
+        gt.write_report(runs=tuple(map(str, runs)), output=str(tmp_path / "both.html")).pages[-1].read_text()
+    )
+    assert "loss over the steps: 0/resnet, 1/resnet" in page
+
+
 def test_a_directory_without_a_run_is_one_clear_line(tmp_path):
     with pytest.raises(gt.UserError, match="holds no finished run"):
         gt.write_report(runs=(str(tmp_path),))

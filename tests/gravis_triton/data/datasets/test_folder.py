@@ -1,5 +1,6 @@
 """Any folder of images: classes, splits, what is ignored, what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -131,4 +132,11 @@ def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(
     images(tmp_path / "test", ["3.jpg"])
     (tmp_path / "train" / name).write_text("file_name,label\n1.jpg,nevus\n2.jpg,melanoma\n")
     with pytest.raises(UserError, match=rf"train/{name} would be left out: --data hf:{tmp_path} reads it"):
+        open_collection(str(tmp_path))
+
+
+def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg"])
+    os.rename(tmp_path / "a.jpg", os.fsencode(tmp_path) + b"/L\xe4sion.jpg")
+    with pytest.raises(UserError, match=r"the name of the file 'L.*sion.jpg' is not in UTF-8: rename it"):
         open_collection(str(tmp_path))

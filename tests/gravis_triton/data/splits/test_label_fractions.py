@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gravis_triton.data.datasets.records import Collection, Record
-from gravis_triton.data.splits.label_fractions import label_subset
+from gravis_triton.data.splits.label_fractions import label_subset, stratified_draw
 
 
 class NoImage:
@@ -103,3 +103,18 @@ def test_a_common_class_that_only_one_patient_of_a_rare_one_has_is_kept(seed: in
     rows: Rows = [(1, f"p{i}") for i in range(20)] + [(0, "p7")] * 30
     chosen = label_subset(collection(rows), range(50), fraction=0.05, seed=seed)
     assert {rows[i][0] for i in chosen} == {0, 1}
+
+
+def test_the_seed_decides_which_image_of_a_small_class_is_drawn() -> None:
+    records = collection([(0, None)] * 20 + [(1, None)] * 2).records
+    drawn = [stratified_draw(records, range(22), 0.2, seed) for seed in range(20)]
+    assert all(len(indices & {20, 21}) == 1 for indices in drawn)
+    assert {20, 21} <= set().union(*drawn)
+
+
+def test_a_large_patient_is_drawn_at_times() -> None:
+    rows: Rows = [(0, "large")] * 30 + [(0, None)] * 70
+    drawn = [stratified_draw(collection(rows).records, range(100), 0.2, seed) for seed in range(40)]
+    assert any(0 in indices for indices in drawn)
+    assert all(set(range(30)) <= indices or not set(range(30)) & indices for indices in drawn)
+    assert all(abs(len(indices) - 20) <= 15 for indices in drawn)
