@@ -1,4 +1,7 @@
-"""How sure a difference between two encoders is: a paired bootstrap over test images and seeds."""
+"""How sure a difference between two encoders is: a paired bootstrap over test images and seeds.
+
+Images of one lesion or patient are drawn together, since they are no independent tests.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +30,25 @@ class Interval:
     seeds: int
 
 
-def drawn_counts(strata: Ints, *, resamples: int) -> Ints:
+def drawn_counts(strata: Ints, groups: Sequence[str], *, resamples: int) -> Ints:
     """How often each image is in each of the resamples, (resamples, images).
 
-    A resample draws as many images with replacement as there are, stratum by stratum: each stratum (class) keeps its
-    number of images, so no class is lost. Equal strata give equal draws: that is what pairs two encoders, and seeds
+    A resample draws as many groups of images with replacement as there are, stratum by stratum: each stratum (class)
+    keeps its number of groups, so no class is lost. A group of several classes counts as its rarest; an image whose
+    group is "" is one of its own. Equal strata and groups give equal draws: that is what pairs two encoders, and seeds
     that are tested on the same images.
     """
+    first: dict[str, int] = {}
+    starts = [first.setdefault(name, index) if name else index for index, name in enumerate(groups)]
+    clusters, member_of = np.unique(starts, return_inverse=True)
+    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    rarest_first = np.lexsort((strata, sizes[place], member_of))
+    chosen = rarest_first[np.searchsorted(member_of[rarest_first], np.arange(len(clusters)))]
+    return _drawn(strata[chosen], resamples)[:, member_of]
+
+
+def _drawn(strata: Ints, resamples: int) -> Ints:
+    """As `drawn_counts`, where every image is a group of its own."""
     generator = np.random.default_rng(0)
     counts = np.zeros((resamples, len(strata)), np.int64)
     for stratum in np.unique(strata):
@@ -64,19 +79,32 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
     """Mean over the classes that have images of the share of their images that is predicted right, (resamples,)."""
     right = decided_classes(probabilities) == labels
-    recalls = [
-        (counts[:, labels == label] @ right[labels == label]) / counts[:, labels == label].sum(1)
-        for label in np.unique(labels)
-    ]
-    return np.mean(recalls, axis=0)
+    with np.errstate(
+        invalid="ignore"
+    ):  # a class whose images all come with those of rarer ones may not be drawn
+        recalls = [
+            (counts[:, labels == label] @ right[labels == label]) / counts[:, labels == label].sum(1)
+            for label in np.unique(labels)
+        ]
+    return _mean_of_known(recalls)
+
+
+def _mean_of_known(scores: Sequence[Floats]) -> Floats:
+    """(resamples,), of the scores that are not NaN in each resample; NaN where none is."""
+    known = ~np.isnan(scores)
+    total, count = np.where(known, scores, 0).sum(0), known.sum(0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassPredictions:
-    """Predicted class probabilities (images, classes) of labeled test images, in the order of their ids. scored: the
-    classes whose AUCs are averaged."""
+    """Predicted class probabilities (images, classes) of labeled test images, in the order of their ids.
+
+    groups: lesion or patient of each image, "" where it is not known. scored: the classes whose AUCs are averaged.
+    """
 
     ids: tuple[str, ...]
+    groups: tuple[str, ...]
     labels: Ints
     probabilities: Floats
     scored: tuple[int, ...]
@@ -88,18 +116,18 @@ class ClassPredictions:
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,)."""
         aucs = [weighted_aucs(self.probabilities[:, c], self.labels == c, counts) for c in self.scored]
-        known = [values for values in aucs if not np.isnan(values).any()]  # a class without images has none
         return {
-            "mean_auc": np.mean(known, axis=0) if known else np.full(len(counts), np.nan),
+            "mean_auc": _mean_of_known(aucs),
             "balanced_accuracy": weighted_balanced_accuracies(self.probabilities, self.labels, counts),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class MaskPredictions:
-    """Scores of predicted masks, name -> (images,), in the order of the images' ids."""
+    """Scores of predicted masks, name -> (images,), in the order of the images' ids; groups as of classes."""
 
     ids: tuple[str, ...]
+    groups: tuple[str, ...]
     values: dict[str, Floats]
 
     @property
@@ -108,7 +136,7 @@ class MaskPredictions:
 
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,): means over images."""
-        return {name: counts @ values / len(self.ids) for name, values in self.values.items()}
+        return {name: counts @ values / counts.sum(1) for name, values in self.values.items()}
 
 
 def resampled_scores(
@@ -116,7 +144,7 @@ def resampled_scores(
 ) -> dict[str, Floats]:
     """Every score of each resample of the test images, (resamples,); whatever has the same images has the same
     resamples of them."""
-    counts = drawn_counts(predictions.strata, resamples=resamples)
+    counts = drawn_counts(predictions.strata, predictions.groups, resamples=resamples)
     chunks = [predictions.scores(counts[start : start + _ROWS]) for start in range(0, resamples, _ROWS)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 

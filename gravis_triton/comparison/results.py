@@ -101,23 +101,26 @@ def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions 
             header, *rows = csv.reader(file)
         rows.sort()
         ids = tuple(row[0] for row in rows)
+        grouped = header[1] == "group"
+        groups = tuple(row[1] if grouped else "" for row in rows)
+        header, rows = header[1 + grouped :], [row[1 + grouped :] for row in rows]
         if result.task == "segmentation":
-            return _masks(header, rows, ids)
-        classes = header[2:]
-        labels = np.array([classes.index(row[1]) for row in rows], np.int64)
-        probabilities = np.array([row[2:] for row in rows], np.float64)
-        return ClassPredictions(
-            ids, labels, probabilities, tuple(classes.index(name) for name in scored or classes)
-        )
+            return _masks(header, rows, ids, groups)
+        classes = header[1:]
+        labels = np.array([classes.index(row[0]) for row in rows], np.int64)
+        probabilities = np.array([row[1:] for row in rows], np.float64)
+        averaged = tuple(classes.index(name) for name in scored or classes)
+        return ClassPredictions(ids, groups, labels, probabilities, averaged)
     except (OSError, ValueError, IndexError) as error:
         raise UserError(
             f"{result.images} cannot be read ({error}): delete {result.directory} to compute the run anew"
         ) from error
 
 
-def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...]) -> MaskPredictions:
-    columns = np.array([row[1:] for row in rows], np.float64).T
-    values = dict(zip(header[1:], columns, strict=True))
+def _masks(
+    header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]
+) -> MaskPredictions:
+    values = dict(zip(header, np.array(rows, np.float64).T, strict=True))
     jaccard = values["jaccard"]
     values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
-    return MaskPredictions(ids, {name: values[name] for name in SCORES["segmentation"]})
+    return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})

@@ -60,18 +60,35 @@ def write_class_probabilities_csv(
     probabilities: ArrayLike,
     *,
     classes: Sequence[str],
+    groups: Sequence[str | None] | None = None,
 ) -> None:
-    """One row per image: image_id, label (the name of its true class), and the probability of each class."""
-    rows = zip(ids, np.asarray(labels), np.asarray(probabilities, np.float64), strict=True)
-    lines = ([name, classes[label], *map(_number, values)] for name, label, values in rows)
-    atomic_write(file, _csv([["image_id", "label", *classes], *lines]))
+    """One row per image: image_id, group if any image has one, label (the name of its true class), and the probability
+    of each class."""
+    rows = zip(np.asarray(labels), np.asarray(probabilities, np.float64), strict=True)
+    lines = [[classes[label], *map(_number, values)] for label, values in rows]
+    atomic_write(file, _csv(_with_images(ids, groups, [["label", *classes], *lines])))
 
 
-def write_mask_scores_csv(file: Path, ids: Sequence[str], scores: Sequence[MaskScores]) -> None:
-    """One row per image: image_id, jaccard, dice, accuracy, sensitivity, specificity."""
-    titles = list(MaskScores.__dataclass_fields__)
-    lines = ([name, *map(_number, asdict(one).values())] for name, one in zip(ids, scores, strict=True))
-    atomic_write(file, _csv([["image_id", *titles], *lines]))
+def write_mask_scores_csv(
+    file: Path,
+    ids: Sequence[str],
+    scores: Sequence[MaskScores],
+    *,
+    groups: Sequence[str | None] | None = None,
+) -> None:
+    """One row per image: image_id, group if any image has one, jaccard, dice, accuracy, sensitivity, specificity."""
+    lines = [list(map(_number, asdict(one).values())) for one in scores]
+    atomic_write(file, _csv(_with_images(ids, groups, [list(MaskScores.__dataclass_fields__), *lines])))
+
+
+def _with_images(
+    ids: Sequence[str], groups: Sequence[str | None] | None, rows: Sequence[Sequence[str]]
+) -> Iterable[Sequence[str]]:
+    """The rows, titles first, with the images and their groups before them."""
+    images: list[list[str]] = [["image_id"], *([image_id] for image_id in ids)]
+    if groups is not None and any(groups):
+        images = [[*row, group or ""] for row, group in zip(images, ["group", *groups], strict=True)]
+    return [[*image, *row] for image, row in zip(images, rows, strict=True)]
 
 
 def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:

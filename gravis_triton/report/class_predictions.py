@@ -38,7 +38,10 @@ def write_class_predictions(
     classes, scored = collection.classes, collection.scored_classes
     scores = classification_scores(probabilities, labels, classes=classes, scored=scored)
     files = {kind: run.predictions(kind, name) for kind in _KINDS}
-    write_class_probabilities_csv(files["image_scores.csv"], ids, labels, probabilities, classes=classes)
+    groups = [collection.records[index].group for index in indices]
+    write_class_probabilities_csv(
+        files["image_scores.csv"], ids, labels, probabilities, classes=classes, groups=groups
+    )
     write_submission_csv(files["submission.csv"], collection.name, ids, probabilities, classes=classes)
     write_figure(draw_confusion(scores), files["confusion.png"], caption=caption)
     curves = draw_curves(probabilities, labels, classes=classes, scored=scored)

@@ -70,7 +70,12 @@ class SegmentationTask(Task):
         for case in compare_masks(predictor, data.collection, data.images, indices):
             save_mask(run.masks, case.id, case.predicted)
             per_image.append(case.scores)
-        ids = [data.collection.records[i].id for i in indices]
-        write_mask_scores_csv(run.predictions("image_scores.csv"), ids, per_image)
+        tested = [data.collection.records[index] for index in indices]
+        write_mask_scores_csv(
+            run.predictions("image_scores.csv"),
+            [record.id for record in tested],
+            per_image,
+            groups=[record.group for record in tested],
+        )
         write_mask_cases(run, data.collection, data.images, indices, per_image, caption=caption)
         return segmentation_scores(per_image).flat()

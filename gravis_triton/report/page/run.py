@@ -142,18 +142,20 @@ def _scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[Section]:
 
 def _class_names(file: Path) -> list[str]:
     with file.open(newline="") as opened:
-        return next(csv.reader(opened))[2:]
+        header = next(csv.reader(opened))
+        return header[header.index("label") + 1 :]
 
 
 def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
-    """The main scores with 95 % bootstrap intervals over the test images."""
+    """The main scores with 95 % bootstrap intervals over the test images, or their lesions and patients."""
     resampled = resampled_scores(one.predictions)
     rows = []
     for name in SCORES[one.task]:
         low, high = np.percentile(resampled[name], [2.5, 97.5])
         rows.append((shown(name), shown_number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
     caption = f"Scores on {len(one.predictions.ids):,} test images"
-    return Table(caption, ("score", "value", "95 % interval (bootstrap over images)"), rows)
+    drawn = "lesions and patients" if any(one.predictions.groups) else "images"
+    return Table(caption, ("score", "value", f"95 % interval (bootstrap over {drawn})"), rows)
 
 
 def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) -> Table:

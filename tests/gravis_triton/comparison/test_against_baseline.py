@@ -166,6 +166,17 @@ def test_diagnoses_are_read_by_class_and_only_the_scored_ones_are_averaged(tmp_p
     assert read.scored == (0,)
 
 
+def test_patients_are_read_with_their_images(tmp_path):
+    file = tmp_path / "image_scores.csv"
+    file.write_text("image_id,group,label,mel,nv\nb,,nv,0.25,0.75\na,P1,mel,0.5,0.5\n")
+    read = read_predictions(
+        Result(encoder="x", task="knn", label_fraction=1, seed=0, values={}, directory=tmp_path, images=file),
+        (),
+    )
+    assert (read.ids, read.groups, read.labels.tolist()) == (("a", "b"), ("P1", ""), [0, 1])
+    assert read.probabilities.tolist() == [[0.5, 0.5], [0.25, 0.75]]
+
+
 @pytest.fixture
 def small(tmp_path):
     generator = np.random.default_rng(0)

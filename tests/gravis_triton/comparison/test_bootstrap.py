@@ -20,17 +20,48 @@ def diagnoses(generator: np.random.Generator, *, images: int = 60, signal: float
     labels = np.arange(images) % 3
     logits = generator.normal(size=(images, 3)) + signal * np.eye(3)[labels]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return ClassPredictions(tuple(f"i{n:03d}" for n in range(images)), labels, p, (0, 1))
+    return ClassPredictions(tuple(f"i{n:03d}" for n in range(images)), ("",) * images, labels, p, (0, 1))
 
 
 def test_every_resample_keeps_the_number_of_images_of_each_class():
     strata = np.array([0] * 50 + [1] * 3 + [2])
-    counts = drawn_counts(strata, resamples=200)
+    counts = drawn_counts(strata, [""] * 54, resamples=200)
     assert counts.shape == (200, 54)
     assert (counts[:, :50].sum(1) == 50).all()
     assert (counts[:, 50:53].sum(1) == 3).all()
     assert (counts[:, 53] == 1).all()
     assert counts[:, :50].std() == pytest.approx(1.0, abs=0.05)  # multinomial: variance 1 - 1/50
+
+
+def test_images_of_one_patient_are_drawn_together_and_each_class_keeps_its_groups():
+    strata = np.array([0, 1, 0, 0, 1, 0])
+    counts = drawn_counts(strata, ["a", "a", "", "b", "", "b"], resamples=500)
+    assert (counts[:, 0] == counts[:, 1]).all()
+    assert (counts[:, 3] == counts[:, 5]).all()
+    assert (
+        counts[:, 0] + counts[:, 4] == 2
+    ).all()  # the groups that hold the rarer class: patient a, and image 4
+    assert (counts[:, 2] + counts[:, 3] == 2).all()  # the others: image 2, and patient b
+    assert set(counts[:, 0]) == {0, 1, 2}
+
+
+def test_a_group_for_each_image_is_no_group():
+    strata = np.array([0, 1, 1, 2, 0, 1])
+    alone = drawn_counts(strata, [""] * 6, resamples=50)
+    assert (drawn_counts(strata, list("fedcba"), resamples=50) == alone).all()
+
+
+def test_images_of_few_patients_tell_as_little_as_their_patients():
+    generator = np.random.default_rng(0)
+    patients, images = 100, 8
+    values = np.repeat(generator.normal(0, 0.2, patients), images) + generator.normal(
+        0, 0.1, patients * images
+    )
+    ids, groups = (tuple(f"{n:03d}" for n in np.arange(patients * images) // each) for each in (1, images))
+    spread = resampled_scores(MaskPredictions(ids, groups, {"jaccard": values}))["jaccard"].std()
+    assert spread == pytest.approx((0.2**2 / patients + 0.1**2 / (patients * images)) ** 0.5, rel=0.15)
+    alone = resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": values}))["jaccard"].std()
+    assert alone < spread / 2
 
 
 def test_an_auc_by_hand_with_ties_and_repeated_images():
@@ -44,7 +75,7 @@ def test_an_auc_by_hand_with_ties_and_repeated_images():
 
 def test_weighted_scores_are_those_of_the_drawn_images_written_out():
     found = diagnoses(np.random.default_rng(3))
-    counts = drawn_counts(found.labels, resamples=5)
+    counts = drawn_counts(found.labels, found.groups, resamples=5)
     for weights, auc, accuracy in zip(
         counts,
         weighted_aucs(found.probabilities[:, 0].round(1), found.labels == 0, counts),
@@ -78,8 +109,8 @@ def test_an_encoder_compared_with_itself_differs_by_nothing():
 def test_masks_that_are_all_better_by_the_same_have_an_interval_of_no_width():
     jaccard = np.random.default_rng(0).uniform(0.2, 0.8, 100)
     ids = tuple(f"i{n:03d}" for n in range(100))
-    base = resampled_scores(MaskPredictions(ids, {"jaccard": jaccard}))["jaccard"]
-    better = resampled_scores(MaskPredictions(ids, {"jaccard": jaccard + 0.1}))["jaccard"]
+    base = resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": jaccard}))["jaccard"]
+    better = resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": jaccard + 0.1}))["jaccard"]
     interval = paired_interval([0.1, 0.1], [better - base] * 2, same_images=False)
     assert (interval.low, interval.high) == pytest.approx((0.1, 0.1), abs=1e-12)
     assert base.std() == pytest.approx(jaccard.std() / 10, rel=0.1)  # the standard error of a mean
@@ -120,7 +151,9 @@ def coverage(*, seeds: int, between: float, same_images: bool = False, trials: i
             own = base + 0.05 + generator.normal(0, between) + noise
             observed.append(float((own - base).mean()))
             scores = [
-                resampled_scores(MaskPredictions(ids, {"jaccard": values}), resamples=300)["jaccard"]
+                resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": values}), resamples=300)[
+                    "jaccard"
+                ]
                 for values in (base, own)
             ]
             resampled.append(scores[1] - scores[0])

@@ -87,6 +87,20 @@ def test_mask_scores_have_a_row_per_image(tmp_path):
     )
 
 
+def test_groups_stand_beside_the_images_if_there_are_any(tmp_path):
+    truth = torch.tensor([[True, False]])
+    scores = [mask_scores(truth, truth)] * 2
+    write_mask_scores_csv(tmp_path / "masks.csv", ["a", "b"], scores, groups=["P1", None])
+    assert [line[:9] for line in (tmp_path / "masks.csv").read_text().splitlines()] == [
+        "image_id,", "a,P1,1,1,", "b,,1,1,1,",
+    ]  # fmt: skip
+    p = [[0.5, 0.5], [0.25, 0.75]]
+    write_class_probabilities_csv(
+        tmp_path / "a.csv", ["a", "b"], [0, 1], p, classes=("x", "y"), groups=["P1", None]
+    )
+    assert (tmp_path / "a.csv").read_text() == "image_id,group,label,x,y\na,P1,x,0.5,0.5\nb,,y,0.25,0.75\n"
+
+
 def test_a_mask_is_written_in_the_format_of_the_challenge(tmp_path):
     mask = torch.tensor([[True, False, False], [False, False, True]])
     file = save_mask(tmp_path / "masks", "ISIC_0000003", mask)
