@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.cache.pixels import check_aspect, check_fit, lesion_pixels
 from gravis_triton.data.datasets.isic import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs
@@ -86,27 +87,26 @@ def check(settings: CheckSettings) -> CheckResult:
 def _look(record: Record) -> _Looked:
     try:
         image = record.image.read()
+        check_aspect(image)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return _Looked(fault=f"{record.id}: {error}")
     thumbnail = image.copy()
     thumbnail.thumbnail((_SIDE, _SIDE))
-    mask_fault, empty = _look_at_mask(record, image.size)
+    mask_fault, empty = _look_at_mask(record, image)
     pixels = hashlib.sha256(image.tobytes() + str(image.size).encode()).hexdigest()
     return _Looked(image.size, pixels, thumbnail, mask_fault=mask_fault, empty_mask=empty)
 
 
-def _look_at_mask(record: Record, size: tuple[int, int]) -> tuple[str, bool]:
+def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
     """(what is wrong with the mask, whether it is empty)."""
     if record.mask is None:
         return "", False
     try:
         mask = record.mask.read()
+        check_fit(mask, image)
+        return "", not lesion_pixels(mask).any()
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return f"{record.id}: {error}", False
-    (width, height), (mask_width, mask_height) = size, mask.size
-    if abs(width * mask_height - height * mask_width) > max(width, height, mask_width, mask_height):
-        return f"{record.id}: {mask_width} x {mask_height} for an image of {width} x {height}", False
-    return "", (np.asarray(mask) <= 128).all().item()
 
 
 def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[str, object]]:

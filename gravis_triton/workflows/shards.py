@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from gravis_triton.data import Collection, Record, open_collection
+from gravis_triton.data.cache.pixels import check_aspect, check_fit
 from gravis_triton.data.datasets.hub import without_progress_bars
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory
@@ -92,13 +93,13 @@ def _features(collection: Collection) -> Any:
 def _row(record: Record, short_side: int) -> dict[str, Any] | None:
     try:
         image = record.image.read(short_side)
+        check_aspect(image)
         scale = min(1.0, short_side / min(image.size))
         width, height = (max(1, round(side * scale)) for side in image.size)
-        mask = (
-            None
-            if record.mask is None
-            else record.mask.read().resize((width, height), Image.Resampling.NEAREST)
-        )
+        mask = None if record.mask is None else record.mask.read()
+        if mask is not None:
+            check_fit(mask, image)
+            mask = mask.resize((width, height), Image.Resampling.NEAREST)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     return {

@@ -14,17 +14,31 @@ def resized_pixels(image: Image.Image, short_side: int) -> np.ndarray:
     """`image` as (height, width, 3) uint8 with min(height, width) == short_side.
 
     The whole field of view and the aspect ratio are kept (the long side is rounded to whole pixels);
-    antialiased bicubic. Raises ValueError for a item longer than 16 times its short side.
+    antialiased bicubic. Raises ValueError for an image longer than 16 times its short side.
     """
+    check_aspect(image)
     scale = short_side / min(image.size)
     width, height = (max(short_side, round(side * scale)) for side in image.size)
-    if max(width, height) > LONGEST_ASPECT * short_side:
-        raise ValueError(
-            f"{image.width} x {image.height} is longer than {LONGEST_ASPECT} times its short side"
-        )
     # reducing_gap averages whole blocks first: as good to the eye, and much faster for large items.
     resized = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(resized.convert("RGB"))
+
+
+def check_aspect(image: Image.Image) -> None:
+    """Raises ValueError for an image longer than 16 times its short side."""
+    if max(image.size) > LONGEST_ASPECT * min(image.size):
+        raise ValueError(
+            f"{image.width} x {image.height} is longer than {LONGEST_ASPECT} times its short side"
+        )
+
+
+def check_fit(mask: Image.Image, image: Image.Image) -> None:
+    """Raises ValueError for a mask that has not the aspect ratio of its image, to within a pixel of the larger."""
+    difference = abs(image.width * mask.height - image.height * mask.width)
+    if difference > max(*image.size, *mask.size):
+        raise ValueError(
+            f"a mask of {mask.width} x {mask.height} on an image of {image.width} x {image.height}"
+        )
 
 
 # The challenges' rule: a pixel is lesion above this value.

@@ -1,6 +1,7 @@
 """Any folder of images, with class sub-folders, splits and folders of masks or without."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -34,8 +35,8 @@ def open_folder(directory: Path) -> Collection:
     Images in a folder masks (mask, segmentations, segmentation) are the masks of the images of the same name, also
     with _segmentation or _mask at its end, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored.
-    Raises UserError when there is no image, for images beside folders of splits, for a mask without an image, for a
-    class called images, and for metadata of the Hugging Face kind, which would be left out.
+    Raises UserError when there is no image, for images beside folders of splits, for a mask without an image or among
+    the images, for a class called images, and for metadata of the Hugging Face kind, which would be left out.
     """
     paths = sorted(images_below(directory))
     _check_no_metadata(directory, {path.parent for path in paths})
@@ -45,6 +46,7 @@ def open_folder(directory: Path) -> Collection:
         raise UserError(
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
+    _check_no_masks(directory, paths)
     bare = [PurePosixPath(_key(path, IMAGE_FOLDERS)) for path in paths]
     splits = _splits(directory, paths, bare)
     folders = [
@@ -70,21 +72,29 @@ def open_folder(directory: Path) -> Collection:
 
 
 def pair_masks(directory: Path, paths: Iterable[PurePosixPath]) -> dict[Path, Path]:
-    """Image file -> mask file, of images and masks below `directory`. Raises UserError for a mask without an image."""
-    images, masks = {}, {}
+    """Image file -> mask file, of images and masks below `directory`.
+
+    Raises UserError for a mask without an image, and for an image with two masks or a mask with two images.
+    """
+    images: dict[str, list[Path]] = defaultdict(list)
+    masks: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         key = mask_key(path)
         if key is None:
-            images[_key(path, IMAGE_FOLDERS)] = directory / path
+            images[_key(path, IMAGE_FOLDERS)].append(directory / path)
         else:
-            masks[key] = directory / path
-    unmatched = [mask for key, mask in masks.items() if key not in images]
+            masks[key].append(directory / path)
+    unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
             f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {unmatched[0]}: expected an image of the "
             "same name in a folder images beside the folder of masks; a class needs another name than masks"
         )
-    return {images[key]: mask for key, mask in masks.items()}
+    for key in masks:
+        for what, found in (("masks of one image", masks[key]), ("images of one mask", images[key])):
+            if len(found) > 1:
+                raise UserError(f"two {what}: {found[0]} and {found[1]}; take one away")
+    return {images[key][0]: found[0] for key, found in masks.items()}
 
 
 def mask_key(path: PurePosixPath) -> str | None:
@@ -120,6 +130,17 @@ def images_below(directory: Path) -> Iterator[PurePosixPath]:
         _check_nested_layout(Path(folder), folders)
         for name in filter(is_image, files):
             yield PurePosixPath(relative.as_posix(), _checked_name(folder, name))
+
+
+def _check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
+    stems = {path.with_suffix("") for path in images}
+    for stem in stems:
+        for ending in _MASK_ENDINGS:
+            if stem.name.lower().endswith(ending) and stem.with_name(stem.name[: -len(ending)]) in stems:
+                raise UserError(
+                    f"{directory / stem.parent} holds masks among its images, such as {stem.name}: move them into a "
+                    "folder masks"
+                )
 
 
 def _checked_name(folder: str, name: str) -> str:

@@ -1,5 +1,6 @@
 """Images listed in a CSV or Parquet table."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ def table_in(directory: Path) -> Path | None:
 def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False) -> Collection:
     """The images that a CSV or Parquet table lists, a row each.
 
-    The image column holds paths relative to the table, or names or ids of images below its directory. Masks come from
-    the mask column, else from folders of masks (see `open_folder`).
+    The image column holds paths, relative to the table or absolute, or names or ids of images below its directory.
+    Masks come from the mask column, else from folders of masks (see `open_folder`).
     columns: "image=NAME,label=NAME,..." for columns whose names are not in `COLUMNS`.
     unlisted: include the images below the table's directory that it does not list, without a label.
     Raises UserError for a missing column, image or mask, an image listed twice, and an unknown split.
@@ -165,7 +166,9 @@ def _groups(rows: Sequence[Row], column: str | None, *, named: bool) -> list[str
 
 
 def _id(image: Path, directory: Path) -> str:
-    return (image.relative_to(directory) if image.is_relative_to(directory) else image).as_posix()
+    """The path below the table's directory; of an image elsewhere the whole path, without its first slash."""
+    path, around = (Path(os.path.abspath(one)) for one in (image, directory))
+    return (path.relative_to(around) if path.is_relative_to(around) else Path(*path.parts[1:])).as_posix()
 
 
 class _Finder:

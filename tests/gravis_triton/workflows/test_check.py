@@ -65,9 +65,22 @@ def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in result.faults] == [
         "unreadable images (1): images/c.jpg: cannot identify image file "
         + result.faults[0].split("file ")[1],
-        "unusable masks (1): images/b.jpg: 64 x 20 for an image of 64 x 64",
+        "unusable masks (1): images/b.jpg: a mask of 64 x 20 on an image of 64 x 64",
     ]
     assert result.warnings == ("images without a mask (1): images/c.jpg", "empty masks (1): images/a.jpg")
+
+
+def test_what_training_would_refuse_is_a_fault(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw(tmp_path / "images" / f"{name}.jpg", seed=ord(name))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
+    Image.new("RGB", (400, 20)).save(tmp_path / "images" / "long.png")
+    faults = check(CheckSettings(data=str(tmp_path))).faults
+    assert faults == (
+        "unreadable images (1): images/long.png: 400 x 20 is longer than 16 times its short side",
+        "unusable masks (1): images/a.jpg: a mask of the values 0 and 1: lesion must be 255",
+    )
 
 
 def test_patients_in_two_splits_are_a_fault(data: Path) -> None:

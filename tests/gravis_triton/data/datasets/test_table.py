@@ -153,3 +153,32 @@ def test_two_columns_of_one_name_are_told(tmp_path: Path, images) -> None:
     (tmp_path / "table.csv").write_text("image,label,label\na.jpg,nevus,melanoma\n")
     with pytest.raises(UserError, match="two columns are called label"):
         open_collection(str(tmp_path))
+
+
+def test_images_elsewhere_are_named_by_their_paths(tmp_path: Path, images) -> None:
+    images(tmp_path / "photos", ["a.jpg", "b.jpg"])
+    (tmp_path / "study").mkdir()
+    table = tmp_path / "study" / "table.csv"
+    table.write_text(f"image\n../photos/a.jpg\n{tmp_path}/photos/b.jpg\n")
+    records = open_collection(str(table)).records
+    assert [record.id for record in records] == [f"{tmp_path}/photos/{name}.jpg"[1:] for name in "ab"]
+    assert all(record.image.read().size for record in records)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [("masks/a_mask.png", "two masks of one image: .*a.png and .*a_mask.png"),
+     ("images/a.png", "two images of one mask: .*a.jpg and .*a.png")],
+)  # fmt: skip
+def test_two_files_of_one_name_are_told(paired: Path, images, more: str, message: str) -> None:
+    images((paired / more).parent, [Path(more).name])
+    with pytest.raises(UserError, match=message):
+        open_collection(str(paired))
+
+
+def test_masks_among_the_images_are_told(tmp_path: Path, images) -> None:
+    images(tmp_path / "all", ["a.jpg", "a_Segmentation.png", "b.jpg"])
+    with pytest.raises(
+        UserError, match="all holds masks among its images, such as a_Segmentation: move them"
+    ):
+        open_collection(str(tmp_path))
