@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from gravis_triton.data import Collection, Record, open_collection
 from gravis_triton.data.cache.pixels import check_aspect, check_fit, lesion_pixels
 from gravis_triton.data.datasets.isic import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
-from gravis_triton.data.splits.leaks import alike_pairs
+from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.errors import UserError
 from gravis_triton.report.contact_sheets import write_contact_sheets
 from gravis_triton.settings import CheckSettings
@@ -42,11 +43,15 @@ class CheckResult:
 
 
 class _Looked(NamedTuple):
-    """One image: its size, a hash of its pixels and a thumbnail, or what is wrong with it or its mask."""
+    """One image: its size, a hash of its pixels and thumbnails, or what is wrong with it or its mask.
+
+    compared: what near duplicates are found by. shown: on the page, None without one.
+    """
 
     size: tuple[int, int] | None = None
     pixels: str = ""
-    thumbnail: Image.Image | None = None
+    compared: np.ndarray | None = None
+    shown: Image.Image | None = None
     fault: str = ""
     mask_fault: str = ""
     empty_mask: bool = False
@@ -61,7 +66,7 @@ def check(settings: CheckSettings) -> CheckResult:
     collection = open_collection(settings.data, columns=settings.columns)
     with ThreadPoolExecutor(settings.num_workers) as pool:
         progress = track(
-            pool.map(_look, collection.records),
+            pool.map(partial(_look, has_page=settings.page is not None), collection.records),
             "checking images",
             total=len(collection.records),
             console=Console(stderr=True),
@@ -74,9 +79,7 @@ def check(settings: CheckSettings) -> CheckResult:
     result = CheckResult(collection.name, _parts(collection, looked), tuple(faults), tuple(warnings))
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
-        shown = [
-            (r, one.thumbnail) for r, one in zip(collection.records, looked, strict=True) if one.thumbnail
-        ]
+        shown = [(r, one.shown) for r, one in zip(collection.records, looked, strict=True) if one.shown]
         try:
             write_contact_sheets(Path(settings.page), collection, shown, _text(result))
         except OSError as error:
@@ -84,7 +87,7 @@ def check(settings: CheckSettings) -> CheckResult:
     return result
 
 
-def _look(record: Record) -> _Looked:
+def _look(record: Record, *, has_page: bool) -> _Looked:
     try:
         image = record.image.read()
         check_aspect(image)
@@ -94,7 +97,14 @@ def _look(record: Record) -> _Looked:
     thumbnail.thumbnail((_SIDE, _SIDE))
     mask_fault, empty = _look_at_mask(record, image)
     pixels = hashlib.sha256(image.tobytes() + str(image.size).encode()).hexdigest()
-    return _Looked(image.size, pixels, thumbnail, mask_fault=mask_fault, empty_mask=empty)
+    return _Looked(
+        image.size,
+        pixels,
+        gray_thumbnail(np.asarray(thumbnail)),
+        thumbnail if has_page else None,
+        mask_fault=mask_fault,
+        empty_mask=empty,
+    )
 
 
 def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
@@ -181,8 +191,8 @@ def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[
         if one.pixels and first.setdefault(one.pixels, index) != index
     ]
     distinct = sorted(first.values())
-    thumbnails = [np.asarray(looked[index].thumbnail) for index in distinct]
-    return exact, [(distinct[a], distinct[b]) for a, b in alike_pairs(thumbnails)]
+    compared = [image for index in distinct if (image := looked[index].compared) is not None]
+    return exact, [(distinct[a], distinct[b]) for a, b in alike_pairs(compared)]
 
 
 def _lines(found: dict[str, list[str]]) -> Iterator[str]:

@@ -135,11 +135,12 @@ def _structures(images: Images, indices: Sequence[int]) -> NDArray[np.float32]:
     unit vector; 0 of a plain image."""
     steps = np.zeros((len(indices), 2 * _THUMBNAIL * (_THUMBNAIL - 1)), np.float32)
     for row, index in enumerate(indices):
-        gray = _thumbnail(images[index])
+        gray = gray_thumbnail(images[index]).astype(np.float32)
         steps[row] = np.concatenate([np.diff(gray, axis=0).ravel(), np.diff(gray, axis=1).ravel()])
     return steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1)
 
 
-def _thumbnail(image: Pixels) -> NDArray[np.float32]:
+def gray_thumbnail(image: Pixels) -> NDArray[np.uint8]:
+    """All that `alike_pairs` looks at of an image, (16, 16); that of a thumbnail is itself."""
     size = (_THUMBNAIL, _THUMBNAIL)
-    return np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.BOX), np.float32)
+    return np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.BOX))
