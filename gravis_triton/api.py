@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gravis_triton.cli import JOBS, Job
-from gravis_triton.settings.config import settings_from
+from gravis_triton.settings.config import settings_on_file
 from gravis_triton.settings.flat import flat_hints, flatten, required_settings
 
 STUB = Path(__file__).with_name("__init__.pyi")
@@ -30,7 +30,7 @@ def job_function(name: str) -> Callable[..., Any]:
     job = next(job for job in JOBS.values() if job.function == name)
 
     def call(**settings: Any) -> Any:
-        return job.workflow(settings_from(job.settings, settings, where=name))
+        return job.workflow(settings_on_file(job.settings, settings, where=name))
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{job.settings.__doc__}\n\nRaises UserError for what the user can fix."

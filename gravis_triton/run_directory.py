@@ -1,9 +1,14 @@
 """What lies where in the directory of a run; nothing else in the package knows."""
 
 import fcntl
+import os
 import shutil
+import socket
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import IO
+
+from gravis_triton.errors import UserError
 
 # All that jobs and their trackers write into a run directory.
 _WRITTEN = (
@@ -12,6 +17,8 @@ _WRITTEN = (
     "export-*", "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial",
     ".partial-*",
 )  # fmt: skip
+
+_locks: list[IO[str]] = []  # files whose closing would release their locks
 
 
 class RunDirectory:
@@ -43,6 +50,22 @@ class RunDirectory:
             for path in self.path.iterdir()
             if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
         )
+
+    def keep_others_out(self) -> None:
+        """Keep other processes from running in the directory until this one ends. Raises UserError where one is."""
+        file = self.lock.open("a+")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise UserError(
+                f"another run is writing to {self} ({file.read() or 'unknown process'}): wait until it ends, or "
+                "choose another --output-dir"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        _locks.append(file)
 
     def is_locked(self) -> bool:
         """Whether another process is running in the directory."""

@@ -74,7 +74,7 @@ def photometric_steps(settings: ViewSettings, size: int) -> list[ChosenSamples]:
     """The steps between crop and normalization, for views of `size` pixels; those of probability 0 are left out."""
     pixel = size / _PUBLISHED_SIZE
     sigma = (0.1 * pixel, max(settings.blur_sigma, 0.1) * pixel)
-    reach = max(1, math.ceil(3 * sigma[1]))
+    reach = min(max(1, math.ceil(3 * sigma[1])), size - 1)  # an image is mirrored at its edge once at most
     steps: list[ChosenSamples] = [
         RandomStainShift(p=settings.stain),
         RandomHair(p=settings.hair),

@@ -9,6 +9,7 @@ from gravis_triton.comparison.grid import COMMAND, PRETRAIN, TASKS, Grid, Values
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
+from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     DEFAULT_MODEL,
@@ -76,7 +77,8 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     split = {} if grid.official_split else {"split_seed": seed}
     fixed = {"data": grid.data, "seed": seed, **split}
     if isinstance(given, str):
-        encoder, pretrained = given, given not in ("random", "imagenet")
+        encoder = given
+        pretrained = given not in ("random", "imagenet") and Path(given).suffix not in WEIGHTS_FILES
     else:
         directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
         encoder, pretrained = str(directory.encoder), True

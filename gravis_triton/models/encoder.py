@@ -131,5 +131,10 @@ class Pretrainer(nn.Module):
             nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
         )
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the encoder's authors leave undecayed, as timm's optimizers ask for."""
+        names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
+        return {f"encoder.{name}" for name in names}
+
     def forward(self, images: Tensor) -> Tensor:
         return self.projection(self.encoder(images))

@@ -19,7 +19,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.models.encoder import build_encoder, create_backbone
 from gravis_triton.settings import DEFAULT_MODEL
 
-_FILES = (".safetensors", ".pth", ".pt")
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 IMAGE_IDS_FILES = ("image_ids.json", "source_ids.json")
 """Names of the file with the ids of the pre-training images; the second is that of version 0.1."""
 
@@ -56,7 +56,7 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         tensors = len(encoder.state_dict())
         weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
         return OpenedEncoder(encoder, name, size, f"encoder: {name}, {weights}")
-    if spec.endswith(_FILES):
+    if spec.endswith(WEIGHTS_FILES):
         encoder, size = _from_file(Path(spec), model, image_size or default_size), image_size or default_size
         assert model is not None
         return OpenedEncoder(encoder, model, size, _loaded_line(encoder, model, spec))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,8 @@ class Embedder:
                 "the encoder gives features that are not finite: its pre-training diverged, or its file is damaged"
             )
         values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
+        if not np.isfinite(values).all():
+            raise UserError("features are too large for --dtype float16: use float32")
         return pa.FixedSizeListArray.from_arrays(pa.array(values, self.dtype), dim)
 
     def _encode(self, squares: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import yaml
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.files import atomic_write
+from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.settings.flat import checked_values, flat_hints, flatten, override, required_settings
 from gravis_triton.settings.ranges import Range, check_ranges
@@ -42,6 +43,34 @@ def settings_from(kind: type[Settings], values: Mapping[Any, Any], *, where: str
     settings = override(kind(**dict.fromkeys(required)), checked)
     check_ranges(settings, lambda name: f"{where}: {name}")
     return settings
+
+
+def settings_on_file(kind: type[Settings], given: Mapping[str, Any], *, where: str) -> Settings:
+    """Settings from values by their flat names, on top of the `config` or of the run to resume that they name.
+
+    Another augmentation than that of the file comes with its own steps. Raises UserError as `settings_from`, and for a
+    file as `read_settings`.
+    """
+    file = config_file(given)
+    if file is None:
+        return settings_from(kind, given, where=where)
+    start = flatten(read_settings(kind, file))
+    if given.get("augment", start.get("augment")) != start.get("augment"):
+        start = {name: value for name, value in start.items() if name not in _STEPS}
+    return settings_from(kind, start | dict(given), where=where)
+
+
+def config_file(values: Mapping[str, Any]) -> str | Path | None:
+    """The file that the values are on top of: that of `config`, else that of the run that `resume` names or continues;
+    None without one."""
+    if values.get("config") is not None:
+        return str(values["config"])
+    resume = values.get("resume")
+    resumed = values.get("output_dir") if resume == "auto" else resume
+    if resumed is None:
+        return None
+    saved = RunDirectory.of(resumed).config
+    return saved if saved.is_file() else None
 
 
 def write_settings(settings: Any, file: Path) -> None:

@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
-from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings.config import augmentation, read_settings
+from gravis_triton.settings.config import augmentation, config_file, read_settings
 from gravis_triton.settings.flat import RENAMED, flatten, override
 from gravis_triton.settings.ranges import check_ranges, flag
 
@@ -26,7 +24,7 @@ def parse_settings(
     """
     start = kind()
     given = parse_flags(kind, args, prog, start)
-    file = _config_file(flatten(given))
+    file = config_file(flatten(given))
     if file is not None:
         start = read_settings(kind, file)
         given = parse_flags(kind, args, prog, start)
@@ -59,12 +57,3 @@ def _present_name(arg: str) -> str:
     name, equals, value = arg.partition("=")
     present = {flag(old): flag(new) for old, new in RENAMED.items()}
     return present.get(name, name) + equals + value
-
-
-def _config_file(values: dict[str, Any]) -> str | Path | None:
-    if values["config"] is not None:
-        return str(values["config"])
-    if values.get("resume") in (None, "auto"):
-        return None
-    saved = RunDirectory.of(values["resume"]).config
-    return saved if saved.is_file() else None

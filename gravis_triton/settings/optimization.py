@@ -30,7 +30,11 @@ class OptimizationSettings:
     """Weight decay of all parameters but biases and normalization layers."""
     sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
     """Learning rate schedule after the warm-up."""
-    warmup_epochs: Annotated[float, Range(min=0)] = 1.0
+    warmup_epochs: Annotated[
+        float | None,
+        Range(min=0),
+        arg(metavar="FLOAT", help_behavior_hint="(default: 1, at most an eighth of the run)"),
+    ] = None
     """Epochs of linear learning rate warm-up."""
     max_steps: Annotated[
         int | None, Range(min=1), arg(metavar="INT|None", help_behavior_hint="(default: None, no limit)")

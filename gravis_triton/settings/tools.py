@@ -20,6 +20,8 @@ class EmbedSettings:
     """Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random."""
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
+    columns: Columns = None
+    """Columns of the table, such as image=photo,label=dx."""
     output: Annotated[str, arg(aliases=("-o",))] = "features.parquet"
     """Parquet file to write."""
     overwrite: bool = False

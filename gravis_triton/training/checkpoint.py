@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from gravis_triton.run_directory import RunDirectory
 
 _KEPT = 2
 _PROGRESS = "progress.json"
+_ASIDE = "superseded-"
+_SETTINGS = ("weight_decay", "momentum", "betas")  # of an optimizer, as this launch asks for them
 
 
 class Stateful(Protocol):
@@ -33,7 +36,8 @@ class Stateful(Protocol):
 @dataclass(slots=True)
 class Progress:
     """How far a run is. step: optimizer steps. seconds: time spent training in all launches. images: fingerprint of
-    the ids of the images that the run trains, validates and tests on. bad_steps: left out, without a finite gradient.
+    the ids of the images that the run trains, validates and tests on. bad_steps: left out, without a finite gradient;
+    bad_in_a_row: the latest of them.
     """
 
     step: int = 0
@@ -42,6 +46,7 @@ class Progress:
     steps_per_epoch: int = 0
     images: str = ""
     bad_steps: int = 0
+    bad_in_a_row: int = 0
 
 
 def save_checkpoint(
@@ -163,17 +168,24 @@ def start_progress(
     checkpoint = find_checkpoint(resume, run, notify)
     if checkpoint is None:
         return progress
+    if accelerator.is_main_process and run.path.is_dir():
+        run.keep_others_out()
     progress = load_checkpoint(accelerator, checkpoint, progress, states)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for newer in _checkpoints(run.checkpoints):
-            if newer.name > checkpoint.name:
-                aside = newer.with_name(f"superseded-{newer.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                newer.rename(aside)
+            if newer.name > checkpoint.name.removeprefix(_ASIDE):
+                aside = _set_aside(newer)
                 notify(f"resuming from step {progress.step}: {newer} is now {aside.name}")
     accelerator.wait_for_everyone()
     return progress
+
+
+def _set_aside(checkpoint: Path) -> Path:
+    """Rename a checkpoint so that a run takes no more notice of it; earlier ones of that name stay."""
+    names = (f"{_ASIDE}{checkpoint.name}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(path for name in names if not (path := checkpoint.with_name(name)).exists())
+    return checkpoint.rename(aside)
 
 
 def load_checkpoint(
@@ -202,6 +214,8 @@ def load_checkpoint(
             raise UserError(
                 f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it the same way"
             )
+    groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    asked = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
         for name, state in (states or {}).items():
@@ -213,6 +227,9 @@ def load_checkpoint(
         UnpicklingError, SafetensorError,
     ) as error:  # fmt: skip
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
+    groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    for group, settings in zip(groups, asked, strict=True):
+        group.update(settings)
     return progress
 
 

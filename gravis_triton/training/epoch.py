@@ -27,6 +27,8 @@ from gravis_triton.training.setup import PATIENCE
 STEP_PATIENCE = timedelta(minutes=10)
 """For which a process waits for the others within an epoch."""
 
+_MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale, halving it
+
 
 class TrainingStep(Protocol):
     """One step of training on a batch; called in the order of the steps."""
@@ -107,6 +109,7 @@ def _train_epoch(
         t.optimizer.zero_grad()
         progress.step += 1
         window.step_done(None if is_left_out else loss, len(batch[0]))
+        progress.bad_in_a_row = progress.bad_in_a_row + 1 if is_left_out else 0
         if is_left_out:
             _count_bad_step(progress, t.max_bad_steps if is_bad else None)
         ended = progress.step == last_step or progress.step % progress.steps_per_epoch == 0
@@ -123,6 +126,11 @@ def _train_epoch(
 
 def _count_bad_step(progress: Progress, allowed: int | None) -> None:
     progress.bad_steps += 1
+    if progress.bad_in_a_row > _MOST_IN_A_ROW:
+        raise UserError(
+            f"no step since step {progress.step - progress.bad_in_a_row} had a finite gradient: lower --lr, or train "
+            "with --mixed-precision bf16 or no; the last checkpoint is from before"
+        )
     if allowed is not None and progress.bad_steps > allowed:
         raise UserError(
             f"the gradient of step {progress.step} is not finite, as that of {allowed} before (--max-bad-steps): "
@@ -188,9 +196,10 @@ class _Window:
 
 
 def _measured(training: Training, progress: Progress, epoch: int, window: _Window) -> StepMetrics:
-    loss = window.loss.item() / max(1, window.steps)
-    wrong = f"the loss is {loss}" if not math.isfinite(loss) else "a weight is not finite"
-    if not math.isfinite(loss) or not _are_finite(training.model):
+    loss = window.loss.item() / window.steps if window.steps else math.nan
+    is_wrong = window.steps > 0 and not math.isfinite(loss)
+    wrong = f"the loss is {loss}" if is_wrong else "a weight is not finite"
+    if is_wrong or not _are_finite(training.model):
         raise UserError(
             f"{wrong} at step {progress.step}: lower --lr, or train with --mixed-precision bf16 or no; "
             "the last checkpoint is from before"

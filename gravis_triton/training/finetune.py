@@ -107,7 +107,9 @@ def start_finetuning(
         network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
     )
     plain_optimizer = build_optimizer(groups, optimization)
-    scheduler = build_scheduler(plain_optimizer, optimization, epochs=epochs, steps_per_epoch=len(batches))
+    scheduler = build_scheduler(
+        plain_optimizer, optimization, steps=epochs * len(batches), steps_per_epoch=len(batches)
+    )
     model, optimizer = accelerator.prepare(model, plain_optimizer)
     step = SupervisedStep(accelerator, model, examples, loss.to(accelerator.device), loop.channels_last)
     training = Training(

@@ -1,6 +1,7 @@
 """From settings to the parts of a training run."""
 
 import ctypes
+import math
 import os
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import timm.optim
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from timm.layers import convert_sync_batchnorm
 from timm.scheduler import create_scheduler_v2
@@ -21,6 +23,8 @@ from gravis_triton.settings import OptimizationSettings, RunSettings
 
 PATIENCE = timedelta(hours=12)
 """For which processes wait for the first one: while it decodes the images, or evaluates."""
+
+_POLY_POWER, _STEP_DECAY = 0.9, 0.1  # timm has one argument for both
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
@@ -39,6 +43,7 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
                     else f"try: pip install {settings.tracker}"
                 )
             )
+    AcceleratorState._reset_state()  # else the precision of this process's first job would be that of all
     try:
         accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
@@ -90,31 +95,39 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """timm's optimizer over parameter groups, or over a model without weight decay for biases and normalization.
 
-    Raises UserError as `check_optimizer` does.
+    Raises UserError as `check_optimizer` does, and for settings or a machine that the optimizer refuses.
     """
     check_optimizer(settings.opt)
-    return timm.optim.create_optimizer_v2(
-        parameters,
-        opt=settings.opt,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
-    )
+    try:
+        return timm.optim.create_optimizer_v2(
+            parameters,
+            opt=settings.opt,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+        )
+    except (ValueError, AssertionError, RuntimeError, ImportError) as error:
+        raise UserError(f"--opt {settings.opt} cannot be used so: {error}") from error
 
 
 def build_scheduler(
-    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, epochs: int, steps_per_epoch: int
+    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, steps: int, steps_per_epoch: int
 ) -> Scheduler:
-    """timm's learning rate schedule, a pure function of the step: `scheduler.step_update(step)` sets the rate."""
+    """timm's learning rate schedule over all steps, a pure function of the step: `scheduler.step_update(step)` sets the
+    rate. Where the settings name no warm-up it is one epoch, or an eighth of the steps where that is less."""
+    warmup = min(steps_per_epoch, steps / 8)
+    if settings.warmup_epochs is not None:
+        warmup = settings.warmup_epochs * steps_per_epoch
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=settings.sched,
-        num_epochs=epochs,
-        warmup_epochs=settings.warmup_epochs,  # type: ignore[arg-type]  # timm multiplies it by the steps of an epoch
+        num_epochs=steps,  # timm's epochs are steps here
+        warmup_epochs=warmup,  # type: ignore[arg-type]  # timm only compares it with steps
         warmup_lr=settings.lr / 100,
-        decay_epochs=max(1, epochs // 3),
+        decay_epochs=max(1, math.ceil(steps / steps_per_epoch) // 3) * steps_per_epoch,
+        decay_rate=_POLY_POWER if settings.sched == "poly" else _STEP_DECAY,
         step_on_epochs=False,
-        updates_per_epoch=steps_per_epoch,
+        updates_per_epoch=1,
     )
     return scheduler
 

@@ -54,7 +54,9 @@ def compare(settings: CompareSettings) -> CompareResult:
     grid = dataclasses.replace(
         grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
     )
-    collection = open_collection(grid.data)  # a wrong --data fails before anything runs
+    collection = open_collection(
+        grid.data, columns=grid.common.get("columns")
+    )  # a wrong --data fails before anything runs
     try:
         runs = comparison.plan_runs(grid)
     except UserError as error:

@@ -61,10 +61,10 @@ def prepare_training(
     settings: PretrainSettings, job: Launch, networks: Networks, data: PretrainingData
 ) -> training.Training:
     """Model, optimizer, schedule and step, prepared for the processes."""
-    optimization, loop = settings.optimization, settings.training
-    epochs = optimization.epochs or math.ceil(total_steps(settings, job) / len(data.batches))
+    loop, steps_per_epoch = settings.training, len(data.batches)
+    steps = total_steps(settings, job, steps_per_epoch=steps_per_epoch)
     scheduler = training.build_scheduler(
-        networks.optimizer, optimization, epochs=epochs, steps_per_epoch=len(data.batches)
+        networks.optimizer, settings.optimization, steps=steps, steps_per_epoch=steps_per_epoch
     )
     model, optimizer = job.accelerator.prepare(networks.model, networks.optimizer)
     step = training.ContrastiveStep(
@@ -84,15 +84,17 @@ def prepare_training(
         optimizer,
         scheduler,
         settings.run.seed,
-        epochs,
+        math.ceil(steps / steps_per_epoch),
         loop.log_every,
         loop.max_bad_steps,
     )
 
 
-def total_steps(settings: PretrainSettings, job: Launch) -> int:
-    """Optimizer steps that encode --total-views views."""
+def total_steps(settings: PretrainSettings, job: Launch, *, steps_per_epoch: int) -> int:
+    """Optimizer steps of all epochs, or that encode --total-views views."""
     optimization = settings.optimization
+    if optimization.epochs is not None:
+        return optimization.epochs * steps_per_epoch
     assert optimization.total_views is not None  # else there are epochs
     views = optimization.batch_size * settings.augmentation.views * job.accelerator.num_processes
     return max(1, round(optimization.total_views / views))

@@ -65,7 +65,9 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     )
 
     # the images, and the table that their rows go to
-    collection = open_collection(settings.data, synthetic_images=DataSettings.synthetic_images)
+    collection = open_collection(
+        settings.data, columns=settings.columns, synthetic_images=DataSettings.synthetic_images
+    )
     encoder = opened.encoder.to(processes.device)
     embedder = Embedder(encoder, collection, inputs=inputs, dtype=settings.dtype)
     file = Path(settings.output)

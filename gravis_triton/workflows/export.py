@@ -29,6 +29,8 @@ def export(settings: ExportSettings) -> ExportResult:
     Raises UserError for what the user can fix, and where the exported network computes something else.
     """
     directory = Path(settings.output or Path(settings.run) / f"export-{settings.format}")
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--output {directory} is a file: an export is a directory")
     if directory.exists() and not settings.overwrite:
         raise UserError(f"{directory} exists: give --overwrite, or another --output")
     if directory.exists() and not (directory / _PREPROCESSING).is_file() and any(directory.iterdir()):

@@ -20,6 +20,7 @@ from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
 from gravis_triton.models import FinetunedNetwork, OpenedEncoder, open_encoder
 from gravis_triton.prediction import InputSettings, Predictor, save_predictor
+from gravis_triton.prediction.weights_hash import weights_hash
 from gravis_triton.report.page import write_run_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
@@ -189,7 +190,7 @@ def _start(
         batches=batches,
         loader=task.build_loader(data, batches, workers),
         examples=lambda batch: task.make_example(view, batch),
-        images=split_fingerprint(data.split, data.collection, settings.encoder.encoder),
+        images=split_fingerprint(data.split, data.collection, weights_hash(opened.encoder)),
         loss=task.build_loss(data),
         notify=job.display.print,
     )

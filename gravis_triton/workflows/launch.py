@@ -1,12 +1,9 @@
 """What every job begins with: processes, display and output directory."""
 
 import dataclasses
-import fcntl
-import os
-import socket
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -61,8 +58,8 @@ def choose_run(
 ) -> RunDirectory:
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
-    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both, and as
-    `check_overwrite` does.
+    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both or resume
+    another run, and as `check_overwrite` does.
     """
     if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
@@ -76,6 +73,12 @@ def choose_run(
             way_out = "--resume auto to resume, " if can_resume else ""
             raise UserError(f"{run} is not empty: give {way_out}--overwrite, or another --output-dir")
         check_overwrite(run, data)
+    if resume not in (None, "auto") and run.config.exists():
+        resumed = RunDirectory.of(resume)
+        if resumed.path.resolve() != path.resolve():
+            raise UserError(
+                f"{run} holds a run of its own, not {resumed}, which --resume names: give another --output-dir"
+            )
     return run
 
 
@@ -121,26 +124,6 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
-_locks: list[IO[str]] = []  # files whose closing would release their locks
-
-
-def _lock(run: RunDirectory) -> None:
-    """Keep other processes from running in a directory until this one ends. Raises UserError where one already is."""
-    file = run.lock.open("a+")
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        raise UserError(
-            f"another run is writing to {run} ({file.read() or 'unknown process'}): wait until it ends, or choose "
-            "another --output-dir"
-        ) from error
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
-    _locks.append(file)
-
-
 def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None:
     """Create the directory, emptied if the settings say so, with config.yaml in it; start the trackers.
 
@@ -149,7 +132,7 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None
     if accelerator.is_main_process:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            _lock(run)
+            run.keep_others_out()
             if settings.run.overwrite:
                 run.clear()
             elif run.config.exists() and flatten(settings).get("resume") is None:

@@ -91,21 +91,24 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     open_run(run, settings, accelerator)
     metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
 
-    def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
+    def score(name: str, *, at_most: int, key: str) -> None:
+        with display.task(f"evaluating the {name}") as scoring:
+            scores = score_encoder(
+                networks.encoder,
+                data.collection,
+                data.images,
+                data.reference,
+                data.validation,
+                size=image_size,
+                device=accelerator.device,
+                at_most=at_most,
+                progress=scoring,
+            )
+        report.log_scores(scores, name, metric_logger, progress.step, display, key=key)
+
+    def evaluate(name: str) -> None:
         if accelerator.is_main_process:
-            with display.task(f"evaluating the {name}") as scoring:
-                scores = score_encoder(
-                    networks.encoder,
-                    data.collection,
-                    data.images,
-                    data.reference,
-                    data.validation,
-                    size=image_size,
-                    device=accelerator.device,
-                    at_most=at_most,
-                    progress=scoring,
-                )
-            report.log_scores(scores, name, metric_logger, progress.step, display, key=key)
+            score(name, at_most=loop.eval_images, key="knn")
         accelerator.wait_for_everyone()
 
     if progress.step == 0:
@@ -121,9 +124,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         )  # a kill came between the checkpoint and this
 
     # train, epoch by epoch
-    steps = parts.epochs * len(batches)
-    if optimization.total_views is not None:
-        steps = total_steps(settings, job)
+    steps = total_steps(settings, job, steps_per_epoch=len(batches))
     last_step = min(steps, optimization.max_steps or steps)
     with display.training(progress.step, last_step) as show, training.stop_on_signals() as stop:
 
@@ -148,11 +149,10 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     # the result: the encoder and its scores
     if loop.evaluate:
         evaluate("pre-trained encoder")
-        parts_scored = (
-            data.collection.annotated("label", part) for part in (data.reference, data.validation)
-        )
-        if max(map(len, parts_scored)) > loop.eval_images:
-            evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
+        labeled = [data.collection.annotated("label", part) for part in (data.reference, data.validation)]
+        # other processes may know no labels: they wait at what follows
+        if accelerator.is_main_process and max(map(len, labeled)) > loop.eval_images:
+            score("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     ids, skipped = data.seen()
     summary = None
     if accelerator.is_main_process:

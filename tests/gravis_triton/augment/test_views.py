@@ -76,3 +76,11 @@ def test_the_jitter_keeps_pixels_in_range():
     color = views * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     assert color.min() > -1e-5
     assert color.max() < 1 + 1e-5
+
+
+@pytest.mark.parametrize("size", [2, 8, 32])
+def test_the_widest_blur_is_made_at_any_size(size: int) -> None:
+    settings = ViewSettings(views=2, blur=1.0, blur_sigma=100.0)
+    views = ViewMaker(settings, size=size, mean=(0, 0, 0), std=(1, 1, 1))
+    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    assert views(images, torch.full((2, 2), size)).isfinite().all()

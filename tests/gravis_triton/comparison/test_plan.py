@@ -171,3 +171,9 @@ def test_pre_training_may_start_from_given_weights_and_is_scored_by_its_own(tmp_
     pretraining, evaluation, *_ = only(plan_runs(grid(tmp_path, **changes)), encoder="ours", seed=7)
     assert (values(pretraining).encoder, values(pretraining).total_views) == ("imagenet", 96)
     assert values(evaluation).encoder == str(tmp_path / "encoders" / "ours-7" / "encoder")
+
+
+def test_a_file_of_weights_is_told_its_architecture(tmp_path):
+    runs = plan_runs(grid(tmp_path, encoders={"mae": "mae.pth", "own": "runs/a"}, baseline="mae"))
+    assert {run.settings.encoder.model for run in only(runs, encoder="mae")} == {"test_resnet"}
+    assert {run.settings.encoder.model for run in only(runs, encoder="own")} == {None}

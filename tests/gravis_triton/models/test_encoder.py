@@ -12,6 +12,8 @@ from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.models import Pretrainer, build_encoder, normalization, open_encoder, save_encoder
 from gravis_triton.prediction import InputSettings
+from gravis_triton.settings import OptimizationSettings
+from gravis_triton.training import build_optimizer
 
 
 @pytest.mark.parametrize(
@@ -136,3 +138,14 @@ def test_timms_transform_is_ours(tmp_path):
     ours = inputs.squares(collate_central_squares([pixels]))[0]
     one_level = 1 / 255 / min(inputs.std)  # Pillow rounds to whole levels
     assert (transform(Image.fromarray(pixels)) - ours).abs().max() <= one_level
+
+
+def test_what_a_transformer_leaves_undecayed_stays_so_under_the_projection_head() -> None:
+    model = Pretrainer(build_encoder("test_vit", image_size=64), hidden=None, dim=8)
+    optimizer = build_optimizer(model, OptimizationSettings(weight_decay=0.1))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {
+        names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]
+    }
+    assert "encoder.blocks.0.attn.qkv.weight" in decayed
+    assert not {"encoder.pos_embed", "encoder.cls_token"} & decayed

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -176,3 +179,69 @@ def test_newer_checkpoints_are_set_aside_when_an_older_one_is_resumed(two_checkp
         "superseded-step-00000002",
     ]
     assert start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4).step == 1
+
+
+def test_a_run_goes_back_to_a_checkpoint_that_was_set_aside(two_checkpoints, accelerator, model):
+    folder = two_checkpoints.checkpoints
+    start_progress(accelerator, resume=str(folder / "step-00000001"), run=two_checkpoints, steps_per_epoch=4)
+    for step in (2, 3):
+        save_checkpoint(accelerator, folder, Progress(step=step, steps_per_epoch=4))
+    aside = str(folder / "superseded-step-00000002")
+    assert start_progress(accelerator, resume=aside, run=two_checkpoints, steps_per_epoch=4).step == 2
+    save_checkpoint(accelerator, folder, Progress(step=4, steps_per_epoch=4))
+    assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000002", "step-00000004"]
+    older = str(folder / "step-00000002")
+    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    assert sorted(path.name for path in folder.glob("superseded-*")) == [
+        "superseded-step-00000002",
+        "superseded-step-00000003",
+        "superseded-step-00000004",
+    ]
+
+
+def test_nothing_is_renamed_that_is_already_called_so(two_checkpoints, accelerator, model):
+    folder = two_checkpoints.checkpoints
+    older = str(folder / "step-00000001")
+    for _ in range(2):
+        start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        save_checkpoint(accelerator, folder, Progress(step=2, steps_per_epoch=4))
+    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    assert sorted(path.name for path in folder.glob("superseded-*")) == [
+        "superseded-step-00000002",
+        "superseded-step-00000002-2",
+        "superseded-step-00000002-3",
+    ]
+
+
+def test_a_run_that_another_process_is_in_is_left_as_it_is(two_checkpoints, accelerator, model):
+    code = f"""
+from gravis_triton.run_directory import RunDirectory
+RunDirectory({str(two_checkpoints)!r}).keep_others_out()
+print("locked", flush=True)
+input()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "locked\n"
+        older = str(two_checkpoints.checkpoints / "step-00000001")
+        with pytest.raises(UserError, match="another run is writing to"):
+            start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        other.communicate("\n")
+    assert sorted(path.name for path in two_checkpoints.checkpoints.iterdir()) == [
+        "step-00000001",
+        "step-00000002",
+    ]
+
+
+def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, accelerator, model):
+    optimizer = accelerator.prepare(torch.optim.AdamW(model.parameters(), weight_decay=0.05))
+    model.weight.grad = torch.ones_like(model.weight)
+    optimizer.step()
+    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    moment = optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.3
+    start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3]
+    assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)

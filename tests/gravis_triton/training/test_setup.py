@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -8,10 +10,14 @@ from gravis_triton.training import build_optimizer, build_scheduler, seed_step, 
 
 
 def rates(settings: OptimizationSettings, steps_per_epoch: int) -> list[float]:
+    return scheduled(settings, steps=settings.epochs * steps_per_epoch, steps_per_epoch=steps_per_epoch)
+
+
+def scheduled(settings: OptimizationSettings, *, steps: int, steps_per_epoch: int) -> list[float]:
     optimizer = build_optimizer(nn.Linear(2, 2), settings)
-    scheduler = build_scheduler(optimizer, settings, epochs=settings.epochs, steps_per_epoch=steps_per_epoch)
+    scheduler = build_scheduler(optimizer, settings, steps=steps, steps_per_epoch=steps_per_epoch)
     values = []
-    for step in range(settings.epochs * steps_per_epoch):
+    for step in range(steps):
         scheduler.step_update(step)
         values.append(optimizer.param_groups[0]["lr"])
     return values
@@ -29,8 +35,39 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
 def test_the_rate_is_a_function_of_the_step_alone():
     settings = OptimizationSettings(epochs=4, lr=0.1)
     optimizer = build_optimizer(nn.Linear(2, 2), settings)
-    build_scheduler(optimizer, settings, epochs=4, steps_per_epoch=5).step_update(13)
+    build_scheduler(optimizer, settings, steps=20, steps_per_epoch=5).step_update(13)
     assert optimizer.param_groups[0]["lr"] == rates(settings, 5)[13]
+
+
+@pytest.mark.parametrize(
+    ("steps", "steps_per_epoch", "warmup"), [(104, 62, 13), (104, 15, 13), (833, 62, 62), (50, 50, 6.25)]
+)
+def test_the_warm_up_is_an_epoch_or_an_eighth_of_the_run_and_the_rate_ends_at_zero(
+    steps, steps_per_epoch, warmup
+):
+    lr = scheduled(OptimizationSettings(lr=0.1), steps=steps, steps_per_epoch=steps_per_epoch)
+    assert lr[-1] < 1e-3 * 0.1
+    assert lr == [
+        pytest.approx(0.001 + 0.099 * step / warmup)
+        if step < warmup
+        else pytest.approx(0.05 * (1 + math.cos(math.pi * step / steps)))
+        for step in range(steps)
+    ]
+
+
+def test_a_polynomial_of_power_nine_tenths_falls_to_zero():
+    lr = scheduled(OptimizationSettings(lr=0.1, sched="poly", warmup_epochs=0), steps=100, steps_per_epoch=10)
+    assert lr == [pytest.approx(0.1 * (1 - step / 100) ** 0.9) for step in range(100)]
+
+
+def test_what_an_optimizer_refuses_is_told():
+    with pytest.raises(UserError, match="--opt sgd cannot be used so: Nesterov momentum requires a momentum"):
+        build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="sgd", momentum=0))
+
+
+def test_every_job_of_a_process_has_its_own_precision():
+    assert start_accelerator(RunSettings(mixed_precision="bf16")).mixed_precision == "bf16"
+    assert start_accelerator(RunSettings()).mixed_precision == "no"
 
 
 def test_biases_and_normalization_have_no_weight_decay():

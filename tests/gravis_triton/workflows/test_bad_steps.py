@@ -63,3 +63,12 @@ def test_a_run_without_bad_steps_is_the_same_with_and_without_the_flag(pretrain)
         for _, _, lines in (pretrain("one"), pretrain("other", "--max-bad-steps", "3"))
     ]
     assert losses[0] == losses[1]
+
+
+def test_a_scaler_that_finds_no_scale_stops_the_run(pretrain, monkeypatch):
+    monkeypatch.setattr("accelerate.optimizer.AcceleratedOptimizer.step_was_skipped", True)
+    status, err, lines = pretrain("run", "--max-steps", "40", "--epochs", "20")
+    assert status == 2
+    assert "no step since step 0 had a finite gradient: lower --lr" in err
+    assert len(lines) == 30
+    assert all(line["loss"] is None for line in lines)

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
@@ -271,10 +272,12 @@ def test_images_without_masks_are_told_with_the_folder_that_is_expected(
     ],
 )
 def test_a_run_is_not_resumed_on_other_images(run_here, finished_run, monkeypatch, change):
-    if change[0] == "--encoder":  # any other one: only its name counts here
-        monkeypatch.setattr(
-            "gravis_triton.models.open.build_encoder", lambda name, **_: build_encoder(name, image_size=32)
-        )
+    def other_weights(name: str, **_) -> torch.nn.Module:
+        torch.manual_seed(1)
+        return build_encoder(name, image_size=32)
+
+    if change[0] == "--encoder":
+        monkeypatch.setattr("gravis_triton.models.open.build_encoder", other_weights)
     run, _ = finished_run("classification")
     before = (run / "summary.json").read_text()
     status, _, err = run_here(RECIPES["classification"], "--resume", str(run), *change)

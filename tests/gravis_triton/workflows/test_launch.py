@@ -6,10 +6,10 @@ import textwrap
 import pytest
 from accelerate import Accelerator
 
+from gravis_triton import run_directory
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import PretrainSettings, RunSettings, override
-from gravis_triton.workflows import launch
 from gravis_triton.workflows.launch import choose_run, open_run
 
 
@@ -111,10 +111,18 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
     )
     refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
     assert f"another run is writing to {run} (process {os.getpid()} on " in refused.stderr
-    launch._locks.pop().close()  # as at the end of this process
+    run_directory._locks.pop().close()  # as at the end of this process
     assert subprocess.run([sys.executable, "-c", second], capture_output=True, text=True).returncode == 0
 
 
 def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):
     with pytest.raises(UserError, match=r"another run has just written to"):
         open_run(run, PretrainSettings(), Accelerator(cpu=True))
+
+
+def test_a_run_is_not_written_over_by_resuming_another(choose, run, tmp_path):
+    with pytest.raises(UserError, match=r"run holds a run of its own, not .*other, which --resume names"):
+        choose(output_dir=str(run), resume=str(tmp_path / "other"))
+    checkpoint = run.checkpoints / "step-00000001"
+    assert choose(output_dir=str(run), resume=str(checkpoint)).path == run.path
+    assert choose(output_dir=str(tmp_path / "new"), resume=str(run)).path == tmp_path / "new"

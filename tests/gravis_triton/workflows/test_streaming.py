@@ -93,6 +93,17 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits(
     assert_same_weights(whole, run)
 
 
+def test_two_processes_end_together_where_the_first_scores_more_images_at_the_end(launch, data, tmp_path):
+    flags = (
+        f"--data {data} --streaming --shuffle-buffer 5 --model test_resnet --image-size 32 --views 2 --batch-size 4 "
+        f"--epochs 1 --num-workers 0 --eval-images 4 --output-dir {tmp_path / 'run'}"
+    ).split()
+    out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["processes"] == 2, err
+    assert "pre-trained encoder, all images: kNN" in out
+
+
 def test_two_processes_share_the_shards_and_end_together(launch, tmp_path):
     write_tars(tmp_path / "data", [25, 24, 26], broken=[5])
     flags = (
