@@ -18,15 +18,23 @@ class Portable(nn.Module):
     lesion probabilities (batch, 1, size, size).
 
     output: features, class probabilities or lesion probability. classes: their names, in order; empty otherwise.
+    averages_flips: whether the model does so (--tta) where it predicts; here it does not.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, inputs: InputSettings, *, output: str, classes: tuple[str, ...] = ()
+        self,
+        network: nn.Module,
+        inputs: InputSettings,
+        *,
+        output: str,
+        classes: tuple[str, ...] = (),
+        averages_flips: bool = False,
     ) -> None:
         super().__init__()
+        self.averages_flips = averages_flips
         self.network, self.image_size, self.output, self.classes = network, inputs.image_size, output, classes
         self.activation = {
             "features": nn.Identity(),
@@ -55,8 +63,17 @@ def open_portable(run: str | Path) -> Portable:
         return Portable(opened.encoder, inputs, output="features").eval()
     predictor = load(path)
     if isinstance(predictor, MaskPredictor):
-        return Portable(predictor.network, predictor.inputs, output="lesion probability").eval()
+        return Portable(
+            predictor.network,
+            predictor.inputs,
+            output="lesion probability",
+            averages_flips=predictor.tta,
+        ).eval()
     assert isinstance(predictor, ClassPredictor)
     return Portable(
-        predictor.network, predictor.inputs, output="class probabilities", classes=predictor.classes
+        predictor.network,
+        predictor.inputs,
+        output="class probabilities",
+        classes=predictor.classes,
+        averages_flips=predictor.tta,
     ).eval()

@@ -54,6 +54,8 @@ def export(settings: ExportSettings) -> ExportResult:
             )
     print(f"{network.output}: {directory}")
     print(f"largest difference from PyTorch: {difference:.2g} (outputs up to {largest:.2g})")
+    if network.averages_flips:
+        print("not exported: averaging over flips (--tta), which the scores of the run are of")
     return ExportResult(directory, difference)
 
 

@@ -51,6 +51,23 @@ def test_onnxruntime_runs_it_at_any_batch_size(run):
     assert session.run(None, {"images": torch.rand(5, 3, 32, 32).numpy()})[0].shape == shape
 
 
+@pytest.mark.parametrize("tta", [False, True])
+def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
+    encoder = build_encoder("test_resnet", image_size=32)
+    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    network = Classifier(encoder, classes=2)
+    predictor = ClassPredictor(network, inputs=inputs, classes=("a", "b"), data_set="images", tta=tta)
+    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    gt.export(run=str(tmp_path / "run"), format="torch-export")
+    assert ("not exported: averaging over flips" in capsys.readouterr().out) == tta
+
+
+def test_a_file_is_not_replaced_by_a_directory(tmp_path):
+    (tmp_path / "model.onnx").write_text("precious")
+    with pytest.raises(gt.UserError, match=r"model\.onnx is a file: an export is a directory"):
+        gt.export(run="imagenet", output=str(tmp_path / "model.onnx"), overwrite=True)
+
+
 def test_an_earlier_export_is_replaced_only_when_asked(tmp_path):
     save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
     gt.export(run=str(tmp_path), format="torch-export")
