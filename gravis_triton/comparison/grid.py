@@ -125,6 +125,10 @@ def _with_each_length(
                 f"{file}: the encoder {name}: {_LENGTH} must be whole numbers of views, not {views}"
             )
         curves[name] = {one: f"{name}-{one}" for one in views}
+        if taken := [one for one in curves[name].values() if one in named]:
+            raise UserError(
+                f"{file}: the encoder {name} makes one called {taken[0]}: rename that of this name"
+            )
         encoders |= {f"{name}-{one}": {**given, _LENGTH: one} for one in views}
     return encoders, curves
 

@@ -38,6 +38,7 @@ def resolve_pretrain(
         epochs = 8 if settings.data.data == "synthetic" else 100
     resolved = {
         "encoder": "imagenet" if chosen.pretrained else chosen.encoder,
+        "pretrained": False,  # the encoder says it now
         "model": chosen.model or model,
         "image_size": size,
         "epochs": epochs,

@@ -22,7 +22,7 @@ from gravis_triton.run_directory import RunDirectory
 _KEPT = 2
 _PROGRESS = "progress.json"
 _ASIDE = "superseded-"
-_SETTINGS = ("weight_decay", "momentum", "betas")  # of an optimizer, as this launch asks for them
+_SETTINGS = ("weight_decay", "momentum", "betas", "lr_scale")  # of an optimizer, as this launch asks for them
 
 
 class Stateful(Protocol):
@@ -215,6 +215,7 @@ def load_checkpoint(
                 f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it the same way"
             )
     groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    names = [set(group) for group in groups]
     asked = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
@@ -228,6 +229,8 @@ def load_checkpoint(
     ) as error:  # fmt: skip
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
     groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    if any(not known <= set(group) for known, group in zip(names, groups, strict=True)):
+        raise UserError(f"{checkpoint} was written with another optimizer: resume it with its own --opt")
     for group, settings in zip(groups, asked, strict=True):
         group.update(settings)
     return progress

@@ -124,7 +124,7 @@ def build_scheduler(
         num_epochs=steps,  # timm's epochs are steps here
         warmup_epochs=warmup,  # type: ignore[arg-type]  # timm only compares it with steps
         warmup_lr=settings.lr / 100,
-        decay_epochs=max(1, math.ceil(steps / steps_per_epoch) // 3) * steps_per_epoch,
+        decay_epochs=math.ceil(steps / 3),  # two steps down
         decay_rate=_POLY_POWER if settings.sched == "poly" else _STEP_DECAY,
         step_on_epochs=False,
         updates_per_epoch=1,

@@ -1,5 +1,6 @@
 """Gradient of one batch, encoded at once or in chunks."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -17,10 +18,10 @@ def backward(
     """Accumulate the gradient of objective(model(views)) over all processes into the model's parameters.
 
     views: (sources, views, 3, height, width) of this process; the objective sees (sources, views, dim).
-    chunk: encode this many views at a time, None for all at once (GradCache, Gao et al., 2021, arXiv 2101.06983): first
-    without a graph, to get the gradient of the loss by each embedding, then again, chunk by chunk, to carry it into
-    the parameters. Memory is that of a chunk, time that of one more forward pass, and the gradient is the same, except
-    that BatchNorm takes its statistics from each chunk instead of the batch.
+    chunk: encode at most this many views at a time, None for all at once (GradCache, Gao et al., 2021, arXiv
+    2101.06983): first without a graph, to get the gradient of the loss by each embedding, then again, chunk by chunk,
+    to carry it into the parameters. Memory is that of a chunk, time that of one more forward pass, and the gradient is
+    the same, except that BatchNorm takes its statistics from each chunk instead of the batch.
 
     Returns the loss of the whole batch and this process's embeddings, both detached.
     """
@@ -33,7 +34,9 @@ def backward(
         accelerator.backward(loss * scale)
         return loss.detach(), embeddings.detach().unflatten(0, views.shape[:2])
 
-    chunks = flat.split(chunk)
+    chunks = flat.tensor_split(
+        math.ceil(len(flat) / chunk)
+    )  # of nearly equal size: BatchNorm cannot do with one view
     random_states = []
     with torch.no_grad(), _kept_batch_statistics(model):
         encoded = []
@@ -44,7 +47,7 @@ def backward(
     loss = objective(embeddings.unflatten(0, views.shape[:2]))
     accelerator.backward(loss * scale)
     assert embeddings.grad is not None
-    for i, (part, gradient) in enumerate(zip(chunks, embeddings.grad.split(chunk), strict=True)):
+    for i, (part, gradient) in enumerate(zip(chunks, embeddings.grad.tensor_split(len(chunks)), strict=True)):
         last = i == len(chunks) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             _set_random_state(flat.device, random_states[i])

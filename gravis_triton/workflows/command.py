@@ -54,7 +54,7 @@ def pretrain_by_command(settings: CommandSettings) -> CommandResult:
     open_run(run, settings, accelerator)
 
     if accelerator.is_main_process:
-        images, weights = (run.command / name for name in ("images", "weights.pth"))
+        images, weights = (run.command.absolute() / name for name in ("images", "weights.pth"))
         lay_out(records, images)
         display.print(f"{len(records):,} images of {collection.name} for: {settings.command.strip()}")
         values = {

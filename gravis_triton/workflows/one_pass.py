@@ -44,7 +44,7 @@ def one_pass(
     names: of the images, for the lines on stderr about those that cannot be read. Raises UserError as
     `TableFile.prepare`.
     """
-    if table.is_finished():
+    if table.is_finished() and not overwrite:
         if processes.is_main_process:
             table.remove_parts()  # a kill may have left them
         display.print(f"{table.path} has these rows already")

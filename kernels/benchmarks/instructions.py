@@ -53,7 +53,8 @@ LOSSES = {
     "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
 TORCH_TO_TRITON = {
-    torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8"
+    torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8",
+    torch.int32: "*i32",
 }  # fmt: skip
 
 

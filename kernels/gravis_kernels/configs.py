@@ -81,7 +81,7 @@ def _gpu(index: int) -> Machine:
     properties = torch.cuda.get_device_properties(index)
     if torch.version.hip:
         name = properties.gcnArchName.split(":")[0]
-        architecture = "gfx942" if name.startswith("gfx9") else name
+        architecture = "gfx942" if name.startswith(("gfx94", "gfx95")) else name
     else:
         major = properties.major
         architecture = "sm100" if major >= 10 else f"sm{major}0"

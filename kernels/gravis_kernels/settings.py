@@ -115,7 +115,7 @@ def check_positive(name: str, value: float) -> float:
 def _number(name: str, value: "float | Tensor") -> float:
     if isinstance(value, int | float):
         return value
-    if value.requires_grad:
+    if getattr(value, "requires_grad", False):
         raise TypeError(f"{name} gets no gradient from this loss: pass {name}.item()")
     return float(value)
 

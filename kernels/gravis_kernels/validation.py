@@ -57,6 +57,8 @@ def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
     dim = embeddings.shape[-1]
     if extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim:
         raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
+    if not extra_negatives.is_floating_point():
+        raise ValueError(f"extra_negatives must be floating point, got {extra_negatives.dtype}")
     if extra_negatives.device != embeddings.device:
         raise ValueError(
             f"extra_negatives must be on {embeddings.device} as the embeddings, got {extra_negatives.device}"

@@ -194,3 +194,18 @@ def test_processes_equal_one_with_the_whole_batch(sources: list[int], tmp_path: 
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"extra_negatives must be .any, 8., got shape"):
         gravis_loss(torch.randn(4, 3, 8), extra_negatives=torch.randn(shape))
+
+
+@pytest.mark.parametrize("backend", ["streaming", "reference"])
+def test_a_nan_among_them_shows_where_nothing_is_violated(backend: str) -> None:
+    extra = queue(4, 8, torch.float32)
+    extra[1] = torch.nan
+    loss = gravis_loss(
+        make_embeddings(5, 3, 8), penalty="hinge", margin=-3.0, extra_negatives=extra, backend=backend
+    )
+    assert loss.isnan()
+
+
+def test_they_must_be_floating_point() -> None:
+    with pytest.raises(ValueError, match=r"extra_negatives must be floating point, got torch.int64"):
+        gravis_loss(make_embeddings(5, 3, 8), extra_negatives=torch.ones(2, 8, dtype=torch.int64))

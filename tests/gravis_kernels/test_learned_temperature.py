@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -80,7 +81,8 @@ def test_two_temperatures_of_one_value_give_one_loss_learned_or_not(loss: Any, f
     embeddings = make_embeddings(6, 3, 8, dtype=torch.float64)
     learned = loss(embeddings, temperature=torch.tensor(0.3, dtype=torch.float64, requires_grad=True))
     assert learned.item() == pytest.approx(loss(embeddings, temperature=0.3).item(), rel=1e-12)
-    assert loss(embeddings, temperature=torch.tensor(0.25)) == loss(embeddings, temperature=0.25)
+    constant = loss(embeddings, temperature=torch.tensor(0.3, dtype=torch.float64))
+    assert constant.item() == pytest.approx(learned.item(), rel=1e-12)
 
 
 @each_loss
@@ -154,3 +156,36 @@ def shares_add_up(rank: int) -> None:
 
 def test_shares_of_several_processes_add_up_to_the_gradient(tmp_path: Path) -> None:
     run(shares_add_up, 2, tmp_path)
+
+
+@each_loss
+def test_a_scalar_in_float32_whatever_the_temperature_is_given_as(loss: Any, formula: Any) -> None:
+    embeddings = make_embeddings(6, 3, 8)
+    expected = loss(embeddings, temperature=0.2)
+    for given in (torch.tensor([0.2]), torch.tensor(0.2, dtype=torch.float64), np.float32(0.2)):
+        found = loss(embeddings, temperature=given)
+        assert (found.shape, found.dtype) == ((), torch.float32)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+        beside = loss(embeddings, temperature=given, extra_negatives=torch.ones(1, 8))
+        assert (beside.shape, beside.dtype) == ((), torch.float32)
+
+
+@each_loss
+def test_half_precision_is_as_exact_as_with_a_constant(loss: Any, formula: Any) -> None:
+    embeddings = make_embeddings(6, 3, 8, spread=0.3, dtype=torch.bfloat16)
+    expected = with_gradients(formula, embeddings.double(), 0.1)
+    actual = with_gradients(lambda z, t: loss(z, temperature=t.float(), backend="streaming"), embeddings, 0.1)
+    assert relative_error(actual[0], with_gradients(formula, embeddings.double(), 0.10009765625)[0]) < 1e-5
+    assert relative_error(actual[1], expected[1]) < 1e-2
+
+
+def one_process_learns_nothing(rank: int) -> None:
+    whole = make_embeddings(6, 3, 8, dtype=torch.float64)
+    own = whole[own_part(whole, [4, 2], rank)]
+    temperature = torch.tensor(0.2, dtype=torch.float64, requires_grad=rank == 0)
+    loss = nt_xent_loss(own, temperature=temperature, process_group=dist.group.WORLD)
+    torch.testing.assert_close(loss.detach(), nt_xent_formula(whole, 0.2), rtol=1e-12, atol=0)
+
+
+def test_a_process_that_learns_nothing_keeps_step_with_one_that_does(tmp_path: Path) -> None:
+    run(one_process_learns_nothing, 2, tmp_path)

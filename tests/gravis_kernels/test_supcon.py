@@ -195,3 +195,43 @@ def test_modules_equal_the_functions() -> None:
     assert SupConLoss(0.3)(embeddings, labels) == supcon_loss(embeddings, labels, temperature=0.3)
     assert GravisLoss(penalty="hinge")(views) == gravis_loss(views, penalty="hinge")
     assert NTXentLoss(0.3)(views) == nt_xent_loss(views, temperature=0.3)
+
+
+@pytest.mark.parametrize(("dtype", "times"), [(torch.bfloat16, 1.5), (torch.float16, 1.5)])
+@pytest.mark.parametrize(
+    ("temperature", "noise", "each"), [(0.1, 0.3, 2), (0.07, 0.3, 2), (0.07, 0.3, 4), (0.1, 0.05, 8)]
+)
+def test_positives_that_are_found_leave_no_noise_in_half_precision(
+    dtype: torch.dtype, times: float, temperature: float, noise: float, each: int
+) -> None:
+    """Softmax and target cancel there: the error is to be that of the rounded rows, whose gradient is exact."""
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(32, 1, 128, generator=generator)
+    rows = (centers + noise * torch.randn(32, each, 128, generator=generator)).flatten(0, 1)
+    labels = torch.arange(32).repeat_interleave(each)
+    exact = normalize(rows.double(), dim=1)
+    rounded = exact.to(dtype)
+    expected, of_rounded = (
+        reference.loss_and_gradient(z.double(), 0, len(rows), labels, temperature, True)[1]
+        for z in (exact, rounded)
+    )
+    _, actual = triton.loss_and_gradient(
+        rounded.to(DEVICE), 0, len(rows), labels.to(DEVICE), temperature, True, unit_rows=True
+    )
+    assert expected is not None
+    assert of_rounded is not None
+    assert actual is not None
+    assert relative_error(actual.cpu(), expected) < times * relative_error(of_rounded, expected) + 0.01
+
+
+@pytest.mark.parametrize("scale", [300.0, 4000.0])
+def test_kernels_are_exact_for_similarities_of_any_size(scale: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    rows = (torch.randn(96, 16, generator=generator) * scale / 4).to(DEVICE)
+    labels = torch.arange(96, device=DEVICE) // 3
+    gradients = []
+    for backend, dtype in (("reference", torch.float64), ("triton", torch.float32)):
+        leaf = rows.to(dtype).requires_grad_()
+        loss = supcon_loss(leaf, labels, normalize=False, backend=backend)  # type: ignore[arg-type]
+        gradients.append(torch.autograd.grad(loss, leaf)[0])
+    assert relative_error(gradients[1], gradients[0]) < 1e-5

@@ -248,3 +248,23 @@ def test_many_tiles_on_a_gpu(name: str, dtype: torch.dtype) -> None:
         assert relative_error_off_the_kink(actual, expected, rows, 20, settings) < TOLERANCE
     else:
         assert relative_error(actual, expected) < (TOLERANCE if dtype == torch.float32 else 5e-3)
+
+
+@pytest.mark.parametrize("name", ["softmax-hinge", "uniform-hinge", "softmax-lse-hinge", "rank"])
+def test_infinite_similarities_write_nothing_beyond_the_buffers(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guards: list[tuple[Tensor, int]] = []
+
+    def guarded(work: triton_work.Work, *shape: int) -> Tensor:
+        size = int(torch.Size(shape).numel())
+        buffer = torch.zeros(size + 200_000, device=work.columns.device)
+        guards.append((buffer, size))
+        return buffer[:size].view(shape)
+
+    monkeypatch.setattr(triton_work.Work, "zeros", guarded)
+    rows = unit_rows(5, 3, 16)
+    rows[7, 5] = torch.inf
+    loss, _ = triton.loss_and_gradient(rows, 0, 15, 3, GravisSettings(**SETTINGS[name]), True)
+    assert not loss.isfinite()
+    assert all(not buffer[size:].any() for buffer, size in guards)

@@ -123,8 +123,12 @@ def grouping_loss(
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
+    products: torch.dtype | None = None,
 ) -> Tensor:
-    """`gravis_loss` with settings that are complete, as `complete_settings` returns them."""
+    """`gravis_loss` with settings that are complete, as `complete_settings` returns them.
+
+    products: what backend "triton" multiplies in, if not in the precision of the embeddings or of autocast.
+    """
     check_backend(backend)
     check_member(process_group)
     check_embeddings(embeddings, alone=process_group is None)
@@ -132,7 +136,7 @@ def grouping_loss(
         check_extra_negatives(extra_negatives, embeddings)
         extra_negatives = extra_negatives.detach()
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
-    more = (normalize, backend, product_dtype(embeddings), need_gradient)
+    more = (normalize, backend, products or product_dtype(embeddings), need_gradient)
     # an op boundary costs more than a small loss, so eager calls go straight to the computation
     if not torch.compiler.is_compiling():
         eager: Tensor = Loss.apply(embeddings, extra_negatives, settings, process_group, *more)[0]

@@ -40,9 +40,12 @@ class Hinge:
     def _bins(self, anchors: slice, similarities: Tensor) -> Tensor | None:
         """For how many thresholds each similarity is too large; None if for none of the tile."""
         thresholds = self.thresholds[anchors]
+        least, most = similarities.aminmax()
+        if most.isnan():  # no comparison would show it
+            self.sums[anchors] = torch.nan
         # sorted, so the first ones may be exceeded by the whole tile, and the last ones by none of it
-        exceeded = int((thresholds.amax(0) < similarities.amin()).sum())
-        reachable = int((thresholds.amin(0) < similarities.amax()).sum())
+        exceeded = int((thresholds.amax(0) < least).sum())
+        reachable = int((thresholds.amin(0) < most).sum())
         if reachable == 0:
             return None
         bins = torch.full_like(similarities, exceeded)

@@ -44,12 +44,15 @@ def tile_bounds(
 
 
 @triton.jit
-def open_slots(bounds_ptr, tile, s_least, s_most, BLOCK_SLOTS: tl.constexpr):
-    """first, last: the slots below first are violated by the whole tile of similarities, those from last on by none."""
+def open_slots(bounds_ptr, tile, slots, s_least, s_most, BLOCK_SLOTS: tl.constexpr):
+    """first, last: the slots below first are violated by the whole tile of similarities, those from last on by none.
+
+    An infinite similarity exceeds the bounds of slots that do not exist, too: these must not be visited.
+    """
     p_least = bounds_ptr + tl.cast(tile, tl.int64) * (2 * BLOCK_SLOTS) + tl.arange(0, BLOCK_SLOTS)
     first = tl.sum((tl.load(p_least + BLOCK_SLOTS) < s_least).to(tl.int32))
     last = tl.sum((tl.load(p_least) < s_most).to(tl.int32))
-    return first, last
+    return tl.minimum(first, slots), tl.minimum(last, slots)
 
 
 @triton.jit
@@ -172,8 +175,10 @@ def sweep(
         if PENALTY == "hinge":
             s_least = tl.min(s)
             s_most = tl.max(s)
-            row_first, row_last = open_slots(bounds_ptr, col_tiles + i_tile, s_least, s_most, BLOCK_SLOTS)
-            col_first, col_last = open_slots(bounds_ptr, j_tile, s_least, s_most, BLOCK_SLOTS)
+            row_first, row_last = open_slots(
+                bounds_ptr, col_tiles + i_tile, slots, s_least, s_most, BLOCK_SLOTS
+            )
+            col_first, col_last = open_slots(bounds_ptr, j_tile, slots, s_least, s_most, BLOCK_SLOTS)
             violated = row_last > 0
             if GRADIENT:
                 violated = violated | (col_last > 0)

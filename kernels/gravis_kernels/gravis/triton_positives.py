@@ -84,7 +84,8 @@ def thresholds(
     if ATTENTION != "rank":
         taking_part = taking_part & (o_k[:, None] != o_k[None, :])
         slots = views - 1
-    rank = rank_within_row(tl.where(taking_part, s - margin, tk.FAR), views, o_k)
+    # an infinite one, too, comes before what takes no part
+    rank = rank_within_row(tl.where(taking_part, tl.minimum(s - margin, 1.0e38), tk.FAR), views, o_k)
     row = source * views + o_k
     tl.store(
         order_ptr + tl.cast(row, tl.int64)[:, None] * views + o_k[None, :], rank.to(tl.int8), mask=inside

@@ -3,9 +3,9 @@
 import torch.distributed as dist
 from torch import Tensor
 
-from gravis_kernels.gravis.compute import Backend
+from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.gravis.op import grouping_loss
-from gravis_kernels.learned_temperature import divide_by_root
+from gravis_kernels.learned_temperature import divide_by_root, divides
 from gravis_kernels.settings import DEFAULTS, complete_settings
 
 
@@ -25,7 +25,8 @@ def nt_xent_loss(
     e_in)), the negatives being the views of other sources and the extra negatives. For 2 views this is SimCLR's loss.
 
     temperature: a tensor that requires a gradient gets its own, without extra negatives only, of several processes
-    each its share; whether it is above 0 is then not checked, which would wait for a GPU.
+    each its share; on all of them it is a tensor, or on none. Whether a tensor is above 0 is not checked, which would
+    wait for a GPU.
 
     It is `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
     temperature`; shapes, precision, `extra_negatives`, `normalize`, `process_group` (with what
@@ -33,7 +34,8 @@ def nt_xent_loss(
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
-    if isinstance(temperature, Tensor) and temperature.requires_grad:
+    products = product_dtype(embeddings)
+    if divides(temperature, extra_negatives):
         embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
         temperature, normalize = 1.0, False
     settings = complete_settings(attention="uniform", penalty="softplus", temperature=float(temperature))
@@ -44,5 +46,6 @@ def nt_xent_loss(
         normalize=normalize,
         process_group=process_group,
         backend=backend,
+        products=products,
     )
-    return loss / temperature
+    return loss / settings.temperature

@@ -29,7 +29,7 @@ def compute(
         rows = embeddings.detach().to(precision_of(embeddings))
         batch = gather_batch(rows, 1, extra_negatives, normalize, need_gradient, process_group, least_views=1)
         if batch.gather is not None:
-            labels = batch.gather(labels[:, None])[:, 0]
+            labels = batch.gather(labels.long()[:, None])[:, 0]
         loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "supcon")
         loss, gradient = loss_and_gradient(
             columns,

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend, product_dtype
-from gravis_kernels.learned_temperature import divide_by_root
+from gravis_kernels.learned_temperature import divide_by_root, divides
 from gravis_kernels.settings import check_positive
 from gravis_kernels.supcon.compute import SupCon, supcon_op
 from gravis_kernels.validation import check_backend, check_labeled, check_member
@@ -56,14 +56,15 @@ def supcon_loss(
     check_backend(backend)
     check_member(process_group)
     check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
-    if isinstance(temperature, Tensor) and temperature.requires_grad:
+    products = product_dtype(embeddings)
+    if divides(temperature, extra_negatives):
         embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
         temperature, normalize = 1.0, False
     temperature = check_positive("temperature", float(temperature))
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     if extra_negatives is not None:
         extra_negatives = extra_negatives.detach()
-    more = (normalize, backend, product_dtype(embeddings), need_gradient)
+    more = (normalize, backend, products, need_gradient)
     if not torch.compiler.is_compiling():
         eager: Tensor = SupCon.apply(embeddings, labels, extra_negatives, temperature, process_group, *more)[
             0

@@ -8,13 +8,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Positives:
-    """Of every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) of the A anchors.
+    """Of every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) of the A anchors;
+    `shares`, (B,), 1 / |P|; `group`, (B,), int32, the number of its label.
 
-    Both are 0 for a row without positives.
+    All but the last are 0 for a row without positives.
     """
 
     means: Tensor
     weights: Tensor
+    shares: Tensor
+    group: Tensor
 
     def loss(self, own: slice, columns: Tensor, soft: Tensor) -> Tensor:
         """Share of own rows in the loss; soft: (own rows,), t log(sum over n != i of exp(s_in / t))."""
@@ -36,4 +39,5 @@ def find_positives(rows: Tensor, labels: Tensor, temperature: float) -> Positive
     has_any = others > 0
     means = (sums[group] - rows) / others.clamp(min=1)[:, None]
     weights = has_any.to(dtype) / (has_any.sum().clamp(min=1).to(dtype) * temperature)
-    return Positives(means.mul_(has_any[:, None]), weights)
+    shares = has_any / others.clamp(min=1).to(dtype)
+    return Positives(means.mul_(has_any[:, None]), weights, shares, group.to(torch.int32))

@@ -1,14 +1,65 @@
-"""SupCon on a GPU, by the kernels of log-sum-exp negatives: every row is a source of its own."""
+# mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
+"""SupCon on a GPU: the log-sum-exp by the kernel of log-sum-exp negatives, every row a source of its own, then
+
+    G_in = w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t) - [n in P(i)] 2 w_i / |P(i)|     dz_i = sum of G_in z_n
+
+in one kernel. Positives that are found cancel in G: apart, rounded to half precision, they would leave noise.
+"""
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
+from torch.nn.functional import pad
 
+from gravis_kernels import tiles as tk
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp
 from gravis_kernels.gravis.triton import check
 from gravis_kernels.gravis.triton_work import own_rows, plan
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 from gravis_kernels.supcon.positives import find_positives
+
+
+@triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
+def pull_supcon(
+    z_ptr, soft_ptr, weight_ptr, label_ptr, target_ptr, dz_ptr, B, row_start, rows, tiles_per_split, log2_rate,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
+):  # fmt: skip
+    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; target: 2 w_i / |P(i)| of each row."""
+    i_tile = tl.program_id(0)
+    i_split = tl.program_id(1)
+    i_chunk = tl.program_id(2)
+    row = row_start + i_tile * BLOCK_M
+    count_rows = row_start + rows - row
+    o_row = row + tl.arange(0, BLOCK_M)
+    own = o_row < row_start + rows
+    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    soft_row = tl.load(soft_ptr + o_row, mask=own, other=0.0)[:, None]
+    weight_row = tl.load(weight_ptr + o_row, mask=own, other=0.0)[:, None]
+    label_row = tl.load(label_ptr + o_row, mask=own, other=0)[:, None]
+    target_row = tl.load(target_ptr + o_row, mask=own, other=0.0)[:, None]
+    dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    for j_tile in range(
+        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
+    ):
+        col = j_tile * BLOCK_N
+        o_col = col + tl.arange(0, BLOCK_N)
+        weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
+        label_col = tl.load(label_ptr + o_col, mask=o_col < B, other=-1)[None, :]
+        z_col, s = tk.tile_of_negatives(
+            z_ptr, z_row, row, count_rows, col, B, 1, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+        )  # fmt: skip
+        g = triton_logsumexp.pull_of_tile(
+            s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN
+        )
+        positive = (label_row == label_col) & (o_row[:, None] != o_col[None, :])
+        g = tl.where(positive, g - target_row, g)
+        if D > BLOCK_INNER:
+            z_col = tk.load_columns(z_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
+        dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
+    tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)
 
 
 def loss_and_gradient(
@@ -40,7 +91,8 @@ def loss_and_gradient(
             **work.tile | {"num_warps": 4},
         )  # fmt: skip
         maxima, totals = partial.unbind(1)
-        soft = (maxima / temperature + totals.log()).logsumexp(0) * temperature
+        largest = maxima.amax(0)
+        soft = largest + (totals * ((maxima - largest) / temperature).exp()).sum(0).log() * temperature
         loss = positives.loss(own, columns, soft)
         if not need_gradient:
             return loss, None
@@ -51,11 +103,11 @@ def loss_and_gradient(
         if plain:
             weights = weights * torch.exp(soft / -temperature)
         soft, weights = work.of_all_columns(soft), work.of_all_columns(weights)
+        found = pad(positives.group, (0, work.extra), value=-1)
         grid = own_rows(work, work.chunks)
         parts = work.new(grid.splits, rows, columns.shape[1])
-        triton_logsumexp.pull_logsumexp[grid.programs](
-            columns, soft, weights, parts, work.size, 1, *grid.range, work.log2_rate,
-            PENALTY="softplus", PLAIN=plain, **work.tile,
+        pull_supcon[grid.programs](
+            columns, soft, weights, found, positives.shares * (2 * work.weight_scale), parts, work.size,
+            *grid.range, work.log2_rate, PLAIN=plain, **work.tile,
         )  # fmt: skip
-        pulled = parts.sum(0) * (positives.weights.amax() / work.weight_scale)
-    return loss, pulled + positives.gradient(own)
+        return loss, parts.sum(0) * (positives.weights.amax() / work.weight_scale)

@@ -245,3 +245,13 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
     start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3]
     assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)
+
+
+def test_another_optimizer_is_told(tmp_path, accelerator, model):
+    accelerator.prepare(torch.optim.AdamW(model.parameters()))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    accelerator._optimizers.clear()
+    optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
+    with pytest.raises(UserError, match="was written with another optimizer: resume it with its own --opt"):
+        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+    del optimizer

@@ -60,6 +60,12 @@ def test_a_polynomial_of_power_nine_tenths_falls_to_zero():
     assert lr == [pytest.approx(0.1 * (1 - step / 100) ** 0.9) for step in range(100)]
 
 
+@pytest.mark.parametrize("epochs", [5, 6, 10, 100])
+def test_steps_are_two_whatever_the_number_of_epochs(epochs):
+    lr = rates(OptimizationSettings(epochs=epochs, lr=1.0, sched="step", warmup_epochs=0), 7)
+    assert sorted({round(value, 6) for value in lr}) == [0.01, 0.1, 1.0]
+
+
 def test_what_an_optimizer_refuses_is_told():
     with pytest.raises(UserError, match="--opt sgd cannot be used so: Nesterov momentum requires a momentum"):
         build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="sgd", momentum=0))

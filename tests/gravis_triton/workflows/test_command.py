@@ -29,9 +29,9 @@ torch.save(timm.create_model(os.environ["MODEL"]).state_dict(), os.environ["WEIG
 
 @pytest.fixture
 def compare(run_here, cache, tmp_path):
-    def run(command: str) -> tuple[int, str, str]:
+    def run(command: str, output_dir: str = str(tmp_path / "out")) -> tuple[int, str, str]:
         values = {
-            "output_dir": str(tmp_path / "out"),
+            "output_dir": output_dir,
             "encoders": {"random": "random", "theirs": {"command": command}},
             "common": {
                 "synthetic_images": 60,
@@ -128,3 +128,9 @@ except Interrupted as error:
     assert out == f"{int(signal.SIGTERM)} the command was stopped; it will start anew\n"
     started = Path(f"/proc/{file.read_text().strip()}/stat")
     assert not started.exists() or started.read_text().split()[2] == "Z"  # ended, if nobody has asked how
+
+
+def test_a_command_under_a_relative_directory_finds_its_images(compare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = compare(TRAIN, output_dir="relative")
+    assert status == 0, err
