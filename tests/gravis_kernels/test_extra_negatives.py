@@ -196,13 +196,12 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
         gravis_loss(torch.randn(4, 3, 8), extra_negatives=torch.randn(shape))
 
 
-@pytest.mark.parametrize("backend", ["streaming", "reference"])
+@pytest.mark.parametrize("backend", ["streaming", "reference", "triton"])
 def test_a_nan_among_them_shows_where_nothing_is_violated(backend: str) -> None:
     extra = queue(4, 8, torch.float32)
     extra[1] = torch.nan
-    loss = gravis_loss(
-        make_embeddings(5, 3, 8), penalty="hinge", margin=-3.0, extra_negatives=extra, backend=backend
-    )
+    embeddings, extra = make_embeddings(5, 3, 8).to(DEVICE), extra.to(DEVICE)
+    loss = gravis_loss(embeddings, penalty="hinge", margin=-3.0, extra_negatives=extra, backend=backend)
     assert loss.isnan()
 
 

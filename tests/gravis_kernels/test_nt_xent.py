@@ -33,3 +33,9 @@ def test_two_views_are_the_usual_cross_entropy() -> None:
 def test_temperature_must_be_positive() -> None:
     with pytest.raises(ValueError, match="temperature must be positive and finite, got 0"):
         nt_xent_loss(torch.randn(2, 2, 4), temperature=0)
+
+
+def test_integers_are_refused_whatever_the_temperature_is() -> None:
+    for temperature in (0.2, torch.tensor(0.2)):
+        with pytest.raises(ValueError, match="embeddings must be float32, bfloat16, float16 or float64"):
+            nt_xent_loss(torch.ones(2, 2, 4, dtype=torch.int64), temperature=temperature)

@@ -281,3 +281,12 @@ def test_a_penalty_that_a_backend_does_not_have_is_an_error_there(backend: str, 
     module = importlib.import_module(f"gravis_kernels.gravis.{backend}")
     with pytest.raises(Exception, match=r"cubic|a penalty without a value"):
         module.loss_and_gradient(columns, 0, 8, 2, settings, True, unit_rows=True)
+
+
+@pytest.mark.usefixtures("_nothing_compiled")
+def test_a_second_derivative_is_an_error_in_compiled_code_too() -> None:
+    embeddings = make_embeddings(4, 3, 8).requires_grad_()
+    compiled = torch.compile(gravis_loss, backend="eager")
+    (gradient,) = torch.autograd.grad(compiled(embeddings), embeddings, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient.square().sum().backward()

@@ -97,13 +97,12 @@ def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
 
 
 def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[1])
-    ctx.dtype, ctx.constants = inputs[0].dtype, len(inputs) - 1
+    ctx.save_for_backward(inputs[0], output[1])
+    ctx.constants = len(inputs) - 1
 
 
 def scale_gradient(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    (gradient,) = ctx.saved_tensors
-    return (gradient * grad_loss).to(ctx.dtype), *[None] * ctx.constants
+    return _ScaledGradient.apply(*ctx.saved_tensors, grad_loss), *[None] * ctx.constants
 
 
 loss_op.register_autograd(scale_gradient, setup_context=keep_gradient)

@@ -115,7 +115,12 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
         BLOCK_M=work.launch.block_rows, ATTENTION=work.settings.attention, PENALTY=work.settings.penalty,
         GRADIENT=need_gradient, **work.source,
     )  # fmt: skip
-    return losses.sum(), gradient
+    loss = losses.sum()
+    if work.extra and work.settings.penalty == "hinge":
+        loss += 0 * work.columns[work.batch :].sum(
+            dtype=torch.float32
+        )  # NaN among them violates no threshold
+    return loss, gradient
 
 
 def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:

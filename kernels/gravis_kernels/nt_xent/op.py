@@ -7,6 +7,7 @@ from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.gravis.op import grouping_loss
 from gravis_kernels.learned_temperature import divide_by_root, divides
 from gravis_kernels.settings import DEFAULTS, complete_settings
+from gravis_kernels.validation import check_embeddings
 
 
 def nt_xent_loss(
@@ -34,6 +35,7 @@ def nt_xent_loss(
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
+    check_embeddings(embeddings, alone=process_group is None)
     products = product_dtype(embeddings)
     if divides(temperature, extra_negatives):
         embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
