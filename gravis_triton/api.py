@@ -30,12 +30,7 @@ def job_function(name: str) -> Callable[..., Any]:
     job = next(job for job in JOBS.values() if job.function == name)
 
     def call(**settings: Any) -> Any:
-        from accelerate.utils import patch_environment
-
-        with patch_environment(
-            fork_launched=1
-        ):  # else the first job would end the process group of the others
-            return job.workflow(settings_on_file(job.settings, settings, where=name))
+        return job.workflow(settings_on_file(job.settings, settings, where=name))
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{job.settings.__doc__}\n\nRaises UserError for what the user can fix."

@@ -79,9 +79,8 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
     """Mean over the classes that have images of the share of their images that is predicted right, (resamples,)."""
     right = decided_classes(probabilities) == labels
-    with np.errstate(
-        invalid="ignore"
-    ):  # a class whose images all come with those of rarer ones may not be drawn
+    # a class whose images all come with those of rarer ones may not be drawn
+    with np.errstate(invalid="ignore"):
         recalls = [
             (counts[:, labels == label] @ right[labels == label]) / counts[:, labels == label].sum(1)
             for label in np.unique(labels)

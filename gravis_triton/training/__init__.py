@@ -17,6 +17,7 @@ from gravis_triton.training.setup import (
     build_optimizer,
     build_scheduler,
     check_optimizer,
+    end_trackers,
     prepare_model,
     start_accelerator,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "build_scheduler",
     "check_export",
     "check_optimizer",
+    "end_trackers",
     "export_encoder",
     "finetune_batches",
     "prepare_model",

@@ -61,6 +61,13 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     return accelerator
 
 
+def end_trackers(accelerator: Accelerator) -> None:
+    """Close a job's trackers, but not the process group, as accelerate's `end_training` would: it is the next job's,
+    too, and the command line leaves it at its end."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
 def _set_threads(threads: int | None, processes: int) -> None:
     """Use `threads`, else what the user set OMP_NUM_THREADS to, else this process's share of the cores.
 

@@ -81,7 +81,7 @@ def pretrain_by_command(settings: CommandSettings) -> CommandResult:
         shutil.rmtree(images)
         write_json(run.summary, {"images": len(records), "seconds": seconds})
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    training.end_trackers(accelerator)
     return CommandResult(run.path, run.encoder)
 
 

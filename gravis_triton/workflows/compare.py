@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import patch_environment
-
 import gravis_triton.comparison as comparison
 import gravis_triton.report as report
 from gravis_triton.comparison import Comparison, Grid, PlannedRun
@@ -89,8 +87,7 @@ def compare(settings: CompareSettings) -> CompareResult:
 def _run(run: PlannedRun) -> None:
     """Run a job. Raises its UserError or Interrupted with the name of the run."""
     try:
-        with patch_environment(fork_launched=1):  # else its end_training would destroy the process group
-            _WORKFLOWS[run.task](run.settings)
+        _WORKFLOWS[run.task](run.settings)
     except UserError as error:
         raise UserError(f"{run.name}: {error} (finished runs stay; start again to continue)") from error
     except Interrupted as error:

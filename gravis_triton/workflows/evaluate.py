@@ -124,7 +124,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
     report.log_pictures(accelerator, run, step=0)
     display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
-    accelerator.end_training()
+    training.end_trackers(accelerator)
     return EvaluateResult(run.path, knn, linear)
 
 

@@ -155,7 +155,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         report.print_test_scores(display, printed, len(data.split.test))
         report.print_finished(display, finetuning, run)
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    training.end_trackers(accelerator)
     return FinetuneResult(run.path, run.model, scores, finetuning.best.score)
 
 

@@ -173,7 +173,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         if settings.streaming.streaming:
             report.print_skipped(display, skipped)
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    training.end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
 
 

@@ -70,7 +70,9 @@ def finish(
 
 
 def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of length 1, and what they were multiplied by, (rows, 1); 0 for a row that is all zero."""
-    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    scales = lengths.reciprocal().masked_fill_(lengths == 0, 0)
+    """Rows (..., dim) of length 1, and what they were multiplied by, (..., 1); 0 for a row that is all zero."""
+    lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    scales = lengths.masked_fill(
+        lengths == 0, torch.inf
+    ).reciprocal()  # so that autograd finds 0 there, not NaN
     return rows * scales, scales

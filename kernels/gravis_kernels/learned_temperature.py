@@ -4,36 +4,36 @@ Their value at temperature t is that at temperature 1 of embeddings divided by t
 brings t its exact gradient.
 """
 
-from typing import TypeGuard
-
-import torch
 from torch import Tensor
 
+from gravis_kernels.batch import normalized
 from gravis_kernels.gravis.compute import precision_of
 
 
-def divide_by_root(
-    embeddings: Tensor, temperature: Tensor, normalize: bool, extra_negatives: Tensor | None
-) -> Tensor:
-    """Embeddings (..., dim), normalized if asked for, times temperature ** -0.5, in float32 (float64 for float64).
+def absorb(
+    embeddings: Tensor, temperature: Tensor | float, normalize: bool, extra_negatives: Tensor | None
+) -> tuple[Tensor, float, bool]:
+    """Embeddings, temperature and whether to normalize: as given where the temperature is a number, else the embeddings
+    (..., dim), normalized if asked for, times temperature ** -0.5, in float32 (float64 for float64), at temperature 1.
+
+    A tensor is absorbed whether or not it learns in this process, so that all do alike; but one that does not learn is
+    a number like others beside extra negatives.
 
     Raises:
-        ValueError: a temperature of more than one number, or beside extra negatives, which would bring it no gradient.
+        ValueError: a temperature of more than one number, or one that learns beside extra negatives, which would bring
+            it no gradient.
     """
+    if not isinstance(temperature, Tensor):
+        return embeddings, float(temperature), normalize
     if temperature.numel() != 1:
         raise ValueError(f"temperature must be one number, got shape {tuple(temperature.shape)}")
-    if extra_negatives is not None:
+    if extra_negatives is not None and temperature.requires_grad:
         raise ValueError(
             "a temperature that learns gets no gradient from extra_negatives: leave one of them out"
         )
+    if extra_negatives is not None:
+        return embeddings, float(temperature), normalize
     rows = embeddings.to(precision_of(embeddings))
     if normalize:
-        lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-        rows = rows / lengths.masked_fill(lengths == 0, torch.inf)  # all zero stays so, and gets no gradient
-    return rows * temperature.to(rows).reshape(()).rsqrt()
-
-
-def divides(temperature: Tensor | float, extra_negatives: Tensor | None) -> TypeGuard[Tensor]:
-    """Whether to divide by its root: a tensor, so that all processes do alike, whether or not it learns in each; but
-    not a constant beside extra negatives, which is a number like others."""
-    return isinstance(temperature, Tensor) and (extra_negatives is None or temperature.requires_grad)
+        rows, _ = normalized(rows)
+    return rows * temperature.to(rows).reshape(()).rsqrt(), 1.0, False

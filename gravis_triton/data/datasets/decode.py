@@ -47,11 +47,7 @@ def as_upright_image(image: Image.Image) -> Image.Image:
 def upright_size(source: Path | BinaryIO) -> tuple[int, int]:
     """(width, height) of the image in `source`, upright, from its header."""
     with _open(source) as image:
-        turn = _TURNS.get(_orientation(image) or 1)
-        width, height = image.size
-        if image.format == "TIFF":  # some versions of Pillow have turned the size already
-            width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]  # type: ignore[attr-defined]
-    return (height, width) if turn in _QUARTER_TURNS else (width, height)
+        return _turn_and_size(image)[1]
 
 
 def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -> Image.Image:
@@ -104,12 +100,20 @@ def _to_gray(image: Image.Image) -> Image.Image:
 
 def _turned_as(image: Path | BinaryIO, mask: Image.Image) -> Image.Image:
     with _open(image) as opened:
-        turn = _TURNS.get(_orientation(opened) or 1)
+        turn, (width, height) = _turn_and_size(opened)
     if turn is None:
         return mask
-    width, height = upright_size(image)
     is_upright = turn in _QUARTER_TURNS and (mask.width - mask.height) * (width - height) > 0
     return mask if is_upright else mask.transpose(turn)
+
+
+def _turn_and_size(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int]]:
+    """What makes an opened image upright, and its (width, height) then."""
+    turn = _TURNS.get(_orientation(image) or 1)
+    width, height = image.size
+    if image.format == "TIFF":  # some versions of Pillow have turned the size already
+        width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]  # type: ignore[attr-defined]
+    return turn, (height, width) if turn in _QUARTER_TURNS else (width, height)
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -60,7 +60,7 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
     masks = _Finder(file.parent, [path for path in paths if mask_key(path) is not None] or paths)
     paired = {} if "mask" in names else pair_masks(file.parent, paths)
     classes = _classes(rows, names.get("label"))
-    groups = _groups(rows, names.get("group"), named=columns is not None and "group=" in columns)
+    groups = _groups(rows, names.get("group"), named="group" in _named(columns))
     records: dict[Path, Record] = {}
     for row, group in zip(rows, groups, strict=True):
         values = {what: row.cells[name] for what, name in names.items()}
@@ -130,9 +130,13 @@ def _rows(file: Path) -> list[Row]:
     ]
 
 
+def _named(columns: str | None) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
+
+
 def _column_names(file: Path, header: Sequence[str], columns: str | None) -> dict[str, str]:
     """What a column holds -> its name in the table."""
-    named = dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
+    named = _named(columns)
     for what, name in named.items():
         if what not in COLUMNS:
             raise UserError(f"--columns {columns}: unknown {what!r}; expected {', '.join(COLUMNS)}")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.gravis.op import grouping_loss
-from gravis_kernels.learned_temperature import divide_by_root, divides
+from gravis_kernels.learned_temperature import absorb
 from gravis_kernels.settings import DEFAULTS, complete_settings
 from gravis_kernels.validation import check_embeddings
 
@@ -37,10 +37,8 @@ def nt_xent_loss(
     """
     check_embeddings(embeddings, alone=process_group is None)
     products = product_dtype(embeddings)
-    if divides(temperature, extra_negatives):
-        embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
-        temperature, normalize = 1.0, False
-    settings = complete_settings(attention="uniform", penalty="softplus", temperature=float(temperature))
+    embeddings, temperature, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
+    settings = complete_settings(attention="uniform", penalty="softplus", temperature=temperature)
     loss = grouping_loss(
         embeddings,
         settings,

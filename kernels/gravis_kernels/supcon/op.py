@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend, product_dtype
-from gravis_kernels.learned_temperature import divide_by_root, divides
+from gravis_kernels.learned_temperature import absorb
 from gravis_kernels.settings import check_positive
 from gravis_kernels.supcon.compute import SupCon, supcon_op
 from gravis_kernels.validation import check_backend, check_labeled, check_member
@@ -57,10 +57,8 @@ def supcon_loss(
     check_member(process_group)
     check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
     products = product_dtype(embeddings)
-    if divides(temperature, extra_negatives):
-        embeddings = divide_by_root(embeddings, temperature, normalize, extra_negatives)
-        temperature, normalize = 1.0, False
-    temperature = check_positive("temperature", float(temperature))
+    embeddings, temperature, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
+    temperature = check_positive("temperature", temperature)
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     if extra_negatives is not None:
         extra_negatives = extra_negatives.detach()

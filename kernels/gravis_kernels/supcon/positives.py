@@ -37,7 +37,7 @@ def find_positives(rows: Tensor, labels: Tensor, temperature: float) -> Positive
     sums = rows.new_zeros(len(values), rows.shape[1]).index_add_(0, group, rows)
     others = counts[group] - 1
     has_any = others > 0
-    means = (sums[group] - rows) / others.clamp(min=1)[:, None]
-    weights = has_any.to(dtype) / (has_any.sum().clamp(min=1).to(dtype) * temperature)
     shares = has_any / others.clamp(min=1).to(dtype)
-    return Positives(means.mul_(has_any[:, None]), weights, shares, group.to(torch.int32))
+    means = (sums[group] - rows) * shares[:, None]
+    weights = has_any.to(dtype) / (has_any.sum().clamp(min=1).to(dtype) * temperature)
+    return Positives(means, weights, shares, group.to(torch.int32))
