@@ -10,7 +10,15 @@ from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.files import atomic_write
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.augmentation import PRESETS, ViewSettings
-from gravis_triton.settings.flat import checked_values, flat_hints, flatten, override, required_settings
+from gravis_triton.settings.flat import (
+    RENAMED,
+    checked_values,
+    flat_hints,
+    flatten,
+    override,
+    required_settings,
+)
+from gravis_triton.settings.loss import LossSettings
 from gravis_triton.settings.ranges import Range, check_ranges
 
 Settings = TypeVar("Settings")
@@ -48,16 +56,25 @@ def settings_from(kind: type[Settings], values: Mapping[Any, Any], *, where: str
 def settings_on_file(kind: type[Settings], given: Mapping[str, Any], *, where: str) -> Settings:
     """Settings from values by their flat names, on top of the `config` or of the run to resume that they name.
 
-    Another augmentation than that of the file comes with its own steps. Raises UserError as `settings_from`, and for a
-    file as `read_settings`.
+    Raises UserError as `settings_from`, and for a file as `read_settings`.
     """
     file = config_file(given)
     if file is None:
         return settings_from(kind, given, where=where)
+    given = checked_values(where, given, flat_hints(kind))
     start = flatten(read_settings(kind, file))
+    return settings_from(kind, start | chosen_anew(start, given) | given, where=where)
+
+
+def chosen_anew(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in place of the steps or parts in `start` where `given` names another augmentation or loss: the steps
+    of that augmentation, and the defaults of that loss. Raises UserError as `augmentation`."""
+    values: dict[str, Any] = {}
     if given.get("augment", start.get("augment")) != start.get("augment"):
-        start = {name: value for name, value in start.items() if name not in _STEPS}
-    return settings_from(kind, start | dict(given), where=where)
+        values |= augmentation(given["augment"])
+    if given.get("loss", start.get("loss")) != start.get("loss"):
+        values |= {name: None for name in flat_hints(LossSettings) if name != "loss"}
+    return values
 
 
 def config_file(values: Mapping[str, Any]) -> str | Path | None:
@@ -128,7 +145,9 @@ def read_yaml(file: Path) -> dict[Any, Any]:
 
 
 def _without_old_defaults(kind: type[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Version 0.1 wrote 0 or -1 where the default is now null."""
+    """Version 0.1, which is known by its names, wrote 0 or -1 where the default is now null."""
+    if not RENAMED.keys() & values.keys():
+        return dict(values)
     ranges = _ranges(kind)
 
     def is_old_default(name: Any, value: Any) -> bool:

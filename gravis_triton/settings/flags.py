@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from gravis_triton.settings.config import augmentation, config_file, read_settings
+from gravis_triton.settings.config import chosen_anew, config_file, read_settings
 from gravis_triton.settings.flat import RENAMED, flatten, override
 from gravis_triton.settings.ranges import check_ranges, flag
 
@@ -18,9 +18,9 @@ def parse_settings(
 ) -> Settings:
     """A job's settings from flags (default: those of this process), on top of `--config` or of the run to resume.
 
-    Where a flag names another augmentation, its steps replace those of the file. Exits with status 2 and tyro's
-    message for a flag that does not exist or does not parse; raises UserError for a file as `read_settings`, and for a
-    value out of range.
+    Where a flag names another augmentation or loss than the file, the parts of it that the file names are dropped.
+    Exits with status 2 and tyro's message for a flag that does not exist or does not parse; raises UserError for a file
+    as `read_settings`, and for a value out of range.
     """
     start = kind()
     given = parse_flags(kind, args, prog, start)
@@ -28,9 +28,8 @@ def parse_settings(
     if file is not None:
         start = read_settings(kind, file)
         given = parse_flags(kind, args, prog, start)
-    name = flatten(given).get("augment")
-    if name is not None and (file is None or name != flatten(start)["augment"]):
-        given = parse_flags(kind, args, prog, override(start, augmentation(name)))
+    if other := chosen_anew(flatten(start), flatten(given)):
+        given = parse_flags(kind, args, prog, override(start, other))
     check_ranges(given)
     return given
 

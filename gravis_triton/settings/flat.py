@@ -1,5 +1,6 @@
 """Settings by their flat names: a job's settings are groups, a user writes `lr`, not `optimization.lr`."""
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -49,7 +50,9 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def checked_values(where: str, values: Mapping[Any, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` under their present names, each of the type that `hints` gives it; an int becomes a float there.
+    """`values` under their present names, each of the type that `hints` gives it.
+
+    An int becomes a float there, as does what YAML 1.1 takes for text: 1e-3; and what it takes for false: no.
 
     Raises UserError, which begins with `where`, for an unknown name and a value of a wrong type.
     """
@@ -66,7 +69,9 @@ def checked_value(where: str, name: Any, value: Any, hints: Mapping[str, Any]) -
     for choice in choices:
         if get_origin(choice) is Literal and value in get_args(choice):
             return value
-        if choice is float and type(value) in (int, float):
+        if get_origin(choice) is Literal and value is False and "no" in get_args(choice):
+            return "no"
+        if choice is float and (type(value) in (int, float) or _is_scientific(value)):
             return float(value)
         if choice is str and isinstance(value, Path):
             return str(value)
@@ -75,6 +80,10 @@ def checked_value(where: str, name: Any, value: Any, hints: Mapping[str, Any]) -
         if choice == tuple[str, ...] and isinstance(value, (list, tuple)):
             return tuple(map(str, value))
     raise UserError(f"{where}: {name} must be {' or '.join(map(_shown, choices))}, not {value!r}")
+
+
+def _is_scientific(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) is not None
 
 
 def _shown(choice: Any) -> str:

@@ -30,6 +30,8 @@ def resolve_pretrain(
         raise UserError("--total-views and --epochs both say how long to train: drop one of them")
     if settings.streaming.steps_per_epoch is not None and not settings.streaming.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
+    if settings.data.columns is not None and settings.streaming.streaming:
+        raise UserError("--columns names columns of a table, and --streaming reads shards: drop one of them")
     if settings.training.eval_every is not None and not settings.training.evaluate:
         raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
     size = chosen.image_size or image_size or default_image_size(settings.data)

@@ -121,10 +121,18 @@ def build_scheduler(
     optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, steps: int, steps_per_epoch: int
 ) -> Scheduler:
     """timm's learning rate schedule over all steps, a pure function of the step: `scheduler.step_update(step)` sets the
-    rate. Where the settings name no warm-up it is one epoch, or an eighth of the steps where that is less."""
+    rate. Where the settings name no warm-up it is one epoch, or an eighth of the steps where that is less.
+
+    Raises UserError for a warm-up that is longer than the run.
+    """
     warmup = min(steps_per_epoch, steps / 8)
     if settings.warmup_epochs is not None:
         warmup = settings.warmup_epochs * steps_per_epoch
+    if warmup > steps:
+        raise UserError(
+            f"--warmup-epochs {settings.warmup_epochs:g} is longer than the run, {steps:,} steps of "
+            f"{steps_per_epoch:,} an epoch: take fewer"
+        )
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=settings.sched,

@@ -34,7 +34,7 @@ class EmbedResult:
     def features(self) -> np.ndarray:
         """The features, (images, dim)."""
         column = pq.read_table(self.file, columns=["features"])["features"].combine_chunks()
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
 
     @property
     def labels(self) -> np.ndarray:

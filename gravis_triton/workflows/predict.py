@@ -78,6 +78,7 @@ def predict(settings: PredictSettings) -> PredictResult:
 
     # the whole
     predicted = _read(table.path)
+    _check_masks(predicted, output)
     if isinstance(predictor, ClassPredictor) and processes.is_main_process:
         _write_submission(predictor, predicted, output / "submission.csv")
     done = set(predicted["path"].to_pylist())
@@ -116,6 +117,16 @@ def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
     is_used = output.is_dir() and any(output.iterdir())
     if is_used and not (overwrite or table.has_parts() or table.is_finished()):
         raise UserError(f"{output} is not empty: give --overwrite, or another --output-dir")
+
+
+def _check_masks(predicted: pa.Table, output: Path) -> None:
+    """Raise UserError for masks that were deleted after an earlier start of this job wrote them."""
+    masks = predicted["mask"].to_pylist() if "mask" in predicted.column_names else []
+    if missing := [mask for mask in masks if not (output / mask).is_file()]:
+        raise UserError(
+            f"{output}: {len(missing):,} of {len(masks):,} masks are gone, {missing[0]} first: "
+            "give --overwrite to predict all anew"
+        )
 
 
 def _read(file: Path) -> pa.Table:

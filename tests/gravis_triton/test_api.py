@@ -63,6 +63,12 @@ def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps()
     assert own.ruler > 0
 
 
+def test_another_loss_than_that_of_the_config_comes_with_its_own_defaults(tmp_path):
+    (tmp_path / "c.yaml").write_text("margin: 0.3\n")
+    given = {"config": str(tmp_path / "c.yaml"), "loss": "triplet"}
+    assert settings_on_file(PretrainSettings, given, where="pretrain").loss.margin is None
+
+
 @pytest.mark.parametrize("how", [{"resume": "RUN"}, {"resume": "auto", "output_dir": "RUN"}])
 def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
     saved = settings_on_file(PretrainSettings, {"lr": 0.02, "views": 8}, where="pretrain")

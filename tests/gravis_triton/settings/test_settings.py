@@ -65,6 +65,24 @@ def test_a_flag_given_its_default_value_still_overrides_the_config_file(tmp_path
     assert settings.views == flat(PretrainSettings()).views
 
 
+def test_another_loss_than_that_of_the_config_file_comes_with_its_own_defaults(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("loss: gravis\nmargin: 0.3\ntemperature: 0.7\nlr: 0.5\n")
+    other, same = (
+        parse(PretrainSettings, ["--config", str(file), "--loss", loss, "--margin", "0.1"])
+        for loss in ("nt-xent", "gravis")
+    )
+    assert (other.margin, other.temperature, other.lr) == (0.1, None, 0.5)
+    assert (same.margin, same.temperature) == (0.1, 0.7)
+
+
+def test_numbers_and_words_of_yaml_1_1_are_what_they_look_like(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 3e-4\nweight_decay: 1e+0\nmixed_precision: no\n")
+    settings = flat(read_settings(PretrainSettings, file))
+    assert (settings.lr, settings.weight_decay, settings.mixed_precision) == (3e-4, 1.0, "no")
+
+
 def test_written_settings_read_back_equal(tmp_path):
     settings = resolve_pretrain(override(PretrainSettings(), {"margin": 0.3, "loss": "triplet", "lr": 1e-5}))
     write_settings(settings, tmp_path / "config.yaml")
@@ -115,6 +133,8 @@ def test_no_two_groups_of_a_job_share_a_name(kind):
         ("views: true", r"views must be int, not True"),
         ("lr: null", r"lr must be float, not None"),
         ("loss: supcon", r"loss must be gravis\|gravis-rank\|nt-xent\|triplet, not 'supcon'"),
+        ("epochs: 0", r"epochs must be at least 1, not 0"),
+        ("lr: 1e", r"lr must be float, not '1e'"),
         ("margin: wide", r"margin must be float or null, not 'wide'"),
     ],
 )
@@ -236,6 +256,10 @@ def test_a_checkpoint_belongs_to_its_run(tmp_path):
     [
         ({"pretrained": True, "encoder": "RUN"}, "--pretrained contradicts --encoder RUN: drop one of them"),
         ({"total_views": 100, "epochs": 3}, "--total-views and --epochs both say how long to train"),
+        (
+            {"streaming": True, "columns": "image=a"},
+            "--columns names columns of a table, and --streaming reads",
+        ),
     ],
 )
 def test_settings_of_pre_training_that_contradict_each_other_are_an_error(values, message):

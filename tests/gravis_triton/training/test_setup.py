@@ -32,6 +32,13 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     assert lr[-1] < 1e-4
 
 
+def test_a_warm_up_longer_than_the_run_is_an_error():
+    message = "--warmup-epochs 3 is longer than the run, 40 steps of 20 an epoch: take fewer"
+    with pytest.raises(UserError, match=message):
+        rates(OptimizationSettings(epochs=2, warmup_epochs=3.0), 20)
+    assert max(rates(OptimizationSettings(epochs=2, warmup_epochs=2.0), 20)) > 0
+
+
 def test_the_rate_is_a_function_of_the_step_alone():
     settings = OptimizationSettings(epochs=4, lr=0.1)
     optimizer = build_optimizer(nn.Linear(2, 2), settings)

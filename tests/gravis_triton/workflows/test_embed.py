@@ -107,6 +107,13 @@ def test_an_image_that_cannot_be_read_is_skipped_and_named(images, encoder, tmp_
     assert capsys.readouterr().err.count("cannot be read as an image") == 8
 
 
+def test_features_of_no_image_keep_their_dimension(images, encoder, tmp_path):
+    for file in images.glob("*/*.png"):
+        file.write_bytes(b"no")
+    features = embed(encoder, images, tmp_path / "features.parquet").features
+    assert features.shape == (0, 96)
+
+
 def test_a_file_of_another_kind_is_refused(images, encoder, tmp_path):
     with pytest.raises(gt.UserError, match=r"features\.csv: features need a file that ends in \.parquet"):
         embed(encoder, images, tmp_path / "features.csv")

@@ -130,6 +130,15 @@ def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_
     assert predict(classifier, images, tmp_path / "out", format=kind, overwrite=True).table.equals(first)
 
 
+def test_masks_that_were_deleted_are_noticed(segmenter, images, tmp_path):
+    predict(segmenter, images, tmp_path / "out")
+    (tmp_path / "out" / "03_segmentation.png").unlink()
+    with pytest.raises(gt.UserError, match=r"1 of 20 masks are gone, 03_segmentation.png first: give --over"):
+        predict(segmenter, images, tmp_path / "out")
+    predict(segmenter, images, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "03_segmentation.png").is_file()
+
+
 def test_a_kill_before_the_parts_are_gone_is_no_loss(classifier, images, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("gravis_triton.prediction.table_file.shutil.rmtree", None)
