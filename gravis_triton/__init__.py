@@ -1,11 +1,11 @@
-"""Self-supervised pre-training on dermatology images by GraVIS (arXiv 2301.04410), fine-tuning and evaluation.
+"""Self-supervised pre-training on dermatology images with GraVIS (arXiv 2301.04410), fine-tuning and evaluation.
 
     import gravis_triton as gt
 
     run = gt.pretrain(data="DIR", model="resnet50", output_dir="runs/mine")
     gt.finetune_classification(data="DIR", encoder=str(run.encoder), label_fraction=0.05)
 
-Keyword arguments of a job are its settings, the flags of the command line. torch is imported by the first call.
+Keyword arguments of a job are its settings, as on the command line. torch is imported by the first call.
 """
 
 from importlib import import_module

@@ -23,9 +23,9 @@ from gravis_triton.prediction import load as load
 
 
 def job_function(name: str) -> Callable[..., Any]:
-    """The job as a function from settings, given as keyword arguments, to the result of its workflow.
+    """The job as a function that takes settings as keyword arguments and returns the result of its workflow.
 
-    Raises UserError for an unknown setting, and a value of a wrong type or out of range.
+    It raises UserError for an unknown setting, or a value of a wrong type or out of range.
     """
     job = next(job for job in JOBS.values() if job.function == name)
 
@@ -33,7 +33,7 @@ def job_function(name: str) -> Callable[..., Any]:
         return job.workflow(settings_on_file(job.settings, settings, where=name))
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"{job.settings.__doc__}\n\nRaises UserError for what the user can fix."
+    call.__doc__ = f"{job.settings.__doc__}\n\nRaises UserError for anything the user can fix."
     call.__signature__ = inspect.Signature(_parameters(job))  # type: ignore[attr-defined]
     return call
 

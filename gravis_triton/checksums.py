@@ -1,4 +1,4 @@
-"""Checksums beside the files of a directory, which tell a damaged one from a whole one."""
+"""Checksums stored along with the files of a directory, to detect damage."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ def checksum(file: Path) -> str:
 
 
 def checksums(directory: Path) -> dict[str, str]:
-    """Those of every file, by its name."""
+    """Checksums of all files, by name."""
     files = (file for file in sorted(directory.iterdir()) if file.is_file() and file.name != CHECKSUMS)
     return {file.name: checksum(file) for file in files}
 
 
 def write_checksums(directory: Path) -> None:
-    """Of all files that are there now."""
+    """Write the checksums of all current files."""
     (directory / CHECKSUMS).write_text(json.dumps(checksums(directory)))
 
 
 def read_checksums(directory: Path) -> dict[str, str] | None:
-    """Those that were written; None if none were. Raises ValueError when they cannot be read."""
+    """The written checksums; None if there are none. Raises ValueError if they cannot be read."""
     try:
         written = json.loads((directory / CHECKSUMS).read_text())
     except FileNotFoundError:
@@ -40,12 +40,12 @@ def read_checksums(directory: Path) -> dict[str, str] | None:
 
 
 def check_whole(directory: Path) -> None:
-    """Raise UserError where a file is not as it was when its checksum was written; others, and none, are fine."""
+    """Raise UserError if a file has changed since its checksum was written; files without checksums are fine."""
     try:
         written = read_checksums(directory) or {}
     except ValueError as error:
         raise UserError(
-            f"{directory / CHECKSUMS} is damaged: restore it, or delete it to go without"
+            f"{directory / CHECKSUMS} is damaged: restore it, or delete it to skip the check"
         ) from error
     found = checksums(directory)
     for name, expected in written.items():

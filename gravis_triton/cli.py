@@ -103,7 +103,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     except Exception:
         if not interrupts:
             raise
-        print("interrupted", file=sys.stderr)  # in C code, which made another error of it
+        print("interrupted", file=sys.stderr)  # in C code, which turned it into another error
         status = 130
     if status == 0:
         _leave_process_group()
@@ -112,7 +112,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
 
 
 def _noted_interrupts() -> list[int]:
-    """A list that each Ctrl-C adds itself to before it becomes a KeyboardInterrupt."""
+    """A list to which each Ctrl-C is added before it becomes a KeyboardInterrupt."""
     noted: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -144,7 +144,7 @@ def _usage() -> str:
         [
             "usage: gravis JOB [flags]",
             "",
-            "Self-supervised pre-training on dermatology images by GraVIS, fine-tuning and evaluation.",
+            "Self-supervised pre-training on dermatology images with GraVIS, fine-tuning and evaluation.",
             "",
             "jobs:",
             *lines,

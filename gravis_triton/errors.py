@@ -1,4 +1,4 @@
-"""The two ways in which a job ends early, other than by a bug, and a hint for their messages."""
+"""The two exceptions that end a job early, other than bugs, and a hint for their messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Something the user can fix: the command line prints it as one line, without a traceback, and exits with status 2.
 
-    The message names the offending value and the way out.
+    The message names the offending value and how to fix it.
     """
 
 
@@ -23,6 +23,6 @@ class Interrupted(Exception):
 
 
 def did_you_mean(name: object, known: Iterable[str], *, at_most: int = 1) -> str:
-    """ "; did you mean X or Y?" with the most similar known names, or nothing where none is similar."""
+    """ "; did you mean X or Y?" with the most similar known names, or "" if none is similar."""
     near = difflib.get_close_matches(str(name), list(known), n=at_most)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -20,14 +20,14 @@ _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, err
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Inside, a failure to write (a full disk, a quota, a directory that has gone) is a UserError that names `path`."""
+    """Turn a failure to write (full disk, quota, deleted directory) into a UserError that names `path`."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         gone = isinstance(error, FileNotFoundError | NotADirectoryError) and not path.parent.is_dir()
         if isinstance(error, OSError) and error.errno not in _WRITING and not gone:
             raise
-        reason = f"the directory {path.parent} is gone" if gone else _reason(error)
+        reason = f"the directory {path.parent} no longer exists" if gone else _reason(error)
         raise UserError(
             f"cannot write {path}: {reason}; {free_space(path.parent)}; earlier files are intact"
         ) from error
@@ -38,13 +38,13 @@ def _reason(error: Exception) -> str:
 
 
 def free_space(directory: Path) -> str:
-    """The free space of the disk that a directory, which need not exist, is on."""
+    """The free space on the disk of a directory, which need not exist."""
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     return f"{shutil.disk_usage(existing).free / 1e6:,.0f} MB free on its disk"
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it when it is complete. Raises UserError as `writing`."""
+    """Write a file under a temporary name and rename it when it is complete. Raises UserError as `writing` does."""
     partial = path.with_suffix(".partial")
     with writing(path):
         try:
@@ -59,8 +59,8 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 def atomic_directory(directory: Path) -> Iterator[Path]:
     """A temporary directory to write to, which replaces `directory` when the block ends without an error.
 
-    Its files get the mode that the umask gives to new ones, also where a library wrote them for the owner alone.
-    Raises UserError as `writing`.
+    Its files get the mode that the umask gives to new ones, even if a library wrote them for the owner only.
+    Raises UserError as `writing` does.
     """
     partial = directory.with_name(f".partial-{directory.name}")
     with writing(directory):
@@ -81,7 +81,7 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Inside, whatever shows that a file is not what was written is a UserError that names it."""
+    """Turn any error that shows that a file is damaged into a UserError that names it."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, EOFError, BadZipFile) as error:
@@ -90,7 +90,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of JSON. Raises UserError where it cannot be read."""
+    """Read a JSON object. Raises UserError if it cannot be read."""
     with reading(path):
         value = json.loads(path.read_text())
         if not isinstance(value, dict):
@@ -99,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The complete lines, each an object with a step; a kill may have cut off the last one. [] without a file.
+    """Read the complete lines, each an object with a step; an incomplete last one is ignored. [] without a file.
 
     Raises UserError for a line that cannot be read.
     """
@@ -114,7 +114,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def inside(directory: Path, name: str) -> Path:
-    """`directory`/`name`. Raises UserError where that lies elsewhere, as with a name that begins with / or has ".."."""
+    """`directory`/`name`. Raises UserError if that is elsewhere, e.g. for a name that begins with / or has ".."."""
     path = directory / name
     if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(directory)):
         return path
@@ -127,7 +127,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def finite_or_none(value: Any) -> Any:
-    """`value` with None in place of every float, at any depth, that JSON cannot hold."""
+    """`value` with every float that JSON cannot represent, at any depth, replaced by None."""
     if isinstance(value, dict):
         return {key: finite_or_none(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The launcher that started this process, `accelerate launch` or torchrun: end with it, and notice what it left out."""
+"""The launcher of this process, `accelerate launch` or torchrun: stop if it dies, and detect missing processes."""
 
 import ctypes
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-"""By which users, launchers and clusters ask a run to stop."""
+"""Signals by which users, launchers and clusters ask a run to stop."""
 _LAUNCHER = re.compile(r"accelerate|torchrun|torch[./]distributed")
 
 
 def follow_launcher() -> None:
-    """Take the launcher's death as SIGTERM, so that no training goes on unseen; warn where it started fewer processes
-    than it was told to. Does nothing without a launcher, and on systems other than Linux."""
+    """Treat the launcher's death as SIGTERM, so that no training continues unnoticed; warn if it started fewer
+    processes than requested. Does nothing without a launcher, and on systems other than Linux."""
     command = _parents_command()
     if not has_launcher():
         return
@@ -25,18 +25,18 @@ def follow_launcher() -> None:
     asked = re.search(r"--num[_-]processes[ =](\d+)", " ".join(command))
     if asked and int(asked[1]) > 1 and "WORLD_SIZE" not in os.environ:
         print(
-            f"warning: accelerate launch started one process, not {asked[1]}: on a CPU give --multi_cpu as well",
+            f"warning: accelerate launch started one process, not {asked[1]}: on a CPU add --multi_cpu",
             file=sys.stderr,
         )
 
 
 def has_launcher() -> bool:
-    """Whether a launcher started this process and still runs."""
+    """Whether a launcher started this process and is still running."""
     return any(_LAUNCHER.search(part) for part in _parents_command()[:3])
 
 
 def user_has_set(variable: str) -> bool:
-    """Whether an environment variable was set before the launcher started this process, and so not by the launcher."""
+    """Whether an environment variable was set before the launcher started this process, so not by the launcher."""
     if not has_launcher():
         return variable in os.environ
     try:
@@ -47,7 +47,7 @@ def user_has_set(variable: str) -> bool:
 
 
 def leave_launcher() -> None:
-    """No longer take the launcher's death as a signal."""
+    """Stop treating the launcher's death as a signal."""
     signal_on_parents_death(0)
 
 
@@ -60,6 +60,6 @@ def _parents_command() -> list[str]:
 
 
 def signal_on_parents_death(number: int) -> None:
-    """Get a signal, 0 for none, when the parent process ends, however it does. Does nothing but on Linux."""
+    """Receive a signal (0 for none) when the parent process ends for any reason. Works on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -1,4 +1,4 @@
-"""What lies where in the directory of a run; nothing else in the package knows."""
+"""Layout of a run directory, defined only here."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from typing import IO
 
 from gravis_triton.errors import UserError
 
-# All that jobs and their trackers write into a run directory.
+# Everything that jobs and their trackers write to a run directory.
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
     "masks", "command", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png",
@@ -22,7 +22,7 @@ _locks: list[IO[str]] = []  # files whose closing would release their locks
 
 
 class RunDirectory:
-    """The files of a run: those of every job, then those of pre-training, and of fine-tuning and evaluation."""
+    """The files of a run: of every job, then of pre-training, and of fine-tuning and evaluation."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -44,7 +44,7 @@ class RunDirectory:
         self.cases = self.path / "cases.png"
 
     def others(self) -> list[str]:
-        """Names of what lies in the directory but is not of a run: no job writes it there."""
+        """Names of files in the directory that do not belong to a run."""
         return sorted(
             path.name
             for path in self.path.iterdir()
@@ -52,7 +52,7 @@ class RunDirectory:
         )
 
     def keep_others_out(self) -> None:
-        """Keep other processes from running in the directory until this one ends. Raises UserError where one is."""
+        """Lock the directory against other processes until this one ends. Raises UserError if one holds the lock."""
         file = self.lock.open("a+")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +79,7 @@ class RunDirectory:
         return False
 
     def clear(self) -> None:
-        """Delete what a run has written, and nothing else. Its lock stays, for whoever holds it."""
+        """Delete everything that a run has written except its lock, and nothing else."""
         kept = {*self.others(), self.lock.name}
         for path in self.path.iterdir():
             if path.name not in kept:
@@ -87,12 +87,12 @@ class RunDirectory:
 
     @classmethod
     def of(cls, path: str | Path) -> "RunDirectory":
-        """The run that a path names: the directory itself, or the one that holds the checkpoint."""
+        """The run that a path names: the directory itself, or the one that contains the checkpoint."""
         path = Path(path)
         return cls(path.parent.parent if path.parent.name == "checkpoints" else path)
 
     def predictions(self, kind: str, predictor: str = "") -> Path:
-        """A file about the test images; predictor: knn or probe, where a run has both.
+        """A file about the test images; predictor: knn or probe, if a run has both.
 
         kind: image_scores.csv, submission.csv, confusion.png or curves.png.
         """

@@ -1,4 +1,4 @@
-"""What a finished run says of itself, in the words of its pages and lists."""
+"""Summary of a finished run, as worded on pages and in lists."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from gravis_triton.settings import read_yaml
 def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, summary) of a finished run. Raises UserError for a directory without one."""
     if not (run.config.is_file() and run.summary.is_file()):
-        raise UserError(f"{run} holds no finished run (config.yaml and summary.json)")
+        raise UserError(f"{run} contains no finished run (config.yaml and summary.json)")
     return read_yaml(run.config), read_json(run.summary)
 
 
@@ -41,12 +41,12 @@ def result_of(summary: Mapping[str, Any]) -> str:
 
 
 def shown(name: str) -> str:
-    """The name of a score or of a task as people write it."""
+    """Display name of a score or a task."""
     return name.replace("_", " ").replace("auc", "AUC").replace("knn", "kNN")
 
 
 def shown_number(value: Any, digits: int = 3) -> str:
-    """A value of a summary; a float with so many decimals."""
+    """Format a value of a summary; floats with `digits` decimals."""
     if value is None:
         return "unknown"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Writers of tiny sharded data sets, as they are streamed."""
+"""Writers of tiny sharded datasets, as they are streamed."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Gaussian blur: kornia's, at 60 to 70 % of its cost on a CPU."""
+"""Gaussian blur with kornia's results, at 60 to 70% of its cost on a CPU."""
 
 from typing import Any
 
@@ -10,16 +10,15 @@ from torch import Tensor
 
 from gravis_triton.augment.per_sample import ChosenSamples
 
-_NEGLIGIBLE = 1e-7  # weights below this change no float32 image in [0, 1] by more than its rounding
+_NEGLIGIBLE = 1e-7  # smaller weights change a float32 image in [0, 1] by no more than rounding
 
 
 class GaussianBlur(ChosenSamples, RandomGaussianBlur):
     """kornia's RandomGaussianBlur, with the same draws and results, on the chosen samples only.
 
-    kernel_size: odd numbers of pixels, (y, x), at most twice a side of the images less one: edges are mirrored once.
-    On a CPU every sample is blurred in place by adding up shifted copies, with as many taps as its own sigma needs:
-    those of weight below 1e-7 are left out. On other devices the convolutions are kornia's, as no tap can be left
-    out there without waiting for the device.
+    kernel_size: (y, x) in pixels, odd, at most 2 * side - 1 of the images, as edges are reflected only once.
+    On a CPU, each sample is blurred in place by summing shifted copies, without the taps whose weight for its sigma
+    is below 1e-7. Other devices use kornia's convolutions, since dropping taps there would force a synchronization.
     """
 
     def apply_transform(
@@ -35,13 +34,13 @@ class GaussianBlur(ChosenSamples, RandomGaussianBlur):
 
 
 def _needed(weights: list[float]) -> list[float]:
-    """The weights of a symmetric kernel without negligible ones at its ends."""
+    """The weights of a symmetric kernel without the negligible ones at its ends."""
     negligible = sum(weight < _NEGLIGIBLE for weight in weights[: len(weights) // 2])
     return weights[negligible : len(weights) - negligible]
 
 
 def _blur_(image: Tensor, weights_y: list[float], weights_x: list[float]) -> None:
-    """Convolve an image (channels, height, width), mirrored at its edges, along both axes, in place."""
+    """Convolve an image (channels, height, width), reflected at its edges, along both axes, in place."""
     reach_y, reach_x = len(weights_y) // 2, len(weights_x) // 2
     padded = F.pad(image.unsqueeze(0), [reach_x, reach_x, reach_y, reach_y], mode="reflect").squeeze(0)
     blurred = torch.empty_like(padded[:, : image.shape[1]])
@@ -50,7 +49,7 @@ def _blur_(image: Tensor, weights_y: list[float], weights_x: list[float]) -> Non
 
 
 def _add_up_shifted(image: Tensor, dim: int, weights: list[float], out: Tensor) -> None:
-    """Set `out` to the sum of image[i : i + length] times weights[i] along an axis, length that of `out`."""
+    """Set `out` to the sum of weights[i] * image[i : i + length] along an axis, where `length` is that of `out`."""
     length = out.shape[dim]
     torch.mul(image.narrow(dim, 0, length), weights[0], out=out)
     for start, weight in enumerate(weights[1:], 1):

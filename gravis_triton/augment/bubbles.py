@@ -1,4 +1,4 @@
-"""Bubbles in the gel, and reflections."""
+"""Gel bubbles and reflections."""
 
 import torch
 from torch import Tensor
@@ -10,15 +10,15 @@ _GLINTS = 4
 
 
 class RandomGelBubbles(PerSampleStep):
-    """Put one to six bubbles and up to four reflections on the image.
+    """Add one to six bubbles and up to four reflections to the image.
 
-    A bubble of radius r lit from direction l, at offset p = (pixel - center) / r: the light grows by
+    A bubble of radius r, lit from direction l, brightens the pixel at offset p = (pixel - center) / r by
         b (0.15 [|p| < 1] + 0.5 rim(|p|) <p, l> + spot(|p - 0.55 l|)),
         rim(q) = clamp(1 - |q - 0.92| / 0.12),  spot(q) = clamp(1 - q / 0.28),
     so its rim is bright towards the light and dark away from it. A reflection is an ellipse that fades into white:
     I + a (1 - I), a = clamp(1.5 (1 - q)), q the squared distance in half-axes.
-    Radii are log-uniform from 0.02 to 0.11 short sides, half-axes of reflections from 0.006 to 0.03; strengths b
-    are uniform in [0.3, 0.7].
+    Radii are log-uniform from 0.02 to 0.11 short sides, half-axes of reflections from 0.006 to 0.03; the strength b
+    is uniform in [0.3, 0.7].
 
     Images (batch, 3, height, width) in [0, 1]; the output is clamped to [0, 1].
     """

@@ -1,4 +1,4 @@
-"""Random resized crop, rotation and flips as one affine sampling of the image, and of its mask."""
+"""Random resized crop, rotation and flips as one affine resampling of the image and its mask."""
 
 import math
 from typing import Any
@@ -13,24 +13,24 @@ _CANDIDATES = 10  # boxes tried before the fallback, as in torchvision's RandomR
 
 
 class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
-    """Crop a random box, rotated about its center, perhaps mirrored, and resize it to a square.
+    """Crop a random box, rotated about its center and randomly flipped, and resize it to a square.
 
     The box follows torchvision's RandomResizedCrop: area uniform in `scale` times the image's, aspect ratio
-    log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`, anywhere.
-    Unlike a chain of crop, rotation and flip, the pixels are sampled once, and the corners that the rotation
-    uncovers show what lies beyond the box; beyond the image its edge pixels repeat.
+    log-uniform in `ratio`, the first of ten candidates that fits, else the largest box within `ratio`, at a
+    random position. Unlike a chain of crop, rotation and flip, this samples pixels once, and corners exposed by the
+    rotation show the image outside the box; outside the image, its edge pixels repeat.
 
     size: side of the square output, in pixels.
-    degrees: the angle is uniform in [-degrees, degrees]; 180 is any angle.
-    flip: probability of a horizontal mirror image (left and right change places).
-    vertical_flip: probability of a vertical mirror image (top and bottom change places).
+    degrees: the angle is uniform in [-degrees, degrees]; 180 allows any angle.
+    flip: probability of a horizontal flip (left and right swapped).
+    vertical_flip: probability of a vertical flip (top and bottom swapped).
 
-    Input (batch, channels, height, width); output (batch, channels, size, size). An image that fills only the
-    upper left part of its canvas has its true size in `image_sizes`, (batch, 2) as (height, width) in pixels; the rest
-    of the canvas must repeat the image's edge pixels.
+    Input (batch, channels, height, width); output (batch, channels, size, size). If images fill only the
+    upper left part of their canvas, `image_sizes` (batch, 2) gives their true (height, width) in pixels; the rest of
+    the canvas must repeat the image's edge pixels.
 
-    Images are sampled bilinearly, masks nearest, so that a mask holds no value that it did not hold before:
-    `image_and_mask` does both, as does kornia's `AugmentationSequential(crop, data_keys=["input", "mask"])`.
+    Images are sampled bilinearly and masks by nearest neighbor, so masks gain no new values. `image_and_mask` and
+    kornia's `AugmentationSequential(crop, data_keys=["input", "mask"])` do both.
     `crop(images, params)` with the `_params` of an earlier call repeats that call's geometry, image_sizes included.
     """
 
@@ -75,20 +75,20 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         params: dict[str, Tensor] | None = None,
         image_sizes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Crops of images and of their masks at the same places.
+        """Crop images and their masks at the same places.
 
-        images: (batch, channels, height, width) floating; masks: (batch, any channels, height, width) of any type,
-        on the same canvas. Returns (batch, channels, size, size) and the masks likewise, in their own type.
-        Raises ValueError where masks and images differ in number or canvas.
+        images: (batch, channels, height, width) floating; masks: (batch, any channels, height, width) of any dtype,
+        on the same canvas. Returns image crops (batch, channels, size, size) and mask crops in the masks' dtype.
+        Raises ValueError if masks and images differ in number or canvas.
         """
         if (len(masks), masks.shape[-2:]) != (len(images), images.shape[-2:]) or masks.ndim != 4:
-            raise ValueError(f"masks {tuple(masks.shape)} do not lie on the images {tuple(images.shape)}")
+            raise ValueError(f"masks {tuple(masks.shape)} do not match the images {tuple(images.shape)}")
         views = self(images, params, image_sizes=image_sizes)
         cropped = self.transform_masks(masks.float(), self._params, self.flags, self.transform_matrix)
         return views, cropped.to(masks.dtype)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Draw what does not depend on the images' sizes: every value is uniform in [0, 1)."""
+        """Draw the parameters that do not depend on image sizes, all uniform in [0, 1)."""
         draws = 1 if self.same_on_batch else batch_shape[0]
         uniform = torch.rand(draws, 2 * _CANDIDATES + 5).expand(batch_shape[0], -1)
         area, ratio, position = uniform.split([_CANDIDATES, _CANDIDATES, 5], dim=1)
@@ -103,7 +103,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
 
     def views_of(self, images: Tensor, views: int, image_sizes: Tensor | None = None) -> Tensor:
         """Several crops of each image, drawn independently: (n, channels, height, width) to (n * views, channels, size,
-        size). The same as a call on every image repeated `views` times, without the copies."""
+        size). The same as a call on each image repeated `views` times, without the copies."""
         number, channels, height, width = images.shape
         params = self.forward_parameters((number * views, channels, height, width))
         if image_sizes is not None:
@@ -114,15 +114,15 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     def compute_transformation(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]
     ) -> Tensor:
-        """The (batch, 3, 3) matrices from source pixels to view pixels."""
+        """The (batch, 3, 3) matrices from canvas pixels to view pixels."""
         height, width = input.shape[-2:]
         matrix = self._view_to_source(params, flags, (height, width), input.device)
-        return torch.linalg.inv_ex(matrix).inverse  # inv would wait for the device, to check what cannot fail
+        return torch.linalg.inv_ex(matrix).inverse  # inv would synchronize, for a check that cannot fail
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
-        assert transform is not None  # kornia computes it before
+        assert transform is not None  # kornia computes it first
         to_source = torch.linalg.inv_ex(transform.float()).inverse
         return _sample(input, to_source, flags["size"], flags["resample"].name.lower())
 
@@ -133,8 +133,8 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         canvas: tuple[int, int],
         device: torch.device,
     ) -> Tensor:
-        """The (batch, 3, 3) matrices from view pixels to pixels of the canvas, (x, y, 1) each."""
-        # kornia's containers put more than tensors among the parameters
+        """The (batch, 3, 3) matrices from view pixels to canvas pixels, (x, y, 1) each."""
+        # kornia's containers add parameters that are not tensors
         params = {name: value.to(device) for name, value in params.items() if isinstance(value, Tensor)}
         batch = len(params["angle"])
         image_sizes = params.get("image_sizes", torch.tensor(canvas, device=device).expand(batch, 2)).float()
@@ -145,7 +145,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         step_y, step_x = (box / flags["size"]).unbind(1)
         step_x = torch.where(params["mirror"] < flags["flip"], -step_x, step_x)
         step_y = torch.where(params["vertical_mirror"] < flags["vertical_flip"], -step_y, step_y)
-        # pixel centers lie at +0.5 of the continuous coordinates that boxes are given in
+        # boxes have continuous coordinates, with pixel centers at +0.5
         linear = torch.stack([cos * step_x, -sin * step_y, sin * step_x, cos * step_y], dim=1)
         middle = torch.full((2, 1), (flags["size"] - 1) / 2, device=device)
         matrix = torch.eye(3, device=device).repeat(batch, 1, 1)
@@ -156,17 +156,17 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
 
 def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
     """Views (n * views, channels, size, size) of images (n, channels, height, width), sampled by the matrices
-    to_source (n * views, 3, 3) from view to image pixels; beyond the canvas its edge repeats."""
+    to_source (n * views, 3, 3) from view to image pixels; outside the canvas, its edge pixels repeat."""
     number, channels, height, width = images.shape
     line = torch.arange(size, device=images.device)
-    # x + iy: a sum of complex numbers is fast on a CPU, two strided ones are not
+    # x + iy: one complex sum is faster on a CPU than two strided sums
     steps = torch.complex(to_source[:, 0] * (2 / width), to_source[:, 1] * (2 / height))
     right, down, start = steps.view(-1, 3, 1, 1).unbind(1)
-    start = start + complex(1 / width - 1, 1 / height - 1)  # grid_sample's canvas reaches from -1 to 1
+    start = start + complex(1 / width - 1, 1 / height - 1)  # grid_sample's canvas spans -1 to 1
     grid = torch.view_as_real(right * line + (down * line.unsqueeze(1) + start))
     pixels = images if images.dtype == torch.float64 else images.float()
     if number == 1:
-        pixels = pixels.expand(len(grid), -1, -1, -1)  # copies nothing, and its views need not be moved
+        pixels = pixels.expand(len(grid), -1, -1, -1)  # no copy, and no transpose of the views
     else:
         grid = grid.view(number, -1, size, 2)
     sampled = F.grid_sample(

@@ -7,10 +7,10 @@ from gravis_triton.augment.per_sample import PerSampleStep
 
 
 class RandomCutout(PerSampleStep):
-    """Set `holes` squares to `value` (DeVries and Taylor 2017, arXiv 1708.04552), each as kornia's RandomErasing does.
+    """Set `holes` squares to `value` (DeVries and Taylor 2017, arXiv 1708.04552), each like kornia's RandomErasing.
 
-    holes: squares per sample; they may overlap. side: their side as a share of the short side; rounded to pixels.
-    Every square lies wholly inside the image, its place uniform. Images may be of any range. Masks are left alone.
+    holes: squares per sample; they may overlap. side: their side as a fraction of the short side, rounded to pixels.
+    Squares lie entirely inside the image, at uniform positions. Images may have any range. Masks are unchanged.
     """
 
     def __init__(

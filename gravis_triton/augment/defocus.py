@@ -1,4 +1,4 @@
-"""A lens out of focus."""
+"""Defocus blur."""
 
 import math
 
@@ -10,11 +10,11 @@ from gravis_triton.augment.per_sample import PerSampleStep, uniform
 
 
 class RandomDefocus(PerSampleStep):
-    """Blur by a disk, the image of a point out of focus.
+    """Blur with a disk, the image of a point out of focus.
 
-    Weights of the kernel are clamp(r + 1/2 - d, 0, 1), d the distance from its center in pixels, divided by their
-    sum: a disk of radius r with a rim one pixel wide. radius: range of r in pixels, uniform. The image is mirrored
-    at its edges, as kornia's blurs do.
+    Kernel weights are clamp(r + 1/2 - d, 0, 1), with d the distance from the center in pixels, divided by their sum:
+    a disk of radius r with a rim one pixel wide. radius: range of r in pixels; r is uniform. Edges are reflected, as
+    in kornia's blurs.
 
     Images (batch, channels, height, width) of any range, larger than the kernel.
     """
@@ -30,7 +30,7 @@ class RandomDefocus(PerSampleStep):
         return {"radius": uniform(samples, low=low, high=high)}
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        reach = math.ceil(self.flags["radius"][1] + 0.5) - 1  # a weight is positive up to there
+        reach = math.ceil(self.flags["radius"][1] + 0.5) - 1  # weights are positive up to here
         line = torch.arange(-reach, reach + 1, device=images.device)
         distance = torch.hypot(line.view(-1, 1).float(), line.float())
         kernel = (drawn["radius"].view(-1, 1, 1) + 0.5 - distance).clamp_(0, 1)

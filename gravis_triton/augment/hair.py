@@ -1,4 +1,4 @@
-"""Hairs across the image."""
+"""Hairs on the image."""
 
 import torch
 from torch import Tensor
@@ -6,19 +6,19 @@ from torch import Tensor
 from gravis_triton.augment.per_sample import PerSampleStep, log_uniform, planes, uniform
 from gravis_triton.augment.strokes import stroke_cover
 
-_LONGEST = 1.4  # of a hair, in short sides
+_LONGEST = 1.4  # length of a hair, in short sides
 
 
 class RandomHair(PerSampleStep):
-    """Lay curved, tapered hairs over the image: I + a o (h - I), a the share of the pixel covered, o the opacity.
+    """Draw curved, tapered hairs on the image: I + a o (h - I), with coverage a, opacity o and hair color h.
 
-    count: fewest and most hairs of a sample, log-uniform. thickness: of a sample's hairs at the root, in short
-    sides, log-uniform; each hair varies by a third around it and tapers to a quarter towards its tip.
+    count: minimum and maximum number of hairs per sample, log-uniform. thickness: range of a sample's hair thickness
+    at the root, in short sides, log-uniform; each hair varies by up to a third and tapers to a quarter at its tip.
     light: probability that a sample's hairs are light (blond, gray) instead of dark (brown, black).
-    Hairs are cubic Bezier curves, 0.3 to 1.2 short sides from end to end, around a common direction; cf. the hair
-    simulations by which hair removal is tested (e.g. HairSim, Mirzaalian, Lee and Hamarneh 2014).
+    Hairs are cubic Bezier curves, 0.3 to 1.2 short sides from end to end, around a common direction; cf. hair
+    simulators for testing hair removal (e.g. HairSim, Mirzaalian, Lee and Hamarneh 2014).
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Color constancy, and changes of the color of the light."""
+"""Color constancy and random light colors."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ class ShadesOfGray(PerSampleStep):
 
     The light's color is estimated as e_c = (mean over pixels of I_c^n)^(1 / n), n = `power` (6, the authors' best;
     1 is gray world, infinity is white patch); the output is I_c |e| / (sqrt(3) e_c), clamped to [0, 1]. An image whose
-    channels have equal means, such as any gray one, stays as it is. A channel that is 0 everywhere stays 0.
+    channels have equal means, such as any gray image, is unchanged. A channel that is 0 everywhere stays 0.
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(self, power: int = 6, p: float = 1.0, same_on_batch: bool = False) -> None:
@@ -32,13 +32,13 @@ class ShadesOfGray(PerSampleStep):
 
 
 class RandomIlluminant(PerSampleStep):
-    """Put the image under light of another color: I_c g_c, clamped to [0, 1].
+    """Change the color of the light: I_c g_c, clamped to [0, 1].
 
-    Logarithms of the gains (red, green, blue) are (w - m / 2, m, -w - m / 2): w, warm against cold, is uniform in
-    [-warmth, warmth], and m, green against magenta, in [-tint, tint]. Their sum is 0, so the brightness stays about the
-    same. Apart from clamped pixels it is undone by ShadesOfGray, up to one factor for all channels.
+    The log gains (red, green, blue) are (w - m / 2, m, -w - m / 2): w (warm vs. cold) is uniform in [-warmth, warmth],
+    and m (green vs. magenta) in [-tint, tint]. Their sum is 0, so the brightness stays about the same. Except for
+    clamped pixels, ShadesOfGray undoes it up to one factor for all channels.
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Strokes of a surgeon's marker."""
+"""Surgical marker strokes."""
 
 import torch
 from torch import Tensor
@@ -7,19 +7,19 @@ from gravis_triton.augment.per_sample import PerSampleStep, planes, uniform
 from gravis_triton.augment.strokes import stroke_cover
 
 _STROKES = 3
-_LONGEST = 1.0  # of a stroke, in short sides
+_LONGEST = 1.0  # length of a stroke, in short sides
 _WIDEST = 0.06
-_VIOLET, _BLUE = (0.50, 0.32, 0.72), (0.30, 0.45, 0.82)  # share of the light that fresh ink lets through
+_VIOLET, _BLUE = (0.50, 0.32, 0.72), (0.30, 0.45, 0.82)  # fraction of light that fresh ink transmits
 
 
 class RandomMarkerInk(PerSampleStep):
     """Draw one to three strokes of violet to blue skin marker: I (1 - a d (1 - t)).
 
-    a is the cover, d the ink's density in [0.5, 1], and t its transmittance, somewhere between violet
-    (gentian violet) and blue: ink is translucent, so what lies below shows through. Strokes are gently curved,
-    0.2 to 0.8 short sides long, 0.02 to 0.06 wide, with soft rims, and start nearer to the border than to the center.
+    a is the coverage, d the ink's density in [0.5, 1], and t its transmittance, between violet (gentian violet)
+    and blue: the ink is translucent, so the skin shows through. Strokes are gently curved, 0.2 to 0.8 short sides
+    long and 0.014 to 0.06 wide, have soft edges, and lie closer to the border than to the center.
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
@@ -32,7 +32,7 @@ class RandomMarkerInk(PerSampleStep):
         extent = torch.tensor([width, height]) / min(height, width)
         middle = extent / 2 + extent * out * uniform(samples, _STROKES, 1, 1, low=0.3, high=0.5)
         tilt = 0.5 * torch.randn(samples, _STROKES, 1, 1)
-        along = tilt.cos() * side + tilt.sin() * out  # about the tangent of a circle around the lesion
+        along = tilt.cos() * side + tilt.sin() * out  # roughly tangential to a circle around the lesion
         length = uniform(samples, _STROKES, 1, 1, low=0.2, high=0.8)
         position = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(1, 1, 4, 1)
         bow = torch.tensor([0.0, 1.0, 1.0, 0.0]).view(1, 1, 4, 1)

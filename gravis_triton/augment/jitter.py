@@ -1,4 +1,4 @@
-"""Color jitter and grayscale: kornia's, with the same draws and results, at a fraction of their cost on a CPU."""
+"""Color jitter and grayscale with kornia's draws and results, at a fraction of the cost on a CPU."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from gravis_triton.augment.per_sample import ChosenSamples, planes
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as kornia and torchvision have it
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in kornia and torchvision
 
 
 class FusedColorJitter(ChosenSamples, ColorJitter):
-    """Brightness, contrast, saturation and hue in a random order, clamped to [0, 1] after each: kornia's ColorJitter.
+    """kornia's ColorJitter: brightness, contrast, saturation and hue in random order, clamped to [0, 1] after each.
 
-    With factors b, c, s and turns h, luma Y = 0.299 R + 0.587 G + 0.114 B:
-    brightness b I; contrast c I + (1 - c) mean(Y); saturation s I + (1 - s) Y; hue: the HSV hue moved by h turns.
+    With factors b, c, s, hue shift h in turns, and luma Y = 0.299 R + 0.587 G + 0.114 B:
+    brightness b I; contrast c I + (1 - c) mean(Y); saturation s I + (1 - s) Y; hue: the HSV hue shifted by h.
     Factors are uniform around 1, hue around 0, drawn per sample; the order of the four is drawn once per call.
-    The hue is moved in closed form, without an HSV image, and all steps work in place; hence no gradient passes.
+    The hue is shifted in closed form, without an HSV image, and all steps work in place, so gradients do not flow.
     """
 
     def apply_transform(
@@ -41,7 +41,7 @@ class FusedColorJitter(ChosenSamples, ColorJitter):
 
 
 class Grayscale(ChosenSamples, RandomGrayscale):
-    """kornia's RandomGrayscale with its own weights, those of the luma Y above: all three channels become Y."""
+    """kornia's RandomGrayscale with its default weights, those of the luma Y above: all three channels become Y."""
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
@@ -56,7 +56,7 @@ def _gray(images: Tensor) -> Tensor:
 
 
 def _turn_hue_(images: Tensor, turns: Tensor) -> None:
-    """Move the HSV hue of images (samples, 3, height, width) by turns (samples,), in place.
+    """Shift the HSV hue of images (samples, 3, height, width) by turns (samples,), in place.
 
     With maximum M, minimum m, chroma C = M - m and hue H in turns, the new channels are m + C t, where t is
     clamp(6 |H - 1/2| - 1), clamp(2 - 6 |H - 1/3|) and clamp(2 - 6 |H - 2/3|), clamped to [0, 1], for red, green, blue.
@@ -66,7 +66,7 @@ def _turn_hue_(images: Tensor, turns: Tensor) -> None:
     most, middle = torch.maximum(red, high), torch.minimum(red, high)
     least = torch.minimum(middle, low)
     chroma = most.sub_(least)
-    # H = |k + (middle - low) / 6 C|, k = 0, -1, -1/3 or 2/3 by the channels' order (what ties give is the same)
+    # H = |k + (middle - low) / 6 C|, k = 0, -1, -1/3 or 2/3 by the order of the channels (ties give the same)
     blue_over_green, other_over_red = _positive(blue - green), _positive(high.sub_(red))
     hue = middle.sub_(low).div_(chroma.mul(6).clamp_(min=1e-12)).sub_(blue_over_green)
     hue.addcmul_(other_over_red, blue_over_green.mul_(2).sub_(1 / 3)).abs_()
@@ -78,5 +78,5 @@ def _turn_hue_(images: Tensor, turns: Tensor) -> None:
 
 
 def _positive(values: Tensor) -> Tensor:
-    """1 where values (of pixels, or their differences) are positive, else 0: faster than a comparison on CPUs."""
+    """1 for positive values (pixels or their differences), else 0; faster than a comparison on CPUs."""
     return values.mul_(1e30).clamp_(0, 1)

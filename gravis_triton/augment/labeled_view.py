@@ -1,4 +1,4 @@
-"""The augmentation of fine-tuning: one view of every labeled image, and the same crop of its mask."""
+"""Fine-tuning augmentation: one view of each labeled image, and the same crop of its mask."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ class LabeledView(nn.Module):
     """Turn uint8 images into one normalized random view each, and masks into the same crops.
 
     Input: images (batch, 3, height, width) uint8 and image_sizes (batch, 2), the true (height, width) of each image on
-    its canvas; masks (batch, 1, height, width) uint8, 255 where lesion. Output: (batch, 3, size, size) float32,
+    its canvas; masks (batch, 1, height, width) uint8, 255 for lesion. Output: (batch, 3, size, size) float32,
     `(pixel / 255 - mean) / std`; masks (batch, 1, size, size) float32, 0 or 1.
     Randomness comes from torch's global generator.
     """

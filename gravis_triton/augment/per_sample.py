@@ -1,4 +1,4 @@
-"""Base classes of the photometric steps, which compute only the chosen samples of a batch, a few at a time."""
+"""Base classes of photometric steps that process only the chosen samples of a batch, a few at a time."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
-_CPU_VALUES = 2**19  # values worked on at a time on a CPU: temporaries then stay in its cache
+_CPU_VALUES = 2**19  # values processed at a time on a CPU, so that temporaries stay in its cache
 _NOT_PER_SAMPLE = ("batch_prob", "forward_input_shape", "order")
 
 
 class ChosenSamples(IntensityAugmentationBase2D):
-    """A kornia intensity augmentation that computes only the samples that its probability chose.
+    """A kornia intensity augmentation that processes only the samples chosen by its probability.
 
-    kornia computes every sample and then selects. Here `apply_transform` sees the chosen samples alone, as float32,
-    on a CPU in chunks that fit into its cache, with their own draws on their device, and may work in place. Mix it
-    in before a class of kornia's; draws and replay stay those of that class.
+    kornia processes every sample and then selects. Here `apply_transform` gets only the chosen samples, as float32,
+    in cache-sized chunks on a CPU, with their parameters on their device, and may work in place. Mix it in before
+    a kornia class; random draws and replay stay the same as in that class.
 
-    Draws are made on the CPU whatever the device, so that the choice of samples never waits for a GPU.
+    Random numbers are drawn on the CPU for every device, so that choosing samples never waits for a GPU.
     """
 
     def set_rng_device_and_dtype(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -41,7 +41,7 @@ class ChosenSamples(IntensityAugmentationBase2D):
         return self.transform_output_tensor(changed, input.shape)
 
     def apply_(self, images: Tensor) -> Tensor:
-        """As calling the step on images (batch, channels, height, width), but in place."""
+        """Apply the step to images (batch, channels, height, width) in place."""
         self._params = self.forward_parameters(images.shape)
         self._change_chosen_(images, self._params, self.flags, None)
         return images
@@ -64,15 +64,15 @@ class ChosenSamples(IntensityAugmentationBase2D):
 
 
 class PerSampleStep(ChosenSamples):
-    """Base of the steps of this package: subclasses implement `draw` and `change`."""
+    """Base class of the steps of this package; subclasses implement `draw` and `change`."""
 
     @abstractmethod
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
-        """Random parameters, each with one row a sample, on the CPU."""
+        """Random parameters, each with one row per sample, on the CPU."""
 
     @abstractmethod
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """The changed images, (samples, 3, height, width) float32 in [0, 1]; the given ones may be overwritten."""
+        """The changed images, (samples, 3, height, width) float32 in [0, 1]; the input may be overwritten."""
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         batch, height, width = batch_shape[0], batch_shape[-2], batch_shape[-1]
@@ -91,12 +91,12 @@ def uniform(samples: int, *shape: int, low: float = 0.0, high: float = 1.0) -> T
 
 
 def log_uniform(samples: int, *shape: int, low: float, high: float) -> Tensor:
-    """Independent draws whose logarithm is uniform between those of low and high, (samples, *shape)."""
+    """Independent log-uniform draws between low and high, (samples, *shape)."""
     return low * (high / low) ** torch.rand(samples, *shape)
 
 
 def frame(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates of pixel centers in short sides from the upper left corner: y (height, 1) and x (width,)."""
+    """Coordinates of pixel centers from the upper left corner, in short sides: y (height, 1) and x (width,)."""
     height, width = images.shape[-2:]
     short = min(height, width)
     y = (torch.arange(height, device=images.device) + 0.5) / short
@@ -105,17 +105,17 @@ def frame(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def planes(values: Tensor) -> Tensor:
-    """Per-sample values (samples,) or (samples, channels), made to broadcast over images."""
+    """Per-sample values (samples,) or (samples, channels), reshaped to broadcast over images."""
     return values.view(len(values), -1, 1, 1)
 
 
 def _is_part(chosen: Tensor, images: Tensor) -> bool:
-    """Whether the chosen samples share the memory of the images, so that they were changed in place."""
+    """Whether the chosen samples share the memory of the images, i.e. were changed in place."""
     return chosen.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
 
 
 def _chunks(rows: Tensor, images: Tensor) -> Iterator[slice | Tensor]:
-    """The chosen rows, on a CPU a cache-full at a time, else at once; as slices, which copy nothing, if all are."""
+    """The chosen rows, in cache-sized chunks on a CPU, else all at once; as slices (no copies) if all are chosen."""
     if not len(rows):
         return
     each = max(1, _CPU_VALUES // images[0].numel()) if images.device.type == "cpu" else len(rows)

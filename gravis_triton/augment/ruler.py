@@ -1,4 +1,4 @@
-"""A ruler along the border."""
+"""A ruler near the border."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from gravis_triton.augment.per_sample import PerSampleStep, frame, planes, unifo
 
 
 class RandomRuler(PerSampleStep):
-    """Print the marks of a ruler, without figures, near one side: I + a o (k - I), a the cover, o the opacity.
+    """Draw ruler marks, without digits, near one side: I + a o (k - I), with coverage a, opacity o and ink k.
 
-    Marks stand at right angles on a line that runs along one side, tilted by up to 10 degrees, 0.3 to 0.46 short
-    sides from the center. They are 0.035 to 0.11 short sides apart, 0.03 to 0.06 long, every fifth or tenth 1.7 times
-    as long; the ink is near black. Half of the rulers have their base line drawn.
+    Marks are perpendicular to a base line along one side, tilted by up to 10 degrees, 0.3 to 0.46 short sides from
+    the center. They are 0.035 to 0.11 short sides apart and 0.03 to 0.06 long, every fifth or tenth 1.7 times as long;
+    the ink is near black. Half of the rulers show the base line.
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
@@ -51,10 +51,10 @@ class RandomRuler(PerSampleStep):
         cover = _ramp(half - (mark - nearest).abs() * values["spacing"], short)
         cover *= _ramp(inwards, short) * _ramp(length - inwards, short)
         torch.maximum(cover, values["line"] * _ramp(half - inwards.abs(), short), out=cover)
-        cover *= values["opacity"] * (2 * half * short).clamp(max=1)  # no darker than a mark is wide
+        cover *= values["opacity"] * (2 * half * short).clamp(max=1)  # marks thinner than a pixel are fainter
         return images.lerp(planes(drawn["ink"]), cover.unsqueeze(1))
 
 
 def _ramp(inside: Tensor, short: int) -> Tensor:
-    """Cover of pixels whose centers lie `inside` short sides within an edge: 1 within, 0 without, a pixel's slope."""
+    """Coverage of pixels whose centers lie `inside` short sides within an edge: 0 to 1 over one pixel."""
     return (inside * short + 0.5).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""Changes of the melanin and hemoglobin in the skin."""
+"""Random changes of the melanin and hemoglobin in the skin."""
 
 import torch
 from torch import Tensor
@@ -6,22 +6,22 @@ from torch import Tensor
 from gravis_triton.augment.per_sample import PerSampleStep, planes, uniform
 
 # Optical density (red, green, blue) of melanin and of hemoglobin, as used with Tsumura et al. 2003; shading is gray.
-# They hold for one camera and are approximate for every other one.
+# They hold for one camera and are approximate for others.
 _MELANIN, _HAEMOGLOBIN, _SHADING = (0.4143, 0.3570, 0.8372), (0.2988, 0.6838, 0.6657), (1.0, 1.0, 1.0)
-_DARKEST = 1 / 255  # densities end here
+_DARKEST = 1 / 255  # minimum intensity, which bounds densities
 
 
 class RandomStainShift(PerSampleStep):
-    """Change how much melanin and hemoglobin the skin holds, as stain augmentation does in pathology.
+    """Change the amount of melanin and hemoglobin in the skin, like stain augmentation in pathology.
 
     Following Tsumura et al. (SIGGRAPH 2003), the density D = -ln(I) of a pixel is a mix D = A q of melanin,
     hemoglobin and shading, the columns of A. Amounts become q_k (1 + a_k) + b_k for the two pigments, shading
-    stays, and the output is exp(-A q'), clamped to [0, 1]. Colors move only where skin colors move: browner or
+    is unchanged, and the output is exp(-A q'), clamped to [0, 1]. Colors shift only as skin colors do: browner or
     paler, redder or less red. The directions in A are approximate.
 
     scale: a_k is uniform in [-scale, scale]. shift: b_k is uniform in [-shift, shift].
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SPACING = 0.7  # pixels between candidates along and across: a lattice below 1/sqrt(2) misses no pixel
+_SPACING = 0.7  # pixels between candidates along and across: a lattice finer than 1/sqrt(2) misses no pixel
 
 
 def stroke_cover(
@@ -19,20 +19,20 @@ def stroke_cover(
     widest: float,
     soft: float = 1.0,
 ) -> Tensor:
-    """Share of each pixel that strokes cover, (samples, 1, height, width) in [0, 1]; the most that any stroke does.
+    """Fraction of each pixel covered by strokes, (samples, 1, height, width) in [0, 1]; the maximum over strokes.
 
     control: (samples, strokes, 4, 2), control points (x, y) of cubic Bezier curves B(t), in pixels.
-    thickness: (samples, strokes, 4), pixels across at t = 0, 1/3, 2/3, 1, linear in between; 0 draws nothing.
+    thickness: (samples, strokes, 4), width in pixels at t = 0, 1/3, 2/3, 1, linear in between; 0 draws nothing.
     longest, widest: maximum length and width in pixels, which bound the work; longer or wider strokes are cut.
-    soft: pixels over which the rim of a stroke fades.
+    soft: pixels over which the edge of a stroke fades.
 
-    A pixel at distance d from a curve of thickness w is covered by clamp((w / 2 - d) / soft + 1 / 2), at most by w.
-    Distances are perpendicular to the nearest of points `_SPACING` apart, which is exact for straight strokes.
+    A pixel at distance d from a curve of thickness w has coverage clamp((w / 2 - d) / soft + 1 / 2), at most w.
+    Distances are to tangents at points at most `_SPACING` apart, which is exact for straight strokes.
     """
     samples, device = len(thickness), control.device
     owner = torch.arange(samples, device=device).repeat_interleave(thickness.shape[1])
     control, thickness = control.flatten(0, 1), thickness.flatten(0, 1)
-    if device.type == "cpu":  # on other devices the selection would wait for the device
+    if device.type == "cpu":  # on other devices, the selection would force a synchronization
         drawn = thickness.amax(1).nonzero().squeeze(1)
         owner, control, thickness = owner[drawn], control[drawn], thickness[drawn]
 

@@ -1,4 +1,4 @@
-"""Random views of every image, made on the device."""
+"""Random views of each image, generated on the device."""
 
 import math
 
@@ -20,8 +20,8 @@ from gravis_triton.augment.stain import RandomStainShift
 from gravis_triton.augment.vignette import RandomVignette
 from gravis_triton.settings import ViewSettings
 
-_CPU_VALUES = 2**20  # values of views made at a time on a CPU
-_PUBLISHED_SIZE = 224  # pixels; lengths in the settings are of a view of this size
+_CPU_VALUES = 2**20  # view values generated at a time on a CPU
+_PUBLISHED_SIZE = 224  # pixels; lengths in the settings refer to views of this size
 
 
 class ViewMaker(nn.Module):
@@ -31,7 +31,7 @@ class ViewMaker(nn.Module):
     on its canvas. Output: (images, views, 3, size, size) float32, `(pixel / 255 - mean) / std`; cut-out squares are 0,
     the mean color. Randomness comes from torch's global generator.
 
-    The steps follow the way from skin to camera: crop, skin (stain), artifacts on it (hair, ink, ruler, bubbles), lens
+    The steps follow the path from skin to camera: crop, skin (stain), artifacts on it (hair, ink, ruler, bubbles), lens
     (defocus, vignette), light and camera (illuminant, constancy, jitter, grayscale, blur), cutout.
     """
 
@@ -54,7 +54,7 @@ class ViewMaker(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
-        # a few images at a time on a CPU: memory that is used again is faster than new memory
+        # a few images at a time on a CPU: reused memory is faster than new memory
         size = self.crop.flags["size"]
         made = torch.empty(len(images), self.views_per_image, 3, size, size, device=images.device)
         each = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
@@ -71,10 +71,10 @@ class ViewMaker(nn.Module):
 
 
 def photometric_steps(settings: ViewSettings, size: int) -> list[ChosenSamples]:
-    """The steps between crop and normalization, for views of `size` pixels; those of probability 0 are left out."""
+    """The steps between crop and normalization, for views of `size` pixels, without those of probability 0."""
     pixel = size / _PUBLISHED_SIZE
     sigma = (0.1 * pixel, max(settings.blur_sigma, 0.1) * pixel)
-    reach = min(max(1, math.ceil(3 * sigma[1])), size - 1)  # an image is mirrored at its edge once at most
+    reach = min(max(1, math.ceil(3 * sigma[1])), size - 1)  # edges are reflected at most once
     steps: list[ChosenSamples] = [
         RandomStainShift(p=settings.stain),
         RandomHair(p=settings.hair),

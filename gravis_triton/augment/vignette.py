@@ -7,14 +7,14 @@ from gravis_triton.augment.per_sample import PerSampleStep, frame, planes, unifo
 
 
 class RandomVignette(PerSampleStep):
-    """Darken what lies outside a circle, as the round field of a dermatoscope does: I (1 - k s(v)).
+    """Darken the image outside a circle, like the round field of a dermatoscope: I (1 - k s(v)).
 
     v = clamp((|x - c| - r) / w), s(v) = v^2 (3 - 2 v): inside the radius r nothing changes, beyond r + w the image is
     darkened by k. radius: range of r in short sides; c lies within 0.05 of the center. In half of the samples
     the rim is sharp (w 0.01 to 0.05, k 0.85 to 1: a round field), in the others soft (w 0.2 to 0.5, k 0.4 to 0.9:
     a lens).
 
-    Images (batch, 3, height, width) in [0, 1], and so the output.
+    Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Measuring the data path: stages alone, the whole step, and the published chain of transforms beside it."""
+"""Benchmark of the data path: individual stages, the whole step, and the published transforms for comparison."""
 
 from gravis_triton.benchmark.clock import Clock, Stage
 from gravis_triton.benchmark.data_stages import measure_data

@@ -1,4 +1,4 @@
-"""Samples of durations, with a device that works asynchronously waited for."""
+"""Samples of durations, synchronized with asynchronous devices."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(slots=True)
 class Stage:
-    """Durations in seconds of the same work, done again and again: on `images` source images and `views` views."""
+    """Durations in seconds of the same work, repeated: on `images` images and `views` views."""
 
     name: str
     images: int = 0
@@ -23,15 +23,15 @@ class Stage:
         return percentiles(self.seconds)
 
     def per_second(self, count: int) -> float | None:
-        """How many of `count` things in each sample are done in a second, by the median; None of nothing."""
+        """Median throughput for `count` items per sample; None if `count` is 0."""
         return count / self.percentiles()[1] if count else None
 
 
 class Clock:
     """Measures named stages on a device.
 
-    now: time.perf_counter for what a user waits for; time.thread_time for the processor time of work by one thread,
-    which other programs on the machine disturb less.
+    now: time.perf_counter for wall time; time.thread_time for the processor time of single-threaded work, which is
+    less affected by other programs on the machine.
     """
 
     def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
@@ -39,7 +39,7 @@ class Clock:
         self.stages: dict[str, Stage] = {}
 
     def wait(self) -> float:
-        """The time when the device has done all that it was given."""
+        """Wait for the device to finish its work; returns the time."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return self.now()

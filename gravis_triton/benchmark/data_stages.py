@@ -1,4 +1,4 @@
-"""What comes before a batch: decoding, once, and reading the cache."""
+"""Stages before a batch: decoding (once) and reading the cache."""
 
 from collections.abc import Callable
 from itertools import cycle
@@ -10,7 +10,7 @@ from gravis_triton.data.loading.loader import ImageBatch, image_loader
 from gravis_triton.data.loading.pretraining import PretrainingData
 from gravis_triton.data.loading.sampler import EpochBatches
 
-_DECODED = 4  # images a sample
+_DECODED = 4  # images per sample
 
 DECODE = "decode and resize, once"
 CACHE = "batch from the cache"
@@ -19,9 +19,9 @@ CACHE = "batch from the cache"
 def measure_data(
     clock: Clock, data: PretrainingData, *, short_side: int, batch_size: int
 ) -> Callable[[], ImageBatch]:
-    """A function that takes one sample of decoding and of reading a batch in this process, and returns the batch.
+    """Return a function that samples decoding and reading a batch once in this process, and returns the batch.
 
-    Synthetic images are drawn, not decoded: for them a JPEG of 1022 x 767 stands in.
+    Synthetic images are drawn, not decoded: a 1022 x 767 JPEG stands in for them.
     """
     references = cycle(data.collection.records[i].image for i in data.reference)
     jpeg = jpeg_of_a_camera() if data.collection.name == "synthetic" else None

@@ -1,4 +1,4 @@
-"""Views made on one core from a JPEG: this package's way and the published one, in turn."""
+"""Views made on one core from a JPEG: by this package and by the published transforms, in turn."""
 
 import io
 import random
@@ -40,12 +40,12 @@ def jpeg_of_a_camera() -> bytes:
 
 
 def decoded(jpeg: bytes, short_side: int) -> np.ndarray:
-    """What the cache keeps of a JPEG."""
+    """A JPEG as stored in the cache."""
     return resized_pixels(decode_image(io.BytesIO(jpeg), short_side), short_side)
 
 
 def published_chain(size: int) -> Callable[[Image.Image], Tensor]:
-    """One view of an image by torchvision's transforms on Pillow images, with the published strengths."""
+    """torchvision's transforms on Pillow images for one view, with the published strengths."""
 
     def blur(image: Image.Image) -> Image.Image:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
@@ -66,7 +66,7 @@ def published_chain(size: int) -> Callable[[Image.Image], Tensor]:
 
 
 def cut_out(view: Tensor, *, holes: int, side: int) -> Tensor:
-    """Set squares around random pixels to 0, in place; at the border less of a square is seen."""
+    """Set squares around random pixels to 0, in place; squares are clipped at the border."""
     height, width = view.shape[1:]
     for _ in range(holes):
         y, x = random.randrange(height), random.randrange(width)
@@ -76,10 +76,10 @@ def cut_out(view: Tensor, *, holes: int, side: int) -> Tensor:
 
 
 def compare_on_one_core(rounds: int) -> list[Stage]:
-    """20 views of 224 px with the published recipe from one JPEG of 1022 x 767, by one thread, in turn; processor time.
+    """Processor time of one thread for 20 views of 224 px with the published augmentation from a 1022 x 767 JPEG.
 
-    Ours with the decoding and resizing that only the first epoch has, ours from the cache, and the published chain,
-    which decodes the JPEG once for its 20 views in every epoch; then every step of ours.
+    Measures, in turn, ours with the decoding and resizing of the first epoch, ours from the cache, and the published
+    transforms, which decode the JPEG once for its 20 views in every epoch; then each step of ours.
     """
     jpeg = jpeg_of_a_camera()
     maker = ViewMaker(ViewSettings(views=_VIEWS), size=_SIZE, mean=_MEAN, std=_STD)

@@ -1,4 +1,4 @@
-"""Every stage of a pre-training step alone, and the step as training takes it."""
+"""Individual stages of a pre-training step, and the whole step as in training."""
 
 from dataclasses import dataclass, replace
 
@@ -19,19 +19,19 @@ from gravis_triton.training import (
 )
 from gravis_triton.training.metrics import StepMetrics
 
-# the models and the loss are measured forward and backward
+# model and loss are measured forward and backward
 ENCODER = "encoder and head"
 READY = "step on ready views"
 STEP = "whole step"
 UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMIZER = "upload", "views", "to channels-last", "loss", "optimizer"
 
-_STEPS = 3  # of training that make one sample
+_STEPS = 3  # of training per sample
 
 
 def measure_stages(clock: Clock, training: Training, batch: ImageBatch) -> None:
-    """One sample of every stage between a batch in host memory and the optimizer, and of the step without augmentation.
+    """Take one sample of each stage from a batch in host memory to the optimizer, and of the step without augmentation.
 
-    The encoder is measured with its projection head. Leaves the model a few steps further.
+    The encoder is measured with its projection head. Advances the model by a few steps.
     """
     device, step = training.accelerator.device, training.step
     assert isinstance(step, ContrastiveStep)
@@ -68,8 +68,8 @@ def measure_stages(clock: Clock, training: Training, batch: ImageBatch) -> None:
 
 
 def measure_training(clock: Clock, training: Training, views: int, epoch: int) -> None:
-    """One sample of a whole step: the mean over the first few of an epoch, as `train_epoch` takes them with the
-    loader's workers; less what comes before the first batch, and the metrics of every `log_every`-th step."""
+    """Take one sample of a whole step: the mean over the first few of an epoch in `train_epoch` with the loader's
+    workers, excluding the time before the first batch and the metrics of every `log_every`-th step."""
     paced = _Paced(training.step, clock, steps=min(_STEPS, len(training.batches)))
     progress = Progress(step=epoch * len(training.batches), steps_per_epoch=len(training.batches))
     train_epoch(
@@ -85,7 +85,7 @@ def measure_training(clock: Clock, training: Training, views: int, epoch: int) -
 
 @dataclass(slots=True)
 class _Paced:
-    """A training step that notes when its first and its last call began."""
+    """A training step that records when its first and its last call began."""
 
     step: TrainingStep
     clock: Clock

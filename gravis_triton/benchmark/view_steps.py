@@ -1,4 +1,4 @@
-"""Every step of the view maker alone."""
+"""Individual steps of the view maker."""
 
 import re
 from collections import defaultdict
@@ -12,11 +12,11 @@ from gravis_triton.augment import ViewMaker
 from gravis_triton.benchmark.clock import Clock
 from gravis_triton.data.loading.loader import ImageBatch
 
-VIEW_STEP = "view: "  # before the names of the steps
+VIEW_STEP = "view: "  # prefix of the step names
 
 
 def measure_view_steps(clock: Clock, maker: ViewMaker, batch: ImageBatch) -> None:
-    """One sample of every step of the view maker; what is left of the whole is conversion and normalization."""
+    """Take one sample of each step of the view maker; the remaining time is conversion and normalization."""
     spent: dict[str, float] = defaultdict(float)
     start = clock.wait()
     with _watched(maker, clock, spent):
@@ -29,7 +29,7 @@ def measure_view_steps(clock: Clock, maker: ViewMaker, batch: ImageBatch) -> Non
 
 @contextmanager
 def _watched(maker: ViewMaker, clock: Clock, spent: dict[str, float]) -> Iterator[None]:
-    """While inside, the time that each step of the maker takes is added up by its name."""
+    """Inside, the time of each step of the maker is accumulated by its name."""
 
     def watch(name: str, work: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def watched(*args: Any, **kwargs: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Encoders compared: a grid of runs, their scores, and how sure a difference is."""
+"""Comparison of encoders: a grid of runs, their scores, and confidence intervals of differences."""
 
 from gravis_triton.comparison.against_baseline import Comparison, Entry, compare, write_comparison
 from gravis_triton.comparison.bootstrap import Interval, paired_interval

@@ -1,4 +1,4 @@
-"""Scores over seeds, and every encoder against the baseline."""
+"""Scores over seeds, and every encoder compared with the baseline."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ from gravis_triton.files import write_json
 class Entry:
     """One score of one encoder on one task with one label fraction.
 
-    values: seed -> score. spread: standard deviation over the seeds (n - 1), None of one seed. against_baseline: None
-    for the baseline itself and where no seed has both.
+    values: seed -> score. spread: standard deviation over the seeds (n - 1), None for one seed. against_baseline: None
+    for the baseline itself and if no seed has both.
     """
 
     task: str
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """entries: of every task, label fraction, encoder and score, in the order of the grid. curves: as of the grid."""
+    """entries: for every task, label fraction, encoder and score, in grid order. curves: as in `Grid`."""
 
     baseline: str
     entries: tuple[Entry, ...]
@@ -58,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Resampled:
-    """What the bootstrap needs of one run: score name -> (resamples,), and which images they are of."""
+    """Bootstrap scores of one run: score name -> (resamples,), and the images they are from."""
 
     ids: tuple[str, ...]
     labels: bytes
@@ -68,12 +68,12 @@ class _Resampled:
 def compare(
     results: Sequence[Result], *, baseline: str, scored: Sequence[str], curves: Curves | None = None
 ) -> Comparison:
-    """Means and spreads over seeds, and differences to the encoder `baseline`; to that with as many views where it was
-    pre-trained with several numbers of them.
+    """Means and spreads over seeds, and differences from the encoder `baseline`; if it was pre-trained with several
+    numbers of views, from the one with the same number.
 
-    A difference is of the same task, label fraction and seeds; its interval is that of `paired_interval` over the
-    test images' predictions. scored: the classes whose AUCs are averaged; empty: all.
-    Raises UserError where two encoders were tested on different images, or predictions are missing.
+    A difference is over the same task, label fraction and seeds; its interval is that of `paired_interval` over the
+    test images' predictions. scored: the classes whose AUCs are averaged, all if empty.
+    Raises UserError if two encoders were tested on different images, or predictions are missing.
     """
     curves = curves or {}
     groups: dict[tuple[str, float], dict[str, dict[int, Result]]] = defaultdict(lambda: defaultdict(dict))
@@ -95,7 +95,7 @@ def compare(
 
 
 def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
-    """The encoder to compare one with: the baseline; of a curve that with as many views, else that with the most."""
+    """The encoder to compare with: the baseline; if it is a curve, the one with as many views, else with the most."""
     if baseline not in curves:
         return baseline
     views = [views for curve in curves.values() for views, name in curve.items() if name == encoder]
@@ -136,8 +136,8 @@ def _against(
         one, base = sampled[seed], base_sampled[seed]
         if (one.ids, one.labels) != (base.ids, base.labels):
             raise UserError(
-                f"{seeds[seed].images} and {base_seeds[seed].images} are not of the same test images: "
-                "delete the run that is older"
+                f"{seeds[seed].images} and {base_seeds[seed].images} have different test images: "
+                "delete the older run"
             )
     observed = [seeds[s].values.get(score, np.nan) - base_seeds[s].values.get(score, np.nan) for s in shared]
     resampled = [sampled[s].scores[score] - base_sampled[s].scores[score] for s in shared]

@@ -1,6 +1,6 @@
-"""How sure a difference between two encoders is: a paired bootstrap over test images and seeds.
+"""Confidence intervals of differences between two encoders: a paired bootstrap over test images and seeds.
 
-Images of one lesion or patient are drawn together, since they are no independent tests.
+Images of one lesion or patient are drawn together, since they are not independent.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _ROWS = 100  # resamples at a time
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean difference and its bootstrap interval, over so many seeds."""
+    """A mean difference over `seeds` seeds, and its bootstrap interval."""
 
     difference: float
     low: float
@@ -31,12 +31,12 @@ class Interval:
 
 
 def drawn_counts(strata: Ints, groups: Sequence[str], *, resamples: int) -> Ints:
-    """How often each image is in each of the resamples, (resamples, images).
+    """How often each image occurs in each resample, (resamples, images).
 
-    A resample draws as many groups of images with replacement as there are, stratum by stratum: each stratum (class)
-    keeps its number of groups, so no class is lost. A group of several classes counts as its rarest; an image whose
-    group is "" is one of its own. Equal strata and groups give equal draws: that is what pairs two encoders, and seeds
-    that are tested on the same images.
+    A resample draws groups of images with replacement, per stratum: each stratum (class) keeps its number of groups,
+    so no class is lost. A group of several classes counts as its rarest; an image with group "" is a group of its
+    own. Equal strata and groups give equal draws, which pairs two encoders, and seeds that are tested on the same
+    images.
     """
     first: dict[str, int] = {}
     starts = [first.setdefault(name, index) if name else index for index, name in enumerate(groups)]
@@ -48,7 +48,7 @@ def drawn_counts(strata: Ints, groups: Sequence[str], *, resamples: int) -> Ints
 
 
 def _drawn(strata: Ints, resamples: int) -> Ints:
-    """As `drawn_counts`, where every image is a group of its own."""
+    """`drawn_counts` with every image as a group of its own."""
     generator = np.random.default_rng(0)
     counts = np.zeros((resamples, len(strata)), np.int64)
     for stratum in np.unique(strata):
@@ -60,7 +60,7 @@ def _drawn(strata: Ints, resamples: int) -> Ints:
 
 
 def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
-    """Area under the ROC curve of each resample, (resamples,); a tie counts half. NaN without both kinds of images.
+    """Area under the ROC curve of each resample, (resamples,); a tie counts half. NaN unless both classes occur.
 
     With w the counts: sum over positive p and negative n of w_p w_n ([s_p > s_n] + [s_p = s_n] / 2), over the sum of
     all w_p w_n; computed from the sorted scores in O(images) per resample.
@@ -77,9 +77,9 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
 
 
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
-    """Mean over the classes that have images of the share of their images that is predicted right, (resamples,)."""
+    """Balanced accuracy of each resample, (resamples,): the mean recall of the classes that occur."""
     right = decided_classes(probabilities) == labels
-    # a class whose images all come with those of rarer ones may not be drawn
+    # a class may not be drawn if all its images are grouped with images of rarer classes
     with np.errstate(invalid="ignore"):
         recalls = [
             (counts[:, labels == label] @ right[labels == label]) / counts[:, labels == label].sum(1)
@@ -89,7 +89,7 @@ def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: In
 
 
 def _mean_of_known(scores: Sequence[Floats]) -> Floats:
-    """(resamples,), of the scores that are not NaN in each resample; NaN where none is."""
+    """Mean of the scores that are not NaN in each resample, (resamples,); NaN if all are."""
     known = ~np.isnan(scores)
     total, count = np.where(known, scores, 0).sum(0), known.sum(0)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
@@ -99,7 +99,7 @@ def _mean_of_known(scores: Sequence[Floats]) -> Floats:
 class ClassPredictions:
     """Predicted class probabilities (images, classes) of labeled test images, in the order of their ids.
 
-    groups: lesion or patient of each image, "" where it is not known. scored: the classes whose AUCs are averaged.
+    groups: lesion or patient of each image, "" if unknown. scored: the classes whose AUCs are averaged.
     """
 
     ids: tuple[str, ...]
@@ -123,7 +123,7 @@ class ClassPredictions:
 
 @dataclass(frozen=True, slots=True)
 class MaskPredictions:
-    """Scores of predicted masks, name -> (images,), in the order of the images' ids; groups as of classes."""
+    """Scores of predicted masks, name -> (images,), in the order of their ids; groups as in `ClassPredictions`."""
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -141,26 +141,25 @@ class MaskPredictions:
 def resampled_scores(
     predictions: ClassPredictions | MaskPredictions, *, resamples: int = RESAMPLES
 ) -> dict[str, Floats]:
-    """Every score of each resample of the test images, (resamples,); whatever has the same images has the same
-    resamples of them."""
+    """Every score of each resample of the test images, (resamples,); the same images have the same resamples."""
     counts = drawn_counts(predictions.strata, predictions.groups, resamples=resamples)
     chunks = [predictions.scores(counts[start : start + _ROWS]) for start in range(0, resamples, _ROWS)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def paired_interval(observed: Sequence[float], resampled: Sequence[Floats], *, same_images: bool) -> Interval:
-    """The mean of the differences `observed`, one a seed, with the 2.5 and 97.5 percentiles of its replicates.
+    """The mean of the differences `observed`, one per seed, with the 2.5 and 97.5 percentiles of its replicates.
 
-    resampled: of each seed, the difference under each resample of its test images, (resamples,), see
-    `resampled_scores`. A replicate draws as many seeds as there are, with replacement, and for each of them one
-    resample of its images; it is the mean of these differences (a two-level bootstrap, Davison and Hinkley 1997, 3.8).
-    same_images: all seeds are tested on the same images; a replicate then takes one resample for all its seeds, since
-    what the images add to the difference does not average out over seeds. Otherwise it takes one for each by itself.
-    NaN where a score has no value.
+    resampled: for each seed, the difference under each resample of its test images, (resamples,), see
+    `resampled_scores`. A replicate draws as many seeds as there are, with replacement, and one resample of the images
+    for each of them, and averages their differences (a two-level bootstrap, Davison and Hinkley 1997, 3.8).
+    same_images: all seeds are tested on the same images; a replicate then uses one resample for all its seeds, since
+    the effect of the images does not average out over seeds. Otherwise it uses a separate one for each.
+    NaN if a score has no value.
     """
     differences = np.stack(list(resampled))
     seeds, resamples = differences.shape
-    generator = np.random.default_rng(1)  # not the numbers that the images were drawn by
+    generator = np.random.default_rng(1)  # not the random numbers of the image draws
     drawn_seeds = generator.integers(seeds, size=(resamples, seeds))
     drawn = generator.integers(resamples, size=(resamples, seeds))
     if same_images:

@@ -1,4 +1,4 @@
-"""What is compared: encoders, tasks, label fractions and seeds, from a YAML file."""
+"""The grid of a comparison, from a YAML file: encoders, tasks, label fractions and seeds."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ Values = Mapping[str, Any]
 Curves = Mapping[str, Mapping[int, str]]
 
 PRETRAIN = "pretrain"
-COMMAND = "command"  # pre-training by that of another toolkit
+COMMAND = "command"  # pre-training with another toolkit
 TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | SegmentationSettings]] = {
     "evaluate": EvaluateSettings,
     "classification": ClassificationSettings,
@@ -32,7 +32,7 @@ TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | Segmentatio
 }
 """Name of a task in the grid -> its settings; `evaluate` is kNN and linear probe."""
 
-_LENGTH = "total_views"  # of pre-training; a list makes an encoder of each
+_LENGTH = "total_views"  # of pre-training; a list makes one encoder per value
 _OF_THE_GRID = (
     "data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction",
 )  # fmt: skip
@@ -47,9 +47,9 @@ class Grid:
     """Every encoder on every task with every label fraction and seed.
 
     encoders: name -> a value for `--encoder`; or the settings to pre-train it with, on top of `pretrain`; or the
-    `command` of another toolkit that pre-trains it. common: settings of all jobs that have them. tasks: name (of
-    `TASKS`) -> its settings. baseline: the encoder that the others are compared with. official_split: the seeds do not
-    draw training and validation images anew. curves: name of an encoder that is pre-trained with several numbers of
+    `command` of another toolkit that pre-trains it. common: settings for all jobs that have them. tasks: name (from
+    `TASKS`) -> its settings. baseline: the encoder that the others are compared with. official_split: use the same
+    train/validation split for all seeds. curves: name of an encoder that is pre-trained with several numbers of
     views -> views -> its name in `encoders`; the baseline may be one.
     """
 
@@ -67,7 +67,7 @@ class Grid:
 
 
 def read_grid(file: Path) -> Grid:
-    """The grid in a YAML file. Raises UserError, in one line, for what is unknown, missing or of a wrong type in it."""
+    """Read a grid from a YAML file. Raises UserError for unknown or missing settings and values of the wrong type."""
     values = checked_values(str(file), read_yaml(file), _HINTS)
     for name in ("encoders", "tasks"):
         if not values.get(name):
@@ -76,7 +76,7 @@ def read_grid(file: Path) -> Grid:
     named = {str(name): _encoder(file, str(name), given) for name, given in values.pop("encoders").items()}
     pretrain = values.pop("pretrain", {})
     encoders, curves = _with_each_length(file, named, pretrain.get(_LENGTH))
-    if isinstance(pretrain.get(_LENGTH), list):  # it is with the encoders now
+    if isinstance(pretrain.get(_LENGTH), list):  # now set per encoder
         del pretrain[_LENGTH]
     grid = Grid(
         encoders=encoders,
@@ -94,14 +94,14 @@ def read_grid(file: Path) -> Grid:
 
 def _settings(file: Path, name: str, given: Any) -> Values:
     if given is not None and not isinstance(given, dict):
-        raise UserError(f"{file}: {name} must hold `name: value` lines, not {given!r}")
+        raise UserError(f"{file}: {name} must contain `name: value` lines, not {given!r}")
     return given or {}
 
 
 def _encoder(file: Path, name: str, given: Any) -> str | Values:
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(
-            f"{file}: the encoder's name {name!r} names directories: use letters, digits, dots and dashes"
+            f"{file}: the encoder name {name!r} is used in paths: use only letters, digits, dots and dashes"
         )
     return given if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
 
@@ -109,7 +109,7 @@ def _encoder(file: Path, name: str, given: Any) -> str | Values:
 def _with_each_length(
     file: Path, named: Mapping[str, str | Values], of_all: Any
 ) -> tuple[dict[str, str | Values], dict[str, dict[int, str]]]:
-    """The encoders, those with a list of total_views once for each, and which these are. of_all: that of `pretrain`."""
+    """The encoders, with a list of total_views expanded to one each, and the curves. of_all: that of `pretrain`."""
     encoders: dict[str, str | Values] = {}
     curves: dict[str, dict[int, str]] = {}
     for name, given in named.items():
@@ -121,13 +121,11 @@ def _with_each_length(
             encoders[name] = given
             continue
         if not views or not all(type(one) is int for one in views):
-            raise UserError(
-                f"{file}: the encoder {name}: {_LENGTH} must be whole numbers of views, not {views}"
-            )
+            raise UserError(f"{file}: the encoder {name}: {_LENGTH} must be a list of integers, not {views}")
         curves[name] = {one: f"{name}-{one}" for one in views}
         if taken := [one for one in curves[name].values() if one in named]:
             raise UserError(
-                f"{file}: the encoder {name} makes one called {taken[0]}: rename that of this name"
+                f"{file}: the encoder {name} expands to {taken[0]}, which exists already: rename one of them"
             )
         encoders |= {f"{name}-{one}": {**given, _LENGTH: one} for one in views}
     return encoders, curves
@@ -145,24 +143,24 @@ def _check_grid(file: Path, grid: Grid) -> None:
     for name, settings in grid.tasks.items():
         _check_settings(file, name, settings, TASKS[name])
         if "model" in settings:
-            raise UserError(f"{file}: {name}: the encoder decides the model: set it in common or pretrain")
+            raise UserError(f"{file}: {name}: the encoder determines the model: set it in common or pretrain")
     _check_precisions(file, grid)
     for fraction in grid.label_fractions:
         if type(fraction) not in (int, float) or not 0 < fraction <= 1:
             raise UserError(f"{file}: a label fraction must be above 0 and at most 1, not {fraction!r}")
     for seed in grid.seeds:
         if type(seed) is not int or seed < 0:
-            raise UserError(f"{file}: a seed must be a whole number of at least 0, not {seed!r}")
+            raise UserError(f"{file}: a seed must be a non-negative integer, not {seed!r}")
     for name, numbers in (("label_fractions", grid.label_fractions), ("seeds", grid.seeds)):
         if not numbers or len(set(numbers)) < len(numbers):
-            raise UserError(f"{file}: {name} must be a list of different numbers, not {list(numbers)}")
+            raise UserError(f"{file}: {name} must be a list of distinct numbers, not {list(numbers)}")
 
 
 def _check_settings(file: Path, where: str, settings: Values, *kinds: type[Any]) -> None:
     hints = {name: hint for kind in kinds for name, hint in flat_hints(kind).items()}
     for name in settings:
         if name in _OF_THE_GRID or (name == "encoder" and kinds != (PretrainSettings,)):
-            raise UserError(f"{file}: {where}: the grid itself decides {name}: take it out")
+            raise UserError(f"{file}: {where}: {name} is set by the grid itself: remove it")
     renamed = {RENAMED.get(name, name): value for name, value in settings.items()}
     _check_names(file, where, renamed, hints)
     for name, value in renamed.items():
@@ -175,12 +173,12 @@ def _check_names(file: Path, where: str, names: Iterable[str], known: Iterable[s
     known = list(known)
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known) or f"; known are {', '.join(sorted(known)[:20])}"
+            hint = did_you_mean(name, known) or f"; known names: {', '.join(sorted(known)[:20])}"
             raise UserError(f"{file}: {where}: unknown name {name!r}{hint}")
 
 
 def _check_precisions(file: Path, grid: Grid) -> None:
-    """A process has one precision; all runs share it."""
+    """All runs share the precision, as a process has only one."""
     for where, settings in (("pretrain", grid.pretrain), *grid.tasks.items(), *grid.encoders.items()):
         if not isinstance(settings, str) and "mixed_precision" in settings:
             raise UserError(f"{file}: {where}: mixed_precision is the same for all runs: set it in common")

@@ -1,4 +1,4 @@
-"""The runs of a grid: one job each, in a directory of its own."""
+"""The runs of a grid: one job each, in its own directory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ JobSettings = PretrainSettings | CommandSettings | EvaluateSettings | FinetuneSe
 class PlannedRun:
     """One run of a comparison. task: a name of `TASKS`, `PRETRAIN` or `COMMAND`; label_fraction: None for the last two.
 
-    named: names of the settings that the grid gives.
+    named: names of the settings in the grid.
     """
 
     task: str
@@ -65,9 +65,9 @@ class PlannedRun:
 
 
 def plan_runs(grid: Grid) -> list[PlannedRun]:
-    """All runs in their order: seed by seed, and each encoder is pre-trained before its tasks.
+    """All runs in order: seed by seed, with each encoder pre-trained before its tasks.
 
-    Raises UserError for a setting of a wrong type or out of range, and for a contradiction.
+    Raises UserError for a setting of the wrong type or out of range, and for conflicting settings.
     """
     return [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
 
@@ -92,7 +92,7 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
         if encoder == COLOR_HISTOGRAM and kind is not EvaluateSettings:
             continue  # nothing to fine-tune
         values = {**_known(grid.common, kind), **own, **fixed, "encoder": encoder}
-        values.pop("model", None)  # that of a pre-trained encoder is known
+        values.pop("model", None)  # a pre-trained encoder has its own
         if not pretrained and architecture is not None:
             values["model"] = architecture
         for fraction in grid.label_fractions:
@@ -133,10 +133,10 @@ def _planned(
 
 
 def check_consistent(run: PlannedRun) -> None:
-    """Raise UserError where the directory of the run holds one, finished or not, with settings other than the grid's.
+    """Raise UserError if the directory already has a run, finished or not, with settings other than the grid's.
 
-    Settings that its config.yaml lacks, being older than they are, are not compared, nor those that do not change any
-    result, nor those of an unfinished command, which starts anew.
+    Not compared are settings that an older config.yaml lacks, settings that do not change any result, and those of an
+    unfinished command, which starts from scratch.
     """
     file = run.directory.config
     if not file.is_file():
@@ -149,16 +149,16 @@ def check_consistent(run: PlannedRun) -> None:
     if run.task == COMMAND and not run.finished:
         return
     expected = flatten(_resolved(run.settings, saved))
-    for name in sorted(expected, key=lambda name: name not in run.named):  # those that the grid names first
+    for name in sorted(expected, key=lambda name: name not in run.named):  # settings in the grid first
         if name in names and name not in _IRRELEVANT and not _same(name, saved[name], expected[name]):
             raise UserError(
-                f"{run.directory} was made with {name} {saved[name]}, the grid has {expected[name]}: "
-                "delete that directory, or give another --output-dir"
+                f"{run.directory} was run with {name} {saved[name]}, but the grid has {expected[name]}: "
+                "delete that directory or use another --output-dir"
             )
 
 
 def _resolved(settings: JobSettings, saved: Mapping[str, Any]) -> JobSettings:
-    """The settings as a run saves them; an image size that the encoder decides is taken from `saved`."""
+    """The settings as a run saves them; an image size that the encoder sets is taken from `saved`."""
     if isinstance(settings, CommandSettings):
         return resolve_command(settings)
     if isinstance(settings, PretrainSettings):

@@ -1,4 +1,4 @@
-"""Results of finished runs: scores from summary.json, predictions of every image from CSV files."""
+"""Results of finished runs: scores from summary.json, per-image predictions from CSV files."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ SCORES = {
     "classification": ("mean_auc", "balanced_accuracy"),
     "segmentation": ("jaccard", "thresholded_jaccard", "dice"),
 }
-"""Task as it is reported -> its scores, the main one first."""
+"""Reported task -> its scores, the main one first."""
 _FROZEN = ("knn", "probe")  # what the task `evaluate` is reported as
 
 
@@ -28,7 +28,7 @@ _FROZEN = ("knn", "probe")  # what the task `evaluate` is reported as
 class Result:
     """The scores of one run on one task.
 
-    values: all numbers of its summary. images: the CSV file of its predictions, image by image.
+    values: all numbers of its summary. images: the CSV file of its per-image predictions.
     """
 
     encoder: str
@@ -75,8 +75,8 @@ def _read(run: PlannedRun) -> list[Result]:
 
 
 def write_results_csv(file: Path, results: Sequence[Result]) -> None:
-    """One row a result: encoder, task, label_fraction, seed, the name of the main score and its value, then every
-    number of the summaries under its name; empty where a task does not have it."""
+    """One row per result: encoder, task, label_fraction, seed, the name of the main score and its value, then every
+    number of the summaries under its name; empty if a task does not have it."""
     columns = list(dict.fromkeys(name for result in results for name in result.values))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -92,9 +92,9 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
 
 
 def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
-    """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged; empty: all.
+    """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged, all if empty.
 
-    Raises UserError for a file that is not there or not whole.
+    Raises UserError if the file is missing or incomplete.
     """
     try:
         with result.images.open(newline="") as file:
@@ -113,7 +113,7 @@ def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions 
         return ClassPredictions(ids, groups, labels, probabilities, averaged)
     except (OSError, ValueError, IndexError) as error:
         raise UserError(
-            f"{result.images} cannot be read ({error}): delete {result.directory} to compute the run anew"
+            f"{result.images} cannot be read ({error}): delete {result.directory} to repeat the run"
         ) from error
 
 

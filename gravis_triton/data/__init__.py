@@ -1,4 +1,4 @@
-"""The way of an image: datasets -> cache -> splits -> loading.
+"""The data pipeline: datasets -> cache -> splits -> loading.
 
 `gravis_triton.data.loading` is not imported here: processes that only decode images start faster without torch.
 """

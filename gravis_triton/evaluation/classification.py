@@ -1,7 +1,7 @@
 """Scores of predicted class probabilities, as the ISIC challenges define them.
 
-Throughout: probabilities (images, classes) float64, labels (images,) with indices of classes. An undefined score, such
-as an AUC without positive images, is NaN and left out of means, as in the challenges' scorer
+Probabilities are (images, classes) float64 and labels are class indices (images,). An undefined score, such as an AUC
+without positive images, is NaN and left out of means, as in the challenges' scorer
 (github.com/ImageMarkup/isic-challenge-scoring).
 """
 
@@ -23,16 +23,16 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 SENSITIVITIES = (0.82, 0.89, 0.95)
-"""Where ISIC 2017 reports the specificity; the first is that of dermatologists (Marchetti et al., 2018)."""
+"""Sensitivities at which ISIC 2017 reports the specificity; 0.82 is the dermatologists' (Marchetti et al., 2018)."""
 SPECIFICITIES = (0.80, 0.95)
-"""Where the sensitivity is reported."""
+"""Specificities at which the sensitivity is reported."""
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3  # rounding of a softmax in half precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
-    """One class against the rest.
+    """One-vs-rest scores of a class.
 
     images: number of images of this class. recall: fraction of them whose most probable class is this one.
     sensitivity, specificity: at a probability threshold of 0.5, as in ISIC 2017 to 2019.
@@ -53,7 +53,7 @@ class ClassScores:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationScores:
     """mean_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted class) counts,
-    without the images whose most probable class is tied. ties: number of those."""
+    without images whose most probable class is tied. ties: number of those images."""
 
     images: int
     mean_auc: float
@@ -97,7 +97,7 @@ def classification_scores(
     """All scores of predicted class probabilities (images, classes), each row summing to 1, against labels (images,).
 
     scored: the classes whose AUCs and average precisions are averaged (ISIC 2017: melanoma, seborrheic keratosis);
-    empty: all classes.
+    all classes if empty.
     Raises ValueError for mismatched shapes, no images, values that are not probabilities, and unknown labels or
     classes.
     """
@@ -145,7 +145,7 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
 def checked_probabilities(
     probabilities: ArrayLike, labels: ArrayLike, *, classes: int
 ) -> tuple[Floats, Ints]:
-    """Probabilities as float64 and labels as int64. Raises ValueError for what cannot be scored."""
+    """Probabilities as float64 and labels as int64. Raises ValueError for invalid input."""
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != classes:
         raise ValueError(f"probabilities of shape {p.shape}: expected (images, {classes})")
@@ -154,12 +154,12 @@ def checked_probabilities(
     if not len(p):
         raise ValueError("no images to score")
     if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
-        raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}")
+        raise ValueError(f"labels must be integers from 0 to {classes - 1}")
     if not np.isfinite(p).all():
         raise ValueError(f"probabilities of image {_first(~np.isfinite(p).all(1))} are not finite")
     if (p < 0).any() or (p > 1).any():
         raise ValueError(
-            f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside 0 to 1: logits?"
+            f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside [0, 1]: logits?"
         )
     off = np.abs(p.sum(1) - 1) > _SUM_TOLERANCE
     if off.any():
@@ -172,14 +172,14 @@ def _first(rows: ArrayLike) -> int:
 
 
 def mean_of_known(values: Iterable[float] | Floats) -> float:
-    """The mean of the values that are not NaN; NaN where there is none."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = [float(value) for value in values if not np.isnan(value)]
     return sum(known) / len(known) if known else float("nan")
 
 
 def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
-    """The score that hyperparameters maximize on the validation set: the mean AUC of the scored classes, which is finer
-    than the balanced accuracy on few images; the balanced accuracy where no scored class has an AUC."""
+    """The validation score by which hyperparameters are chosen: the mean AUC of the scored classes, which is finer than
+    balanced accuracy on few images, or the balanced accuracy if no scored class has an AUC."""
     mean_auc = mean_of_known(auc(probabilities[:, c], labels == c) for c in scored)
     if not np.isnan(mean_auc):
         return mean_auc
@@ -187,7 +187,7 @@ def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) 
 
 
 def auc(scores: Floats, positive: Bools) -> float:
-    """Area under the ROC curve: the probability that a positive image scores above a negative one, a tie counting half.
+    """Area under the ROC curve: the probability that a positive image scores above a negative one; a tie counts half.
 
     NaN unless there are both positive and negative images.
     """
@@ -207,8 +207,7 @@ def average_precision(scores: Floats, positive: Bools) -> float:
 def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
     """The highest specificity at a sensitivity of at least the given one, as in ISIC 2017.
 
-    Over the thresholds among the scores, without interpolation. NaN unless there are both positive and
-    negative images.
+    Thresholds are the scores, without interpolation. NaN unless there are both positive and negative images.
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
@@ -217,7 +216,7 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
 
 
 def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: float) -> float:
-    """The highest sensitivity at a specificity of at least the given one; otherwise as `specificity_at_sensitivity`.
+    """The highest sensitivity at a specificity of at least the given one; see `specificity_at_sensitivity`.
 
     A threshold above all scores counts too, so the lowest value is 0, not NaN.
     """
@@ -225,7 +224,7 @@ def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: flo
 
 
 def decided_classes(probabilities: Floats) -> Ints:
-    """The most probable class of each image; -1, which is always wrong, for a tie (ISIC 2018, 2019)."""
+    """The most probable class of each image, or -1 (always wrong) for a tie (ISIC 2018, 2019)."""
     highest = probabilities == probabilities.max(1, keepdims=True)
     return np.where(highest.sum(1) == 1, probabilities.argmax(1), -1)
 
@@ -240,7 +239,7 @@ def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBins:
-    """Number of images, mean confidence and accuracy in each bin of the confidence; both NaN where the bin is empty.
+    """Number of images, mean confidence and accuracy of each confidence bin; the latter two are NaN for an empty bin.
 
     Bin b of n holds confidences in (b/n, (b+1)/n].
     """
@@ -251,7 +250,7 @@ class CalibrationBins:
 
 
 def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> CalibrationBins:
-    """Bins of the confidence, the probability of the most probable class; a tie counts as wrong."""
+    """Bins by confidence, the probability of the most probable class; a tie counts as wrong."""
     confidence = probabilities.max(1)
     correct = decided_classes(probabilities) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -269,8 +268,8 @@ def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRA
 
 
 def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> float:
-    """sum over bins b of (n_b / n) * |accuracy_b - confidence_b|, over equally wide bins of the confidence
-    (Naeini et al., 2015; Guo et al., 2017, arXiv 1706.04599, who take 15 bins)."""
+    """sum over bins b of (n_b / n) * |accuracy_b - confidence_b|, over equal-width confidence bins
+    (Naeini et al., 2015; Guo et al., 2017, arXiv 1706.04599, who use 15 bins)."""
     b = calibration_bins(probabilities, labels, bins=bins)
     known = b.images > 0
     gaps = np.abs(b.accuracy[known] - b.confidence[known])

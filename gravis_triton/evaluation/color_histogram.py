@@ -7,17 +7,17 @@ from torch import Tensor, nn
 COLOR_HISTOGRAM = "color-histogram"
 """The value of `--encoder` for a `ColorHistogram`."""
 
-_LEVELS = 16  # of a channel by itself
-_JOINT_LEVELS = 4  # of each channel in the joint histogram
+_LEVELS = 16  # per channel
+_JOINT_LEVELS = 4  # per channel, in the joint histogram
 _THUMBNAIL = 8
 
 
 class ColorHistogram(nn.Module):
-    """Colors and their coarse places: images (batch, 3, height, width) in [0, 1] to features (batch, 304).
+    """Colors and their coarse layout: images (batch, 3, height, width) in [0, 1] to features (batch, 304).
 
-    Square roots of the shares of pixels in a histogram of each channel (3 x 16) and in a joint one (4 x 4 x 4), then an
-    8 x 8 thumbnail (3 x 64) divided by its size's root: every histogram has norm 1, and so has a white thumbnail's
-    channel. It has the interface of a timm encoder: `head_hidden_size`, and a `pretrained_cfg` without normalization.
+    Square roots of the pixel fractions in a histogram per channel (3 x 16) and a joint histogram (4 x 4 x 4), then an
+    8 x 8 thumbnail (3 x 64) divided by 8, so that each histogram and each channel of a white thumbnail has norm 1.
+    It has the interface of a timm encoder: `head_hidden_size`, and a `pretrained_cfg` without normalization.
     """
 
     head_hidden_size = 3 * _LEVELS + _JOINT_LEVELS**3 + 3 * _THUMBNAIL**2
@@ -46,7 +46,7 @@ def _levels(images: Tensor, levels: int) -> Tensor:
 
 
 def _shares(indices: Tensor, bins: int) -> Tensor:
-    """Share of each index in each row of (rows, n): (rows, bins)."""
+    """Fraction of each index in each row of (rows, n): (rows, bins)."""
     counts = torch.zeros(len(indices), bins, device=indices.device)
     ones = torch.ones((), device=indices.device).expand(indices.shape)
     return counts.scatter_add_(1, indices, ones) / indices.shape[1]

@@ -12,7 +12,7 @@ from gravis_triton.evaluation.features import extract_features
 from gravis_triton.evaluation.knn import KnnScores, knn_scores
 
 MAX_SCORED_IMAGES = 20_000
-"""Of either part; more would change the scores by less than their error."""
+"""Per set; more would change the scores by less than their error."""
 
 
 def score_encoder(
@@ -27,10 +27,10 @@ def score_encoder(
     at_most: int = MAX_SCORED_IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> KnnScores | None:
-    """kNN scores on the validation images, from the labels of the reference images; None where either has none.
+    """kNN scores on the validation images, from the labels of the reference images; None if either set has no labels.
 
-    reference, validation: indices into the collection's records, which `images` holds in the same order; of each part
-    at most about `at_most` are used. progress: called with (done, total) images.
+    reference, validation: indices into the collection's records and into `images`, which has the same order; at most
+    about `at_most` of each are used. progress: called with (done, total) images.
     """
     reference, validation = (scored_images(collection, part, at_most) for part in (reference, validation))
     if not reference or not validation:
@@ -50,7 +50,7 @@ def score_encoder(
 
 
 def scored_images(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:
-    """The labeled images of a part; where these are more than `at_most`, a sample of about so many, stratified by class
+    """The labeled images of a part; if there are more than `at_most`, a sample of about that many, stratified by class
     and the same in every call."""
     labeled = collection.annotated("label", part)
     if len(labeled) <= at_most:

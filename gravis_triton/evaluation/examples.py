@@ -1,4 +1,4 @@
-"""Single images to look at: how similar their views are, their nearest neighbors, a map of their features."""
+"""Example images: the similarity of their views, their nearest neighbors, and a map of their features."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from gravis_triton.evaluation.features import extract_features
 from gravis_triton.files import atomic_write, reading
 
 _QUERIES, _NEIGHBORS = 10, 6
-_MAPPED, _REFERENCE = 300, 1000  # images at most
+_MAPPED, _REFERENCE = 300, 1000  # maximum number of images
 _FEWEST_MAPPED = 50
 _SIDE = 64  # of a thumbnail
 
@@ -27,7 +27,7 @@ _SIDE = 64  # of a thumbnail
 class Examples:
     """classes: names. ids, labels, thumbnails (images, side, side, 3) uint8: first the mapped validation images, then
     the neighbors. map: (mapped, 2), t-SNE of their features; empty for few images. neighbors: (queries, neighbors),
-    indices of the training images nearest to the first ones. similarity, attention: (sources, views, views)."""
+    indices of the training images nearest to the first images. similarity, attention: (batch, views, views)."""
 
     classes: np.ndarray
     ids: np.ndarray
@@ -51,10 +51,10 @@ def find_examples(
     size: int,
     device: torch.device,
 ) -> Examples:
-    """Examples of what an encoder has learned; without neighbors and map where no image has a label.
+    """Examples of what an encoder has learned, without neighbors and map if either set has no labels.
 
-    reference, validation: as in `score_encoder`; the examples are a sample of them. view_embeddings: (sources, views,
-    dim). attention_temperature: of the softmax over an anchor's positives; None is uniform attention.
+    reference, validation: as in `score_encoder`; the examples are sampled from them. view_embeddings: (batch, views,
+    dim). attention_temperature: of the softmax over an anchor's positives; None for uniform attention.
     """
     similarity, attention = _view_matrices(view_embeddings, attention_temperature)
     shown = list(scored_images(collection, validation, _MAPPED))
@@ -96,13 +96,13 @@ def write_examples(examples: Examples, file: Path) -> None:
 
 
 def read_examples(file: Path) -> Examples:
-    """Examples that `write_examples` wrote; none of it is run as code. Raises UserError for a damaged file."""
+    """Read the file of `write_examples`, without unpickling. Raises UserError for a damaged file."""
     with reading(file), np.load(file, allow_pickle=False) as content:
         return Examples(**{name: content[name] for name in Examples.__dataclass_fields__})
 
 
 def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine similarity (sources, views, views) and the attention of each view (row) to the others."""
+    """Cosine similarity (batch, views, views) and the attention of each view (row) to the others."""
     z = F.normalize(embeddings.float(), dim=-1)
     similarity = z @ z.transpose(1, 2)
     own = torch.eye(z.shape[1], dtype=torch.bool)
@@ -113,7 +113,7 @@ def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.nd
 
 def _map(features: Tensor) -> np.ndarray:
     points = F.normalize(features, dim=1).numpy()
-    if len(points) < _FEWEST_MAPPED or not np.ptp(points, axis=0).any():  # all in one place, t-SNE may crash
+    if len(points) < _FEWEST_MAPPED or not np.ptp(points, axis=0).any():  # t-SNE may crash on equal points
         return np.zeros((0, 2))
     perplexity = min(30.0, len(points) / 4)
     return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points)

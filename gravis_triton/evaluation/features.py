@@ -24,7 +24,7 @@ def labeled_features(features: Tensor, labels: Sequence[int]) -> LabeledFeatures
     """Features with the labels of their images. Raises UserError for features that are not finite."""
     if not features.isfinite().all():
         raise UserError(
-            "the encoder gives features that are not finite: its pre-training diverged, or its file is damaged"
+            "the encoder's features are not finite: its pre-training diverged, or its file is damaged"
         )
     return LabeledFeatures(features, torch.tensor(labels))
 

@@ -9,10 +9,10 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
 def predict_with_flips(predict: Callable[[Tensor], Tensor], images: Tensor, *, masks: bool) -> Tensor:
-    """Mean of the predictions for images (batch, 3, height, width) as they are, flipped horizontally, vertically and
+    """Mean of the predictions for images (batch, 3, height, width) unflipped, flipped horizontally, vertically, and
     both ways.
 
-    masks: predictions are masks (..., height, width), which are flipped back before they are averaged; else they are
+    masks: predictions are masks (..., height, width), which are flipped back before averaging; otherwise they are
     vectors (batch, classes). `predict` should return probabilities, not logits, so that the mean is a probability.
     """
     predictions = [

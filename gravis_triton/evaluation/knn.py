@@ -23,7 +23,7 @@ _ROWS = 1024  # queries compared with the whole reference set at a time
 
 @dataclass(frozen=True, slots=True)
 class KnnScores:
-    """balanced_accuracy: mean recall over the classes. mean_auc: mean one-against-rest AUC of the scored classes.
+    """balanced_accuracy: mean recall over the classes. mean_auc: mean one-vs-rest AUC of the scored classes.
     images: number of images scored."""
 
     balanced_accuracy: float
@@ -43,7 +43,7 @@ def knn_probabilities(
     """Class probabilities (queries, classes) from the labels of the nearest features by cosine similarity.
 
     The `neighbors` nearest of the reference set (n, dim) vote with weight exp(similarity / temperature) (Wu et
-    al., 2018, arXiv 1805.01978), divided by the number of reference images of their class: the target is balanced
+    al., 2018, arXiv 1805.01978), divided by the number of reference images of their class, which targets balanced
     accuracy.
     """
     reference, queries = F.normalize(reference, dim=1), F.normalize(queries, dim=1)
@@ -59,7 +59,7 @@ def knn_probabilities(
 def choose_neighbors(
     reference: LabeledFeatures, validation: LabeledFeatures, *, classes: int, scored: Sequence[int]
 ) -> int:
-    """The k with the highest `selection_score` on the validation features; the largest of equal ones."""
+    """The k with the highest `selection_score` on the validation features; ties go to the largest."""
     known = validation.labels.numpy()
 
     def score(neighbors: int) -> float:

@@ -1,7 +1,7 @@
 """Multinomial logistic regression with an L2 penalty, fast enough for 100,000 images and many penalties.
 
 Along the eigenvectors of the features' covariance, each scaled by its eigenvalue, the Hessian is nearly the identity:
-L-BFGS needs tens of steps there, and hundreds on standardized features. Features are float32 and read once a step.
+L-BFGS takes tens of steps instead of hundreds on standardized features. Features are float32 and read once per step.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 
 Floats = NDArray[np.floating[Any]]
 
-_BLOCK = 64  # images whose features stay in the processor's cache between the logits and the gradient
+_BLOCK = 64  # images whose features stay in the CPU cache between the logits and the gradient
 _MAX_STEPS = 1000
-_ROUNDING = 1e-6  # a feature that deviates by less than this part of its mean is constant
+_ROUNDING = 1e-6  # a feature whose deviation is below this fraction of its mean is constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LogisticProblem:
     """rows (images, rank + 1): standardized features along the columns of `basis` (dim, rank), and 1 for the bias.
     targets (images, classes): one-hot. weights (images, 1): of the log-losses. penalized (rank + 1,): 1, and 0 for the
     bias. curvature (rank + 1,): estimate of the second derivative of the summed log-losses along each column. mean,
-    deviation (dim,): what standardizes a feature."""
+    deviation (dim,): for standardizing features."""
 
     rows: Floats
     targets: Floats
@@ -41,10 +41,10 @@ class LogisticProblem:
 
 
 def logistic_problem(features: Floats, labels: NDArray[np.int64]) -> LogisticProblem:
-    """features (images, dim) float32; labels 0 to classes - 1, each of at least one image.
+    """The problem for features (images, dim) float32 and labels 0 to classes - 1, each with at least one image.
 
-    Features are standardized by their mean and deviation. A log-loss is weighted inversely to the frequency of its
-    class; the mean weight is 1.
+    Features are standardized by their mean and standard deviation. Each log-loss is weighted inversely to the frequency
+    of its class; the mean weight is 1.
     """
     images, dim = features.shape
     counts = np.bincount(labels)
@@ -55,7 +55,7 @@ def logistic_problem(features: Floats, labels: NDArray[np.int64]) -> LogisticPro
     deviation[deviation <= _ROUNDING * abs(mean)] = 1
     rows /= deviation.astype(np.float32)
     shift = weights @ rows / images
-    rows -= shift  # a shift changes the bias alone; after this one, weight and bias hardly interact
+    rows -= shift  # a shift only changes the bias; after this one, weight and bias hardly interact
 
     # with fewer images than features, the solution lies in the span of the images
     span = np.linalg.qr(rows.T)[0] if images < dim else None
@@ -82,8 +82,8 @@ def fit_logistic(
 ) -> Floats:
     """The solution (classes, rank + 1), float64, that minimizes |w|^2 / 2 + C * sum of the weighted log-losses.
 
-    w are the weights of the standardized features; the bias has no penalty. It ends where a step lowers the objective
-    by less than `tolerance` of C * images.
+    w are the weights of the standardized features; the bias is not penalized. Stops when a step lowers the objective
+    by less than `tolerance` * C * images.
     """
     penalized, images = problem.penalized, len(problem.rows)
     scale = 1 / np.sqrt(penalized + inverse_penalty * problem.curvature)
@@ -117,6 +117,6 @@ def _log_loss(problem: LogisticProblem, solution: Floats) -> tuple[float, Floats
 
 
 def weight_and_bias(problem: LogisticProblem, solution: Floats) -> tuple[Floats, Floats]:
-    """A solution for features as they are: logits = features @ weight.T + bias; (classes, dim) and (classes,)."""
+    """The solution for raw features: logits = features @ weight.T + bias; (classes, dim) and (classes,)."""
     weight = solution[:, :-1] @ problem.basis.T.astype(np.float64) / problem.deviation
     return weight, solution[:, -1] - weight @ problem.mean

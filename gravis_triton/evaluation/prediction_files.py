@@ -1,6 +1,6 @@
-"""Files of predictions and scores: submissions to the challenges, and one row per image for statistics.
+"""Prediction and score files: challenge submissions, and CSV files with one row per image.
 
-Files are written atomically. Numbers have nine significant digits, which identify a float32: ranks and ties are kept.
+Files are written atomically. Numbers have nine significant digits, which identify a float32 and keep ranks and ties.
 """
 
 import csv
@@ -23,13 +23,13 @@ def write_submission_csv(
 ) -> None:
     """Write probabilities (images, classes), rows in the order of `ids`, in the format of the challenge of `data_set`.
 
-    data_set: the collection's name. ISIC 2017: image_id,melanoma,seborrheic_keratosis. ISIC 2018 and HAM10000, which is
-    its training set: image,MEL,NV,...; ISIC 2019: with SCC and UNK. ISIC 2020: image_name,target (probability of
-    malignant). ISIC 2016: image and probability of malignant, without a header. Others: image and a column per class.
+    data_set: the collection's name. ISIC 2017: image_id,melanoma,seborrheic_keratosis. ISIC 2018 and its training set
+    HAM10000: image,MEL,NV,...; ISIC 2019: also SCC and UNK. ISIC 2020: image_name,target (probability of malignant).
+    ISIC 2016: image and probability of malignant, without a header. Others: image and one column per class.
     The challenges count a value above 0.5 as positive; AUCs do not depend on it.
     """
     header, columns = _submission_columns(data_set, classes)
-    if not set(columns.values()) <= set(classes):  # a folder of that name, with other classes
+    if not set(columns.values()) <= set(classes):  # an image folder of that name with other classes
         header, columns = _submission_columns("", classes)
     p = np.asarray(probabilities, np.float64)
     values = [p[:, classes.index(name)] for name in columns.values()]
@@ -84,7 +84,7 @@ def write_mask_scores_csv(
 def _with_images(
     ids: Sequence[str], groups: Sequence[str | None] | None, rows: Sequence[Sequence[str]]
 ) -> Iterable[Sequence[str]]:
-    """The rows, titles first, with the images and their groups before them."""
+    """Prepend the image ids and groups to the rows, of which the first is the header."""
     images: list[list[str]] = [["image_id"], *([image_id] for image_id in ids)]
     if groups is not None and any(groups):
         images = [[*row, group or ""] for row, group in zip(images, ["group", *groups], strict=True)]
@@ -92,12 +92,12 @@ def _with_images(
 
 
 def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
-    """Write a bool mask (height, width) as IMAGE_ID_segmentation.png, 255 where lesion, else 0: the challenges' format.
+    """Write a bool mask (height, width) as IMAGE_ID_segmentation.png, 255 for lesion, else 0: the challenges' format.
 
     Returns the path of the file.
     """
     file = mask_file(directory, image_id)
-    file.parent.mkdir(parents=True, exist_ok=True)  # the id of an image in a folder of its own has a slash
+    file.parent.mkdir(parents=True, exist_ok=True)  # the id of an image in a subfolder has a slash
     png = io.BytesIO()
     Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255).save(png, "PNG")
     atomic_write(file, png.getvalue())
@@ -105,7 +105,7 @@ def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
 
 
 def mask_file(directory: Path, image_id: str) -> Path:
-    """The file that `save_mask` writes. Raises UserError for an id that leads out of the directory."""
+    """The file that `save_mask` writes. Raises UserError for an id that points outside the directory."""
     return inside(directory, f"{image_id}_segmentation.png")
 
 

@@ -20,14 +20,15 @@ from gravis_triton.evaluation.logistic import (
 
 INVERSE_PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 """Values of C that `fit_probe` tries; small ones suit many features and few images."""
-_TO_CHOOSE, _TO_SCORE = 1e-5, 1e-8  # tolerances: while C is being chosen, and of the probe that is returned
-_MOST_AHEAD = 1.5  # of the last step along the penalties
+_TO_CHOOSE, _TO_SCORE = 1e-5, 1e-8  # tolerances while choosing C and for the returned probe
+_MOST_AHEAD = 1.5  # maximum extrapolation, in units of the last step in log C
 
 
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
-    """weight (known classes, dim) and bias (known classes,), float64: the logits of the classes `known` in training.
-    inverse_penalty: the C of its logistic regression, chosen on the validation set. classes: number of all."""
+    """weight (known classes, dim) and bias (known classes,), float64, of the logits of the `known` classes, those with
+    training images. inverse_penalty: C of the logistic regression, chosen on the validation set. classes: number of
+    all classes."""
 
     weight: Tensor
     bias: Tensor
@@ -50,17 +51,17 @@ def fit_probe(
     scored: Sequence[int],
     progress: Callable[[int, int], None] | None = None,
 ) -> LinearProbe:
-    """A multinomial logistic regression on the training features, standardized by their own mean and deviation.
+    """A multinomial logistic regression on the training features, standardized by their mean and deviation.
 
     It minimizes |w|^2 / 2 + C * sum of the log-losses, each weighted inversely to the frequency of its class; two
-    classes share one w, as in scikit-learn. C has the highest `selection_score` on the validation set; the smallest of
-    equal ones. The probe is not refitted on training and validation images together. progress: called with (done,
+    classes share one w, as in scikit-learn. C maximizes `selection_score` on the validation set; ties go to the
+    smallest. The probe is not refitted on the training and validation images combined. progress: called with (done,
     total) probes.
-    Raises ValueError where all training images are of one class.
+    Raises ValueError if all training images are of one class.
     """
     known, labels = train.labels.unique(return_inverse=True)
     if len(known) < 2:
-        raise ValueError(f"a probe needs training images of at least 2 classes, not of {len(known)}")
+        raise ValueError(f"a probe needs training images of at least 2 classes, got {len(known)}")
     problem = logistic_problem(train.features.numpy(), labels.numpy())
 
     def probe_of(solution: Floats, inverse_penalty: float) -> LinearProbe:
@@ -84,13 +85,13 @@ def fit_probe(
 
 
 def _fit(problem: LogisticProblem, inverse_penalty: float, start: Floats, tolerance: float) -> Floats:
-    # w = w_1 - w_0 of two classes with w_1 = -w_0 = w / 2 has the penalty |w|^2 / 4
+    # for two classes, w = w_1 - w_0 with w_1 = -w_0 = w / 2 has the penalty |w|^2 / 4
     factor = 0.5 if problem.targets.shape[1] == 2 else 1.0
     return fit_logistic(problem, factor * inverse_penalty, start=start, tolerance=tolerance)
 
 
 def _start(problem: LogisticProblem, solutions: Sequence[Floats]) -> Floats:
-    """Where the next solution is looked for: on the straight line through the last two against log C."""
+    """Initial guess for the next solution: the last two, extrapolated linearly in log C."""
     if len(solutions) < 2:
         return solutions[-1] if solutions else problem.no_solution
     before, last, following = map(math.log, INVERSE_PENALTIES[len(solutions) - 2 : len(solutions) + 1])

@@ -1,4 +1,4 @@
-"""Where in an image a classifier sees a class."""
+"""Saliency maps of a classifier."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,13 +7,13 @@ import torch
 from captum.attr import LayerActivation, LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
-_FEWEST_CELLS = 7  # along a side of the feature map, as ResNet-50 at 224 px has
+_FEWEST_CELLS = 7  # along a side of the feature map, as in ResNet-50 at 224 px
 
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """layer: of the encoder, as timm names it. maps: (images, size, size) float32 in [0, 1]; 1 where a class is seen
-    best, all 0 where nothing speaks for it."""
+    """layer: timm's name of the encoder layer. maps: (images, size, size) float32 in [0, 1]; 1 at the strongest
+    evidence for a class, all 0 if there is none."""
 
     layer: str
     maps: Tensor
@@ -24,8 +24,8 @@ def grad_cam(network: nn.Module, encoder: nn.Module, inputs: Tensor, classes: Te
     the class's logit with respect to channel c of a feature map A (Selvaraju et al., 2017, arXiv 1610.02391).
 
     network: inputs (images, 3, size, size) to logits, in evaluation mode. encoder: the timm model in it. classes:
-    (images,). The map is that of the encoder's deepest stage with at least 7 cells along a side, bilinearly enlarged
-    and divided by its maximum. None for an encoder without such a map, as most transformers.
+    (images,). The map is from the encoder's deepest stage with at least 7 cells along a side, upsampled bilinearly
+    and divided by its maximum. None for an encoder without such a map, like most transformers.
     """
     size = inputs.shape[-1]
     for stage in reversed(getattr(encoder, "feature_info", None) or []):
@@ -37,7 +37,7 @@ def grad_cam(network: nn.Module, encoder: nn.Module, inputs: Tensor, classes: Te
             return None
         with torch.enable_grad():
             maps = LayerGradCam(network, layer).attribute(inputs, target=classes, relu_attributions=True)
-        maps = cast(Tensor, maps).detach().float()  # those of autocast are not
+        maps = cast(Tensor, maps).detach().float()  # not float32 under autocast
         enlarged = LayerAttribution.interpolate(maps, (size, size), "bilinear")[:, 0]
         return Saliency(stage["module"], enlarged / enlarged.amax((1, 2), keepdim=True).clamp(min=1e-12))
     return None

@@ -1,7 +1,7 @@
 """Scores of predicted lesion masks, as the ISIC challenges define them.
 
 Each image is scored at the native size of its mask, and scores are averaged over images
-(github.com/ImageMarkup/isic-challenge-scoring). Pooling the pixels of all images gives other numbers.
+(github.com/ImageMarkup/isic-challenge-scoring). Pooling the pixels of all images gives different numbers.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 JACCARD_THRESHOLD = 0.65
-"""ISIC 2018 scores a mask below it as 0: about the agreement between its experts' masks."""
+"""ISIC 2018 scores a mask below it as 0; about the agreement between its experts' masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskScores:
     """Scores of one predicted mask, each in [0, 1].
 
-    With TP, FP, FN, TN the numbers of pixels:
-    jaccard TP / (TP + FP + FN) and dice 2 TP / (2 TP + FP + FN): 1 where both masks are empty;
+    With pixel counts TP, FP, FN, TN:
+    jaccard TP / (TP + FP + FN) and dice 2 TP / (2 TP + FP + FN): 1 if both masks are empty;
     accuracy (TP + TN) / all;
-    sensitivity TP / (TP + FN): 1 where the true mask is empty; specificity TN / (TN + FP): 1 where it is full.
+    sensitivity TP / (TP + FN): 1 if the true mask is empty; specificity TN / (TN + FP): 1 if it is full.
     """
 
     jaccard: float
@@ -34,7 +34,7 @@ class MaskScores:
 
     @property
     def thresholded_jaccard(self) -> float:
-        """The Jaccard index, but 0 where it is below 0.65 (ISIC 2018, task 1)."""
+        """The Jaccard index, or 0 if it is below 0.65 (ISIC 2018, task 1)."""
         return self.jaccard if self.jaccard >= JACCARD_THRESHOLD else 0.0
 
 
@@ -51,22 +51,22 @@ class SegmentationScores:
     specificity: float
 
     def flat(self) -> dict[str, float]:
-        """Every score under its name; without the number of images."""
+        """Every score by name, without the number of images."""
         return {name: value for name, value in asdict(self).items() if name != "images"}
 
 
 def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
-    """Scores of a predicted mask against the true one, both bool (height, width), True where lesion.
+    """Scores of a predicted mask against the true one, both bool (height, width), True for lesion.
 
-    truth: at its native size, lesion where its file is above 128 (see `gravis_triton.data.native_mask`).
+    truth: at its native size; lesion is where its file is above 128 (see `gravis_triton.data.native_mask`).
 
-    Raises ValueError for masks of different shapes, without pixels, or not of bool.
+    Raises ValueError for masks of different shapes, without pixels, or not bool.
     """
     if predicted.dtype != torch.bool or truth.dtype != torch.bool:
-        raise ValueError(f"masks of {predicted.dtype} and {truth.dtype}: threshold them first")
+        raise ValueError(f"masks must be bool, not {predicted.dtype} and {truth.dtype}: threshold them first")
     if predicted.shape != truth.shape or not truth.numel():
         raise ValueError(
-            f"a predicted mask of {tuple(predicted.shape)} against a true one of {tuple(truth.shape)}"
+            f"masks are {tuple(predicted.shape)} and {tuple(truth.shape)}: expected the same non-empty shape"
         )
     pixels = (predicted.reshape(1, 1, -1), truth.reshape(1, 1, -1))
     counts = [count.double() for count in smp_metrics.get_stats(*pixels, mode="binary")]
@@ -82,7 +82,7 @@ def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
 
 
 def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
-    """The mean of each score over images. Raises ValueError where there are none."""
+    """The mean of each score over images. Raises ValueError if there are none."""
     if not scores:
         raise ValueError("no masks to score")
     names = [field.name for field in fields(SegmentationScores) if field.name != "images"]
@@ -91,9 +91,9 @@ def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
-    """A lesion probability (h, w) in [0, 1] as a mask of another size, bool (height, width) = size.
+    """Resize a lesion probability (h, w) in [0, 1] to a bool mask of `size` (height, width).
 
-    Bilinear, antialiased where it shrinks, then thresholded at 0.5: smoother than resizing the mask.
+    Bilinear, antialiased when shrinking, then thresholded at 0.5: smoother than resizing the mask.
     """
     resized = F.interpolate(
         probability[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True

@@ -1,4 +1,4 @@
-"""Losses of pre-training, over gravis_kernels."""
+"""Pre-training losses, built on gravis_kernels."""
 
 from gravis_triton.losses.objective import Objective, gravis_settings, resolve_loss
 from gravis_triton.losses.statistics import GroupingStatistics, grouping_statistics

@@ -16,7 +16,7 @@ Settings = TypeVar("Settings", bound=PretrainSettings)
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """A member of the GraVIS family: what is fixed of it, and what a user may set; gravis_kernels has the defaults."""
+    """A member of the GraVIS family: its fixed and its tunable settings; gravis_kernels has the defaults."""
 
     fixed: Mapping[str, Any]
     tunable: tuple[str, ...]
@@ -33,9 +33,9 @@ _LOSSES: Mapping[str, _Loss] = {
 
 
 def resolve_loss(settings: Settings) -> Settings:
-    """The settings with every None of the loss replaced by the default of the named loss.
+    """The settings with every None in the loss settings replaced by the default of the chosen loss.
 
-    Raises UserError for a setting that the loss does not have, and for a combination that is not a loss.
+    Raises UserError for a setting that the loss does not have, and for an unsupported combination.
     """
     chosen, loss = settings.loss, _LOSSES[settings.loss.loss]
     for name, value in flatten(chosen).items():
@@ -43,7 +43,7 @@ def resolve_loss(settings: Settings) -> Settings:
             flags = ", ".join(map(flag, loss.tunable))
             raise UserError(f"{flag(name)} has no effect on --loss {chosen.loss}, which has {flags}: drop it")
     if chosen.attention == "rank":
-        raise UserError("--attention rank is a loss of its own: use --loss gravis-rank")
+        raise UserError("--attention rank is a separate loss: use --loss gravis-rank")
     if chosen.penalty == "sigmoid" and chosen.negatives == "logsumexp":
         raise UserError(
             "--penalty sigmoid needs --negatives mean; for logsumexp use --penalty hinge or softplus"
@@ -53,7 +53,7 @@ def resolve_loss(settings: Settings) -> Settings:
 
 
 def gravis_settings(settings: LossSettings) -> GravisSettings:
-    """The complete settings of the loss, with the defaults of gravis_kernels for what is None."""
+    """The complete settings of the loss, with the defaults of gravis_kernels for None."""
     loss = _LOSSES[settings.loss]
     given = {name: getattr(settings, name) for name in loss.tunable}
     return complete_settings(
@@ -62,9 +62,9 @@ def gravis_settings(settings: LossSettings) -> GravisSettings:
 
 
 class Objective(nn.Module):
-    """A loss of the whole batch over all processes: embeddings (sources, views, dim) to a scalar.
+    """Loss of the global batch over all processes: embeddings (sources, views, dim) to a scalar.
 
-    Every process gives its own sources and receives the loss of all, with that loss's exact gradient for its own
+    Each process passes its own sources and gets the global loss, with its exact gradient for the process's own
     embeddings. DistributedDataParallel averages over processes: multiply by their number before the backward pass.
     """
 

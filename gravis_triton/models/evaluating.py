@@ -1,4 +1,4 @@
-"""Evaluation mode for the length of a block."""
+"""A context manager for evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, without gradients; restore its mode at the end, also after an error.
+    """Set a model to evaluation mode, without gradients; restore its mode on exit, also after an error.
 
     `with evaluating(network): predictions = network(images)`
     """

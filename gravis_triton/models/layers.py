@@ -15,11 +15,11 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups for an optimizer, with the `lr_scale` that timm's schedules multiply the learning rate by.
 
-    model: built on the encoder or its feature pyramid. encoder: the timm backbone, which knows its layers.
-    The last of L encoder layers has scale 1, as has everything on top; layer l has layer_decay^(L - l) (BEiT, Bao et
-    al., 2022, arXiv 2106.08254). Vectors (biases, normalization) have no weight decay; what needs no gradient is in no
+    model: built on the encoder or its feature pyramid. encoder: the timm backbone, which defines the layers.
+    The last of L encoder layers and everything on top have scale 1; layer l has layer_decay^(L - l) (BEiT, Bao et
+    al., 2022, arXiv 2106.08254). Vectors (biases, normalization) have no weight decay; frozen parameters are in no
     group.
-    Raises UserError for a layer_decay other than 1 where timm does not know the backbone's layers.
+    Raises UserError for a layer_decay other than 1 if timm does not define the backbone's layers.
     """
     scales = _layer_scales(encoder, layer_decay) if layer_decay != 1 else None
     undecayed = {flat_name(name) for name in getattr(encoder, "no_weight_decay", set)()}
@@ -40,7 +40,7 @@ def _layer_scales(encoder: nn.Module, layer_decay: float) -> dict[str, float]:
     if not hasattr(encoder, "group_matcher"):
         model = encoder.pretrained_cfg["architecture"]  # type: ignore[index]
         raise UserError(
-            f"--layer-decay {layer_decay} does not go with {model}, whose layers timm does not number: "
+            f"--layer-decay {layer_decay} does not work with {model}, whose layers timm does not number: "
             "drop it or choose another model"
         )
     layers = group_parameters(encoder, encoder.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]

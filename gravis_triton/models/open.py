@@ -1,4 +1,4 @@
-"""Open an encoder from a directory, the Hugging Face hub, timm's weights or random ones, and check it is complete."""
+"""Open an encoder from a directory, the Hugging Face hub, timm's or random weights, and check that it is complete."""
 
 import json
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from gravis_triton.settings import DEFAULT_MODEL
 
 WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 IMAGE_IDS_FILES = ("image_ids.json", "source_ids.json")
-"""Names of the file with the ids of the pre-training images; the second is that of version 0.1."""
+"""Names of the file with the ids of the pre-training images; the second is from version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedEncoder:
-    """An encoder and where it comes from.
+    """An encoder and its origin.
 
-    architecture: its timm name. image_size: side of its square input images, in pixels. loaded: where its weights come
-    from, as a line for the user. image_ids: ids of the images it was pre-trained on, empty where not recorded.
+    architecture: its timm name. image_size: side of its square input images, in pixels. loaded: origin of its weights,
+    as a line for the user. image_ids: ids of the images it was pre-trained on, empty if not recorded.
     """
 
     encoder: nn.Module
@@ -45,10 +45,10 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
     spec: "random" or "imagenet" (timm's weights) for the timm architecture `model` (default: resnet18); an encoder
     directory, or a run that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub; a .safetensors or
     .pth file with a state dict of the timm architecture `model`, whose classifier is left out.
-    model: must be the architecture of the directory where both are given. image_size: default: that of the encoder,
-    else `default_size`.
-    Raises UserError where there is no such encoder, and where a tensor of the architecture is missing or has another
-    shape: no tensor is silently left at its random initial value.
+    model: must be the architecture of the directory if both are given. image_size: defaults to the encoder's, else
+    `default_size`.
+    Raises UserError if there is no such encoder, or if a tensor of the architecture is missing or has another shape:
+    no tensor is silently left at its random initial value.
     """
     if spec in ("random", "imagenet"):
         name, size = model or DEFAULT_MODEL, image_size or default_size
@@ -80,13 +80,13 @@ def _loaded_line(encoder: nn.Module, architecture: str, spec: str) -> str:
 def _from_file(file: Path, model: str | None, size: int) -> nn.Module:
     """The encoder in a file with a timm state dict. Nothing in the file is executed (weights_only)."""
     if model is None:
-        raise UserError(f"--encoder {file} does not say which architecture it holds: give --model")
+        raise UserError(f"--encoder {file} does not record its architecture: give --model")
     encoder = build_encoder(model, image_size=size)
     try:
         saved = load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes lead to
+    except Exception as error:  # the unpickler may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"--encoder {file} is no file with a state dict of tensors: {reason}") from error
+        raise UserError(f"--encoder {file} is not a file with a state dict of tensors: {reason}") from error
     expected = encoder.state_dict()
     _check_complete(file, model, saved, expected, resampled=False)
     encoder.load_state_dict({name: saved[name] for name in expected})
@@ -99,7 +99,7 @@ def _directory(path: Path) -> Path:
         if (directory / "config.json").is_file():
             return directory
     raise UserError(
-        f"--encoder {path}: no encoder there (no config.json); give RUN/encoder, random, imagenet, hf:OWNER/NAME, or a "
+        f"--encoder {path}: no encoder found (no config.json); give RUN/encoder, random, imagenet, hf:OWNER/NAME, or a "
         ".safetensors or .pth file"
     )
 
@@ -158,7 +158,7 @@ def _check_complete(
     *,
     resampled: bool = True,
 ) -> None:
-    """Raises UserError where a tensor is missing or of another shape; resampled: timm resizes those of positions."""
+    """Raises UserError if a tensor is missing or has another shape. resampled: timm resizes position tensors."""
 
     def fits(name: str) -> bool:
         of_positions = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
@@ -167,14 +167,14 @@ def _check_complete(
     unmatched = [name for name in expected if not fits(name)]
     if unmatched:
         raise UserError(
-            f"{file}: only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture} "
-            f"are in it, e.g. {unmatched[0]} is {'of another shape' if unmatched[0] in saved else 'missing'}; "
+            f"{file} has only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}, "
+            f"e.g. {unmatched[0]} {'has another shape' if unmatched[0] in saved else 'is missing'}; "
             "these are the weights of another architecture"
         )
 
 
 def _image_ids(directory: Path) -> frozenset[str]:
-    """The ids of the images that the encoder was pre-trained on; empty where they are not recorded."""
+    """The ids of the images that the encoder was pre-trained on; empty if they are not recorded."""
     file = next((directory / name for name in IMAGE_IDS_FILES if (directory / name).is_file()), None)
     if file is None:
         return frozenset()
@@ -186,5 +186,5 @@ def _image_ids(directory: Path) -> frozenset[str]:
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}): {way_out}") from error
     if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise UserError(f"{file} must hold a list of image ids: {way_out}")
+        raise UserError(f"{file} must contain a list of image ids: {way_out}")
     return frozenset(ids)

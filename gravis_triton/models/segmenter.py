@@ -34,11 +34,11 @@ class Segmenter(FinetunedNetwork):
 def build_segmenter(
     encoder: nn.Module, *, architecture: str, decoder: str, image_size: int
 ) -> tuple[Segmenter, int]:
-    """The segmentation network on a copy of `encoder`, and the number of tensors copied: all of its feature pyramid.
+    """A segmentation network on a copy of `encoder`, and the number of tensors copied: all of its feature pyramid.
 
     architecture: the encoder's timm name. decoder: unet, unetplusplus, deeplabv3plus or fpn.
-    Raises UserError for a backbone without a feature pyramid, an unsupported image size, and a tensor of the pyramid
-    that the encoder lacks.
+    Raises UserError for a backbone without a feature pyramid, an unsupported image size, and an encoder that lacks a
+    tensor of the pyramid.
     """
     if image_size % 32:
         near = max(32, round(image_size / 32) * 32)
@@ -65,7 +65,7 @@ def build_segmenter(
     ) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"--decoder {decoder} does not go with {architecture} at {image_size} px ({reason}); "
+            f"--decoder {decoder} does not work with {architecture} at {image_size} px ({reason}); "
             "resnet, efficientnet, convnext and swin backbones have the feature pyramid that it needs"
         ) from error
     return segmenter, tensors
@@ -73,10 +73,10 @@ def build_segmenter(
 
 @torch.no_grad()
 def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
-    """Copy every tensor of timm's feature pyramid from the whole encoder; returns how many.
+    """Copy every tensor of timm's feature pyramid from the encoder; returns the number of tensors.
 
-    timm writes a module's name `stages.0` as `stages_0` in a pyramid; apart from that the names agree.
-    Raises UserError when one is missing or has another shape.
+    timm renames a module `stages.0` to `stages_0` in a pyramid; otherwise the names agree.
+    Raises UserError if a tensor is missing or has another shape.
     """
     known = {flat_name(name): tensor for name, tensor in encoder.state_dict().items()}
     expected = pyramid.state_dict()
@@ -85,15 +85,15 @@ def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
         if source is None or source.shape != tensor.shape:
             found = sum(flat_name(each) in known for each in expected)
             raise UserError(
-                f"only {found} of {len(expected)} tensors of the segmentation network's encoder are in the given one: "
-                f"{name} is {'missing' if source is None else 'of another shape'}"
+                f"the encoder has only {found} of {len(expected)} tensors of the segmentation network's encoder: "
+                f"{name} {'is missing' if source is None else 'has another shape'}"
             )
         tensor.copy_(source)
     return len(expected)
 
 
 def flat_name(name: str) -> str:
-    """A tensor's name without the difference between a backbone and its pyramid."""
+    """A tensor's name, made the same for a backbone and its pyramid."""
     return re.sub(r"^(model\.)?", "", name).replace(".", "_")
 
 
@@ -101,4 +101,4 @@ def _check_output(segmenter: Segmenter, image_size: int) -> None:
     with evaluating(segmenter):
         logits = segmenter(torch.zeros(1, 3, image_size, image_size))
     if logits.shape != (1, 1, image_size, image_size):
-        raise ValueError(f"it gives logits of shape {tuple(logits.shape)}")
+        raise ValueError(f"its logits have shape {tuple(logits.shape)}")

@@ -1,4 +1,4 @@
-"""Models as directories that timm, and through it transformers, open."""
+"""Save models as directories that timm, and through it transformers, can open."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> Non
     """Write config.json and model.safetensors, timm's Hugging Face format.
 
     `timm.create_model("local-dir:DIRECTORY", pretrained=True)` restores the encoder bit for bit, and
-    `transformers.AutoModel.from_pretrained(DIRECTORY)` wraps it. timm's transform for it is that of its training: the
+    `transformers.AutoModel.from_pretrained(DIRECTORY)` wraps it. timm's transform for it matches its training: the
     central square at the image size, bilinear, with the same normalization.
     """
     _save(encoder, directory, image_size, {"pretrained_cfg": _provenance(encoder)})
@@ -38,19 +38,17 @@ def save_classifier(
     std: Sequence[float],
     classes: Sequence[str],
 ) -> None:
-    """Write a fine-tuned classifier as `save_encoder` writes an encoder: as timm's model of the architecture, with its
-    own classifier. `transformers.AutoModelForImageClassification` wraps it, with the names of the classes.
+    """Write a fine-tuned classifier in the format of `save_encoder`, as timm's model of the architecture with its
+    classifier. `transformers.AutoModelForImageClassification` wraps it, with the names of the classes.
 
-    mean, std: of the RGB channels, in [0, 1], by which its images are normalized.
-    Raises UserError where timm's classifier of the architecture is not one linear layer.
+    mean, std: of the RGB channels, in [0, 1], used to normalize its images.
+    Raises UserError if timm's classifier of the architecture is not a single linear layer.
     """
     architecture = cast(dict[str, Any], network.encoder.pretrained_cfg)["architecture"]
     model: Any = create_backbone(architecture, image_size, pretrained=False, classes=len(classes))
     layer = model.get_classifier()
     if not isinstance(layer, nn.Linear):
-        raise UserError(
-            f"timm's {architecture} has another classifier than one linear layer: use torch-export"
-        )
+        raise UserError(f"timm's classifier of {architecture} is not a single linear layer: use torch-export")
     layer.load_state_dict(network.classifier.state_dict())
     model.load_state_dict(network.encoder.state_dict(), strict=False)
     source = {"tag": _TAG, "description": "Fine-tuned with gravis-triton"}
@@ -74,12 +72,12 @@ def _save(
         plain, str(directory), model_config=dict(config), safe_serialization=True, data_config=data_config
     )
     saved = json.loads((directory / "config.json").read_text())
-    saved["model_args"].pop("num_classes", None)  # transformers passes its own beside them
+    saved["model_args"].pop("num_classes", None)  # transformers also passes its own
     write_json(directory / "config.json", saved)
 
 
 def _provenance(encoder: nn.Module) -> dict[str, str]:
-    """Tag and description of trained weights; the license and paper of published weights they started from stay."""
+    """Tag and description of trained weights; license and paper of the published weights they started from are kept."""
     config = cast(dict[str, Any], encoder.pretrained_cfg)
     start = config.get("tag")
     if start is None:

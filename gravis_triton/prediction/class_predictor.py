@@ -17,7 +17,7 @@ class ClassPredictor:
     """Class probabilities from the central square of an image.
 
     network: images to logits (batch, classes). data_set: name of the collection it was trained on, which determines the
-    format of a submission. tta: average over the four flips.
+    submission format. tta: average over the four flips.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ClassPredictor:
             return (predict_with_flips(predict, inputs, masks=False) if self.tta else predict(inputs)).cpu()
 
     def saliency(self, squares: Tensor, classes: Tensor) -> Saliency | None:
-        """Where a class is seen in each of the central squares (images, 3, side, side) uint8; on the CPU.
+        """Saliency map of a class for each of the central squares (images, 3, side, side) uint8; on the CPU.
 
         classes: (images,). None for an encoder without feature maps; see `grad_cam`.
         """

@@ -17,7 +17,7 @@ from gravis_triton.prediction.weights_hash import weights_hash
 class Embedder:
     """Features of the central squares of images as rows of a table: id, path, label, split, group, features.
 
-    dtype: float32 or float16, of the features.
+    dtype: of the features, float32 or float16.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Embedder:
         self.device = next(encoder.parameters()).device
 
     def fingerprint(self) -> str:
-        """A short text that changes with anything that the rows depend on."""
+        """A short string that changes with anything that the rows depend on."""
         images = [
             f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records
         ]
@@ -57,7 +57,7 @@ class Embedder:
         features = torch.empty(0, dim) if squares is None else self._encode(squares)
         if not features.isfinite().all():
             raise UserError(
-                "the encoder gives features that are not finite: its pre-training diverged, or its file is damaged"
+                "the encoder's features are not finite: its pre-training diverged, or its file is damaged"
             )
         values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
         if not np.isfinite(values).all():
@@ -70,6 +70,6 @@ class Embedder:
 
 
 def _path(image: object) -> str | None:
-    """The file of an image that lies in one of its own."""
+    """The path of an image that has its own file, else None."""
     path = getattr(image, "path", None)
     return None if path is None else str(path)

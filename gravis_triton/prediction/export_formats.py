@@ -1,4 +1,4 @@
-"""Writing a portable network for timm, as ONNX or as a program of torch.export, and running what was written."""
+"""Export a portable network to timm, ONNX or torch.export, and run the exported network."""
 
 import logging
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from gravis_triton.prediction.portable import Portable
 
 
 def write_torch_export(network: Portable, directory: Path) -> None:
-    """model.pt2, for `torch.export.load`, with a dynamic batch."""
+    """Write model.pt2, for `torch.export.load`, with a dynamic batch."""
     shapes = {"images": {0: Dim("batch")}}
     program = torch.export.export(network, (network.example(2),), dynamic_shapes=shapes)
     torch.export.save(program, directory / "model.pt2")
@@ -28,8 +28,8 @@ def run_torch_export(directory: Path, images: Tensor) -> Tensor:
 
 
 def write_onnx(network: Portable, directory: Path) -> None:
-    """model.onnx with input `images` and output `output`, with a dynamic batch. Raises UserError without onnxscript."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # opsets that it does not need
+    """Write model.onnx (input `images`, output `output`, dynamic batch). Raises UserError without onnxscript."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides warnings about unneeded opsets
     try:
         torch.onnx.export(
             network,
@@ -62,12 +62,12 @@ def _not_installed(error: ImportError) -> UserError:
 
 
 def write_timm(network: Portable, directory: Path) -> None:
-    """config.json and model.safetensors, for `timm.create_model("local-dir:DIRECTORY", pretrained=True)`.
+    """Write config.json and model.safetensors, for `timm.create_model("local-dir:DIRECTORY", pretrained=True)`.
 
-    Raises UserError for a segmentation network, and as `save_classifier`.
+    Raises UserError for a segmentation network, and as `save_classifier` does.
     """
     if network.output == "lesion probability":
-        raise UserError("--format timm: a segmentation network is no timm model; use onnx or torch-export")
+        raise UserError("--format timm does not support segmentation networks; use onnx or torch-export")
     if isinstance(network.network, Classifier):
         save_classifier(
             network.network,
@@ -91,9 +91,9 @@ def run_timm(directory: Path, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """How a network is written to a directory, and run from it: RGB in [0, 1] to its output.
+    """How to write a network to a directory, and run it from there on RGB in [0, 1].
 
-    is_whole: normalization and activation are in what was written.
+    is_whole: the exported network includes normalization and activation.
     """
 
     write: Callable[[Portable, Path], None]

@@ -1,4 +1,4 @@
-"""From an image to the input of a network."""
+"""Convert images to network inputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,24 +38,24 @@ class InputSettings:
         return InputSettings(image_size, cache_size, mean, std)
 
     def squares(self, images: Tensor) -> Tensor:
-        """ImageLikes (batch, 3, height, width) uint8 as normalized squares (batch, 3, size, size)."""
+        """Images (batch, 3, height, width) uint8 as normalized squares (batch, 3, size, size)."""
         size = (self.image_size, self.image_size)
         pixels = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (self.mean, self.std))
-        return pixels.div_(255).sub_(mean).div_(std)  # a large batch goes through memory once less each
+        return pixels.div_(255).sub_(mean).div_(std)  # in place: each saves a pass over memory
 
 
 def open_image(image: ImageLike, short_side: int) -> Pixels:
     """The image, upright, as (height, width, 3) uint8 with the given short side, as in the image cache.
 
-    Raises UserError for a file that cannot be decoded, and for an array of another shape or type.
+    Raises UserError for a file that cannot be decoded, and for an array of the wrong shape or type.
     """
     try:
         if isinstance(image, str | Path):
             return resized_pixels(decode_image(Path(image), short_side), short_side)
         return resized_pixels(as_upright_image(_image(image)), short_side)
     except (OSError, ValueError) as error:
-        raise UserError(f"{image}: cannot be read as an image ({error})") from error
+        raise UserError(f"{_name(image)}: cannot be read as an image ({error})") from error
 
 
 def native_size(image: ImageLike) -> tuple[int, int]:
@@ -67,22 +67,25 @@ def native_size(image: ImageLike) -> tuple[int, int]:
             width, height = as_upright_image(_image(image)).size
         return height, width
     except (OSError, ValueError) as error:
-        raise UserError(f"{image}: cannot be read as an image ({error})") from error
+        raise UserError(f"{_name(image)}: cannot be read as an image ({error})") from error
 
 
 def _image(image: Image.Image | np.ndarray) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(
-            f"an array of shape {image.shape} and type {image.dtype} is not an image: "
-            "expected (height, width, 3) uint8"
-        )
+        raise UserError(f"{_name(image)} is not an image: expected (height, width, 3) uint8")
     return Image.fromarray(image)
 
 
+def _name(image: ImageLike) -> str:
+    if isinstance(image, np.ndarray):
+        return f"an array of shape {image.shape} and type {image.dtype}"
+    return str(image)
+
+
 def check_finite(predictions: Tensor) -> Tensor:
-    """The predictions, unchanged. Raises UserError for NaN or infinities, as of a network that diverged."""
+    """Return the predictions unchanged. Raises UserError for NaN or infinity, e.g. from a diverged network."""
     if not torch.isfinite(predictions).all():
         raise UserError(
             "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"

@@ -1,4 +1,4 @@
-"""Lesion masks of an image, and their scores."""
+"""Predict and score lesion masks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class ComparedMask:
 def compare_masks(
     predictor: MaskPredictor, collection: Collection, images: Images, indices: Sequence[int]
 ) -> Iterator[ComparedMask]:
-    """Compare each predicted mask with the true one, at the native size of the true one, as the challenges do."""
+    """Compare each predicted mask with the true mask, at the native size of the true mask, as the challenges do."""
     probabilities = predictor.predict_all(images, indices)
     for index, probability in zip(indices, probabilities, strict=True):
         record = collection.records[index]

@@ -1,4 +1,4 @@
-"""A trained network as one module that needs no more than PyTorch: normalization, network, activation."""
+"""A trained network as one module that needs only PyTorch: normalization, network, activation."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Portable(nn.Module):
     lesion probabilities (batch, 1, size, size).
 
     output: features, class probabilities or lesion probability. classes: their names, in order; empty otherwise.
-    averages_flips: whether the model does so (--tta) where it predicts; here it does not.
+    averages_flips: whether the model averages over flips (--tta) in prediction; this module never does.
     """
 
     mean: Tensor
@@ -48,13 +48,13 @@ class Portable(nn.Module):
         return self.activation(self.network((images - self.mean) / self.std))
 
     def example(self, batch: int) -> Tensor:
-        """Random images, the same at every call."""
+        """Random images, the same in every call."""
         generator = torch.Generator().manual_seed(batch)
         return torch.rand(batch, 3, self.image_size, self.image_size, generator=generator)
 
 
 def open_portable(run: str | Path) -> Portable:
-    """The fine-tuned model of a run, else its encoder, in evaluation mode. Raises UserError where there is neither."""
+    """The fine-tuned model of a run, else its encoder, in evaluation mode. Raises UserError if there is neither."""
     path = Path(run)
     if not any((directory / "model.json").is_file() for directory in (path, RunDirectory(path).model)):
         opened = open_encoder(str(run), model=None, image_size=None, default_size=224)

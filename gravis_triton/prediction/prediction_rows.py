@@ -20,7 +20,7 @@ from gravis_triton.prediction.weights_hash import weights_hash
 
 
 class ClassRows:
-    """image, path, and the probability of each class."""
+    """Rows with image, path, and the probability of each class."""
 
     collate = staticmethod(collate_central_squares)
 
@@ -35,7 +35,7 @@ class ClassRows:
 
 
 class MaskRows:
-    """image, path, mask (the file, in `directory`, that it was written to) and the lesion's fraction of the image."""
+    """Rows with image, path, mask (its file in `directory`), and lesion_fraction of the image."""
 
     collate = staticmethod(collate_images)
 
@@ -61,7 +61,7 @@ class MaskRows:
 
 
 def rows_fingerprint(predictor: ClassPredictor | MaskPredictor, files: Sequence[Path]) -> str:
-    """A short text that changes with anything that the rows depend on."""
+    """A short string that changes with anything that the rows depend on."""
     settings = [repr(predictor.inputs), str(predictor.tta), *getattr(predictor, "classes", ())]
     images = [f"{file}:{file_fingerprint(file)}" for file in files]
     return fingerprint_of([weights_hash(predictor.network), *settings, *images])

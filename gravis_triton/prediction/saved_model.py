@@ -23,7 +23,7 @@ Predictor = ClassPredictor | MaskPredictor
 def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, decoder: str | None) -> None:
     """Write model.json and model.safetensors, atomically, for `load`.
 
-    architecture: timm name of the encoder. decoder: that of a mask predictor.
+    architecture: timm name of the encoder. decoder: name of a mask predictor's decoder.
     """
     description = {
         "task": "classification" if isinstance(predictor, ClassPredictor) else "segmentation",
@@ -44,12 +44,12 @@ def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, 
 def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
     """The predictor of a fine-tuning run: `load(RUN).predict(image)`.
 
-    run: the directory of the run, or its `model` directory. Raises UserError where there is none.
+    run: the directory of the run, or its `model` directory. Raises UserError if there is none.
     """
     directory = next((d for d in (Path(run), Path(run) / "model") if (d / "model.json").is_file()), None)
     if directory is None:
         raise UserError(
-            f"{run}: no fine-tuned model there (no model/model.json); give the directory of a finished run"
+            f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run"
         )
     check_whole(directory)
     try:

@@ -1,4 +1,4 @@
-"""A table with a row per image, computed by several processes in parts that an interrupted job finds again."""
+"""A table with a row per image, computed by several processes in parts, so that interrupted jobs can resume."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +20,14 @@ from gravis_triton.files import atomic_write, writing
 Progress = Callable[[int, int], None]
 
 _PART_ROWS = 256
-_FINGERPRINT = b"gravis_triton"  # key of the metadata of a finished Parquet file
+_FINGERPRINT = b"gravis_triton"  # metadata key in a finished Parquet file
 
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
     """The table and its parts on disk.
 
-    path: a .parquet or .csv file. images: number of images. fingerprint: of everything that the rows depend on.
+    path: a .parquet or .csv file. images: number of images. fingerprint: of everything the rows depend on.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class TableFile:
     fingerprint: str
 
     def is_finished(self) -> bool:
-        """Whether an earlier job has computed this very table, and nobody has changed it since."""
+        """Whether an earlier job has computed this exact table, and it has not changed since."""
         if not self.path.is_file():
             return False
         if self.path.suffix == ".csv":
@@ -47,26 +47,26 @@ class TableFile:
         return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
 
     def prepare(self, *, overwrite: bool) -> None:
-        """Make room for the table.
+        """Prepare to write the table.
 
-        Raises UserError for another kind of file, for a file that is there already and may not be overwritten, and for
-        a place that cannot be written to.
+        Raises UserError for an unsupported file type, an existing file that may not be overwritten, and a path that
+        cannot be written to.
         """
         if self.path.suffix not in (".parquet", ".csv"):
-            raise UserError(f"{self.path}: a table ends in .parquet or .csv")
+            raise UserError(f"{self.path}: the name of a table must end in .parquet or .csv")
         if self.path.exists() and not overwrite and not self.has_parts():
-            raise UserError(f"{self.path} exists: give --overwrite, or another file")
+            raise UserError(f"{self.path} exists: use --overwrite or another file")
         try:
             self._parts().mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
 
     def has_parts(self) -> bool:
-        """Whether an interrupted job left parts of this very table."""
+        """Whether an interrupted job left parts of this exact table."""
         return self._parts().is_dir()
 
     def unfinished(self, process: int, processes: int) -> list[range]:
-        """The parts that a process has yet to compute: indices of their images."""
+        """The parts that a process has yet to compute, as ranges of image indices."""
         starts = range(0, self.images, _PART_ROWS)
         return [
             range(start, min(start + _PART_ROWS, self.images))
@@ -97,7 +97,7 @@ class TableFile:
         self.remove_parts()
 
     def remove_parts(self) -> None:
-        """Those of this table, and of others that were to have its name."""
+        """Remove the parts of this table and of other tables with the same file name."""
         for parts in self.path.parent.glob(f".{escape(self.path.name)}-*"):
             shutil.rmtree(parts)
 
@@ -105,7 +105,7 @@ class TableFile:
         return self.path.with_name(f".{self.path.name}-{self.fingerprint}")
 
     def _seal(self) -> Path:
-        """Tells of a finished CSV file what a Parquet file tells of itself."""
+        """Marks a CSV file as finished, like the metadata of a Parquet file."""
         return self.path.with_name(f".{self.path.name}.{self.fingerprint}")
 
     def _part(self, start: int) -> Path:
@@ -125,10 +125,10 @@ def compute_rows(
     processes: int,
     progress: Progress,
 ) -> Iterator[tuple[int, str]]:
-    """Compute and write the parts of one process; yields every image that cannot be read, and why.
+    """Compute and write the parts of one process; yields every image that cannot be read, with the reason.
 
-    rows: from indices and collated images to rows of the table; indices may be empty, images are then None.
-    progress: called with (images done, images in all) of this process.
+    rows: from indices and collated images to rows of the table; if indices are empty, images are None.
+    progress: called with (images done, images in total) of this process.
     """
     parts = table.unfinished(process, processes)
     total = sum(map(len, parts))

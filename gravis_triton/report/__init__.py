@@ -1,4 +1,4 @@
-"""What a run prints, logs and draws."""
+"""Console output, metrics, figures and pages of runs."""
 
 from gravis_triton.report.class_cases import write_class_cases
 from gravis_triton.report.class_predictions import write_class_predictions

@@ -1,4 +1,4 @@
-"""Images of every step and every preset: `python -m gravis_triton.report.augmentation_gallery DIRECTORY`."""
+"""Example images of every step and preset: `python -m gravis_triton.report.augmentation_gallery DIRECTORY`."""
 
 import sys
 from dataclasses import replace
@@ -21,12 +21,12 @@ _SIDE = 128  # pixels of a tile
 _INDICES = (1, 12, 37, 45)  # synthetic images without artifacts of their own
 _SWITCHES = ("hair", "stain", "ink", "ruler", "bubbles", "defocus", "vignette", "illuminant", "constancy", "jitter",
              "grayscale", "blur")  # fmt: skip
-"""Steps that are shown alone, by their names in a settings."""
+"""Steps that are shown on their own, by the names of their settings."""
 _NOTHING = ViewSettings(brightness=0, contrast=0, saturation=0, hue=0, grayscale=0, blur=0)
 
 
 def write_gallery(directory: Path) -> None:
-    """Write STEP.jpg, images above what the step made of them, and PRESET.jpg, an image and its views a row."""
+    """Write STEP.jpg, images above their augmented versions, and PRESET.jpg, with an image and its views per row."""
     directory.mkdir(parents=True, exist_ok=True)
     images = torch.stack([torch.from_numpy(render(0, index, _SIDE).pixels) for index in _INDICES])
     images = images.permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""A figure of predicted classes: the most confident ones, right and wrong, and where the network saw them."""
+"""A figure of the most confident class predictions, correct and wrong, with their saliency maps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from gravis_triton.evaluation import Saliency
 from gravis_triton.report.figures import LONGEST, PANEL, draw_cases, shown_name, write_figure
 from gravis_triton.run_directory import RunDirectory
 
-_DARKEST = 0.6  # opacity of the shade where a class is not seen
+_DARKEST = 0.6  # opacity of the shade at zero saliency
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCase:
-    """One central square (side, side, 3) uint8. map: where the predicted class was seen (size, size), in [0, 1]."""
+    """One central square (side, side, 3) uint8. map: saliency of the predicted class (size, size), in [0, 1]."""
 
     image_id: str
     image: Pixels
@@ -31,26 +31,26 @@ class ClassCase:
 
 
 def choose_class_cases(probabilities: Tensor, labels: Tensor, *, each: int = 4) -> dict[str, list[int]]:
-    """Indices of the images with the highest confidence, right and wrong, up to `each` of them; of equal ones the
-    first. A kind without an image is left out."""
+    """Indices of the most confident predictions, correct and wrong, up to `each` of a kind; the first of ties. A kind
+    without images is left out."""
     confidence, predicted = probabilities.max(1)
     order = confidence.argsort(descending=True, stable=True).tolist()
     right = (predicted == labels).tolist()
     kinds = {
-        "most confident, right": [index for index in order if right[index]][:each],
+        "most confident, correct": [index for index in order if right[index]][:each],
         "most confident, wrong": [index for index in order if not right[index]][:each],
     }
     return {kind: row for kind, row in kinds.items() if row}
 
 
 def draw_class_cases(cases: dict[str, list[ClassCase]], layer: str | None) -> Figure:
-    """One row of images per kind, named by predicted and true class. layer: of the maps, None without them."""
+    """One row of images per kind, with predicted and true class. layer: of the maps, or None without maps."""
     columns = max(len(row) for row in cases.values())
     figure = draw_cases(
         cases, _draw_case, width=PANEL * columns + 0.4, height=(PANEL + 0.6) * len(cases) + 0.3
     )
     if layer is not None:
-        figure.suptitle(f"bright: where the predicted class is seen (Grad-CAM, {layer})", fontsize=10)
+        figure.suptitle(f"bright: evidence for the predicted class (Grad-CAM, {layer})", fontsize=10)
     return figure
 
 
@@ -59,9 +59,9 @@ def _draw_case(axes: Axes, case: ClassCase) -> None:
     extent = (0, 1, 1, 0)
     axes.imshow(case.image[::step, ::step], extent=extent)
     if case.map is not None:
-        shade = _DARKEST * (1 - case.map.numpy())  # no color that skin or a color chart may have
+        shade = _DARKEST * (1 - case.map.numpy())  # darken: skin or a color chart may have any color
         axes.imshow(np.zeros_like(shade), extent=extent, cmap="gray", vmin=0, vmax=1, alpha=shade)
-    truth = "" if case.truth == case.predicted else f"\ntruth: {shown_name(case.truth)}"
+    truth = "" if case.truth == case.predicted else f"\ntrue: {shown_name(case.truth)}"
     axes.set_xlabel(
         f"{case.image_id}\n{shown_name(case.predicted)} {case.probability:.2f}{truth}", fontsize=8
     )
@@ -77,8 +77,8 @@ def write_class_cases(
     *,
     caption: str = "",
 ) -> None:
-    """Write cases.png: the labeled images `indices` whose class was predicted with the highest probability, right and
-    wrong. find_saliency: of central squares (images, 3, side, side) uint8, for a class each."""
+    """Write cases.png: the most confident predictions, correct and wrong, among the labeled images `indices`.
+    find_saliency: saliency of central squares (images, 3, side, side) uint8 for one class each."""
     labels = collection.labels(indices)
     kinds = choose_class_cases(probabilities, torch.tensor(labels))
     chosen = [number for row in kinds.values() for number in row]

@@ -30,8 +30,8 @@ def write_class_predictions(
 ) -> ClassificationScores:
     """Score the predicted class probabilities (images, classes) of the labeled images `indices` of a collection.
 
-    Writes image_scores.csv, submission.csv, confusion.png and curves.png; image_scores_NAME.csv and so on with a
-    name. caption: of the figures. Raises ValueError as `classification_scores` does.
+    Writes image_scores.csv, submission.csv, confusion.png and curves.png; with a name, image_scores_NAME.csv and so
+    on. caption: of the figures. Raises ValueError like `classification_scores`.
     """
     ids = [collection.records[index].id for index in indices]
     labels = np.array(collection.labels(indices))

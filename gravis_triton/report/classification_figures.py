@@ -20,12 +20,12 @@ from gravis_triton.evaluation.classification import (
 )
 from gravis_triton.report.figures import COLORS, new_figure, plain_axes, shown_name
 
-_MOST_WRITTEN = 24  # classes of a confusion matrix with numbers in it
+_MOST_WRITTEN = 24  # maximum classes of a confusion matrix with numbers
 
 
 def draw_confusion(scores: ClassificationScores) -> Figure:
-    """The confusion matrix: one row per true class, with the number of images and their share of the row, which of
-    many classes only the color shows."""
+    """The confusion matrix: one row per true class, with counts and fractions of the row, or colors only if there are
+    many classes."""
     names = [shown_name(one.name) for one in scores.classes]
     totals = np.array([[one.images] for one in scores.classes])
     shares = scores.confusion / np.maximum(totals, 1)
@@ -53,7 +53,7 @@ def draw_confusion(scores: ClassificationScores) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class")
-    ties = f" ({scores.ties:,} ties, in no column)" if scores.ties else ""
+    ties = f" ({scores.ties:,} ties not shown)" if scores.ties else ""
     axes.set_xlabel(f"predicted class{ties}")
     axes.set_title(f"balanced accuracy {scores.balanced_accuracy:.3f}, {scores.images:,} images", fontsize=11)
     return figure
@@ -62,7 +62,7 @@ def draw_confusion(scores: ClassificationScores) -> Figure:
 def draw_curves(
     probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[str], scored: Sequence[str]
 ) -> Figure:
-    """Left, the ROC curve of each scored class against the rest; right, accuracy by confidence.
+    """Left, the one-vs-rest ROC curve of each scored class; right, accuracy by confidence.
 
     Arguments as for `classification_scores`.
     """
@@ -89,7 +89,7 @@ def _draw_roc(axes: Axes, curves: Sequence[tuple[str, Floats, Bools]]) -> None:
         false_positives, true_positives, _ = roc_curve(positive, scores)
         label = f"{shown_name(name)}: AUC {area:.3f}"
         axes.plot(false_positives, true_positives, color=COLORS[number % len(COLORS)], label=label)
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="each class against the rest")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one vs. rest")
     if len(axes.lines) > 1:
         axes.legend(loc="lower right", frameon=False, fontsize=9)
 
@@ -100,7 +100,7 @@ def _draw_calibration(axes: Axes, p: Floats, y: Ints) -> None:
     share = bins.images[known] / len(y)
     edges = (np.arange(len(bins.images)) / len(bins.images))[known]
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
-    axes.bar(edges, share, 1 / len(bins.images), align="edge", color="0.9", label="share of the images")
+    axes.bar(edges, share, 1 / len(bins.images), align="edge", color="0.9", label="fraction of images")
     axes.plot(
         bins.confidence[known],
         bins.accuracy[known],
@@ -110,5 +110,5 @@ def _draw_calibration(axes: Axes, p: Floats, y: Ints) -> None:
         label="accuracy",
     )
     error = expected_calibration_error(p, y)
-    axes.set(xlabel="confidence", ylabel="share", title=f"expected calibration error {error:.3f}")
+    axes.set(xlabel="confidence", ylabel="fraction", title=f"expected calibration error {error:.3f}")
     axes.legend(loc="upper left", frameon=False, fontsize=9)

@@ -1,4 +1,4 @@
-"""The comparison as figures: score against label fraction, and against the views encoded in pre-training."""
+"""Figures of a comparison: score against label fraction, and against the views encoded in pre-training."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ from gravis_triton.report.figures import COLORS, new_figure, plain_axes
 from gravis_triton.run_summary import shown
 
 _APART = 0.035  # of the axis between two encoders at one label fraction, so that error bars stay readable
-_PANEL, _NAME = 3.3, 1.3  # inches of width of a task, and of the name of an encoder
+_PANEL, _NAME = 3.3, 1.3  # widths in inches of a panel, and of an encoder's name
 
 
 def draw_comparison(comparison: Comparison, tasks: Sequence[str]) -> Figure:
-    """A panel a task, a line an encoder: the mean of the main score over seeds, its standard deviation as error bar."""
+    """One panel per task, one line per encoder: mean of the main score over seeds, standard deviation as error bar."""
     encoders = list(dict.fromkeys(entry.encoder for entry in comparison.entries))
     return _panels(
         tasks, encoders, lambda axes, task: _draw_task(axes, task, _main_scores(comparison, task), encoders)
@@ -24,8 +24,8 @@ def draw_comparison(comparison: Comparison, tasks: Sequence[str]) -> Figure:
 
 
 def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
-    """A panel a task, a line an encoder of `curves`, with the largest share of the labels; dashed lines: the encoders
-    without a number of views."""
+    """One panel per task, one line per encoder of `curves`, at the largest label fraction; dashed lines: the other
+    encoders."""
     of_curves = {name for curve in comparison.curves.values() for name in curve.values()}
     others = [entry.encoder for entry in comparison.entries if entry.encoder not in of_curves]
     names = list(dict.fromkeys([*others, *comparison.curves]))
@@ -37,7 +37,7 @@ def _main_scores(comparison: Comparison, task: str) -> list[Entry]:
 
 
 def _panels(tasks: Sequence[str], names: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
-    """A panel a task, and below them the lines' names in the order given."""
+    """One panel per task, and below them a legend in the given order."""
     width = _PANEL * len(tasks) + 0.4
     figure = new_figure(width, 4.0)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
@@ -109,4 +109,4 @@ def _draw_task(axes: Axes, task: str, entries: list[Entry], encoders: list[str])
     axes.set_xscale("log")
     axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
     axes.set_xticks(fractions, [f"{fraction * 100:g} %" for fraction in fractions])
-    axes.set(xlabel="share of the training labels")
+    axes.set(xlabel="fraction of training labels")

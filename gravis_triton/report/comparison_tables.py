@@ -1,4 +1,4 @@
-"""The comparison as tables: on the terminal, and as Markdown."""
+"""Tables of a comparison, for the terminal and as Markdown."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -16,8 +16,8 @@ Value = TypeVar("Value")
 
 
 def score_tables(comparison: Comparison) -> list[Table]:
-    """One table a task of its main score: a row an encoder; for each label fraction, mean and spread, and the
-    difference to the baseline with its interval."""
+    """One table per task for its main score, one row per encoder: for each label fraction, mean and spread, and the
+    difference from the baseline with its interval."""
     tables = []
     for task in comparison.tasks:
         header, rows = cells(comparison, task, SCORES[task][0])
@@ -31,7 +31,7 @@ def score_tables(comparison: Comparison) -> list[Table]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """All scores as Markdown tables, a section a task, the main score first."""
+    """All scores as Markdown tables, one section per task, the main score first."""
     blocks = [reading(comparison)]
     for task in comparison.tasks:
         blocks.append(f"## {task}")
@@ -44,13 +44,13 @@ def markdown(comparison: Comparison) -> str:
 
 
 def reading(comparison: Comparison) -> str:
-    """How the tables are read, in one sentence."""
+    """How to read the tables, in one sentence."""
     seeds = sorted({len(entry.values) for entry in comparison.entries})
-    equally = " with as many views" if comparison.baseline in comparison.curves else ""
+    equally = " with the same number of views" if comparison.baseline in comparison.curves else ""
     listed = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
-        f"Mean ± standard deviation over {listed} seed{'' if seeds == [1] else 's'}; differences to "
-        f"{comparison.baseline}{equally} on the same images and seeds with 95 % bootstrap intervals."
+        f"Mean ± standard deviation over {listed} seed{'' if seeds == [1] else 's'}; differences from "
+        f"{comparison.baseline}{equally} on the same images and seeds, with 95 % bootstrap intervals."
     )
 
 

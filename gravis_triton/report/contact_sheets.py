@@ -1,4 +1,4 @@
-"""A page of thumbnails of a data set, one sheet per split and class."""
+"""A page of thumbnails of a dataset, one sheet per split and class."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""Console output: a live display on a terminal, plain lines elsewhere, nothing in all processes but the first."""
+"""Console output of the main process: a live display on a terminal, plain lines elsewhere."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ class Display:
     """Prints lines and shows the progress of tasks and training steps."""
 
     def __init__(self, enabled: bool = True) -> None:
-        # outside a terminal a line is a record: it is not wrapped
+        # outside a terminal, a line is a record: do not wrap it
         self.console = Console(quiet=not enabled, highlight=False, soft_wrap=not sys.stdout.isatty())
 
     def print(self, text: str) -> None:
@@ -40,7 +40,7 @@ class Display:
 
     @contextmanager
     def task(self, description: str) -> Iterator[Callable[[int, int], None]]:
-        """A piece of work that reports (done, total)."""
+        """Show the progress of a task; yields a function to call with (done, total)."""
         if not self.console.is_terminal:
             yield self._plain_task(description)
             return
@@ -61,7 +61,7 @@ class Display:
 
     @contextmanager
     def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[StepMetrics], None]]:
-        """Follow training from `first_step` on; call with the metrics whenever there are new ones."""
+        """Show training progress from `first_step`; yields a function to call with new metrics."""
         start = time.monotonic()
 
         def remaining(step: int) -> float:
@@ -91,7 +91,7 @@ class Display:
 
 
 class _CrowdingWarning:
-    """Warns, at most every ten minutes, where other work takes the cores away."""
+    """Warns, at most every ten minutes, if other processes occupy the cores."""
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
         self.print_line, self.last = print_line, -math.inf
@@ -101,7 +101,7 @@ class _CrowdingWarning:
             self.last = time.monotonic()
             several = torch.get_num_threads() > 1
             self.print_line(
-                f"warning: the threads wait for a core {metrics.core_wait:.0%} of the time, as other work shares the "
+                f"warning: threads wait for a CPU core {metrics.core_wait:.0%} of the time, as other processes use the "
                 + ("cores; --cpu-threads 1 may be faster" if several else "cores")
             )
 
@@ -120,7 +120,7 @@ def _bar_columns() -> tuple[
 
 
 def _metrics_tables(texts: Mapping[str, str], width: int) -> list[Table]:
-    """Names above values, in as many tables as the width asks for."""
+    """Names above values, in as many tables as the width requires."""
     tables: list[Table] = []
     free = 0
     for name, text in texts.items():

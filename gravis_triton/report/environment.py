@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on: processor and versions."""
+"""Environment of a run: device and versions."""
 
 import platform
 
@@ -8,7 +8,7 @@ import torch
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that compute."""
+    """Versions of Python and the main libraries."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the processor that trains."""
+    """Name of the training device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)"

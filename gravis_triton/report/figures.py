@@ -1,4 +1,4 @@
-"""Figures as files, without pyplot's global state."""
+"""Write figures without pyplot's global state."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +13,20 @@ from gravis_triton.files import atomic_write
 
 Case = TypeVar("Case")
 
-PANEL = 2.0  # inches of height of an image among others
-LONGEST = 512  # pixels of a side that such a panel can show
+PANEL = 2.0  # height of an image panel in inches
+LONGEST = 512  # pixels that such a panel can show per side
 
 # Distinguishable with any color vision (Okabe and Ito, 2008).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000", "#999999")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of some inches; what is put on it finds its place by itself."""
+    """An empty figure (size in inches) with constrained layout."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
-    """Write a figure as a PNG file, whole or not at all; caption: a line at its foot that says what it is of."""
+    """Write a figure as a PNG file, atomically. caption: a line at the bottom that describes it."""
     if caption:
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="0.4")
     png = io.BytesIO()
@@ -36,7 +36,7 @@ def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
 
 
 def keep_dollars(figure: Figure) -> None:
-    """Dollar signs in the names of images, classes and runs begin no formula."""
+    """Render dollar signs in the names of images, classes and runs as text, not as math."""
     for text in figure.findobj(Text):
         if "$" in text.get_text():
             text.set_parse_math(False)
@@ -45,7 +45,7 @@ def keep_dollars(figure: Figure) -> None:
 def draw_cases(
     cases: Mapping[str, Sequence[Case]], draw: Callable[[Axes, Case], None], *, width: float, height: float
 ) -> Figure:
-    """A figure of some inches with one row of images per kind of case; a row may have fewer cases than others."""
+    """A figure (size in inches) with one row of images per kind of case; rows may differ in length."""
     columns = max(len(row) for row in cases.values())
     figure = new_figure(width, height)
     panels = figure.subplots(len(cases), columns, squeeze=False)
@@ -61,7 +61,7 @@ def draw_cases(
 
 
 def caption_of(architecture: str, encoder: str, method: str, data: str) -> str:
-    """Model, weights, method and data in one line. encoder: as --encoder names it; of a path its last part."""
+    """Model, weights, method and data in one line. encoder: value of --encoder; only the last part of a path."""
     path = Path(encoder)
     weights = (path.parent if path.name == "encoder" else path).name
     model = architecture if weights == architecture else f"{architecture} ({weights})"
@@ -69,10 +69,10 @@ def caption_of(architecture: str, encoder: str, method: str, data: str) -> str:
 
 
 def plain_axes(axes: Axes) -> None:
-    """Axes without a box around them."""
+    """Remove the box around the axes."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def shown_name(name: str) -> str:
-    """The name of a class as people write it."""
+    """Display name of a class."""
     return name.replace("_", " ")

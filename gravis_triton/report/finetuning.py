@@ -1,4 +1,4 @@
-"""What fine-tuning and evaluation print about data and scores, and the summary of fine-tuning."""
+"""Data and score output of fine-tuning and evaluation, and the summary of fine-tuning."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def print_annotated(
     annotation: Annotation,
     used: Sequence[int],
 ) -> None:
-    """The number of annotated images in each part of the split, and of the training labels that are used."""
+    """Print the number of annotated images in each part of the split, and of training images in use."""
     display.print(f"data: {collection.name}, {len(images):,} images")
     print_skipped(display, images.skipped)
     for line in describe_split(split, collection, annotation):
@@ -41,23 +41,23 @@ def print_annotated(
 
 
 def print_empty_masks(display: Display, ids: Sequence[str]) -> None:
-    """A warning that names the first training images whose masks have no lesion; nothing where there are none."""
+    """Warn about training images whose masks have no lesion, if any, and name the first few."""
     if ids:
         more = ", ..." if len(ids) > _MAX_NAMED else ""
         display.print(
-            f"warning: {len(ids):,} masks of training images are all black (no lesion): "
+            f"warning: {len(ids):,} masks of training images are empty (no lesion): "
             f"{', '.join(ids[:_MAX_NAMED])}{more}"
         )
 
 
 def print_leaks(display: Display, leaks: Leaks) -> None:
-    """One warning for each kind of leakage."""
+    """Print one warning for each kind of leakage."""
     for line in describe_leaks(leaks):
         display.print(line)
 
 
 def print_step(display: Display, run: FinetuningRun) -> None:
-    """The size of a step, and the number of steps and epochs."""
+    """Print the size of a step, and the number of steps and epochs."""
     batches, processes = run.training.batches, run.training.accelerator.num_processes
     display.print(
         f"step: {batches.batch_size} images x {processes} process{'es' if processes > 1 else ''}; "
@@ -101,12 +101,12 @@ def write_finetune_summary(
 
 
 def print_test_scores(display: Display, scores: Mapping[str, float], images: int) -> None:
-    """The main test scores on one line."""
+    """Print the main test scores on one line."""
     display.print(f"test ({images:,} images): {_scores(scores)}")
 
 
 def print_finished(display: Display, finetuning: FinetuningRun, run: RunDirectory) -> None:
-    """Which weights were tested, and where everything is."""
+    """Print which checkpoint was tested, and the paths of the files."""
     best = finetuning.best
     display.print(
         f"best checkpoint: step {best.step:,} of {finetuning.progress.step:,}, validation score {best.score:.3f}"

@@ -1,4 +1,4 @@
-"""The metrics of a run, line by line."""
+"""Metrics of a run as JSON lines."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from gravis_triton.files import atomic_write, finite_or_none, read_metrics, writ
 class MetricLogger:
     """Writes metrics.jsonl, one JSON object per line with the `step` it was measured at, and logs to the trackers.
 
-    Opened at `step`, it drops the lines of an earlier launch after that step: they are measured again. All processes
-    may log; the first one writes. The same names logged at a step again replace the earlier line. NaN and infinities
+    When opened at `step`, it drops later lines of an earlier launch, since they are measured again. All processes may
+    log; the main one writes. Logging the same names at the same step again replaces the line. NaN and infinities
     become null.
     """
 
@@ -48,9 +48,9 @@ class MetricLogger:
         atomic_write(self.path, "".join(f"{json.dumps(line)}\n" for line in self.lines))
 
     def at(self, step: int, name: str) -> Any:
-        """The value logged under a name at a step, None if there is none."""
+        """The value logged under a name at a step, or None."""
         return next((line[name] for line in self.lines if line["step"] == step and name in line), None)
 
     def last(self, name: str) -> Any:
-        """The latest value logged under a name, None if there is none."""
+        """The latest value logged under a name, or None."""
         return next((line[name] for line in reversed(self.lines) if name in line), None)

@@ -33,22 +33,22 @@ class PipelineReport:
     one_core: list[Stage]
 
     def not_encoder(self) -> tuple[float, float, float]:
-        """Share of what comes before and after the encoder in the sum of all stages of a step."""
+        """Share of the stages before and after the encoder in the sum of all stages of a step."""
         named = {stage.name: stage.seconds for stage in self.stages}
         others = (named[name] for name in (UPLOAD, VIEWS, CHANNELS_LAST, LOSS, OPTIMIZER) if name in named)
         rounds = zip(named[ENCODER], *others, strict=True)
         return percentiles([1 - encoder / (encoder + sum(rest)) for encoder, *rest in rounds])
 
     def not_encoder_of_step(self) -> tuple[float, float, float]:
-        """Share of the whole step, waiting for data included, that the encoder alone would not take."""
+        """Share of the whole step, waiting for data included, that is not spent in the encoder."""
         return percentiles([1 - e / s for e, s in self._pairs(self.stages, ENCODER, STEP)])
 
     def kept_speed(self) -> tuple[float, float, float]:
-        """Speed of the whole step over that of the step on ready-made views."""
+        """Speed of the whole step relative to the step on ready views."""
         return percentiles([ready / s for ready, s in self._pairs(self.stages, READY, STEP)])
 
     def times_published(self, ours: str) -> tuple[float, float, float]:
-        """Views a second on one core, ours over the published chain's."""
+        """Views per second on one core, relative to the published augmentation."""
         return percentiles([p / o for p, o in self._pairs(self.one_core, PUBLISHED, ours)])
 
     @staticmethod
@@ -58,19 +58,19 @@ class PipelineReport:
 
 
 def describe_device(device: torch.device) -> tuple[str, str]:
-    """The processor that trains, and torch's version."""
+    """The training device and the torch version."""
     return f"{device_name(device)}, {platform.machine()}", torch.__version__
 
 
 def pipeline_table(report: PipelineReport) -> Table:
-    """A row a stage: its time, images and views a second, and its share of the whole step."""
+    """One row per stage: time, images and views per second, and share of the whole step."""
     table = Table(
         Column("stage", no_wrap=True),
         box=None,
         pad_edge=False,
         title=f"{report.device}, torch {report.torch}",
     )
-    for column in ("ms p20", "p50", "p80", "images/s", "views/s", "of step"):
+    for column in ("ms p20", "p50", "p80", "images/s", "views/s", "% of step"):
         table.add_column(column, justify="right")
     step = next(stage for stage in report.stages if stage.name == STEP).percentiles()[1]
     for stage in report.stages:
@@ -83,19 +83,19 @@ def pipeline_table(report: PipelineReport) -> Table:
 
 
 def pipeline_lines(report: PipelineReport) -> list[str]:
-    """The figures that matter, in words."""
+    """The main results in words."""
     return [
-        f"not the encoder: {_range(report.not_encoder(), '.1%')} of the stages of a step, "
+        f"outside the encoder: {_range(report.not_encoder(), '.1%')} of all stages of a step, "
         f"{_range(report.not_encoder_of_step(), '.1%')} of the whole step",
-        f"speed kept of a step on ready views: {_range(report.kept_speed(), '.1%')}",
-        "views/s on one core over torchvision on Pillow images (20 views of 224 px from a 1022 x 767 JPEG): "
+        f"speed relative to a step on ready views: {_range(report.kept_speed(), '.1%')}",
+        "views/s on one core relative to torchvision on Pillow images (20 views of 224 px from a 1022 x 767 JPEG): "
         f"{_range(report.times_published(OURS_FIRST), '.2f')} with decoding, "
         f"{_range(report.times_published(OURS), '.2f')} from the cache",
     ]
 
 
 def write_pipeline(report: PipelineReport, file: Path) -> None:
-    """JSON with all samples; seconds."""
+    """Write all samples, in seconds, as JSON."""
     content = {
         **asdict(report),
         "not_encoder_of_stages_p20_p50_p80": report.not_encoder(),
@@ -108,7 +108,7 @@ def write_pipeline(report: PipelineReport, file: Path) -> None:
 
 
 def draw_pipeline(report: PipelineReport) -> Figure:
-    """Bars: time of every stage of a step, and views per second on one core."""
+    """Bar charts: time of every stage of a step, and views per second on one core."""
     figure = new_figure(13, 5)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     stages = [stage for stage in report.stages if stage.name != DECODE]

@@ -1,4 +1,4 @@
-"""What a pre-training run prints at its start and its end."""
+"""Start and end output of a pre-training run."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,13 +19,13 @@ _MAX_NAMED = 5  # skipped images
 
 
 def print_data(display: Display, data: PretrainingData) -> None:
-    """The number of images, their kind, and those that could not be read."""
+    """Print the number of images, their kind, and those that could not be read."""
     display.print(f"data: {data.description}")
     print_skipped(display, data.skipped)
 
 
 def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
-    """The first few of the images, (id, reason), that could not be read; nothing where there are none."""
+    """Print the first few of the unreadable images, (id, reason), if any."""
     if skipped:
         named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:_MAX_NAMED])
         more = f"; and {len(skipped) - _MAX_NAMED} more" if len(skipped) > _MAX_NAMED else ""
@@ -35,10 +35,10 @@ def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
 def print_batch(
     display: Display, settings: PretrainSettings, *, processes: int, steps_per_epoch: int
 ) -> None:
-    """The size of a step: images x views x processes."""
+    """Print the size of a step: images x views x processes."""
     batch_size, views = settings.optimization.batch_size, settings.augmentation.views
     epochs, total_views = settings.optimization.epochs, settings.optimization.total_views
-    length = f"{epochs} epochs" if total_views is None else f"{total_views:,} views in all"
+    length = f"{epochs} epochs" if total_views is None else f"{total_views:,} views in total"
     display.print(
         f"step: {batch_size} images x {views} views x {processes} process{'es' if processes > 1 else ''} = "
         f"{batch_size * views * processes:,} views of {settings.model.image_size} px; "
@@ -48,11 +48,11 @@ def print_batch(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainSummary:
-    """Contents of summary.json. Scores are null where there are no labels.
+    """Contents of summary.json. Scores are null without labels.
 
-    knn_all: of the pre-trained encoder on all images, where the other scores are of a sample.
-    loss: mean over the steps of the last metrics; null where these were lost. views_per_second: of all processes, while
-    training. seconds: of the last launch, from its start to its end.
+    knn_all: of the pre-trained encoder on all images, if the other scores are from a sample.
+    loss: mean over the steps of the last logged metrics, or null if these were lost. views_per_second: of all
+    processes, during training. seconds: duration of the last launch.
     """
 
     loss: float | None
@@ -82,7 +82,7 @@ def log_scores(
     *,
     key: str = "knn",
 ) -> None:
-    """Log and print the kNN scores of an encoder, where there are any, under names that begin with `key`."""
+    """Log and print the kNN scores of an encoder, if any, under names that start with `key`."""
     if scores is None:
         return
     values = {f"{key}_balanced_accuracy": scores.balanced_accuracy, f"{key}_mean_auc": scores.mean_auc}
@@ -103,7 +103,7 @@ def summarize(
     validation_images: int,
     skipped: int,
 ) -> PretrainSummary:
-    """The summary of a run from its metrics; `seconds` are those of this launch."""
+    """The summary of a run from its metrics; seconds: duration of this launch."""
     made = progress.step * training.batches.batch_size * progress.processes * views
     return PretrainSummary(
         loss=metric_logger.last("loss"),
@@ -131,7 +131,7 @@ def write_summary(summary: PretrainSummary, file: Path) -> None:
 
 
 def print_summary(display: Display, summary: PretrainSummary, run: RunDirectory) -> None:
-    """Speed, loss and scores of the run, and where everything is."""
+    """Print speed, loss and scores of the run, and the paths of its files."""
     display.print(
         f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
         f"loss {shown_number(summary.loss, digits=4)}"

@@ -23,7 +23,7 @@ _TRUTH, _PREDICTED = "#ffffff", "#ffd400"
 
 @dataclass(frozen=True, slots=True)
 class MaskCase:
-    """One image (height, width, 3) uint8 of any size, with its true and predicted mask, bool, both of one size."""
+    """One image (height, width, 3) uint8 of any size, with its true and predicted mask, bool, of equal size."""
 
     image_id: str
     image: Pixels
@@ -33,8 +33,8 @@ class MaskCase:
 
 
 def choose_cases(scores: Sequence[MaskScores], *, each: int = 3) -> dict[str, list[int]]:
-    """Indices of the best, the median and the worst images by Jaccard index, up to `each` of them; of equal ones the
-    first. With few images they overlap."""
+    """Indices of the best, median and worst images by Jaccard index, up to `each` of them; the first of ties. With few
+    images they overlap."""
     order = sorted(range(len(scores)), key=lambda index: (-scores[index].jaccard, index))
     each = min(each, len(order))
     middle = (len(order) - each) // 2
@@ -46,7 +46,7 @@ def choose_cases(scores: Sequence[MaskScores], *, each: int = 3) -> dict[str, li
 
 
 def draw_mask_cases(cases: dict[str, list[MaskCase]]) -> Figure:
-    """One row of images per kind of case, with the contours of true and predicted mask and the Jaccard index."""
+    """One row of images per kind of case, with the contours of the true and predicted masks and the Jaccard index."""
     columns = max(len(row) for row in cases.values())
     aspect = max(case.truth.shape[1] / case.truth.shape[0] for row in cases.values() for case in row)
     figure = draw_cases(

@@ -1,4 +1,4 @@
-"""Experiment trackers: TensorBoard, Weights & Biases, MLflow and the others that accelerate knows."""
+"""Experiment trackers: TensorBoard, Weights & Biases, MLflow and others that accelerate supports."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PROJECT = "gravis-triton"
 def start_tracker(
     accelerator: Accelerator, tracker: str, run: RunDirectory, config: Mapping[str, Any]
 ) -> None:
-    """Start a tracker for a run: it is named after the run's directory and writes into it."""
+    """Start a tracker for a run, named after the run's directory, that writes into it."""
     name, directory = run.path.name, str(run.path.resolve())
     mlruns = (run.path.resolve() / "mlruns").as_uri()
     if tracker == "mlflow" and accelerator.is_main_process and "MLFLOW_TRACKING_URI" not in os.environ:
@@ -32,7 +32,7 @@ def start_tracker(
 
 
 def log_pictures(accelerator: Accelerator, run: RunDirectory, step: int) -> None:
-    """Log the pictures that a run has written so far to its tracker, if it has one."""
+    """Log the images that a run has written so far to its tracker, if any."""
     for tracker in accelerator.trackers:
         for file in sorted(run.path.glob("*.png")):
             pixels = np.asarray(Image.open(file).convert("RGB"))

@@ -22,7 +22,7 @@ def save_views(file: Path, batch: ImageBatch, views: ViewMaker, *, rows: int = 8
     images, image_sizes = batch.images[:rows], batch.image_sizes[:rows]
     made = (
         views(images.to(views.mean.device), image_sizes.to(views.mean.device)) * views.std + views.mean
-    ).clamp(0, 1)  # (sources, views, 3, size, size)
+    ).clamp(0, 1)  # (images, views, 3, size, size)
     scale = math.ceil(_MIN_SIZE / made.shape[-1])
     size = scale * made.shape[-1]
     tiles = [

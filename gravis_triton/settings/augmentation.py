@@ -1,4 +1,4 @@
-"""How views are augmented: the probability and strength of every step, and the presets."""
+"""Augmentation of views: the probability and strength of every step, and the presets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ Probability = Annotated[float, Range(min=0, max=1)]
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """Augmented views; the defaults are the published strengths. Probability 0 leaves a step out."""
+    """Augmented views; the defaults are the published strengths. Probability 0 disables a step."""
 
     augment: str = "published"
     """Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below override it."""
     views: Annotated[int, Range(min=2, max=1024)] = 4
-    """Views made of every image in a step."""
+    """Number of views per image."""
     crop_scale: Annotated[float, Range(above=0, max=1)] = 0.2
     """Minimum area of a crop as a fraction of the image."""
     rotation: Annotated[float, Range(min=0, max=360)] = 10.0
@@ -38,7 +38,7 @@ class ViewSettings:
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
     cutout_holes: Annotated[int, Range(min=0, max=100)] = 3
-    """Squares cut out of every view."""
+    """Number of squares cut out of every view."""
     cutout_side: Annotated[float, Range(min=0, max=1000)] = 32.0
     """Side of a cut-out square in pixels of a 224-pixel view."""
     vertical_flip: Probability = 0.0
@@ -46,7 +46,7 @@ class ViewSettings:
     stain: Probability = 0.0
     """Probability of a change in melanin and hemoglobin."""
     hair: Probability = 0.0
-    """Probability of hairs."""
+    """Probability of drawn hairs."""
     ink: Probability = 0.0
     """Probability of skin marker ink."""
     ruler: Probability = 0.0
@@ -62,12 +62,12 @@ class ViewSettings:
     illuminant: Probability = 0.0
     """Probability of a change in the color of the light."""
     constancy: Probability = 0.0
-    """Probability of color constancy by shades of gray, after all changes of the light."""
+    """Probability of shades-of-gray color constancy, applied after all lighting changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledViewSettings:
-    """Augmentation of labeled images: any angle and both flips, and little color jitter, as color is diagnostic."""
+    """Augmentation of labeled images: any rotation, both flips, and weak color jitter, as color is diagnostic."""
 
     crop_scale: Annotated[float, Range(above=0, max=1)] = 0.5
     """Minimum area of a crop as a fraction of the image."""
@@ -93,7 +93,7 @@ PRESETS: Mapping[str, ViewSettings] = {
         augment="dermoscopy",
         rotation=180.0,  # dermoscopy has no up
         vertical_flip=0.5,
-        hue=0.03,  # color is diagnostic: skin and light vary by steps of their own
+        hue=0.03,  # color is diagnostic: skin and light vary in separate steps
         saturation=0.2,
         stain=0.5,
         hair=0.3,
@@ -107,4 +107,4 @@ PRESETS: Mapping[str, ViewSettings] = {
         constancy=0.2,
     ),
 }
-"""Strengths of the steps under each preset's name; the number of views is not part of a preset."""
+"""Preset name -> strengths of the steps; the number of views is not part of a preset."""

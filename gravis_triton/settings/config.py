@@ -1,4 +1,4 @@
-"""Settings from YAML files and back, with what a preset or a file of augmentation stands for."""
+"""Read and write settings as YAML, and resolve augmentation presets and files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,23 +25,23 @@ Settings = TypeVar("Settings")
 
 _PACKAGE = Path(__file__).parents[1]
 CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "configs")
-"""Where the configs that ship with the package are: in a wheel, and in the repository."""
+"""Directories of the shipped configs: in a wheel, and in the repository."""
 
 _STEPS = {name: hint for name, hint in flat_hints(ViewSettings).items() if name not in ("augment", "views")}
 
 
 def read_settings(kind: type[Settings], file: str | Path) -> Settings:
-    """Settings from a YAML file of `name: value` lines; what it does not name keeps its default.
+    """Read settings from a YAML file of `name: value` lines; missing settings keep their defaults.
 
-    A step of augmentation that it does not name has the strength of the preset that it names. Config files of
-    version 0.1 can be read. Raises UserError for a file that is missing or malformed, an unknown name, and a value of
-    a wrong type or out of range.
+    Missing augmentation steps have the strengths of the file's preset. Config files of version 0.1 can be read.
+    Raises UserError if the file is missing or malformed, for an unknown name, and for a value of the wrong type or
+    out of range.
     """
     return settings_from(kind, _without_old_defaults(kind, read_yaml(find_config(file))), where=str(file))
 
 
 def settings_from(kind: type[Settings], values: Mapping[Any, Any], *, where: str) -> Settings:
-    """Settings from values by their flat names. Raises UserError, which begins with `where`, as `read_settings`."""
+    """Settings from values by their flat names. Raises UserError like `read_settings`, prefixed by `where`."""
     checked = checked_values(where, values, flat_hints(kind))
     if "augment" in flat_hints(kind) and not _STEPS.keys() <= checked.keys():
         checked = augmentation(checked.get("augment", ViewSettings.augment)) | checked
@@ -54,9 +54,9 @@ def settings_from(kind: type[Settings], values: Mapping[Any, Any], *, where: str
 
 
 def settings_on_file(kind: type[Settings], given: Mapping[str, Any], *, where: str) -> Settings:
-    """Settings from values by their flat names, on top of the `config` or of the run to resume that they name.
+    """Settings from values by their flat names, on top of the `config` or the run to resume in `given`.
 
-    Raises UserError as `settings_from`, and for a file as `read_settings`.
+    Raises UserError like `settings_from`, and for a file like `read_settings`.
     """
     file = config_file(given)
     if file is None:
@@ -67,8 +67,8 @@ def settings_on_file(kind: type[Settings], given: Mapping[str, Any], *, where: s
 
 
 def chosen_anew(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in place of the steps or parts in `start` where `given` names another augmentation or loss: the steps
-    of that augmentation, and the defaults of that loss. Raises UserError as `augmentation`."""
+    """Values to reset in `start` if `given` names a different augmentation or loss: the steps of that augmentation,
+    and the defaults of that loss. Raises UserError like `augmentation`."""
     values: dict[str, Any] = {}
     if given.get("augment", start.get("augment")) != start.get("augment"):
         values |= augmentation(given["augment"])
@@ -78,8 +78,8 @@ def chosen_anew(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
 
 def config_file(values: Mapping[str, Any]) -> str | Path | None:
-    """The file that the values are on top of: that of `config`, else that of the run that `resume` names or continues;
-    None without one."""
+    """The config file that the values override: that of `config`, else of the run that `resume` names or continues,
+    or None."""
     if values.get("config") is not None:
         return str(values["config"])
     resume = values.get("resume")
@@ -98,14 +98,14 @@ def write_settings(settings: Any, file: Path) -> None:
 def augmentation(name: str) -> dict[str, Any]:
     """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the published ones.
 
-    Raises UserError where the name is neither, and for a file as `read_settings`.
+    Raises UserError if the name is neither, and for a file like `read_settings`.
     """
     if name in PRESETS:
         settings = PRESETS[name]
     else:
         if not Path(name).is_file():
             raise UserError(
-                f"--augment {name} is neither {', '.join(PRESETS)} nor a file{did_you_mean(name, PRESETS)}"
+                f"--augment {name} is neither a preset ({', '.join(PRESETS)}) nor a file{did_you_mean(name, PRESETS)}"
             )
         settings = override(ViewSettings(), checked_values(name, read_yaml(Path(name)), _STEPS))
         check_ranges(settings, lambda step: f"{name}: {step}")
@@ -113,7 +113,7 @@ def augmentation(name: str) -> dict[str, Any]:
 
 
 def find_config(name: str | Path) -> Path:
-    """The file of this name, else the config of this name that ships with the package, with or without `.yaml`."""
+    """The file of this name, else the shipped config of this name, with or without `.yaml`."""
     if Path(name).exists():
         return Path(name)
     for directory in CONFIG_DIRECTORIES:
@@ -123,14 +123,14 @@ def find_config(name: str | Path) -> Path:
     shipped_names = {file.stem for directory in CONFIG_DIRECTORIES for file in directory.glob("*.yaml")}
     raise UserError(
         f"{name}: no such config file{did_you_mean(name, shipped_names)}; "
-        f"configs of the package: {', '.join(sorted(shipped_names))}"
+        f"shipped configs: {', '.join(sorted(shipped_names))}"
     )
 
 
 def read_yaml(file: Path) -> dict[Any, Any]:
-    """The mapping in a YAML file. Raises UserError where it cannot be read or holds something else."""
+    """The mapping in a YAML file. Raises UserError if it cannot be read or contains something else."""
     if file.exists() and not file.is_file():
-        raise UserError(f"{file} is no regular file: copy it to one")
+        raise UserError(f"{file} is not a regular file: copy it to one")
     try:
         values = yaml.safe_load(file.read_text())
     except OSError as error:
@@ -140,12 +140,12 @@ def read_yaml(file: Path) -> dict[Any, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"{file} must hold `name: value` lines, not a {type(values).__name__}")
+        raise UserError(f"{file} must contain `name: value` lines, not a {type(values).__name__}")
     return values
 
 
 def _without_old_defaults(kind: type[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Version 0.1, which is known by its names, wrote 0 or -1 where the default is now null."""
+    """Replace 0 and -1 by None where version 0.1, recognized by its names, wrote them as defaults."""
     if not RENAMED.keys() & values.keys():
         return dict(values)
     ranges = _ranges(kind)

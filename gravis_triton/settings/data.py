@@ -1,4 +1,4 @@
-"""Which images, how they are split, and how they are loaded."""
+"""Dataset, splits and loading."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,7 +7,7 @@ from tyro.conf import arg
 
 from gravis_triton.settings.ranges import Range
 
-Columns = Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: by accepted names)")]
+Columns = Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: recognized by name)")]
 Workers = Annotated[
     int | None,
     Range(min=0, max=256),
@@ -17,28 +17,27 @@ Workers = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which images, how they are split, and how they are loaded."""
+    """Dataset, splits and loading."""
 
     data: str = "synthetic"
-    """Images: a directory (ISIC 2016 to 2020, HAM10000, images with a table or any folder of images), a CSV or Parquet
-    table, hf:OWNER/NAME, or synthetic."""
+    """Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table, hf:OWNER/NAME or synthetic."""
     columns: Columns = None
-    """Columns of the table, such as image=photo,label=dx,group=patient,mask=outline,split=fold."""
+    """Columns of the table, such as image=photo,label=dx,group=patient,mask=segmentation,split=fold."""
     synthetic_images: Annotated[int, Range(min=1, max=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
     val_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
-    """Fraction of the labeled images to validate on, where the data set has no validation split."""
+    """Fraction of the labeled images to validate on, if the dataset has no validation split."""
     split_seed: Annotated[
         int | None,
         Range(min=0),
         arg(metavar="INT", help_behavior_hint="(default: official split, else --seed)"),
     ] = None
-    """Draw training and validation images anew with this seed."""
+    """Draw a new train/validation split with this seed."""
     cache_dir: Annotated[
         str | None,
         arg(metavar="STR", help_behavior_hint="(default: $GRAVIS_CACHE, else ~/.cache/gravis-triton)"),
     ] = None
-    """Directory of the cache of decoded images."""
+    """Cache directory for decoded images."""
     cache_size: Annotated[
         int | None,
         Range(min=1, max=8192),
@@ -56,10 +55,10 @@ class StreamingSettings:
     streaming: bool = False
     """Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory) instead of caching them."""
     shuffle_buffer: Annotated[int, Range(min=1)] = 1000
-    """Number of streamed images that each worker shuffles together; they stay encoded in memory."""
+    """Shuffle buffer size per worker in images, kept encoded in memory."""
     steps_per_epoch: Annotated[
         int | None,
         Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: all images less 2 % spares)"),
+        arg(metavar="INT", help_behavior_hint="(default: all images minus 2 % spares)"),
     ] = None
     """Optimizer steps per epoch of streamed images."""

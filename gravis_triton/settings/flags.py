@@ -16,11 +16,11 @@ Settings = TypeVar("Settings")
 def parse_settings(
     kind: type[Settings], args: Sequence[str] | None = None, prog: str | None = None
 ) -> Settings:
-    """A job's settings from flags (default: those of this process), on top of `--config` or of the run to resume.
+    """Parse a job's settings from flags (default: `sys.argv`), on top of `--config` or of the run to resume.
 
-    Where a flag names another augmentation or loss than the file, the parts of it that the file names are dropped.
-    Exits with status 2 and tyro's message for a flag that does not exist or does not parse; raises UserError for a file
-    as `read_settings`, and for a value out of range.
+    If a flag names a different augmentation or loss from the file, the file's parameters of it are dropped.
+    Exits with status 2 and tyro's message for an unknown or malformed flag; raises UserError for a file like
+    `read_settings`, and for a value out of range.
     """
     start = kind()
     given = parse_flags(kind, args, prog, start)
@@ -40,9 +40,9 @@ def parse_flags(
     prog: str | None = None,
     default: Settings | None = None,
 ) -> Settings:
-    """A dataclass from flags (default: those of this process), on top of `default` where one is given.
+    """Parse a dataclass from flags (default: `sys.argv`), on top of `default` if given.
 
-    Exits with status 2 and tyro's message for a flag that does not exist or does not parse.
+    Exits with status 2 and tyro's message for an unknown or malformed flag.
     """
     args = [_present_name(arg) for arg in (sys.argv[1:] if args is None else args)]
     config = (tyro.conf.OmitArgPrefixes,)
@@ -52,7 +52,7 @@ def parse_flags(
 
 
 def _present_name(arg: str) -> str:
-    """A flag of version 0.1 under its present name."""
+    """The argument, with a flag of version 0.1 under its current name."""
     name, equals, value = arg.partition("=")
     present = {flag(old): flag(new) for old, new in RENAMED.items()}
     return present.get(name, name) + equals + value

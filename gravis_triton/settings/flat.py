@@ -1,4 +1,4 @@
-"""Settings by their flat names: a job's settings are groups, a user writes `lr`, not `optimization.lr`."""
+"""Settings by their flat names: a job's settings are grouped, but users write `lr`, not `optimization.lr`."""
 
 import re
 import types
@@ -12,7 +12,7 @@ from gravis_triton.errors import UserError, did_you_mean
 Settings = TypeVar("Settings")
 
 RENAMED = {"held_out": "val_fraction", "synthetic_sources": "synthetic_images"}
-"""Names of version 0.1 that are still read."""
+"""Names from version 0.1 that are still accepted."""
 
 
 def flat_hints(kind: type[Any]) -> dict[str, Any]:
@@ -50,11 +50,12 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def checked_values(where: str, values: Mapping[Any, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` under their present names, each of the type that `hints` gives it.
+    """`values` under their current names, each converted to its type in `hints`.
 
-    An int becomes a float there, as does what YAML 1.1 takes for text: 1e-3; and what it takes for false: no.
+    If a float is expected, an int is converted, and so is 1e-3, which YAML 1.1 reads as text. If "no" is a choice,
+    false is converted to it, as YAML 1.1 reads no as false.
 
-    Raises UserError, which begins with `where`, for an unknown name and a value of a wrong type.
+    Raises UserError, prefixed by `where`, for an unknown name or a value of the wrong type.
     """
     renamed = {RENAMED.get(name, name): value for name, value in values.items()}
     return {name: checked_value(where, name, value, hints) for name, value in renamed.items()}

@@ -1,4 +1,4 @@
-"""The settings of each job: a composition of groups."""
+"""Settings of each job, composed of groups."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -16,9 +16,9 @@ from gravis_triton.settings.run import FinetuneTrainingSettings, RunSettings, Tr
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings:
-    """Pre-train an image encoder on unlabeled dermatology images by GraVIS.
+    """Pre-train an image encoder on unlabeled dermatology images with GraVIS.
 
-    Typical: --data DIR --model resnet50 --image-size 224 --epochs 100 --output-dir RUN
+    Example: --data DIR --model resnet50 --image-size 224 --epochs 100 --output-dir RUN
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -33,33 +33,33 @@ class PretrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSettings:
-    """Pre-train an encoder by a command of another toolkit; only in the grid of a comparison."""
+    """Pre-train an encoder with a command of another toolkit; only in a comparison grid."""
 
     command: str
-    """Shell command; see docs/comparison.md for the variables that it is given."""
+    """Shell command; see docs/comparison.md for its environment variables."""
     model: str | None = None
-    """timm backbone whose state dict the command leaves."""
+    """timm backbone whose state dict the command writes."""
     image_size: Annotated[int | None, Range(min=1, max=4096)] = None
-    """Side of the square images in pixels."""
+    """Size of the square input images in pixels."""
     data: DataSettings = field(default_factory=DataSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Labels to use, and test-time augmentation."""
+    """Label fraction and test-time augmentation."""
 
     label_fraction: Annotated[float, Range(above=0, max=1)] = 1.0
     """Fraction of the training labels to use, stratified by class; smaller fractions are subsets of larger ones."""
     tta: bool = False
-    """Average over the four flips of an image at test time."""
+    """Test-time augmentation: average over the four flips of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """Evaluate a frozen encoder by k nearest neighbors and a linear probe.
+    """Evaluate a frozen encoder with k nearest neighbors and a linear probe.
 
-    Typical: --data DIR --encoder RUN/encoder
+    Example: --data DIR --encoder RUN/encoder
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -70,7 +70,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
-    """What fine-tuning for any task needs."""
+    """Settings shared by all fine-tuning tasks."""
 
     data: DataSettings = field(default_factory=DataSettings)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -95,7 +95,7 @@ class ClassifierSettings:
 class ClassificationSettings(FinetuneSettings):
     """Fine-tune an encoder for disease classification.
 
-    Typical: --data DIR --encoder RUN/encoder --label-fraction 0.05 --epochs 50 --output-dir RUN
+    Example: --data DIR --encoder RUN/encoder --label-fraction 0.05 --epochs 50 --output-dir RUN
     """
 
     head: ClassifierSettings = field(default_factory=ClassifierSettings)
@@ -109,14 +109,14 @@ class DecoderSettings:
     """The segmentation decoder on top of the encoder."""
 
     decoder: Decoder = "unet"
-    """Decoder of segmentation-models-pytorch."""
+    """Decoder from segmentation-models-pytorch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationSettings(FinetuneSettings):
     """Fine-tune an encoder for lesion segmentation.
 
-    Typical: --data DIR --encoder RUN/encoder --decoder unet --epochs 50 --output-dir RUN
+    Example: --data DIR --encoder RUN/encoder --decoder unet --epochs 50 --output-dir RUN
     """
 
     head: DecoderSettings = field(default_factory=DecoderSettings)
@@ -124,19 +124,19 @@ class SegmentationSettings(FinetuneSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementSettings:
-    """How long and with which clock to measure."""
+    """Duration and clock of the measurement."""
 
     seconds: Annotated[float, Range(min=0)] = 45.0
-    """Seconds to measure the stages and steps, in turn; at least two rounds."""
+    """Seconds to alternate between timing the stages and whole steps; at least two rounds."""
     processor_time: bool = False
-    """Measure the processor time of one thread instead of wall time, for CPUs that other work shares."""
+    """Measure the CPU time of one thread instead of wall time, for shared CPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSettings(PretrainSettings):
-    """Measure the stages of a pre-training step, and views on one core beside torchvision's.
+    """Benchmark the stages of a pre-training step, and augmentation on one core against torchvision.
 
-    All settings are those of pre-training, so that any run can be measured.
+    Takes all settings of pre-training, so that any run can be measured.
     """
 
     data: DataSettings = field(default_factory=lambda: DataSettings(synthetic_images=320))
@@ -145,11 +145,11 @@ class BenchmarkSettings(PretrainSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """Compare encoders over tasks, label fractions and seeds; start it again to continue an interrupted comparison."""
+    """Compare encoders over tasks, label fractions and seeds; run again to resume an interrupted comparison."""
 
     grid: Annotated[str, Positional, arg(metavar="GRID")] = "compare-synthetic"
-    """YAML file with the grid, or the name of one that ships with the package (see docs/comparison.md)."""
+    """YAML file with the grid, or the name of a shipped one (see docs/comparison.md)."""
     data: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: the grid's)")] = None
     """Images: a directory, hf:OWNER/NAME, or synthetic."""
     output_dir: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: the grid's)")] = None
-    """Directory of all runs and of the comparison."""
+    """Directory for all runs and the comparison."""

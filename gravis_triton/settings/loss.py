@@ -1,4 +1,4 @@
-"""Which loss pre-training minimizes."""
+"""The pre-training loss."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,12 +10,12 @@ from gravis_triton.settings.ranges import Range
 
 LossName = Literal["gravis", "gravis-rank", "nt-xent", "triplet"]
 
-_OF_THE_LOSS = arg(help_behavior_hint="(default: that of the loss)")
+_OF_THE_LOSS = arg(help_behavior_hint="(default: set by --loss)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """The loss to minimize; the defaults of its parts are those of gravis_kernels."""
+    """The loss and its parameters, with the defaults of gravis_kernels."""
 
     loss: LossName = "gravis"
     """GraVIS, its rank attention variant, multi-view NT-Xent, or the batch-all triplet loss."""
@@ -28,6 +28,6 @@ class LossSettings:
     negatives: Annotated[Negatives | None, _OF_THE_LOSS] = None
     """How to reduce over the negatives: mean penalty, or log-sum-exp (a soft hardest negative)."""
     penalty: Annotated[Penalty | None, _OF_THE_LOSS] = None
-    """Penalty of a violated margin."""
+    """Penalty for a margin violation."""
     temperature: Annotated[float | None, Range(above=0), _OF_THE_LOSS] = None
     """Temperature of the penalty and of the log-sum-exp."""

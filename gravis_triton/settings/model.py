@@ -1,4 +1,4 @@
-"""Which backbone, and which weights it starts from."""
+"""Backbone and initial weights."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,20 +13,19 @@ class EncoderSettings:
     """The encoder to fine-tune or evaluate."""
 
     encoder: str = "random"
-    """random, imagenet, RUN/encoder, hf:OWNER/NAME, or a .safetensors or .pth file with a timm state dict; for
-    evaluation also color-histogram."""
+    """random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or color-histogram (evaluate)."""
     model: Annotated[
-        str | None, arg(metavar="STR", help_behavior_hint="(default: resnet18, or the encoder directory's)")
+        str | None, arg(metavar="STR", help_behavior_hint="(default: the encoder directory's, else resnet18)")
     ] = None
-    """timm backbone of a random or imagenet encoder, or of a file: resnet50, convnext_tiny, ..."""
+    """timm backbone for a random or imagenet encoder or a weights file: resnet50, convnext_tiny, ..."""
     image_size: Annotated[
         int | None,
         Range(min=1, max=4096),
         arg(
-            metavar="INT", help_behavior_hint="(default: the encoder's, else 64 for synthetic images and 224)"
+            metavar="INT", help_behavior_hint="(default: the encoder's, else 224, or 64 for synthetic images)"
         ),
     ] = None
-    """Side of the square images in pixels."""
+    """Size of the square input images in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +33,11 @@ class ModelSettings(EncoderSettings):
     """The backbone to pre-train and its projection head."""
 
     encoder: str = "random"
-    """Weights to start from: random, imagenet, RUN/encoder, hf:OWNER/NAME, or a .safetensors or .pth file with a timm
-    state dict."""
+    """Initial weights: random, imagenet, RUN/encoder, hf:OWNER/NAME, or timm weights (.safetensors or .pth)."""
     pretrained: bool = False
-    """The same as --encoder imagenet."""
+    """Same as --encoder imagenet."""
     projection_hidden: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: as wide as the features)")
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: the feature dimension)")
     ] = None
     """Width of the hidden layer of the projection head."""
     projection_dim: Annotated[int, Range(min=1, max=65_536)] = 128
@@ -47,4 +45,4 @@ class ModelSettings(EncoderSettings):
     grad_cache_chunk: Annotated[
         int | None, Range(min=2), arg(metavar="INT", help_behavior_hint="(default: all at once)")
     ] = None
-    """Encode this many views at a time, so that a batch can exceed the memory; the gradient stays the same."""
+    """Encode this many views at a time, to fit larger batches in memory; gradients stay the same."""

@@ -27,7 +27,7 @@ class OptimizationSettings:
     momentum: Annotated[float, Range(min=0)] = 0.9
     """Momentum, for optimizers that have one."""
     weight_decay: Annotated[float, Range(min=0)] = 0.05
-    """Weight decay of all parameters but biases and normalization layers."""
+    """Weight decay of all parameters except biases and normalization layers."""
     sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
     """Learning rate schedule after the warm-up."""
     warmup_epochs: Annotated[
@@ -39,7 +39,7 @@ class OptimizationSettings:
     max_steps: Annotated[
         int | None, Range(min=1), arg(metavar="INT|None", help_behavior_hint="(default: None, no limit)")
     ] = None
-    """Stop after this many optimizer steps; the schedule stays that of all epochs."""
+    """Stop after this many optimizer steps; the schedule still spans all epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,9 @@ class PretrainOptimizationSettings(OptimizationSettings):
     total_views: Annotated[
         int | None,
         Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: as many as --epochs gives)"),
+        arg(metavar="INT", help_behavior_hint="(default: set by --epochs)"),
     ] = None
-    """Views to encode in all, instead of --epochs: runs with different batches and views then cost the same."""
+    """Total number of views to encode, instead of --epochs, for an equal cost at any batch size and --views."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,13 @@ class FinetuneOptimizationSettings(OptimizationSettings):
     ] = None
     """Passes over the training images."""
     batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 32
-    """Images per step and process; fewer where there are fewer."""
+    """Images per step and process, or all if there are fewer."""
     min_steps: Annotated[int, Range(min=0)] = 200
     """Minimum number of optimizer steps; epochs are added to reach it."""
     lr: Annotated[float, Range(above=0)] = 5e-4
     """Peak learning rate of the head and of the encoder's last layer."""
     layer_decay: Annotated[float, Range(above=0, max=1)] = 1.0
-    """Factor on the learning rate from each encoder layer to the one before it."""
+    """Layer-wise learning rate decay: factor from each encoder layer to the one before it."""
     freeze_encoder: bool = False
     """Train the head only."""
     ema: Annotated[
@@ -79,4 +79,4 @@ class FinetuneOptimizationSettings(OptimizationSettings):
         Range(above=0, below=1),
         arg(metavar="FLOAT", help_behavior_hint="(default: no averaging)"),
     ] = None
-    """Decay of an exponential moving average of the weights, which is then evaluated and saved."""
+    """Decay of an exponential moving average of the weights, which is evaluated and saved instead."""

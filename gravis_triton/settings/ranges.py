@@ -1,4 +1,4 @@
-"""Ranges of settings, written beside the fields: `lr: Annotated[float, Range(above=0)]`."""
+"""Ranges of settings, declared with the fields: `lr: Annotated[float, Range(above=0)]`."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from gravis_triton.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bounds of a number: `min` and `max` inclusive, `above` and `below` exclusive; None: unbounded."""
+    """Bounds of a number: `min` and `max` are inclusive, `above` and `below` exclusive, None is unbounded."""
 
     min: float | None = None
     max: float | None = None
@@ -21,7 +21,7 @@ class Range:
         return not self.violated(value)
 
     def violated(self, value: float) -> str:
-        """The bound that a value violates, in words; empty where it is in the range."""
+        """The violated bounds in words, or "" if the value is in the range."""
         bounds = (
             ("at least", self.min, value >= (self.min or 0)),
             ("above", self.above, value > (self.above or 0)),
@@ -39,9 +39,9 @@ def flag(name: str) -> str:
 
 
 def check_ranges(settings: Any, naming: Callable[[str], str] = flag) -> None:
-    """Raise UserError for a value of a settings dataclass, or of a group in it, that is out of range or not finite.
+    """Raise UserError if a value of a settings dataclass, or of a group in it, is out of range or not finite.
 
-    naming: turns a field's name into what the user knows it by.
+    naming: maps a field's name to the one in the message.
     """
     for name, hint in get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, name)

@@ -19,19 +19,19 @@ _MAX_WORKERS = 8
 def resolve_pretrain(
     settings: Pretraining, *, model: str = DEFAULT_MODEL, image_size: int | None = None
 ) -> Pretraining:
-    """The settings with defaults in place of None. Raises UserError for a contradiction.
+    """The settings with defaults in place of None. Raises UserError for conflicting settings.
 
-    model, image_size: of the opened encoder, where an encoder directory decides them.
+    model, image_size: those of the opened encoder, if an encoder directory sets them.
     """
     chosen, optimization = settings.model, settings.optimization
     if chosen.pretrained and chosen.encoder not in ("random", "imagenet"):
-        raise UserError(f"--pretrained contradicts --encoder {chosen.encoder}: drop one of them")
+        raise UserError(f"--pretrained conflicts with --encoder {chosen.encoder}: drop one of them")
     if optimization.total_views is not None and optimization.epochs is not None:
-        raise UserError("--total-views and --epochs both say how long to train: drop one of them")
+        raise UserError("--total-views and --epochs both set the training length: drop one of them")
     if settings.streaming.steps_per_epoch is not None and not settings.streaming.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
     if settings.data.columns is not None and settings.streaming.streaming:
-        raise UserError("--columns names columns of a table, and --streaming reads shards: drop one of them")
+        raise UserError("--columns is for tables, but --streaming reads shards: drop one of them")
     if settings.training.eval_every is not None and not settings.training.evaluate:
         raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
     size = chosen.image_size or image_size or default_image_size(settings.data)
@@ -40,7 +40,7 @@ def resolve_pretrain(
         epochs = 8 if settings.data.data == "synthetic" else 100
     resolved = {
         "encoder": "imagenet" if chosen.pretrained else chosen.encoder,
-        "pretrained": False,  # the encoder says it now
+        "pretrained": False,  # now given by the encoder
         "model": chosen.model or model,
         "image_size": size,
         "epochs": epochs,
@@ -63,7 +63,7 @@ def resolve_evaluate(settings: EvaluateSettings, *, image_size: int) -> Evaluate
 def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
     """The settings with defaults in place of None; `image_size` is that of the opened encoder.
 
-    Raises UserError for a contradiction.
+    Raises UserError for conflicting settings.
     """
     if settings.optimization.freeze_encoder and settings.optimization.layer_decay != 1:
         raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
@@ -77,20 +77,20 @@ def _data(data: DataSettings, image_size: int) -> dict[str, Any]:
 
 
 def default_cache_size(image_size: int) -> int:
-    """Short side in pixels of the images from which squares of `image_size` are made."""
+    """Short side in pixels of the images that are cropped to `image_size`."""
     return math.ceil(1.5 * image_size)
 
 
 def default_workers() -> int:
-    """Worker processes that decode and load images."""
+    """Number of worker processes that decode and load images."""
     return min(_MAX_WORKERS, available_cores())
 
 
 def default_image_size(data: DataSettings) -> int:
-    """Side in pixels of the images for an encoder without a size of its own."""
+    """Image size in pixels for an encoder that does not set one."""
     return 64 if data.data == "synthetic" else 224
 
 
 def resolved_split_seed(data: DataSettings, seed: int) -> int:
-    """Seed of the splits that are drawn."""
+    """Seed of random splits."""
     return seed if data.split_seed is None else data.split_seed

@@ -1,4 +1,4 @@
-"""What a run writes, where, and how its training loop behaves."""
+"""Output of a run and its training loop."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -15,13 +15,13 @@ class RunSettings:
     output_dir: Annotated[
         str | None, arg(metavar="STR", help_behavior_hint="(default: runs/DATE-TIME-NAME)")
     ] = None
-    """Directory of the run."""
+    """Output directory."""
     overwrite: bool = False
-    """Delete an earlier run in the output directory first."""
+    """Delete an existing run in the output directory first."""
     config: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: none)")] = None
-    """YAML file with settings, or the name of one that ships with the package; flags override it."""
+    """YAML file with settings, or the name of a shipped config; flags override it."""
     seed: Annotated[int, Range(min=0, max=2**32 - 1)] = 0
-    """Seed of everything random."""
+    """Random seed."""
     mixed_precision: Annotated[
         Literal["no", "bf16", "fp16"] | None,
         arg(help_behavior_hint="(default: what accelerate launch sets)"),
@@ -30,27 +30,27 @@ class RunSettings:
     cpu_threads: Annotated[
         int | None,
         Range(min=1, max=4096),
-        arg(metavar="INT", help_behavior_hint="(default: OMP_NUM_THREADS, else the cores there are)"),
+        arg(metavar="INT", help_behavior_hint="(default: OMP_NUM_THREADS, else its share of the cores)"),
     ] = None
-    """Threads of a process that computes on the CPU."""
+    """Threads per process when training on the CPU."""
     tracker: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: none)")] = None
-    """Log to one of accelerate's trackers as well: tensorboard, wandb, mlflow, ..."""
+    """Also log to an accelerate tracker: tensorboard, wandb, mlflow, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """What every training loop has."""
+    """Settings shared by all training loops."""
 
-    resume: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: start anew)")] = None
+    resume: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: new run)")] = None
     """Resume from a run directory, one of its checkpoints, or auto for the newest one in --output-dir."""
     channels_last: bool = True
     """Use channels-last memory format for faster convolutions."""
     compile: bool = False
     """Compile the model with torch.compile."""
     log_every: Annotated[int, Range(min=1)] = 10
-    """Steps between two lines of metrics."""
+    """Log metrics every N steps."""
     max_bad_steps: Annotated[int, Range(min=0)] = 0
-    """Steps without a finite gradient to leave out before the run stops; the device is waited for in every step."""
+    """Number of steps with non-finite gradients to skip before the run stops; synchronizes the device every step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,15 @@ class TrainingSettings(LoopSettings):
     eval_every: Annotated[
         int | None,
         Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: before and after training)"),
+        arg(metavar="INT", help_behavior_hint="(default: only before and after training)"),
     ] = None
-    """Epochs between two kNN evaluations of the encoder, where labels exist."""
+    """Evaluate the encoder with kNN every N epochs, if there are labels."""
     eval_images: Annotated[int, Range(min=1)] = 2000
-    """Training and validation images (each, stratified by class) for these evaluations; the last one uses all."""
+    """Number of images per split, stratified by class, in these evaluations; the last one uses all."""
     evaluate: bool = True
     """Evaluate the encoder before, during and after training."""
     checkpoint_every: Annotated[int, Range(min=1)] = 1
-    """Epochs between two checkpoints; the newest two are kept."""
+    """Save a checkpoint every N epochs; the newest two are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +78,10 @@ class FinetuneTrainingSettings(LoopSettings):
     eval_every: Annotated[
         int | None,
         Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: at most ten validations in all)"),
+        arg(metavar="INT", help_behavior_hint="(default: at most ten validations)"),
     ] = None
-    """Epochs between two validations, each with a checkpoint."""
+    """Validate and save a checkpoint every N epochs."""
     patience: Annotated[
-        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: never)")
+        int | None, Range(min=1), arg(metavar="INT", help_behavior_hint="(default: no early stopping)")
     ] = None
-    """Stop after this many validations without a better score."""
+    """Stop after this many validations without improvement."""

@@ -1,4 +1,4 @@
-"""The settings of the jobs that train nothing: features and predictions, export, data sets, pages and lists of runs."""
+"""Settings of the jobs without training: features and predictions, export, datasets, reports and lists of runs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,9 +11,9 @@ from gravis_triton.settings.ranges import Range
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSettings:
-    """Write the features of images: a row per image with id, path, label, split, group and features.
+    """Extract image features: one row per image with id, path, label, split, group and features.
 
-    Typical: RUN/encoder DIR -o features.parquet. Start it again to continue an interrupted job.
+    Example: RUN/encoder DIR -o features.parquet. Run again to resume an interrupted job.
     """
 
     encoder: Annotated[str, Positional, arg(metavar="ENCODER")]
@@ -25,17 +25,17 @@ class EmbedSettings:
     output: Annotated[str, arg(aliases=("-o",))] = "features.parquet"
     """Parquet file to write."""
     overwrite: bool = False
-    """Replace a file that is there already."""
+    """Replace an existing file."""
     model: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: resnet18)")] = None
-    """timm backbone of an imagenet or random encoder."""
+    """timm backbone for an imagenet or random encoder."""
     image_size: Annotated[
         int | None,
         Range(min=1, max=4096),
         arg(metavar="INT", help_behavior_hint="(default: the encoder's, else 224)"),
     ] = None
-    """Side of the square images in pixels."""
+    """Size of the square input images in pixels."""
     dtype: Literal["float32", "float16"] = "float32"
-    """Type of the features in the file."""
+    """Data type of the features in the file."""
     batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
     num_workers: Workers = None
@@ -46,19 +46,19 @@ class EmbedSettings:
 class PredictSettings:
     """Predict diseases or lesion masks of images with a fine-tuned model.
 
-    Typical: RUN IMAGES... -o predictions. Start it again to continue an interrupted job.
+    Example: RUN IMAGES... -o predictions. Run again to resume an interrupted job.
     """
 
     model: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a fine-tuning run."""
     images: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGES...")]
-    """Image files, or directories of them."""
+    """Image files or directories."""
     output_dir: Annotated[str, arg(aliases=("-o",))] = "predictions"
     """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
     format: Literal["csv", "parquet"] = "csv"
-    """Format of the table of predictions."""
+    """File format of the predictions."""
     overwrite: bool = False
-    """Write into a directory that is not empty, over earlier predictions."""
+    """Overwrite earlier predictions in a non-empty directory."""
     batch_size: Annotated[int, Range(min=1, max=1_000_000)] = 64
     """Images per batch and process."""
     num_workers: Workers = None
@@ -67,26 +67,26 @@ class PredictSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """Export the fine-tuned model of a run, else its encoder, for timm, ONNX or torch.export, and check the result.
+    """Export the fine-tuned model or the encoder of a run for timm, ONNX or torch.export, and verify the result.
 
-    transformers opens what timm does. RUN/encoder needs no export for them.
+    transformers loads the timm format, too. Both load RUN/encoder without an export.
     """
 
     run: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a pre-training or fine-tuning run."""
     format: Literal["timm", "onnx", "torch-export"] = "onnx"
-    """Format of the exported network."""
+    """Format of the exported model."""
     output: Annotated[
         str | None, arg(aliases=("-o",), metavar="STR", help_behavior_hint="(default: RUN/export-FORMAT)")
     ] = None
-    """Directory to write."""
+    """Output directory."""
     overwrite: bool = False
-    """Replace a directory that is there already."""
+    """Replace an existing directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings:
-    """Check a data set: counts, unreadable images and masks, duplicates and leaks; exits with 1 on a fault."""
+    """Check a dataset: counts, unreadable images and masks, duplicates and leakage; exits with 1 on a fault."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
@@ -95,7 +95,7 @@ class CheckSettings:
     num_workers: Annotated[
         int | None,
         Range(min=1, max=256),
-        arg(metavar="INT", help_behavior_hint="(default: by the number of cores)"),
+        arg(metavar="INT", help_behavior_hint="(default: depends on the number of cores)"),
     ] = None
     """Threads for decoding."""
     json: bool = False
@@ -106,44 +106,44 @@ class CheckSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardsSettings:
-    """Write a data set, resized, as Parquet shards for --streaming."""
+    """Resize a dataset and write it as Parquet shards for --streaming."""
 
     data: Annotated[str, Positional, arg(metavar="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
     output: Annotated[str, Positional, arg(metavar="OUT")]
-    """Directory to write to; must not exist."""
+    """Output directory; must not exist."""
     columns: Columns = None
     """Columns of the table, such as image=photo,label=dx."""
     image_size: Annotated[int, Range(min=1, max=8192)] = 512
-    """Short side of the images in pixels; smaller images stay as they are."""
+    """Short side of the images in pixels; smaller images are not resized."""
     images_per_shard: Annotated[int, Range(min=1)] = 1000
     """Number of images per shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushSettings:
-    """Push the fine-tuned model of a run, else its encoder, to the Hugging Face hub, with a model card."""
+    """Push the fine-tuned model or the encoder of a run to the Hugging Face Hub, with a model card."""
 
     run: Annotated[str, Positional, arg(metavar="RUN")]
     """Directory of a finished run."""
     repository: Annotated[str, Positional, arg(metavar="OWNER/NAME")]
-    """Repository on the hub; made if it does not exist."""
+    """Repository on the Hub; created if it does not exist."""
     license: str = "unknown"
-    """License of the images that it was trained on, for the model card."""
+    """License of the training images, for the model card."""
     private: bool = False
-    """Make a new repository private."""
+    """Create the repository as private."""
     dry_run: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="(default: upload)")] = None
-    """Write what would be uploaded to this directory instead."""
+    """Write the files to this directory instead of uploading them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """Write report.html of finished runs anew; with several runs, also a page that sets them side by side."""
+    """Re-create report.html of finished runs; for several runs, also write a page that compares them."""
 
     runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN...")]
     """Directories of finished runs."""
     output: Annotated[str, arg(aliases=("-o",))] = "side_by_side.html"
-    """Page of several runs."""
+    """HTML file for the comparison of several runs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""Leaving out steps whose gradient is not finite."""
+"""Skip steps with a non-finite gradient."""
 
 import torch
 from torch import Tensor, nn
 
 
 class BadSteps:
-    """Undoes what a step without a finite gradient has done to a model: its gradient, and BatchNorm's statistics."""
+    """Undo what a step with a non-finite gradient did to a model: its gradient and BatchNorm statistics."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -13,12 +13,12 @@ class BadSteps:
 
     @torch.no_grad()
     def remember(self) -> None:
-        """What a step may spoil; call it before each."""
+        """Save the buffers that a step may corrupt; call before each step."""
         self.before = [buffer.clone() for buffer in self.model.buffers()]
 
     @torch.no_grad()
     def undo(self) -> bool:
-        """Whether the last step was bad, and so is undone. All processes find the same, as they share the gradient."""
+        """Undo the last step if it was bad; returns whether it was. All processes agree, as they share the gradient."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
             return False

@@ -1,4 +1,4 @@
-"""Atomic checkpoints with checksums, from which training continues exactly; nothing in them is run as code."""
+"""Atomic checkpoints with checksums, for exact resumption; loading them executes no code."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from gravis_triton.run_directory import RunDirectory
 _KEPT = 2
 _PROGRESS = "progress.json"
 _ASIDE = "superseded-"
-_SETTINGS = ("weight_decay", "momentum", "betas", "lr_scale")  # of an optimizer, as this launch asks for them
+_SETTINGS = ("weight_decay", "momentum", "betas", "lr_scale")  # from this launch, not the checkpoint
 
 
 class Stateful(Protocol):
-    """Has a state of tensors and plain values (dicts, lists, tuples, strings, numbers)."""
+    """Object whose state is tensors and plain values (dicts, lists, tuples, strings, numbers)."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -35,9 +35,9 @@ class Stateful(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is. step: optimizer steps. seconds: time spent training in all launches. images: fingerprint of
-    the ids of the images that the run trains, validates and tests on. bad_steps: left out, without a finite gradient;
-    bad_in_a_row: the latest of them.
+    """Progress of a run. step: optimizer steps. seconds: training time over all launches. images: fingerprint of the
+    ids of its training, validation and test images. bad_steps: skipped because of a non-finite gradient;
+    bad_in_a_row: the most recent consecutive ones.
     """
 
     step: int = 0
@@ -55,11 +55,11 @@ def save_checkpoint(
     progress: Progress,
     states: Mapping[str, Stateful] | None = None,
 ) -> Path:
-    """Write `directory`/step-N with everything a run needs to go on; called by all processes.
+    """Write `directory`/step-N with everything needed to resume a run; call it in all processes.
 
-    states: by name, what takes part besides the prepared model and optimizer. The checkpoint is written under another
-    name and renamed when complete, so that a kill or a full disk leaves the earlier ones whole; only then are those
-    thinned out to the newest two. Raises UserError when it cannot be written.
+    states: other stateful objects by name, besides the prepared model and optimizer. The checkpoint is written under a
+    temporary name and renamed when complete, so that a killed process or a full disk leaves earlier ones intact; only
+    then are all but the newest two deleted. Raises UserError if it cannot be written.
     """
     final = directory / f"step-{progress.step:08d}"
     partial = directory / f".partial-{final.name}"
@@ -82,7 +82,7 @@ def save_checkpoint(
         kept = latest_checkpoint(directory)
         raise UserError(
             f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; {free_space(directory)}; "
-            + (f"the newest whole checkpoint is {kept}" if kept else "there is no earlier checkpoint")
+            + (f"the newest complete checkpoint is {kept}" if kept else "there is no earlier checkpoint")
         ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -95,7 +95,7 @@ def save_checkpoint(
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint in a `checkpoints` directory, which may be damaged."""
+    """The newest checkpoint in a `checkpoints` directory; it may be damaged."""
     found = _checkpoints(directory)
     return found[-1] if found else None
 
@@ -103,10 +103,10 @@ def latest_checkpoint(directory: Path) -> Path | None:
 def find_checkpoint(
     resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print
 ) -> Path | None:
-    """The checkpoint that `--resume` names: None without it, and where "auto" finds none yet.
+    """The checkpoint that `--resume` names: None without the flag, or if "auto" finds none yet.
 
-    For a run it is its newest whole one; `notify` is told of newer, damaged ones. Raises UserError when a named one is
-    not there or damaged, and when a run has only damaged ones.
+    For a run, this is its newest intact one; `notify` gets a warning for each newer, damaged one. Raises UserError if
+    a named one is missing or damaged, or if a run has only damaged ones.
     """
     if resume is None:
         return None
@@ -114,7 +114,7 @@ def find_checkpoint(
     if resume != "auto" and named.parent.name == "checkpoints" and named.is_dir():
         if damage := find_damage(named):
             raise UserError(
-                f"--resume {resume}: {damage}; --resume {named.parents[1]} takes the newest whole one"
+                f"--resume {resume}: {damage}; use --resume {named.parents[1]} for the newest intact one"
             )
         return named
     found = _checkpoints((run if resume == "auto" else RunDirectory.of(named)).checkpoints)
@@ -122,7 +122,7 @@ def find_checkpoint(
         return None
     if not found:
         raise UserError(
-            f"--resume {resume}: there is no checkpoint; give a run directory or one of its checkpoints"
+            f"--resume {resume}: there is no checkpoint; use a run directory or one of its checkpoints"
         )
     for checkpoint in reversed(found):
         damage = find_damage(checkpoint)
@@ -133,7 +133,7 @@ def find_checkpoint(
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint: the first file whose checksum is not that of its saving. None if it is whole."""
+    """What is wrong with a checkpoint: the first file whose checksum does not match. None if it is intact."""
     try:
         expected = read_checksums(checkpoint)
     except ValueError:
@@ -143,9 +143,7 @@ def find_damage(checkpoint: Path) -> str | None:
     found = checksums(checkpoint)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            return (
-                f"{name} is {'damaged' if name in expected and name in found else 'missing or not its own'}"
-            )
+            return f"{name} is {'damaged' if name in expected and name in found else 'missing or unexpected'}"
     return None
 
 
@@ -161,8 +159,8 @@ def start_progress(
 ) -> Progress:
     """Start at step 0, or load model, optimizer, states and progress from the checkpoint that `--resume` names.
 
-    images: fingerprint of their ids; a checkpoint of a run on other images raises UserError. Newer checkpoints of the
-    run are set aside, as the run goes on from an earlier one.
+    images: fingerprint of their ids; a checkpoint of a run on different images raises UserError. Checkpoints of the
+    run that are newer than the loaded one are set aside.
     """
     progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, images=images)
     checkpoint = find_checkpoint(resume, run, notify)
@@ -176,13 +174,13 @@ def start_progress(
         for newer in _checkpoints(run.checkpoints):
             if newer.name > checkpoint.name.removeprefix(_ASIDE):
                 aside = _set_aside(newer)
-                notify(f"resuming from step {progress.step}: {newer} is now {aside.name}")
+                notify(f"resuming from step {progress.step}: {newer} renamed to {aside.name}")
     accelerator.wait_for_everyone()
     return progress
 
 
 def _set_aside(checkpoint: Path) -> Path:
-    """Rename a checkpoint so that a run takes no more notice of it; earlier ones of that name stay."""
+    """Rename a checkpoint so that runs ignore it; earlier ones of the same name are kept."""
     names = (f"{_ASIDE}{checkpoint.name}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
     aside = next(path for name in names if not (path := checkpoint.with_name(name)).exists())
     return checkpoint.rename(aside)
@@ -196,8 +194,8 @@ def load_checkpoint(
 ) -> Progress:
     """Load the state of the prepared model, optimizer and scaler, and of `states`.
 
-    Raises UserError when the run was launched so differently (processes, steps per epoch, images) that it would not
-    continue exactly, or when the checkpoint does not fit the model.
+    Raises UserError if this launch differs (in processes, steps per epoch or images), so that training could not
+    continue exactly, or if the checkpoint does not fit the model.
     """
     try:
         progress = Progress(**json.loads((checkpoint / _PROGRESS).read_text()))
@@ -205,14 +203,14 @@ def load_checkpoint(
         raise UserError(f"{checkpoint}: {_PROGRESS} cannot be read") from error
     if progress.images != expected.images:
         raise UserError(
-            f"{checkpoint} was written by a run on other images, or on another split of them: resume it with its own "
+            f"{checkpoint} was written by a run on different images or a different split: resume with its original "
             "--data, --seed, --split-seed, --val-fraction, --label-fraction and --encoder, or start a new run"
         )
-    for name, what in (("processes", "processes"), ("steps_per_epoch", "steps an epoch")):
+    for name, what in (("processes", "processes"), ("steps_per_epoch", "steps per epoch")):
         then, now = getattr(progress, name), getattr(expected, name)
         if then != now:
             raise UserError(
-                f"{checkpoint} was written by a run of {then} {what}, this one has {now}: launch it the same way"
+                f"{checkpoint} was written by a run with {then} {what}, this one has {now}: launch it the same way"
             )
     groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
     names = [set(group) for group in groups]
@@ -230,7 +228,9 @@ def load_checkpoint(
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
     groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
     if any(not known <= set(group) for known, group in zip(names, groups, strict=True)):
-        raise UserError(f"{checkpoint} was written with another optimizer: resume it with its own --opt")
+        raise UserError(
+            f"{checkpoint} was written with a different optimizer: resume with its original --opt"
+        )
     for group, settings in zip(groups, asked, strict=True):
         group.update(settings)
     return progress

@@ -1,4 +1,4 @@
-"""A step of pre-training: views, embeddings, loss of the whole batch."""
+"""A pre-training step: views, embeddings, loss of the whole batch."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -15,7 +15,7 @@ from gravis_triton.training.step import backward
 
 @dataclass(slots=True)
 class ContrastiveStep:
-    """Make the views of a batch of sources and accumulate the gradient of their loss over all processes.
+    """Make the views of a batch of images and accumulate the gradient of their loss over all processes.
 
     chunk: views encoded at a time, see `backward`. embeddings: of the last step, for its metrics.
     """

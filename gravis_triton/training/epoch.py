@@ -25,29 +25,29 @@ from gravis_triton.training.metrics import StepMetrics
 from gravis_triton.training.setup import PATIENCE
 
 STEP_PATIENCE = timedelta(minutes=10)
-"""For which a process waits for the others within an epoch."""
+"""How long a process waits for the others within an epoch."""
 
-_MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale, halving it
+_MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale by halving
 
 
 class TrainingStep(Protocol):
-    """One step of training on a batch; called in the order of the steps."""
+    """One training step on a batch; called in step order."""
 
     def __call__(self, batch: Any) -> Tensor:
         """Accumulate the gradient of the batch's loss; returns that loss, detached."""
         ...
 
     def metrics(self, measured: StepMetrics) -> StepMetrics:
-        """The metrics measured over the last steps, with those that this kind of step adds."""
+        """The metrics measured over the last steps, plus those specific to this kind of step."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything that takes part in training; model and optimizer as `accelerator.prepare` returned them.
+    """Components of training; model and optimizer as returned by `accelerator.prepare`.
 
-    epochs: of the whole schedule. log_every: steps between two reports of metrics. max_bad_steps: how many without a
-    finite gradient are left out before the run stops.
+    epochs: in the whole schedule. log_every: steps between reports of metrics. max_bad_steps: number of steps with a
+    non-finite gradient to skip before the run stops.
     """
 
     accelerator: Accelerator
@@ -72,10 +72,10 @@ def train_epoch(
 ) -> bool:
     """Train from `progress.step` to the end of its epoch or to `last_step`, updating `progress`.
 
-    Returns True if it ended early because a signal asked any process to stop; so do then all of them.
+    Returns True, in all processes, if it ended early because a signal asked any of them to stop.
 
-    Everything random in a step follows from (seed, step, process), so a resumed run repeats it exactly.
-    Raises UserError when the loss or a weight is no longer finite.
+    All randomness in a step is determined by (seed, step, process), so a resumed run repeats it exactly.
+    Raises UserError if the loss or a weight is no longer finite.
     """
     with _answers_expected(training.accelerator):
         return _train_epoch(training, progress, last_step, stop, report)
@@ -93,7 +93,7 @@ def _train_epoch(
     t.batches.start(epoch, first)
     t.model.train()
     window = _Window(accelerator.device)
-    # float16's scaler looks for itself
+    # float16's scaler does its own check
     bad_steps = BadSteps(t.model) if t.max_bad_steps and accelerator.scaler is None else None
     for batch in t.loader:
         window.data_arrived()
@@ -128,19 +128,19 @@ def _count_bad_step(progress: Progress, allowed: int | None) -> None:
     progress.bad_steps += 1
     if progress.bad_in_a_row > _MOST_IN_A_ROW:
         raise UserError(
-            f"no step since step {progress.step - progress.bad_in_a_row} had a finite gradient: lower --lr, or train "
-            "with --mixed-precision bf16 or no; the last checkpoint is from before"
+            f"no finite gradient since step {progress.step - progress.bad_in_a_row}: lower --lr, or train "
+            "with --mixed-precision bf16 or no; the last checkpoint predates this"
         )
     if allowed is not None and progress.bad_steps > allowed:
         raise UserError(
-            f"the gradient of step {progress.step} is not finite, as that of {allowed} before (--max-bad-steps): "
-            "lower --lr, or train with --mixed-precision no; the last checkpoint is from before"
+            f"non-finite gradient at step {progress.step}, after {allowed} earlier (--max-bad-steps): "
+            "lower --lr, or train with --mixed-precision no; the last checkpoint predates this"
         )
 
 
 @contextmanager
 def _answers_expected(accelerator: Accelerator) -> Iterator[None]:
-    """Inside, a process that does not answer within minutes is a UserError; outside, the others wait for hours."""
+    """Inside, raise UserError if a process does not respond within minutes; outside, the others wait for hours."""
     if accelerator.num_processes == 1:
         yield
         return
@@ -150,8 +150,8 @@ def _answers_expected(accelerator: Accelerator) -> Iterator[None]:
     except RuntimeError as error:
         if "imed out" in str(error):
             raise UserError(
-                f"another process has not answered for {STEP_PATIENCE}: it hangs, or has died; "
-                "go on from the last checkpoint with --resume"
+                f"another process has not responded for {STEP_PATIENCE}: it hangs or has died; "
+                "continue from the last checkpoint with --resume"
             ) from error
         raise
     finally:
@@ -159,13 +159,13 @@ def _answers_expected(accelerator: Accelerator) -> Iterator[None]:
 
 
 def _wait_at_most(time: timedelta) -> None:
-    """Set the time that the processes wait for each other; PyTorch before 2.14 has a private function for it."""
+    """Set how long processes wait for each other; PyTorch before 2.14 has a private function for this."""
     set_timeout = getattr(distributed_c10d, "set_timeout", None) or distributed_c10d._set_pg_timeout
     set_timeout(time)
 
 
 def seed_step(seed: int, step: int, process: int) -> None:
-    """Put the random generators of every device where a step of a process begins."""
+    """Seed the random generators of all devices for a step of a process."""
     state = np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state) >> 1)
 
@@ -183,7 +183,7 @@ class _Window:
         self.waited += time.perf_counter() - self.mark
 
     def step_done(self, loss: Tensor | None, images: int) -> None:
-        """loss: None for a step that was left out."""
+        """loss: None for a skipped step."""
         if loss is not None:
             self.loss += loss
             self.steps += 1
@@ -202,7 +202,7 @@ def _measured(training: Training, progress: Progress, epoch: int, window: _Windo
     if is_wrong or not _are_finite(training.model):
         raise UserError(
             f"{wrong} at step {progress.step}: lower --lr, or train with --mixed-precision bf16 or no; "
-            "the last checkpoint is from before"
+            "the last checkpoint predates this"
         )
     return StepMetrics(
         step=progress.step,

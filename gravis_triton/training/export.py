@@ -13,10 +13,10 @@ from gravis_triton.models import save_encoder
 
 
 def export_encoder(encoder: nn.Module, directory: Path, *, image_size: int, image_ids: Sequence[str]) -> None:
-    """Write the encoder in timm's Hugging Face format, and beside it the ids of the images it was trained on.
+    """Write the encoder in timm's Hugging Face format, along with the ids of the images it was trained on.
 
-    The directory is written atomically. `image_ids.json` lets an evaluation detect test images that the encoder has
-    been trained on.
+    The directory is written atomically. `image_ids.json` lets an evaluation detect test images that the encoder was
+    trained on.
     """
     with atomic_directory(directory) as partial:
         save_encoder(encoder, partial, image_size=image_size)
@@ -25,6 +25,6 @@ def export_encoder(encoder: nn.Module, directory: Path, *, image_size: int, imag
 
 
 def check_export(encoder: nn.Module, *, image_size: int) -> None:
-    """Export into a temporary directory, so that a run that could not save its result fails before it trains."""
+    """Export to a temporary directory, so that a run that cannot save its result fails before training."""
     with TemporaryDirectory() as directory, writing(Path(directory) / "model.safetensors"):
         save_encoder(encoder, Path(directory), image_size=image_size)

@@ -1,4 +1,4 @@
-"""Fine-tuning: epochs, validation, and the weights that scored best."""
+"""Fine-tuning: epochs, validation, and the best weights."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from gravis_triton.training.metrics import StepMetrics
 from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model
 from gravis_triton.training.supervised import SupervisedStep
 
-_MAX_VALIDATIONS = 10  # where the user does not say how often
+_MAX_VALIDATIONS = 10  # by default
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Best:
     """The weights with the highest validation score so far; part of every checkpoint.
 
     step: at which they were reached. last_validated_step: of the latest validation. validations_without_improvement:
-    since the best one.
+    number of validations since the best one.
     """
 
     score: float = -math.inf
@@ -40,7 +40,7 @@ class Best:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def update(self, score: float, step: int, network: nn.Module) -> None:
-        """Keep the network's weights if the score is the highest so far; NaN never is, unless there are none yet."""
+        """Keep the network's weights if the score is the highest so far, or if there are none yet (even for NaN)."""
         self.last_validated_step = step
         if score > self.score or not self.weights:
             self.score, self.step, self.validations_without_improvement = score, step, 0
@@ -60,11 +60,11 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class FinetuningRun:
-    """A fine-tuning run: what takes part in training, how far it is, and the best weights so far.
+    """A fine-tuning run: its training components, progress, and best weights so far.
 
-    evaluated: the network that is validated, saved and tested: the trained one, or its moving average. states: what a
-    checkpoint holds besides model and optimizer. last_step: of all epochs, or the step to stop at. validate_every:
-    epochs. patience: validations, None for no early stopping.
+    evaluated: the network to validate, save and test: the trained one or its moving average. states: contents of a
+    checkpoint besides model and optimizer. last_step: of all epochs, or the step to stop at. validate_every: in
+    epochs. patience: in validations; None for no early stopping.
     """
 
     training: Training
@@ -93,9 +93,8 @@ def start_finetuning(
 ) -> FinetuningRun:
     """Build optimizer, schedule and moving average of a network on `encoder`; load the checkpoint to resume, if any.
 
-    examples, loss: see `SupervisedStep`. images: fingerprint of the images that are trained, validated and tested on.
-    notify: prints a line. There are as many epochs as the settings say, or more where these make fewer steps than
-    `min_steps`.
+    examples, loss: see `SupervisedStep`. images: fingerprint of the training, validation and test images. notify:
+    prints a line. The number of epochs is the one in the settings, or more if that gives fewer than `min_steps` steps.
     """
     loop, optimization = settings.training, settings.optimization
     assert optimization.epochs is not None  # resolved
@@ -154,7 +153,7 @@ def start_finetuning(
 
 
 def finetune_batches(images: int, settings: FinetuneSettings, accelerator: Accelerator) -> EpochBatches:
-    """Batches of `batch_size` images per process, or of all images where there are fewer."""
+    """Batches of `batch_size` images per process, or of all images if there are fewer."""
     return EpochBatches(
         images,
         batch_size=max(1, min(settings.optimization.batch_size, images // accelerator.num_processes)),
@@ -167,7 +166,7 @@ def finetune_batches(images: int, settings: FinetuneSettings, accelerator: Accel
 def _averaged(network: nn.Module, *, decay: float) -> ModelEmaV3:
     """An exponential moving average of the network's weights.
 
-    Its decay in step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random
+    Its decay at step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random
     initialization.
     """
     return ModelEmaV3(network, decay=decay, use_warmup=True)
@@ -183,7 +182,7 @@ def train_and_validate(
 ) -> bool:
     """Train to the last step, or until the validation score has not improved for `patience` validations.
 
-    validate: the score of a network on the validation set, the higher the better; called in the first process.
+    validate: returns the score of a network on the validation set, higher is better; called in the first process.
     Returns True if a signal stopped it earlier; the checkpoint is written.
     """
     progress, best, accelerator = run.progress, run.best, run.training.accelerator
@@ -213,6 +212,6 @@ def train_and_validate(
 def _score_of_all(
     accelerator: Accelerator, validate: Callable[[nn.Module], float], network: nn.Module
 ) -> float:
-    """The score that the first process computes, in all processes."""
+    """Compute the score in the first process and broadcast it to all."""
     score = validate(network) if accelerator.is_main_process else 0.0
     return float(broadcast_object_list([score])[0])

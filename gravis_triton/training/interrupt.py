@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as a wish to stop, so that a run can save itself first."""
+"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as stop requests, so that a run can save its state first."""
 
 import signal
 import time
@@ -9,12 +9,12 @@ from types import FrameType
 from gravis_triton.launcher import STOP_SIGNALS, leave_launcher
 
 _ECHO_SECONDS = (
-    2.0  # in which launchers, srun and timeout pass on a signal that the whole process group has had
+    2.0  # in which launchers, srun and timeout may forward a signal that the process group already got
 )
 
 
 class StopRequest:
-    """Truthy once a signal has asked to stop; `number` is the signal's."""
+    """Truthy once a signal has requested a stop; `number` is the signal number."""
 
     number: int = 0
 
@@ -24,7 +24,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While inside, the first of these signals is noted instead of obeyed; one seconds later acts as usual."""
+    """Inside, the first of these signals is recorded instead of acted on; one sent seconds later acts as usual."""
     request = StopRequest()
     before: dict[int, signal._HANDLER] = {}
     first = 0.0
@@ -32,7 +32,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def note(number: int, _frame: FrameType | None) -> None:
         nonlocal first
         if not request:
-            leave_launcher()  # its death is no second signal
+            leave_launcher()  # its death must not count as a second signal
             request.number, first = number, time.monotonic()
         elif time.monotonic() - first > _ECHO_SECONDS:
             restore()

@@ -1,4 +1,4 @@
-"""What is measured while training."""
+"""Training metrics."""
 
 import math
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMetrics:
-    """Metrics of the steps since the last ones.
+    """Metrics over the steps since the last report.
 
-    step: optimizer steps so far, of which bad_steps were left out for want of a finite gradient. epoch: from 1. loss:
-    mean over the steps. images_per_second: of all processes. data_time: share of the time spent waiting for data.
+    step: optimizer steps so far, of which bad_steps were skipped for a non-finite gradient. epoch: from 1. loss: mean
+    over the steps. images_per_second: over all processes. data_time: share of the time spent waiting for data.
     core_wait: time for which threads of the process were ready to run but had no core, as a share of the time.
     """
 
@@ -24,7 +24,7 @@ class StepMetrics:
     bad_steps: int = 0
 
     def texts(self) -> dict[str, str]:
-        """The metrics as short texts, by their short names."""
+        """Formatted metrics by short name."""
         return {
             "loss": f"{self.loss:.4f}",
             "lr": f"{self.lr:.2e}",
@@ -34,14 +34,14 @@ class StepMetrics:
         }
 
     def line(self) -> str:
-        """All of it on one line of a log."""
+        """All metrics as one line of a log."""
         texts = "  ".join(f"{name} {text}" for name, text in self.texts().items())
         return f"epoch {self.epoch}/{self.epochs}  step {self.step}  {texts}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastiveMetrics(StepMetrics):
-    """Metrics of pre-training; similarities and attention are those of the last step, see `GroupingStatistics`."""
+    """Metrics of pre-training; similarities and attention are from the last step, see `GroupingStatistics`."""
 
     views_per_second: float
     positive_similarity: float
@@ -57,6 +57,6 @@ class ContrastiveMetrics(StepMetrics):
             "positives": f"{self.positive_similarity:.3f}",
             "negatives": f"{self.negative_similarity:.3f}",
             "active triplets": f"{self.active_triplets:.1%}",
-            # one positive gets all the attention
+            # NaN: a single positive gets all the attention
             **({} if math.isnan(entropy) else {"attention entropy": f"{entropy:.3f}"}),
         }

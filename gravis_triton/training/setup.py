@@ -1,4 +1,4 @@
-"""From settings to the parts of a training run."""
+"""Build the components of a training run from settings."""
 
 import ctypes
 import math
@@ -22,7 +22,7 @@ from gravis_triton.launcher import user_has_set
 from gravis_triton.settings import OptimizationSettings, RunSettings
 
 PATIENCE = timedelta(hours=12)
-"""For which processes wait for the first one: while it decodes the images, or evaluates."""
+"""How long processes wait for the first one while it decodes the images or evaluates."""
 
 _POLY_POWER, _STEP_DECAY = 0.9, 0.1  # timm has one argument for both
 
@@ -30,20 +30,20 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def start_accelerator(settings: RunSettings) -> Accelerator:
-    """Join the processes that `accelerate launch` or torchrun started. Raises UserError for a tracker that is not
-    installed, and for a precision that the device does not have."""
+    """Join the processes started by `accelerate launch` or torchrun. Raises UserError for a tracker that is not
+    installed, and for a precision that the device does not support."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
         if settings.tracker not in available:
             raise UserError(
-                f"--tracker {settings.tracker} is not installed here; "
+                f"--tracker {settings.tracker} is not installed; "
                 + (
                     f"available: {', '.join(available)}"
                     if available
                     else f"try: pip install {settings.tracker}"
                 )
             )
-    AcceleratorState._reset_state()  # else the precision of this process's first job would be that of all
+    AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:
         accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
@@ -62,17 +62,17 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
 
 
 def end_trackers(accelerator: Accelerator) -> None:
-    """Close a job's trackers, but not the process group, as accelerate's `end_training` would: it is the next job's,
-    too, and the command line leaves it at its end."""
+    """Close a job's trackers but, unlike accelerate's `end_training`, not the process group: the next job uses it, too,
+    and the command line leaves it at the end."""
     for tracker in accelerator.trackers:
         tracker.finish()
 
 
 def _set_threads(threads: int | None, processes: int) -> None:
-    """Use `threads`, else what the user set OMP_NUM_THREADS to, else this process's share of the cores.
+    """Use `threads`, or else the user's OMP_NUM_THREADS, or else this process's share of the cores.
 
-    `accelerate launch` sets OMP_NUM_THREADS as well, to 1 where it is not told otherwise, as PyTorch takes all cores of
-    the machine where a container may use only some of them.
+    The defaults do not fit: `accelerate launch` sets OMP_NUM_THREADS to 1 unless told otherwise, and PyTorch uses all
+    cores of the machine, of which a container may have only some.
     """
     if threads is None and not user_has_set("OMP_NUM_THREADS"):
         threads = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
@@ -81,8 +81,8 @@ def _set_threads(threads: int | None, processes: int) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """glibc returns large blocks to the system when they are freed; a step on the CPU would spend up to a third of its
-    time on getting zeroed pages again. Keep them for the next step. Does nothing where the C library is another."""
+    """Keep large freed blocks for the next step: glibc returns them to the system, and a step on the CPU would spend up
+    to a third of its time getting zeroed pages again. Does nothing with other C libraries."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)  # large blocks come from the heap as well
@@ -90,7 +90,7 @@ def _keep_freed_memory() -> None:
 
 
 def check_optimizer(name: str) -> None:
-    """Raises UserError for an optimizer that timm does not have."""
+    """Raise UserError for an optimizer that timm does not have."""
     known = timm.optim.list_optimizers()
     if name.lower() not in known:
         hint = did_you_mean(name, map(str, known), at_most=3) or "; timm.optim.list_optimizers() lists them"
@@ -100,9 +100,9 @@ def check_optimizer(name: str) -> None:
 def build_optimizer(
     parameters: nn.Module | list[dict[str, Any]], settings: OptimizationSettings
 ) -> torch.optim.Optimizer:
-    """timm's optimizer over parameter groups, or over a model without weight decay for biases and normalization.
+    """Build timm's optimizer for parameter groups, or for a model without weight decay on biases and normalization.
 
-    Raises UserError as `check_optimizer` does, and for settings or a machine that the optimizer refuses.
+    Raises UserError as `check_optimizer` does, and for settings or a machine that the optimizer does not support.
     """
     check_optimizer(settings.opt)
     try:
@@ -114,14 +114,14 @@ def build_optimizer(
             momentum=settings.momentum,
         )
     except (ValueError, AssertionError, RuntimeError, ImportError) as error:
-        raise UserError(f"--opt {settings.opt} cannot be used so: {error}") from error
+        raise UserError(f"--opt {settings.opt} cannot be used with these settings: {error}") from error
 
 
 def build_scheduler(
     optimizer: torch.optim.Optimizer, settings: OptimizationSettings, *, steps: int, steps_per_epoch: int
 ) -> Scheduler:
-    """timm's learning rate schedule over all steps, a pure function of the step: `scheduler.step_update(step)` sets the
-    rate. Where the settings name no warm-up it is one epoch, or an eighth of the steps where that is less.
+    """Build timm's learning rate schedule over all steps, a pure function of the step: `scheduler.step_update(step)`
+    sets the rate. The default warm-up is one epoch, or an eighth of the steps if that is less.
 
     Raises UserError for a warm-up that is longer than the run.
     """
@@ -130,8 +130,8 @@ def build_scheduler(
         warmup = settings.warmup_epochs * steps_per_epoch
     if warmup > steps:
         raise UserError(
-            f"--warmup-epochs {settings.warmup_epochs:g} is longer than the run, {steps:,} steps of "
-            f"{steps_per_epoch:,} an epoch: take fewer"
+            f"--warmup-epochs {settings.warmup_epochs:g} is longer than the run ({steps:,} steps, "
+            f"{steps_per_epoch:,} per epoch): use a smaller value"
         )
     scheduler, _ = create_scheduler_v2(
         optimizer,
@@ -150,11 +150,11 @@ def build_scheduler(
 def prepare_model(
     model: nn.Module, accelerator: Accelerator, *, channels_last: bool, compile: bool
 ) -> nn.Module:
-    """Memory format, BatchNorm over all processes, compilation.
+    """Set the memory format, synchronize BatchNorm, compile.
 
-    On GPUs BatchNorm is synchronized, because the loss contrasts the whole batch over all processes: with statistics
-    of each process's own views, the encoder could tell by them which views were processed together, and the gradient
-    would depend on the number of processes. (PyTorch has it for GPUs only; CPU processes keep their own statistics.)
+    On GPUs BatchNorm is synchronized, because the loss contrasts the whole batch over all processes: per-process
+    statistics would reveal to the encoder which views were processed together, and the gradient would depend on the
+    number of processes. (PyTorch supports this on GPUs only; CPU processes keep their own statistics.)
     """
     if channels_last:
         model = model.to(memory_format=torch.channels_last)

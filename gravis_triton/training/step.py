@@ -17,16 +17,16 @@ def backward(
 ) -> tuple[Tensor, Tensor]:
     """Accumulate the gradient of objective(model(views)) over all processes into the model's parameters.
 
-    views: (sources, views, 3, height, width) of this process; the objective sees (sources, views, dim).
+    views: (images, views, 3, height, width) of this process; the objective sees (images, views, dim).
     chunk: encode at most this many views at a time, None for all at once (GradCache, Gao et al., 2021, arXiv
-    2101.06983): first without a graph, to get the gradient of the loss by each embedding, then again, chunk by chunk,
-    to carry it into the parameters. Memory is that of a chunk, time that of one more forward pass, and the gradient is
-    the same, except that BatchNorm takes its statistics from each chunk instead of the batch.
+    2101.06983): first without a graph, to get the gradient of the loss w.r.t. each embedding, then again, chunk by
+    chunk, to backpropagate it. This needs the memory of one chunk and an extra forward pass; the gradient is the same,
+    except that BatchNorm computes its statistics per chunk instead of per batch.
 
     Returns the loss of the whole batch and this process's embeddings, both detached.
     """
     flat = views.flatten(0, 1)
-    # DistributedDataParallel averages gradients over processes, but each holds its share of the global loss's gradient
+    # DistributedDataParallel averages gradients over processes, but each has only a share of the global loss's gradient
     scale = accelerator.num_processes
     if chunk is None or chunk >= len(flat):
         embeddings = model(flat)
@@ -36,7 +36,7 @@ def backward(
 
     chunks = flat.tensor_split(
         math.ceil(len(flat) / chunk)
-    )  # of nearly equal size: BatchNorm cannot do with one view
+    )  # of nearly equal size: BatchNorm needs more than one view
     random_states = []
     with torch.no_grad(), _kept_batch_statistics(model):
         encoded = []
@@ -57,7 +57,7 @@ def backward(
 
 @contextmanager
 def _kept_batch_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm's running statistics stay as they are, so that encoding twice counts once."""
+    """Freeze BatchNorm's running statistics, so that encoding twice counts once."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

@@ -1,4 +1,4 @@
-"""A step of fine-tuning, and its losses against labels or masks."""
+"""A fine-tuning step, and its losses for labels and masks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class SupervisedStep:
         except ValueError as error:
             if "more than 1 value per channel" in str(error):
                 raise UserError(
-                    f"BatchNorm cannot train on {len(views)} image a step and process: give more labels "
+                    f"BatchNorm cannot train on {len(views)} image per step and process: use more labels "
                     "(--label-fraction), raise --batch-size, or launch fewer processes"
                 ) from error
             raise
@@ -52,12 +52,12 @@ class MaskLoss(nn.Module):
     """Mean binary cross-entropy of the pixels plus 1 - (2 sum(p m) + 1) / (sum(p) + sum(m) + 1), the smoothed Dice
     loss over all pixels of the batch; p: probabilities, m: masks.
 
-    logits, masks: (batch, 1, height, width), masks 0 or 1. A batch without any lesion pixel has no Dice part.
+    logits, masks: (batch, 1, height, width), masks 0 or 1. A batch without any lesion pixel has no Dice term.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.dice = smp.losses.DiceLoss("binary", smooth=0.5)  # the half of the 1 in the formula
+        self.dice = smp.losses.DiceLoss("binary", smooth=0.5)  # half of the 1 in the formula
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, masks) + self.dice(logits, masks)

@@ -1,4 +1,4 @@
-"""The annotated images of fine-tuning and evaluation."""
+"""Annotated images for fine-tuning and evaluation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from gravis_triton.workflows.launch import Launch
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedData:
-    """Decoded images with their annotations. split: its training part holds only the labels that are used."""
+    """Decoded images with their annotations. split: its training part is limited to the labels that are used."""
 
     collection: Collection
     images: CachedImages
@@ -37,7 +37,7 @@ class AnnotatedData:
 def load_annotated(
     opened: Collection, settings: Any, job: Launch, *, annotation: Annotation, pretrained_on: frozenset[str]
 ) -> AnnotatedData:
-    """Decode, split and print the annotated images of an opened collection, with a warning for each kind of leakage.
+    """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
     pretrained_on: ids of the images that the encoder was pre-trained on.
     """

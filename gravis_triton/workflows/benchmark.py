@@ -34,16 +34,16 @@ _MIN_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """directory: with pipeline.json and pipeline.png. report: all samples."""
+    """directory: contains pipeline.json and pipeline.png. report: all samples."""
 
     directory: Path
     report: PipelineReport
 
 
 def benchmark(settings: BenchmarkSettings) -> BenchmarkResult:
-    """Measure the stages of a pre-training step, the whole step, and views on one core beside torchvision's.
+    """Measure the stages of a pre-training step, the whole step, and views on one core next to torchvision's.
 
-    Raises UserError for what the user can fix.
+    Raises UserError for anything the user can fix.
     """
     opened = open_start(settings)
     settings = resolve_loss(
@@ -54,13 +54,15 @@ def benchmark(settings: BenchmarkSettings) -> BenchmarkResult:
     job = launch(settings, name="benchmark")
     accelerator, display, run, measurement = job.accelerator, job.display, job.run, settings.measurement
     if accelerator.num_processes > 1:
-        raise UserError(f"the benchmark measures one process, not {accelerator.num_processes}")
+        raise UserError(f"the benchmark runs in a single process, not {accelerator.num_processes}")
     if measurement.processor_time:
         if accelerator.device.type != "cpu":
-            raise UserError(f"--processor-time has no meaning on {accelerator.device.type}: drop it")
+            raise UserError(
+                f"--processor-time only works on a CPU, not on {accelerator.device.type}: drop it"
+            )
         torch.set_num_threads(1)
 
-    # all that takes part in a step, as in pre-training
+    # everything that a step needs, as in pre-training
     cache_size = settings.data.cache_size
     assert cache_size is not None  # resolved
     networks = build_networks(opened.encoder, settings, job)
@@ -72,7 +74,7 @@ def benchmark(settings: BenchmarkSettings) -> BenchmarkResult:
         raise UserError("an epoch of one step cannot be measured: lower --batch-size")
     parts = prepare_training(settings, job, networks, data)
 
-    # every stage and the whole step, in turn; the first round warms up
+    # each stage and the whole step, in turn; the first round is a warm-up
     clock = Clock(accelerator.device, time.process_time if measurement.processor_time else time.perf_counter)
     measure_batch = measure_data(
         clock, data, short_side=cache_size, batch_size=settings.optimization.batch_size

@@ -1,4 +1,4 @@
-"""Check a data set before training on it."""
+"""Check a dataset before training on it."""
 
 import hashlib
 import json
@@ -24,16 +24,16 @@ from gravis_triton.errors import UserError
 from gravis_triton.report.contact_sheets import write_contact_sheets
 from gravis_triton.settings import CheckSettings
 
-_SIDE = 96  # of the thumbnails that are compared and shown
+_SIDE = 96  # of the thumbnails to compare and show
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a data set holds and what is wrong with it.
+    """Contents of a dataset, and the problems found in it.
 
     parts: per split (or "all") the numbers of images, masks, labels by class, and the range of sizes in pixels.
-    faults: what makes training fail or scores too high. warnings: what may be intended.
+    faults: make training fail or inflate scores. warnings: may be intended.
     """
 
     data: str
@@ -43,9 +43,9 @@ class CheckResult:
 
 
 class _Looked(NamedTuple):
-    """One image: its size, a hash of its pixels and thumbnails, or what is wrong with it or its mask.
+    """One image: its size, a hash of its pixels and thumbnails, or the fault of the image or its mask.
 
-    compared: what near duplicates are found by. shown: on the page, None without one.
+    compared: thumbnail for finding near duplicates. shown: thumbnail for the page, or None without a page.
     """
 
     size: tuple[int, int] | None = None
@@ -58,9 +58,9 @@ class _Looked(NamedTuple):
 
 
 def check(settings: CheckSettings) -> CheckResult:
-    """Decode every image and mask of a data set, and report what it holds and what is wrong with it.
+    """Decode every image and mask of a dataset, and report its contents and problems.
 
-    Prints the report or JSON, and writes a page of contact sheets if asked for. Raises UserError for a data set that
+    Prints the report or JSON, and writes a page of contact sheets if requested. Raises UserError for a dataset that
     cannot be opened.
     """
     collection = open_collection(settings.data, columns=settings.columns)
@@ -108,7 +108,7 @@ def _look(record: Record, *, has_page: bool) -> _Looked:
 
 
 def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
-    """(what is wrong with the mask, whether it is empty)."""
+    """(fault of the mask, whether it is empty)."""
     if record.mask is None:
         return "", False
     try:
@@ -142,7 +142,7 @@ def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[
 def _findings(
     collection: Collection, looked: Sequence[_Looked], unused: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """(faults, warnings), a line each."""
+    """(faults, warnings), one line each."""
     records = collection.records
     exact, near = _duplicates(looked)
 
@@ -167,8 +167,8 @@ def _findings(
     warnings = {
         "images without a label": [r.id for r in records if some_labels and r.label is None],
         "images without a mask": [r.id for r in records if some_masks and r.mask is None],
-        "superpixel files, which are not used": [name for name in unused if _is_superpixels(name)],
-        "other image files that are not used, as masks without an image": [
+        "unused superpixel files": [name for name in unused if _is_superpixels(name)],
+        "other unused image files, such as masks without an image": [
             name for name in unused if not _is_superpixels(name)
         ],
         "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],
@@ -183,7 +183,7 @@ def _is_superpixels(name: str) -> bool:
 
 
 def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(pairs of the same pixels, pairs that look the same otherwise)."""
+    """(pairs with identical pixels, other pairs that look the same)."""
     first: dict[str, int] = {}
     exact = [
         (first[one.pixels], index)

@@ -1,4 +1,4 @@
-"""Pre-train an encoder by a command of another toolkit, so that it can be compared with ours."""
+"""Pre-train an encoder with a command of another toolkit, for comparison with ours."""
 
 import os
 import shutil
@@ -19,23 +19,23 @@ from gravis_triton.settings import CommandSettings, resolve_command, resolved_sp
 from gravis_triton.workflows.launch import launch, open_run
 
 _POLL_SECONDS = 0.2
-_KILL_SECONDS = 10.0  # that a command has to end after a signal
+_KILL_SECONDS = 10.0  # for a command to exit after a signal
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """directory: of the run. encoder: directory of the encoder in timm's format, as pre-training leaves it."""
+    """directory: run directory. encoder: directory of the encoder in timm's format, as written by pre-training."""
 
     directory: Path
     encoder: Path
 
 
 def pretrain_by_command(settings: CommandSettings) -> CommandResult:
-    """Run the command on the images that pre-training would see, and keep the weights that it leaves as an encoder.
+    """Run the command on the images that pre-training would use, and export the resulting weights as an encoder.
 
-    The command is run by the shell, in a directory of its own, with IMAGES (directory of the images), WEIGHTS (file for
-    timm's state dict), MODEL, IMAGE_SIZE and SEED set. Raises UserError where it fails or leaves other weights, and
-    Interrupted when a signal stopped it.
+    The command runs in a shell, in its own directory, with IMAGES (directory of the images), WEIGHTS (file for timm's
+    state dict), MODEL, IMAGE_SIZE and SEED set. Raises UserError if it fails or its weights are missing or do not fit,
+    and Interrupted if a signal stopped it.
     """
     settings = resolve_command(settings)
     job = launch(settings, name="command")
@@ -56,7 +56,7 @@ def pretrain_by_command(settings: CommandSettings) -> CommandResult:
     if accelerator.is_main_process:
         images, weights = (run.command.absolute() / name for name in ("images", "weights.pth"))
         lay_out(records, images)
-        display.print(f"{len(records):,} images of {collection.name} for: {settings.command.strip()}")
+        display.print(f"running on {len(records):,} images of {collection.name}: {settings.command.strip()}")
         values = {
             "IMAGES": images,
             "WEIGHTS": weights,
@@ -68,7 +68,7 @@ def pretrain_by_command(settings: CommandSettings) -> CommandResult:
         run_command(settings.command, run.command, {name: str(value) for name, value in values.items()})
         seconds = time.perf_counter() - start
         if not weights.is_file():
-            raise UserError(f"the command did not write its weights to $WEIGHTS, {weights}")
+            raise UserError(f"the command did not write its weights to $WEIGHTS ({weights})")
         opened = open_encoder(
             str(weights),
             model=settings.model,
@@ -86,7 +86,7 @@ def pretrain_by_command(settings: CommandSettings) -> CommandResult:
 
 
 def lay_out(records: Iterable[Record], directory: Path) -> None:
-    """A directory with the images under their ids: links to files, else PNG files."""
+    """Fill a directory with the images, named by id: symlinks to image files, or else PNG files."""
     with writing(directory):
         for record in records:
             image = record.image
@@ -99,9 +99,9 @@ def lay_out(records: Iterable[Record], directory: Path) -> None:
 
 
 def run_command(command: str, directory: Path, variables: Mapping[str, str]) -> None:
-    """Run a shell command in a directory, its output in log.txt there. It ends with this process.
+    """Run a shell command in a directory, with its output in log.txt there. It is stopped with this process.
 
-    Raises UserError with its last line where it fails, and Interrupted when a signal stopped it.
+    Raises UserError with the last line of its output if it fails, and Interrupted if a signal stopped it.
     """
     log = directory / "log.txt"
     with log.open("w") as output, training.stop_on_signals() as stop:
@@ -113,7 +113,7 @@ def run_command(command: str, directory: Path, variables: Mapping[str, str]) -> 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that all that it starts can be ended with it
+            start_new_session=True,  # so that everything it starts can be killed with it
         )
         try:
             while process.poll() is None and not stop:
@@ -121,14 +121,14 @@ def run_command(command: str, directory: Path, variables: Mapping[str, str]) -> 
         finally:
             _end(process)
     if stop:
-        raise Interrupted("the command was stopped; it will start anew", stop.number)
+        raise Interrupted("the command was stopped; it will start over", stop.number)
     if process.returncode:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-        raise UserError(f"the command failed with status {process.returncode}: {last} (all of it: {log})")
+        raise UserError(f"the command failed with status {process.returncode}: {last} (full output: {log})")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it has started in its session."""
+    """Terminate a process and everything it started in its session."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -24,7 +24,7 @@ from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.pretrain import pretrain
 from gravis_triton.workflows.segmentation import finetune_segmentation
 
-_FILE_WIDTH = 200  # of tables in a file, so that none is folded
+_FILE_WIDTH = 200  # of tables in a file, to avoid wrapping
 _WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
     "pretrain": pretrain,
     "command": pretrain_by_command,
@@ -36,16 +36,16 @@ _WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class CompareResult:
-    """directory: of all runs and of the comparison. comparison: None in all processes but the first."""
+    """directory: contains all runs and the comparison. comparison: None in all processes but the first."""
 
     directory: Path
     comparison: Comparison | None
 
 
 def compare(settings: CompareSettings) -> CompareResult:
-    """Run every missing run of a grid, then compare the encoders with the baseline of the grid.
+    """Execute the missing runs of a grid, then compare the encoders with the grid's baseline.
 
-    Raises UserError for what the user can fix; finished runs stay, and the next call continues.
+    Raises UserError for anything the user can fix; finished runs are kept, and the next call continues.
     """
     file = find_config(settings.grid)
     grid = comparison.read_grid(file)
@@ -62,7 +62,7 @@ def compare(settings: CompareSettings) -> CompareResult:
     for run in runs:
         comparison.check_consistent(run)
 
-    # run after run, in all processes alike
+    # one run after another, the same in all processes
     accelerator = start_accelerator(RunSettings(mixed_precision=grid.common.get("mixed_precision")))
     display = report.Display(accelerator.is_main_process)
     missing = [run for run in runs if not run.finished]
@@ -85,11 +85,11 @@ def compare(settings: CompareSettings) -> CompareResult:
 
 
 def _run(run: PlannedRun) -> None:
-    """Run a job. Raises its UserError or Interrupted with the name of the run."""
+    """Execute a run. Its UserError or Interrupted is raised with the name of the run."""
     try:
         _WORKFLOWS[run.task](run.settings)
     except UserError as error:
-        raise UserError(f"{run.name}: {error} (finished runs stay; start again to continue)") from error
+        raise UserError(f"{run.name}: {error} (finished runs are kept; start again to continue)") from error
     except Interrupted as error:
         raise Interrupted(
             f"{run.name}: {error}; start the comparison again to continue", error.signal
@@ -100,7 +100,7 @@ def _run(run: PlannedRun) -> None:
 def _compare_finished(
     grid: Grid, runs: Sequence[PlannedRun], collection: Collection, display: report.Display
 ) -> Comparison | None:
-    """Print and write scores, differences and figure of the finished runs; None where there is none."""
+    """Print and write scores, differences and figures of the finished runs; None if there are none."""
     output = Path(grid.output_dir)
     results = comparison.read_results(runs)
     if not results:

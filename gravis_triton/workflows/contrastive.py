@@ -1,4 +1,4 @@
-"""What takes part in a pre-training step."""
+"""Components of a pre-training step."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from gravis_triton.workflows.launch import Launch
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Encoder, the model that is trained (with the projection head), its optimizer, and the module that makes views."""
+    """Encoder, the model to train (encoder with projection head), its optimizer, and the module that makes views."""
 
     encoder: nn.Module
     model: nn.Module
@@ -41,7 +41,7 @@ def open_start(settings: PretrainSettings) -> OpenedEncoder:
 
 
 def build_networks(encoder: nn.Module, settings: PretrainSettings, job: Launch) -> Networks:
-    """Everything on top of the encoder, with the same weights in every process. Raises UserError for an unknown
+    """Build everything on top of the encoder, with the same weights in every process. Raises UserError for an unknown
     optimizer."""
     chosen, loop = settings.model, settings.training
     assert chosen.image_size is not None  # resolved
@@ -60,7 +60,7 @@ def build_networks(encoder: nn.Module, settings: PretrainSettings, job: Launch) 
 def prepare_training(
     settings: PretrainSettings, job: Launch, networks: Networks, data: PretrainingData
 ) -> training.Training:
-    """Model, optimizer, schedule and step, prepared for the processes."""
+    """Prepare model, optimizer, schedule and step for distributed training."""
     loop, steps_per_epoch = settings.training, len(data.batches)
     steps = total_steps(settings, job, steps_per_epoch=steps_per_epoch)
     scheduler = training.build_scheduler(
@@ -91,7 +91,7 @@ def prepare_training(
 
 
 def total_steps(settings: PretrainSettings, job: Launch, *, steps_per_epoch: int) -> int:
-    """Optimizer steps of all epochs, or that encode --total-views views."""
+    """Number of optimizer steps in all epochs, or for --total-views views."""
     optimization = settings.optimization
     if optimization.epochs is not None:
         return optimization.epochs * steps_per_epoch

@@ -38,21 +38,21 @@ class EmbedResult:
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each image, (images,); None where unknown."""
+        """The class of each image, (images,); None if unknown."""
         return pq.read_table(self.file, columns=["label"])["label"].to_numpy()
 
 
 def embed(settings: EmbedSettings) -> EmbedResult:
     """Encode all images of a collection, each once, and write a row per image to a Parquet file.
 
-    An interrupted job finds its finished rows again, and a finished one its file. Images that cannot be read are
-    skipped, each with a line on stderr. Every process of a distributed launch calls it. Raises UserError for what the
-    user can fix.
+    An interrupted job resumes after its finished rows, and a finished one is not repeated. Unreadable images are
+    skipped, each with a line on stderr. Call it in every process of a distributed launch. Raises UserError for
+    anything the user can fix.
     """
     processes, display = join_processes()
 
     # the encoder
-    training.seed_step(0, 0, 0)  # random weights are those that pre-training starts from
+    training.seed_step(0, 0, 0)  # random weights are the ones pre-training starts from
     opened = open_encoder(
         settings.encoder,
         model=settings.model,
@@ -64,7 +64,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
         opened.encoder, image_size=opened.image_size, cache_size=default_cache_size(opened.image_size)
     )
 
-    # the images, and the table that their rows go to
+    # the images, and the table for their features
     collection = open_collection(
         settings.data, columns=settings.columns, synthetic_images=DataSettings.synthetic_images
     )
@@ -72,7 +72,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     embedder = Embedder(encoder, collection, inputs=inputs, dtype=settings.dtype)
     file = Path(settings.output)
     if file.suffix != ".parquet":
-        raise UserError(f"--output {file}: features need a file that ends in .parquet")
+        raise UserError(f"--output {file} must end in .parquet")
     table = TableFile(file, len(collection.records), embedder.fingerprint())
 
     one_pass(

@@ -21,7 +21,7 @@ from gravis_triton.workflows.launch import launch, open_run
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """directory: of the run. knn, probe: scores on the test set; None in all processes but the first."""
+    """directory: run directory. knn, probe: scores on the test set; None in all processes but the first."""
 
     directory: Path
     knn: ClassificationScores | None
@@ -29,15 +29,15 @@ class EvaluateResult:
 
 
 def evaluate(settings: EvaluateSettings) -> EvaluateResult:
-    """Score the frozen features of an encoder on the test set; k and the probe's penalty are set on the validation set.
+    """Score an encoder's frozen features on the test set; k and the probe's penalty are tuned on the validation set.
 
-    Raises UserError for what the user can fix.
+    Raises UserError for anything the user can fix.
     """
     job = launch(settings, name="evaluate")
     accelerator, display, run = job.accelerator, job.display, job.run
 
     # the encoder
-    training.seed_step(settings.run.seed, 0, 0)  # random weights are those that pre-training starts from
+    training.seed_step(settings.run.seed, 0, 0)  # random weights are the ones pre-training starts from
     opened = _open_any_encoder(settings)
     settings = resolve_evaluate(settings, image_size=opened.image_size)
     display.print(opened.loaded)
@@ -45,7 +45,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     if settings.evaluation.tta:
         encoder = evaluation.FlipAveraged(encoder)
 
-    # labeled images: training, validation and test set
+    # labeled images: training, validation and test sets
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation="label")
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     open_run(run, settings, accelerator)

@@ -12,34 +12,34 @@ from gravis_triton.prediction.portable import Portable, open_portable
 from gravis_triton.settings import ExportSettings
 
 _PREPROCESSING = "preprocessing.json"
-_TOLERANCE = 1e-3  # of the largest output
+_TOLERANCE = 1e-3  # relative to the largest output
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """directory: of the exported network. difference: the largest one from PyTorch's outputs, on random images."""
+    """directory: of the exported network. difference: largest deviation from PyTorch's outputs, on random images."""
 
     directory: Path
     difference: float
 
 
 def export(settings: ExportSettings) -> ExportResult:
-    """Write a run's fine-tuned model, else its encoder, in another format, then run what was written.
+    """Export a run's fine-tuned model, or else its encoder, to another format, and verify its outputs.
 
-    Raises UserError for what the user can fix, and where the exported network computes something else.
+    Raises UserError for anything the user can fix, and if the exported network's outputs deviate.
     """
     directory = Path(settings.output or Path(settings.run) / f"export-{settings.format}")
     if directory.exists() and not directory.is_dir():
-        raise UserError(f"--output {directory} is a file: an export is a directory")
+        raise UserError(f"--output {directory} is a file: use a directory")
     if directory.exists() and not settings.overwrite:
-        raise UserError(f"{directory} exists: give --overwrite, or another --output")
+        raise UserError(f"{directory} exists: use --overwrite or another --output")
     if directory.exists() and not (directory / _PREPROCESSING).is_file() and any(directory.iterdir()):
         raise UserError(
-            f"--overwrite: {directory} holds something else than an export; choose another --output"
+            f"--overwrite: {directory} contains something other than an export; choose another --output"
         )
     network = open_portable(settings.run)
     format = FORMATS[settings.format]
-    images = network.example(3)  # not the batch size that it is traced with
+    images = network.example(3)  # a batch size other than the traced one
     with torch.no_grad():
         expected = network(images)
     with atomic_directory(directory) as partial:
@@ -49,18 +49,18 @@ def export(settings: ExportSettings) -> ExportResult:
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
             raise UserError(
-                f"the exported network is off by {difference:.2g}, outputs are up to {largest:.2g}: "
+                f"the exported network is off by {difference:.2g} (outputs up to {largest:.2g}): "
                 "use another --format"
             )
     print(f"{network.output}: {directory}")
     print(f"largest difference from PyTorch: {difference:.2g} (outputs up to {largest:.2g})")
     if network.averages_flips:
-        print("not exported: averaging over flips (--tta), which the scores of the run are of")
+        print("not exported: averaging over flips (--tta), which the run's scores include")
     return ExportResult(directory, difference)
 
 
 def _preprocessing(network: Portable, *, is_whole: bool) -> dict[str, object]:
-    """How an image becomes an input, and what the outputs are."""
+    """How to turn an image into an input, and what the outputs are."""
     size, of_masks = network.image_size, network.output == "lesion probability"
     mean, std = (
         [round(value, 6) for value in values.flatten().tolist()] for values in (network.mean, network.std)

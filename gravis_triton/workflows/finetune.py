@@ -1,4 +1,4 @@
-"""Fine-tune an encoder: the one supervised flow, whatever the task."""
+"""Fine-tune an encoder: the supervised workflow shared by all tasks."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ class Task(ABC):
     name: str
     annotation: Annotation
     test_scores: tuple[str, ...]
-    """Names of the scores to print, of those that `test` returns."""
+    """Names of the scores of `test` to print."""
 
     @abstractmethod
     def build_network(
@@ -52,28 +52,28 @@ class Task(ABC):
 
     @abstractmethod
     def make_example(self, view: LabeledView, batch: Any) -> tuple[Tensor, Tensor]:
-        """A batch of the loader as views and targets."""
+        """Turn a batch of the loader into views and targets."""
 
     @abstractmethod
     def build_predictor(
         self, network: nn.Module, inputs: InputSettings, collection: Collection, *, tta: bool
     ) -> Any:
-        """The network as a predictor of whole images."""
+        """Wrap the network as a predictor for whole images."""
 
     @abstractmethod
     def validate(self, predictor: Any, data: AnnotatedData) -> dict[str, float]:
-        """Scores on the validation set; the first that is a number selects the weights."""
+        """Scores on the validation set; the first that is not NaN selects the weights."""
 
     @abstractmethod
     def test(
         self, predictor: Any, data: AnnotatedData, run: RunDirectory, *, caption: str
     ) -> dict[str, float]:
-        """Scores on the test set; writes predictions, scores of every image and figures with the caption."""
+        """Scores on the test set; writes predictions, per-image scores and figures with the caption."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneResult:
-    """directory: of the run. model: directory for `gravis_triton.load`. scores: on the test set, by name; empty in all
+    """directory: run directory. model: directory for `gravis_triton.load`. scores: test scores by name; empty in all
     processes but the first. validation_score: of the best checkpoint, which is the one tested."""
 
     directory: Path
@@ -85,8 +85,8 @@ class FinetuneResult:
 def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     """Fine-tune an encoder for a task, select the weights on the validation set, and score them on the test set.
 
-    Every process of a distributed launch calls it. Raises UserError for what the user can fix, and Interrupted when a
-    signal stopped it; the run can then be resumed.
+    Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
+    if a signal stopped it; the run can then be resumed.
     """
     job = launch(settings, name=task.name)
     accelerator, display, run = job.accelerator, job.display, job.run
@@ -107,7 +107,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     if network.description:
         display.print(network.description)
 
-    # annotated images: training, validation and test set
+    # annotated images: training, validation and test sets
     data = load_annotated(
         collection, settings, job, annotation=task.annotation, pretrained_on=opened.image_ids
     )
@@ -174,7 +174,7 @@ def _start(
     data: AnnotatedData,
     inputs: InputSettings,
 ) -> training.FinetuningRun:
-    """Batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
+    """Set up batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
     workers = settings.data.num_workers
     assert workers is not None  # resolved
     view = LabeledView(settings.augmentation, size=inputs.image_size, mean=inputs.mean, std=inputs.std).to(

@@ -1,4 +1,4 @@
-"""What every job begins with: processes, display and output directory."""
+"""Setup shared by all jobs: processes, display and output directory."""
 
 import dataclasses
 import time
@@ -17,7 +17,7 @@ from gravis_triton.training import start_accelerator
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Launch:
-    """The processes of a job, its output, and when it began (time.perf_counter)."""
+    """The processes of a job, its output, and its start time (time.perf_counter)."""
 
     accelerator: Accelerator
     display: Display
@@ -31,7 +31,7 @@ class Launch:
 def launch(settings: Any, *, name: str) -> Launch:
     """Join the processes and choose the output directory of a job; nothing is written yet.
 
-    name: of the directory, where the settings name none. Raises UserError as `choose_run` does.
+    name: of the directory, if the settings do not set one. Raises UserError as `choose_run` does.
     """
     start = time.perf_counter()
     accelerator = start_accelerator(settings.run)
@@ -58,8 +58,8 @@ def choose_run(
 ) -> RunDirectory:
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
-    Raises UserError when it holds files and the settings neither resume nor overwrite it, when they do both or resume
-    another run, and as `check_overwrite` does.
+    Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both or resume
+    a different run, and as `check_overwrite` does.
     """
     if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
@@ -71,20 +71,20 @@ def choose_run(
     if path.is_dir() and any(path.iterdir()) and resume is None:
         if not settings.overwrite:
             way_out = "--resume auto to resume, " if can_resume else ""
-            raise UserError(f"{run} is not empty: give {way_out}--overwrite, or another --output-dir")
+            raise UserError(f"{run} is not empty: use {way_out}--overwrite, or another --output-dir")
         check_overwrite(run, data)
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
         if resumed.path.resolve() != path.resolve():
             raise UserError(
-                f"{run} holds a run of its own, not {resumed}, which --resume names: give another --output-dir"
+                f"{run} contains a different run from --resume ({resumed}): use another --output-dir"
             )
     return run
 
 
 def check_overwrite(run: RunDirectory, data: str | None) -> None:
-    """Raises UserError where a directory holds anything but a run, and where deleting it could delete more than that:
-    it is or contains the data, the current or the home directory, or a repository."""
+    """Raise UserError if a directory contains anything but a run, or if deleting it could delete more than that: it is
+    or contains the data, the current or the home directory, or a repository."""
     path = run.path.resolve()
     protected = {"the current directory": Path.cwd(), "the home directory": Path.home()}
     if data is not None and Path(data).exists():
@@ -94,17 +94,17 @@ def check_overwrite(run: RunDirectory, data: str | None) -> None:
             raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")
     if not _is_config(run.config):
         raise UserError(
-            f"--overwrite: {run} holds files but no run (no config.yaml of one); empty it yourself"
+            f"--overwrite: {run} contains files but no run (no config.yaml of one); empty it yourself"
         )
     if others := run.others():
         raise UserError(
-            f"--overwrite: {run} also holds {', '.join(others[:3])}, which no run writes; "
+            f"--overwrite: {run} also contains {', '.join(others[:3])}, not written by a run; "
             "move it away, or choose another --output-dir"
         )
 
 
 def _is_config(file: Path) -> bool:
-    """Whether a run has written this config.yaml."""
+    """Whether this config.yaml was written by a run."""
     try:
         values = read_yaml(file)
     except UserError:
@@ -117,7 +117,7 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
         return Path(output_dir)
     if resume == "auto":
         raise UserError(
-            "--resume auto needs --output-dir: the run directory whose newest checkpoint to resume"
+            "--resume auto needs --output-dir: the run directory whose newest checkpoint it resumes"
         )
     if resume is not None:
         return RunDirectory.of(resume).path
@@ -125,9 +125,9 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
 
 
 def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None:
-    """Create the directory, emptied if the settings say so, with config.yaml in it; start the trackers.
+    """Create the directory, or empty it if the settings say so; write config.yaml and start the trackers.
 
-    Raises UserError where another run is or has just been writing to it, and where it cannot be written to.
+    Raises UserError if another run is writing to it or has just done so, and if it cannot be written to.
     """
     if accelerator.is_main_process:
         try:

@@ -1,4 +1,4 @@
-"""One pass over images by all processes, into a table: what embedding and prediction share."""
+"""One pass over images by all processes into a table, shared by embedding and prediction."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _PATIENCE = timedelta(hours=12)  # processes wait for the slowest
 
 
 def join_processes() -> tuple[PartialState, Display]:
-    """The processes that `accelerate launch` or torchrun started, and the output of the first."""
+    """The processes started by `accelerate launch` or torchrun, and the display of the first one."""
     processes = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
     return processes, Display(processes.is_main_process)
 
@@ -39,15 +39,14 @@ def one_pass(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Compute the table, unless it is finished; returns in every process when it is there.
+    """Compute the table, unless it is finished; returns in every process once it exists.
 
-    names: of the images, for the lines on stderr about those that cannot be read. Raises UserError as
-    `TableFile.prepare`.
+    names: of the images, for the lines on stderr about unreadable ones. Raises UserError as `TableFile.prepare` does.
     """
     if table.is_finished() and not overwrite:
         if processes.is_main_process:
-            table.remove_parts()  # a kill may have left them
-        display.print(f"{table.path} has these rows already")
+            table.remove_parts()  # left if a process was killed
+        display.print(f"{table.path} is already complete")
         return
     table.prepare(overwrite=overwrite)
     processes.wait_for_everyone()

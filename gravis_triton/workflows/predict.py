@@ -28,9 +28,9 @@ from gravis_triton.workflows.one_pass import join_processes, one_pass
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """directory: of the predictions. images: number of images given. skipped: those that could not be read.
+    """directory: of the predictions. images: number of input images. skipped: those that could not be read.
 
-    table: with the columns image, path and the probability of each class, or mask and lesion_fraction.
+    table: has the columns image, path and the probability of each class, or mask and lesion_fraction.
     """
 
     directory: Path
@@ -42,15 +42,15 @@ class PredictResult:
 def predict(settings: PredictSettings) -> PredictResult:
     """Predict image files, or all images of directories, and write a table and masks.
 
-    An interrupted job finds its finished predictions again. Images that cannot be read are skipped, each with a line
-    on stderr. Every process of a distributed launch calls it. Raises UserError for what the user can fix.
+    An interrupted job resumes after its finished predictions. Unreadable images are skipped, each with a line on
+    stderr. Call it in every process of a distributed launch. Raises UserError for anything the user can fix.
     """
     files = list(_image_files(settings.images))
     _check_distinct_names(files)
     processes, display = join_processes()
     predictor = load(settings.model, device=processes.device)
 
-    # the table, in a directory of its own
+    # the table, in its own directory
     output = Path(settings.output_dir)
     table = TableFile(
         output / f"predictions.{settings.format}", len(files), rows_fingerprint(predictor, files)
@@ -76,7 +76,7 @@ def predict(settings: PredictSettings) -> PredictResult:
         overwrite=settings.overwrite,
     )
 
-    # the whole
+    # the complete table
     predicted = _read(table.path)
     _check_masks(predicted, output)
     if isinstance(predictor, ClassPredictor) and processes.is_main_process:
@@ -88,7 +88,7 @@ def predict(settings: PredictSettings) -> PredictResult:
 
 def _image_files(names: Sequence[str]) -> Iterator[Path]:
     if not names:
-        raise UserError("no images given: name image files, or directories of them")
+        raise UserError("no images given: list image files or directories of images")
     for path in map(Path, names):
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if is_image(file.name))
@@ -111,21 +111,21 @@ def _check_distinct_names(files: Sequence[Path]) -> None:
 
 
 def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
-    """Raise UserError where the directory holds anything but what an earlier start of this very job wrote."""
+    """Raise UserError if the directory contains anything but the output of an earlier launch of the same job."""
     if output.exists() and not output.is_dir():
         raise UserError(f"--output-dir {output} is a file")
     is_used = output.is_dir() and any(output.iterdir())
     if is_used and not (overwrite or table.has_parts() or table.is_finished()):
-        raise UserError(f"{output} is not empty: give --overwrite, or another --output-dir")
+        raise UserError(f"{output} is not empty: use --overwrite, or another --output-dir")
 
 
 def _check_masks(predicted: pa.Table, output: Path) -> None:
-    """Raise UserError for masks that were deleted after an earlier start of this job wrote them."""
+    """Raise UserError for masks that were deleted after an earlier launch of this job wrote them."""
     masks = predicted["mask"].to_pylist() if "mask" in predicted.column_names else []
     if missing := [mask for mask in masks if not (output / mask).is_file()]:
         raise UserError(
-            f"{output}: {len(missing):,} of {len(masks):,} masks are gone, {missing[0]} first: "
-            "give --overwrite to predict all anew"
+            f"{output}: {len(missing):,} of {len(masks):,} masks are missing, e.g. {missing[0]}: "
+            "use --overwrite to predict all images again"
         )
 
 
@@ -137,7 +137,7 @@ def _read(file: Path) -> pa.Table:
 
 
 def _write_submission(predictor: ClassPredictor, predicted: pa.Table, file: Path) -> None:
-    """The probabilities in the format of the challenge."""
+    """Write the probabilities in the format of the challenge."""
     columns = [predicted[name].to_pylist() for name in predictor.classes]
     rows = list(zip(*columns, strict=True))
     if rows:

@@ -1,4 +1,4 @@
-"""Pre-train an image encoder by GraVIS."""
+"""Pre-train an image encoder with GraVIS."""
 
 import dataclasses
 import signal
@@ -37,8 +37,8 @@ _HEAT_MAPS = 4  # images whose views' similarities are shown
 
 @dataclass(frozen=True, slots=True)
 class PretrainResult:
-    """directory: of the run. encoder: directory of the pre-trained encoder in timm's format. summary: scores and speed;
-    None in all processes but the first."""
+    """directory: run directory. encoder: directory of the pre-trained encoder in timm's format. summary: scores and
+    speed; None in all processes but the first."""
 
     directory: Path
     encoder: Path
@@ -46,10 +46,10 @@ class PretrainResult:
 
 
 def pretrain(settings: PretrainSettings) -> PretrainResult:
-    """Pre-train an encoder on unlabeled images: group the views of one image, separate those of others.
+    """Pre-train an encoder on unlabeled images: group views of the same image, separate views of different images.
 
-    Every process of a distributed launch calls it. Raises UserError for what the user can fix, and Interrupted when a
-    signal stopped it; the run can then be resumed.
+    Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
+    if a signal stopped it; the run can then be resumed.
     """
     settings = resolve_loss(settings)
     job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.loss.loss}")
@@ -92,7 +92,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
 
     def score(name: str, *, at_most: int, key: str) -> None:
-        with display.task(f"evaluating the {name}") as scoring:
+        with display.task(f"evaluating: {name}") as scoring:
             scores = score_encoder(
                 networks.encoder,
                 data.collection,
@@ -121,7 +121,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     elif loop.evaluate and _is_due(progress, loop) and not metric_logger.has("knn_mean_auc", progress.step):
         evaluate(
             f"after epoch {progress.step // len(batches)}"
-        )  # a kill came between the checkpoint and this
+        )  # the run was killed between the checkpoint and this
 
     # train, epoch by epoch
     steps = total_steps(settings, job, steps_per_epoch=len(batches))
@@ -150,7 +150,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     if loop.evaluate:
         evaluate("pre-trained encoder")
         labeled = [data.collection.annotated("label", part) for part in (data.reference, data.validation)]
-        # other processes may know no labels: they wait at what follows
+        # other processes may have no labels: they wait below
         if accelerator.is_main_process and max(map(len, labeled)) > loop.eval_images:
             score("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     ids, skipped = data.seen()
@@ -181,7 +181,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 def _examples(
     networks: Networks, data: PretrainingData, settings: PretrainSettings, device: torch.device
 ) -> Examples:
-    """Single images for the report: views, neighbors, map."""
+    """Example images for the report: views, neighbors, map."""
     images, sizes = (part[:_HEAT_MAPS].to(device) for part in data.preview)
     with evaluating(networks.model):
         views = networks.views(images, sizes)

@@ -1,4 +1,4 @@
-"""Push the encoder or the fine-tuned model of a run to the Hugging Face hub."""
+"""Push the encoder or the fine-tuned model of a run to the Hugging Face Hub."""
 
 import shutil
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from gravis_triton.settings import PushSettings
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """where: address of the repository, or the directory of a dry run."""
+    """where: URL of the repository, or the directory of a dry run."""
 
     where: str
 
 
 def push(settings: PushSettings) -> PushResult:
-    """Upload a run's fine-tuned model, else its encoder, with its config and a model card filled in from the run.
+    """Upload a run's fine-tuned model, or else its encoder, with its config and a model card based on the run.
 
-    Raises UserError for what the user can fix; nothing is uploaded by a dry run.
+    A dry run uploads nothing. Raises UserError for anything the user can fix.
     """
     run = RunDirectory(settings.run)
     try:
         validate_repo_id(settings.repository)
     except HFValidationError as error:
-        raise UserError(f"{settings.repository} is no repository: give OWNER/NAME") from error
+        raise UserError(f"{settings.repository} is not a valid repository: use OWNER/NAME") from error
     card = model_card(run, settings.repository, license=settings.license)
     if settings.dry_run is not None:
         directory = Path(settings.dry_run)
@@ -42,7 +42,7 @@ def push(settings: PushSettings) -> PushResult:
             raise UserError(f"{directory} exists: choose another directory for --dry-run")
         with atomic_directory(directory) as partial:
             _fill(partial, run, card)
-        print(f"not uploaded, but written: {directory}")
+        print(f"dry run: written to {directory}, not uploaded")
         return PushResult(str(directory))
     with TemporaryDirectory() as temporary:
         _fill(Path(temporary), run, card)
@@ -54,7 +54,7 @@ def push(settings: PushSettings) -> PushResult:
 def _fill(directory: Path, run: RunDirectory, card: str) -> None:
     source = run.model if run.model.is_dir() else run.encoder
     if not source.is_dir():
-        raise UserError(f"{run} holds neither a model nor an encoder")
+        raise UserError(f"{run} contains neither a model nor an encoder")
     for file in source.iterdir():
         shutil.copyfile(file, directory / file.name)
     config = yaml.safe_load(run.config.read_text())
@@ -63,7 +63,7 @@ def _fill(directory: Path, run: RunDirectory, card: str) -> None:
 
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """Absolute paths as their last part: where data lies on a machine is nobody else's business."""
+    """Reduce absolute paths to their last part, so as not to publish local directories."""
     return {
         name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
         for name, value in config.items()
@@ -77,12 +77,12 @@ def _upload(directory: Path, settings: PushSettings) -> str:
         api.upload_folder(repo_id=settings.repository, folder_path=directory)
     except LocalTokenNotFoundError as error:
         raise UserError(
-            "not logged in to the Hugging Face hub: run `hf auth login`, or set HF_TOKEN"
+            "not logged in to the Hugging Face Hub: run `hf auth login`, or set HF_TOKEN"
         ) from error
-    except Exception as error:  # of the hub's HTTP library, another one in each of its major versions
+    except Exception as error:  # from huggingface_hub's HTTP library, which differs by major version
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"cannot upload to {settings.repository}: {reason}; are you logged in (`hf auth login`), "
-            "and is there a network?"
+            f"cannot upload to {settings.repository}: {reason}; check your login (`hf auth login`) "
+            "and your network connection"
         ) from error
     return str(where)

@@ -1,4 +1,4 @@
-"""Write the pages of finished runs anew, and set several side by side."""
+"""Rewrite the pages of finished runs, and show several side by side."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,13 @@ from gravis_triton.settings import ReportSettings
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """pages: the files written, that of all runs side by side last."""
+    """pages: the files written; the page with all runs side by side comes last."""
 
     pages: tuple[Path, ...]
 
 
 def write_report(settings: ReportSettings) -> ReportResult:
-    """Write report.html of each run; with several runs, also a page that sets them side by side.
+    """Write report.html for each run and, for several runs, a page that shows them side by side.
 
     Raises UserError for a directory without a finished run.
     """

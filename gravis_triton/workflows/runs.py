@@ -17,12 +17,12 @@ from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import kind_of, result_of
 from gravis_triton.settings import RunsSettings, read_yaml
 
-_FILE_WIDTH = 200  # characters of a line where there is no terminal
+_FILE_WIDTH = 200  # characters per line without a terminal
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """state: finished, running, or stopped at a step. changed: seconds since 1970 of its last change."""
+    """state: finished, running, or stopped at a step. changed: Unix time of the last change."""
 
     directory: str
     job: str
@@ -35,13 +35,13 @@ class ListedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunsResult:
-    """The runs below a directory, the latest first."""
+    """Runs under a directory, most recent first."""
 
     runs: tuple[ListedRun, ...]
 
 
 def list_runs(settings: RunsSettings) -> RunsResult:
-    """Print the finished, running and stopped runs below a directory. Raises UserError where there is no directory."""
+    """Print the finished, running and stopped runs under a directory. Raises UserError if it does not exist."""
     root = Path(settings.directory)
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
@@ -55,12 +55,12 @@ def list_runs(settings: RunsSettings) -> RunsResult:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
         table.add_row(run.directory, run.job, run.model, run.data, run.state, run.result, changed)
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
-    console.print(table if found else f"no runs below {root}")
+    console.print(table if found else f"no runs under {root}")
     return RunsResult(tuple(found))
 
 
 def _listed(run: RunDirectory, root: Path) -> ListedRun | None:
-    """A run, None where the config is of something else."""
+    """The run, or None if its config.yaml was not written by a run."""
     try:
         config = read_yaml(run.config)
         summary: dict[str, Any] = read_json(run.summary) if run.summary.is_file() else {}

@@ -1,4 +1,4 @@
-"""Write a data set as Parquet shards, to be streamed or shared."""
+"""Write a dataset as Parquet shards, to be streamed or shared."""
 
 import io
 import random
@@ -21,7 +21,7 @@ from gravis_triton.settings import ShardsSettings
 
 @dataclass(frozen=True, slots=True)
 class ShardsResult:
-    """directory: of the shards. images: number of images written. skipped: ids of those that could not be read."""
+    """directory: of the shards. images: number of images written. skipped: ids of the unreadable ones."""
 
     directory: Path
     images: int
@@ -29,14 +29,14 @@ class ShardsResult:
 
 
 def shards(settings: ShardsSettings) -> ShardsResult:
-    """Write the images, resized, with labels, groups and masks, as SPLIT-00000-of-00003.parquet in random order.
+    """Write resized images with labels, groups and masks, in random order, to SPLIT-00000-of-00003.parquet etc.
 
-    `--streaming --data OUT` and `--data hf:OUT` read them. Images without a split are in train. Raises UserError for a
-    directory that exists, and for a data set that cannot be opened.
+    Read them with `--streaming --data OUT` or `--data hf:OUT`. Images without a split go to train. Raises UserError
+    if the directory exists or the dataset cannot be opened.
     """
     output = Path(settings.output)
     if output.exists():
-        raise UserError(f"{output} exists: give another directory, or remove it")
+        raise UserError(f"{output} exists: use another directory, or delete it")
     collection = open_collection(settings.data, columns=settings.columns)
     splits: dict[str, list[Record]] = defaultdict(list)
     for record in random.Random(0).sample(collection.records, len(collection.records)):
@@ -51,14 +51,14 @@ def shards(settings: ShardsSettings) -> ShardsResult:
     written = len(collection.records) - len(skipped)
     print(f"{written:,} of {len(collection.records):,} images written: {output}")
     if skipped:
-        print(f"not readable: {', '.join(skipped)}")
+        print(f"skipped, unreadable: {', '.join(skipped)}")
     return ShardsResult(output, written, tuple(skipped))
 
 
 def _write_split(
     directory: Path, split: str, records: Sequence[Record], collection: Collection, settings: ShardsSettings
 ) -> list[str]:
-    """Ids of the images that could not be read."""
+    """Write the shards of a split; returns the ids of unreadable images."""
     import datasets
 
     features = _features(collection)
@@ -77,7 +77,7 @@ def _write_split(
 
 
 def _features(collection: Collection) -> Any:
-    """Columns of the shards; only those that some record fills."""
+    """Columns of the shards: only those that have data."""
     import datasets
 
     features = {"image_id": datasets.Value("string"), "image": datasets.Image()}

@@ -1,25 +1,25 @@
-"""The least time that a loss and its gradient can take on an NVIDIA GPU, by the pipes that it needs.
+"""Lower bound on the time of a loss and its gradient on an NVIDIA GPU, from the pipes that it uses.
 
     python kernels/benchmarks/bounds.py
 
-prints it for an H200 beside other ways to compute the default loss. A bound, not a prediction of the whole: pipes
-that overlap perfectly, no launches, no waiting.
+prints it for an H200, next to other ways to compute the default loss. It is a bound, not a prediction: it assumes
+perfectly overlapping pipes, no launch overhead and no stalls.
 """
 
 import argparse
 import math
 from dataclasses import dataclass
 
-# what a multiprocessor does in a clock: FLOPs of bfloat16 products (by compute capability), exponentials, instructions
+# per multiprocessor and clock: FLOPs of bfloat16 products (by compute capability), exponentials, instructions
 TENSOR = {8: 2048, 9: 4096, 10: 8192}
 MUFU, ISSUE = 16, 128
-FLOAT32 = 6  # three products of tf32, each at half the rate
+FLOAT32 = 6  # three tf32 products, each at half the rate
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one of the batch * batch similarities: products of 2 * dim FLOPs, exponentials, instructions, and bytes of
-    batch x batch matrices written and read."""
+    """Cost of each of the batch * batch similarities: products of 2 * dim FLOPs, exponentials, instructions, and bytes
+    of batch x batch matrices written and read."""
 
     products: float
     exponentials: float
@@ -37,24 +37,24 @@ class Gpu:
 
 H200 = Gpu(capability=9, multiprocessors=132, hertz=1.98e9, bytes_per_second=4.8e12)
 
-# instructions of the default: those of a tile of negatives alone as compiled for sm90 (instructions.py)
+# default loss; instructions: a tile with only negatives, as compiled for sm90 (instructions.py)
 DEFAULT = Cost(products=3, exponentials=2, instructions=12.9)
 
 
 def cost_of(loss: str, views: int) -> Cost:
-    """Of a loss of loss.py; of hinge and rank the compares and additions that every triple needs."""
+    """Cost of a loss in loss.py; for hinge and rank, the compares and additions that every triple needs."""
     return {
         "hinge": Cost(2, 0, 6 * views),
         "softplus": Cost(2, 3 * views, 6 * views),
         "rank": Cost(3, 2 * views, 12 * views),
-        # a quarter of the similarities of its rows lies between two towers
+        # only a quarter of the similarities of all rows are between the two towers
         "clip": Cost(6 / 4, 6 / 4, 2 * 12.9 / 4),
         "siglip": Cost(4 / 4, 5 / 4, 2 * 12.9 / 4),
     }.get(loss, DEFAULT)
 
 
 def seconds_by_pipe(cost: Cost, batch: int, dim: int, gpu: Gpu, element_size: int = 2) -> dict[str, float]:
-    """Seconds that each pipe alone takes at its full rate."""
+    """Seconds that each pipe takes at full rate."""
     flops = cost.products * 2 * dim * (FLOAT32 if element_size == 4 else 1)
     clocks = {
         "tensor": flops / TENSOR[gpu.capability],
@@ -66,11 +66,11 @@ def seconds_by_pipe(cost: Cost, batch: int, dim: int, gpu: Gpu, element_size: in
     return seconds | {"memory": batch * batch * cost.bytes / gpu.bytes_per_second}
 
 
-# Others compute rows and columns of the similarities as two operands, so each gets a product of its own; those that
-# keep no matrix compute it again for the gradient. Dense: similarities, exponentials, their gradient, in bfloat16.
+# Others treat rows and columns as two operands, so each needs its own gradient product; those that store no matrix
+# recompute it for the gradient. Dense: similarities, exponentials, their gradient, in bfloat16.
 WAYS = {
     "gravis_kernels": DEFAULT,
-    "tiles, two operands (as Inf-CL, cut cross-entropy)": Cost(4, 2, 12.9),
+    "tiles, two operands (Inf-CL, cut cross-entropy)": Cost(4, 2, 12.9),
     "dense, torch.compile": Cost(3, 2, 12.9, bytes=6 * 2),
 }
 

@@ -1,8 +1,8 @@
-"""What the compiler makes of every kernel, for GPUs that need not be there.
+"""Compile every kernel for GPUs that need not be present, and count registers, spills and instructions.
 
-Launches of the losses are recorded instead of run, and each distinct kernel is compiled for each target. Printed
-and written as JSON: registers, spills, shared memory, and for the loops over positives the instructions per
-(similarity, k), the unit that a fused loss pays per triple of anchor, positive and negative.
+Kernel launches are recorded instead of run, and each distinct kernel is compiled for each target. Prints and
+writes as JSON: registers, spills, shared memory and, for the loops over positives, instructions per
+(similarity, k), the cost of a fused loss per triple of anchor, positive and negative.
 
     python kernels/benchmarks/instructions.py --out kernels/benchmarks/results/instructions.json
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.pop("TRITON_INTERPRET", None)  # read when a kernel is decorated
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # as is the default, but says nothing
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # the default, but without the warning
 
 import torch
 import triton
@@ -41,7 +41,7 @@ SHARED_MEMORY = {
     "sm90": 227 * 1024,
     "sm100": 227 * 1024,
     "gfx942": 64 * 1024,
-}  # bytes a block
+}  # bytes per block
 DTYPES = {2: torch.bfloat16, 4: torch.float32}
 LOSSES = {
     "softmax-hinge-mean": GravisSettings(negatives="mean", penalty="hinge"),
@@ -60,7 +60,7 @@ TORCH_TO_TRITON = {
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel as the launcher would start it."""
+    """One call of a loss, whose kernels are compiled."""
 
     target: str
     loss: str
@@ -84,9 +84,9 @@ class Report:
     shared_bytes: int
     shared_limit: int
     loops: list[Loop]
-    rest_of_tile: float  # instructions per similarity outside the loops, in a tile of negatives alone
-    mask: float  # what the few other tiles need besides
-    asynchronous_copies: int  # in the loop over tiles: columns loaded while the tile before is worked on
+    rest_of_tile: float  # instructions per similarity outside the loops, in a tile with only negatives
+    mask: float  # additional instructions in the few other tiles
+    asynchronous_copies: int  # in the loop over tiles: columns loaded while the previous tile is computed
 
     @property
     def per_triple(self) -> float:
@@ -103,7 +103,7 @@ class Launch:
 
 
 def recorded(case: Case, sources: int = 2) -> list[Launch]:
-    """The launches of one call of a loss."""
+    """The kernel launches of one call of a loss."""
     launches: list[Launch] = []
 
     def record(kernel: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
@@ -161,7 +161,7 @@ def examined(launch: Launch, case: Case) -> Report:
 
 
 def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
-    """Every row of the launch table with every loss, with gradient and without, and all kernels of each."""
+    """Every row of the launch table with every loss, with and without gradient, and all kernels of each."""
     return [
         (Case(target, loss, width, element_size, 20, gradient), [])
         for target, element_size, width in configs.TABLE
@@ -172,7 +172,7 @@ def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
 
 
 def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
-    """Every row of the launch table with every kernel, in the variant that asks most of it."""
+    """Every row of the launch table with every kernel, in its most demanding variant."""
     parts = {
         "softmax-hinge-mean": [],
         "softmax-softplus-mean": ["sweep"],
@@ -193,7 +193,7 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
 
 
 def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]:
-    """Each kernel once, as the index of a launch of a case; all kernels of a case where none is named."""
+    """Each kernel once, as a case and the index of its launch; all kernels of a case if none is named."""
     seen = set()
     for case, kernels in chosen:
         for index, launch in enumerate(recorded(case)):
@@ -216,7 +216,7 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Re
 def show(reports: list[Report]) -> None:
     header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
     print(
-        "Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and of masks"
+        "Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and in masks"
     )
     print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}{'mask':>7}")
     for r in reports:
@@ -235,7 +235,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
-    parser.add_argument("--once", action="store_true", help="each kernel in one variant a launch, not in all")
+    parser.add_argument("--once", action="store_true", help="compile one variant of each kernel per launch")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Where the time of a loss and its gradient goes on a GPU: by the wall, and kernel by kernel.
+"""Profile the losses and their gradients on a GPU: wall-clock time and time per kernel.
 
 python kernels/benchmarks/kernel_times.py OUT.json
 """

@@ -1,9 +1,9 @@
-"""Launches beside those of `gravis_kernels.configs`, timed on a GPU: what the launch table should hold for it.
+"""Time alternatives to the launches in `gravis_kernels.configs` on a GPU, to tune its launch table.
 
     python kernels/benchmarks/launches.py OUT.json
 
-Every candidate differs from the table in one number. All of them take turns, so that all see the same machine. A
-candidate that does not fit, or spills, shows as an error or as a slow one.
+Every candidate differs from the table in one number. Candidates take turns, so that all see the same conditions.
+One that does not fit shows up as an error, one that spills as slow.
 """
 
 import argparse
@@ -33,7 +33,7 @@ VALUES: dict[str, tuple[int, ...]] = {
 
 
 def candidates(kept: configs.Launch) -> list[configs.Launch]:
-    """The launch of the table, then those that differ from it in one number."""
+    """The launch in the table, then those that differ from it in one number."""
     others = [replace(kept, **{name: value}) for name, values in VALUES.items() for value in values]
     return [kept, *(other for other in others if other != kept)]
 
@@ -49,21 +49,21 @@ def launched_by(launch: configs.Launch, key: tuple[str, int, int]) -> Iterator[N
 
 
 def times(loss: str, embeddings: Tensor, rounds: int) -> list[dict[str, Any]]:
-    """A row per launch: its numbers, median milliseconds and the ratio to the table's; or the error it ended with."""
+    """A row per launch: its numbers, median milliseconds and the ratio to the table's launch; or its error."""
     architecture = configs.machine(embeddings.device).architecture
     kept = configs.launch(architecture, embeddings.shape[-1], embeddings.element_size())
     key = next(key for key, launch in configs.TABLE.items() if key[0] == architecture and launch is kept)
     leaf = embeddings.detach().requires_grad_()
     seconds: dict[configs.Launch, list[float]] = {launch: [] for launch in candidates(kept)}
     errors: dict[configs.Launch, str] = {}
-    for turn in range(1 + rounds):  # the first compiles
+    for turn in range(1 + rounds):  # the first round compiles
         for launch in seconds:
             if launch in errors:
                 continue
             with launched_by(launch, key):
                 try:
                     taken = seconds_of(lambda: LOSSES[loss](leaf).backward(), leaf.device)
-                except Exception as error:  # out of shared memory, or whatever a compiler says
+                except Exception as error:  # out of shared memory, or any compiler error
                     errors[launch] = f"{type(error).__name__}: {error}"[:200]
                     continue
             if turn:

@@ -1,4 +1,4 @@
-"""The loops of a compiled kernel, and how many instructions they take."""
+"""Find the loops of a compiled kernel and count their instructions."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ Range = tuple[int, int]  # first and last address of a loop
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over positives: of "rows" or "columns". instructions: per similarity of the tile."""
+    """A loop over positives. direction: "rows" or "columns". instructions: per similarity of the tile."""
 
     direction: str
     instructions: float
@@ -23,7 +23,7 @@ class Loop:
 
 
 def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
-    """Registers, bytes spilled, the instructions of every loop, and what forward branches jump over."""
+    """Registers, bytes spilled, the instructions of every loop, and the ranges that forward branches skip."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(asm["cubin"])
         file.flush()
@@ -49,7 +49,7 @@ def mnemonic(instruction: str) -> str:
 
 
 def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
-    """Registers and bytes spilled; loops and branches are not told apart in AMD's assembly."""
+    """Registers and bytes spilled; loops and branches are not parsed from AMD assembly."""
     counts = [
         int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
     ]
@@ -65,8 +65,8 @@ def innermost(loops: Iterable[Range]) -> list[Range]:
 
 
 def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, Loop]:
-    """The loops that compare or exponentiate every similarity of a tile; of copies of a loop the longest."""
-    # the rows' loop comes first, and is the one that keeps sums if any are kept
+    """The loops that compare or exponentiate every similarity of a tile; the longest of several copies of a loop."""
+    # the rows' loop comes first, and is the one that stores sums, if any
     found: dict[str, tuple[Range, Loop]] = {}
     sums = any("STG" in loops[place] for place in innermost(loops))
     for place in sorted(innermost(loops)):
@@ -86,9 +86,9 @@ def hot_loops(loops: dict[Range, list[str]], similarities: int) -> dict[Range, L
 
 
 def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities: int) -> tuple[Range, int]:
-    """The loop over tiles, and how many of its instructions are in no loop within it.
+    """The loop over tiles, and how many of its instructions are outside its inner loops.
 
-    It is the one around the hot loops; without any, the one that exponentiates every similarity.
+    It is the loop around the hot loops; without hot loops, the one that exponentiates every similarity.
     """
     if hot:
         around = [loop for loop in loops if loop not in hot and all(within(h, loop) for h in hot)]
@@ -100,8 +100,8 @@ def outside_loops(loops: dict[Range, list[str]], hot: list[Range], similarities:
 
 
 def mask_of_tile(tiles: Range, body: list[str], skipped: list[Range], similarities: int) -> int:
-    """Instructions of the loop over tiles that select among all similarities, behind a branch around them."""
-    size = (tiles[1] - tiles[0]) // (len(body) - 1)  # bytes an instruction
+    """Number of instructions in the loop over tiles that mask all similarities, behind a branch that skips them."""
+    size = (tiles[1] - tiles[0]) // (len(body) - 1)  # bytes per instruction
     regions = [
         body[(first - tiles[0]) // size + 1 : (last - tiles[0]) // size]
         for first, last in skipped

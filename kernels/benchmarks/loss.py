@@ -1,11 +1,11 @@
-"""How fast are the losses, in how much memory and how exactly, beside everything else that computes them?
+"""Benchmark time, memory and gradient error of the losses against other implementations.
 
     python kernels/benchmarks/loss.py --device cpu --sources 16 32 256 --views 20 --loss hinge rank --out
     out.json
 
-Peers take turns in one process: every round runs each of them once, so that all see the same machine. Needs
-torch, and triton on a GPU; rich makes the table, matplotlib the picture, and pytorch-metric-learning, lightly
-and inf-cl are measured too where they are installed.
+Peers take turns in one process: every round runs each of them once, so that all see the same conditions.
+Requires torch, and triton on a GPU. Uses rich for the table and matplotlib for the plot, if installed, and also
+measures pytorch-metric-learning, lightly and inf-cl, if installed.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from report import Row, median, plot, show, write_json
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LARGEST_BATCH_FOR_ERROR = 8192  # float64 takes long beyond
+LARGEST_BATCH_FOR_ERROR = 8192  # float64 is slow beyond this
 
 
 @dataclass
 class Runner:
-    """A loss with its embeddings and the row that its measurements go to."""
+    """A loss with its embeddings and the row for its measurements."""
 
     peer: Peer
     loss: Loss
@@ -61,7 +61,7 @@ def main() -> None:
             write_json(arguments.out, rows, machine, vars(arguments) | {"out": arguments.out.name})
     show(rows, machine)
     picture = plot(arguments.out.with_suffix(".png"), rows)
-    pictured = f"and {picture}" if picture else "(no picture: matplotlib is not installed)"
+    pictured = f"and {picture}" if picture else "(no plot: matplotlib is not installed)"
     print(f"wrote {arguments.out} {pictured}")
 
 
@@ -76,19 +76,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--loss", choices=LOSSES, nargs="+", default=["hinge"])
-    parser.add_argument("--backend", default="auto", help="of gravis_kernels")
-    parser.add_argument("--rounds", type=int, default=20, help="samples of each peer, if the budget allows")
-    parser.add_argument("--budget", type=float, default=30, help="seconds for each peer at each batch")
-    parser.add_argument("--memory", type=float, help="GiB for a peer; 80 %% of what is free if left out")
-    parser.add_argument("--threads", type=int, help="of PyTorch on the CPU")
-    parser.add_argument("--out", type=Path, required=True, help="JSON; the picture goes beside it")
+    parser.add_argument("--backend", default="auto", help="backend of gravis_kernels")
+    parser.add_argument("--rounds", type=int, default=20, help="samples per peer, if the budget allows")
+    parser.add_argument("--budget", type=float, default=30, help="seconds per peer and batch size")
+    parser.add_argument("--memory", type=float, help="GiB per peer (default: 80 %% of free memory)")
+    parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file; the plot is saved next to it")
     return parser.parse_args()
 
 
 def measure_batch(
     loss: str, sources: int, device: torch.device, arguments: argparse.Namespace, earlier: list[Row]
 ) -> list[Row]:
-    """All peers at one batch, in turns."""
+    """Measure all peers at one batch size, in turns."""
     torch._dynamo.reset()
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(sources, 1, arguments.dim, generator=generator)
@@ -117,23 +117,23 @@ def measure_batch(
 def reason_to_skip(
     peer: Peer, row: Row, device: torch.device, arguments: argparse.Namespace, earlier: list[Row]
 ) -> str:
-    """Why the peer is not run at this batch; empty if it is."""
+    """Why the peer is not run at this batch size; empty if it is."""
     needed = peer.memory(row.batch, row.views) * DTYPES[arguments.dtype].itemsize / 4
     allowed = arguments.memory * 2**30 if arguments.memory else 0.8 * available_bytes(device)
     if needed > allowed:
-        return f"skipped: would take about {needed / 2**30:.3g} GiB, {allowed / 2**30:.3g} GiB are allowed"
+        return f"skipped: would take about {needed / 2**30:.3g} GiB, the limit is {allowed / 2**30:.3g} GiB"
     smaller = [other for other in earlier if (other.loss, other.peer) == (row.loss, row.peer)]
     smaller = [other for other in smaller if other.forward_backward]
     if not smaller or peer.name.startswith("gravis_kernels"):
         return ""
     expected = (median(smaller[-1].forward_backward) or 0) * (row.batch / smaller[-1].batch) ** peer.growth
     if expected > arguments.budget:
-        return f"skipped: would take about {expected:.0f} s, {arguments.budget:.0f} s are allowed"
+        return f"skipped: would take about {expected:.0f} s, the limit is {arguments.budget:.0f} s"
     return ""
 
 
 def start(peer: Peer, row: Row, embeddings: Tensor, device: torch.device) -> Runner | None:
-    """Build the peer, run it once, and measure its memory; None if it cannot run, and the row says why."""
+    """Build the peer, run it once, and measure its memory; None if it cannot run, with the reason in row.note."""
     try:
         runner = Runner(peer, peer.build(row.views), embeddings.clone().requires_grad_(), row)
 
@@ -142,8 +142,8 @@ def start(peer: Peer, row: Row, embeddings: Tensor, device: torch.device) -> Run
 
         row.extra_bytes = extra_bytes_of(first, device)
         if peer.compiled:
-            runner.forward()  # another graph, whose compilation is no sample either
-        # what a first call sets up is not the loss's memory; long calls make up for it
+            runner.forward()  # a separate graph, whose compilation must not be a sample either
+        # one-time allocations of the first call are not the loss's memory; slow peers are not run again
         if row.first_call is not None and row.first_call < 5:
             row.extra_bytes = extra_bytes_of(runner.forward_backward, device)
     except ImportError as error:
@@ -159,7 +159,7 @@ def start(peer: Peer, row: Row, embeddings: Tensor, device: torch.device) -> Run
 
 
 def finish(runner: Runner, loss: str, embeddings: Tensor, device: torch.device, subject_row: Row) -> None:
-    """Ratio, gradient error and share of the bound."""
+    """Add the ratio, gradient error and share of the bound to the row."""
     row = runner.row
     ours, own = median(subject_row.forward_backward), median(row.forward_backward)
     if ours and own:
@@ -174,7 +174,7 @@ def finish(runner: Runner, loss: str, embeddings: Tensor, device: torch.device, 
 
 
 def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
-    """In float64 by the streaming backend, which the tests hold against the dense reference."""
+    """Gradient in float64 by the streaming backend, which is tested against the dense reference."""
     leaf = embeddings.double().requires_grad_()
     if loss == "nt-xent":
         nt_xent_loss(leaf, backend="streaming").backward()
@@ -191,7 +191,7 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
 
 
 def least_seconds(loss: str, embeddings: Tensor, device: torch.device) -> float:
-    """What the busiest pipe of the GPU takes at full rate (bounds.py)."""
+    """Seconds that the busiest pipe of the GPU takes at full rate (bounds.py)."""
     properties = torch.cuda.get_device_properties(device)
     gpu = Gpu(min(properties.major, 10), properties.multi_processor_count, properties.clock_rate * 1e3)
     sources, views, dim = embeddings.shape

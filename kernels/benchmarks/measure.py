@@ -1,8 +1,8 @@
-"""Time and memory of one call, on a CPU or a GPU; and what machine this is.
+"""Time and memory of a call on a CPU or GPU, and a description of the machine.
 
     python kernels/benchmarks/measure.py FILE
 
-writes the latter as JSON: processor or GPU, driver and versions.
+writes the description as JSON: processor or GPU, driver and versions.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock time of the call; on a GPU until its work is done."""
+    """Wall-clock time of the call, including its work on the GPU."""
     _synchronise(device)
     start = time.perf_counter()
     call()
@@ -31,9 +31,9 @@ def seconds_of(call: Callable[[], object], device: torch.device) -> float:
 
 
 def extra_bytes_of(call: Callable[[], object], device: torch.device) -> int | None:
-    """The most memory that the call held at once above what was held before; None where that cannot be told.
+    """Peak memory of the call above the memory used before; None if it cannot be measured.
 
-    On a GPU what PyTorch allocated; on a CPU the resident memory of the process, which Linux can tell.
+    On a GPU, memory allocated by PyTorch; on a CPU, resident memory of the process (Linux only).
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -43,16 +43,16 @@ def extra_bytes_of(call: Callable[[], object], device: torch.device) -> int | No
     if not os.access(CLEAR_REFS, os.W_OK):
         call()
         return None
-    # memory freed earlier but kept by the allocator would hide what the call takes
+    # freed memory that the allocator keeps would hide what the call uses
     ctypes.CDLL(None).malloc_trim(0)
-    CLEAR_REFS.write_text("5")  # starts the record of the peak anew
+    CLEAR_REFS.write_text("5")  # resets the peak
     before = _resident("VmRSS")
     call()
     return max(0, _resident("VmHWM") - before)
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that a call may take."""
+    """Memory available to a call."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -60,7 +60,7 @@ def available_bytes(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a reader needs to place the numbers."""
+    """The machine and versions that the numbers were measured with."""
 
     device: str
     driver: str | None

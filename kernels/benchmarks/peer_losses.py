@@ -1,4 +1,4 @@
-"""The losses that stand beside those of this package: their dense formulas, and those of other libraries."""
+"""Losses to compare with: dense versions of the losses of this package, and those of other libraries."""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +17,7 @@ Loss = Callable[[Tensor], Tensor]
 HINGE = GravisSettings(margin=0.5, attention_temperature=0.1, negatives="mean", penalty="hinge")
 TEMPERATURE = 0.2
 TOWERS_SCALE, TOWERS_BIAS = 20.0, -10.0
-QUEUE = 65_536  # rows, as of MoCo
+QUEUE = 65_536  # rows, as in MoCo
 ROW_BLOCK_BYTES = 4 * 2**20  # the fastest of 0.5 to 64 MiB for 5,120 views
 
 
@@ -34,7 +34,7 @@ def dense_nt_xent(x: Tensor) -> Tensor:
 
 
 def released_loss(x: Tensor) -> Tensor:
-    """1 - Smooth-AP by the tensor of all differences s_in - s_ij: O(B^3) time and memory."""
+    """1 - Smooth-AP from the tensor of all differences s_in - s_ij: O(B^3) time and memory."""
     sources, views, _ = x.shape
     rows = _rows(x)
     similarities = rows @ rows.T
@@ -73,7 +73,7 @@ class _RowBlocks(torch.autograd.Function):
 
 
 def _hinge_of(anchors: Tensor, rows: Tensor, views: int) -> Tensor:
-    """Sum of l_i over the anchors, by a tensor anchors x views x batch."""
+    """Sum of l_i over the anchors, from a tensor (anchors, views, batch)."""
     similarities = rows[anchors] @ rows.T
     sources = torch.arange(len(rows), device=rows.device) // views
     own_source = sources[anchors][:, None] == sources
@@ -108,7 +108,7 @@ def queue(dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def queue_loss(x: Tensor, backend: str = "auto") -> Tensor:
-    """Supervised contrastive with a queue of other labels."""
+    """Supervised contrastive loss with a queue of other labels."""
     extra = queue(x.shape[2], torch.float32, x.device).to(x.dtype)
     return supcon_loss(*labelled(x), extra_negatives=extra, temperature=TEMPERATURE, backend=backend)  # type: ignore[arg-type]
 
@@ -120,7 +120,7 @@ def dense_queue(x: Tensor) -> Tensor:
 
 
 def metric_queue(views: int) -> Loss:
-    """Its rows are detached, the batch's own among them, so that its gradient is another one."""
+    """Its rows are detached, including the batch's own rows, so its gradient differs."""
     from pytorch_metric_learning.losses import CrossBatchMemory, SupConLoss
 
     @cache
@@ -133,14 +133,14 @@ def metric_queue(views: int) -> Loss:
 
     def loss(x: Tensor) -> Tensor:
         memory = memory_of(x.shape[2], x.dtype, x.device)
-        memory.queue_idx = 0  # else the rows of the last call would be positives
+        memory.queue_idx = 0  # otherwise the rows of the last call would be positives
         return memory(*labelled(x))
 
     return loss
 
 
 def towers_loss(loss: str, x: Tensor, backend: str = "auto") -> Tensor:
-    """ "clip" or "siglip" of two views, image and text."""
+    """Loss "clip" or "siglip" of two views, image and text."""
     image, text = normalize(x, dim=2).unbind(1)
     if loss == "clip":
         return clip_loss(image, text, logit_scale=TOWERS_SCALE, backend=backend)  # type: ignore[arg-type]
@@ -216,4 +216,4 @@ def inf_cl(views: int) -> Loss:
 
 def _need_two(views: int) -> None:
     if views != 2:
-        raise ValueError(f"takes 2 views, not {views}")
+        raise ValueError(f"requires 2 views, got {views}")

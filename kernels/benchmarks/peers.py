@@ -1,4 +1,4 @@
-"""What is measured: the losses of this package and their peers, as functions of embeddings (sources, views, dim)."""
+"""Losses to measure: those of this package and their peers, as functions of embeddings (sources, views, dim)."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -41,12 +41,12 @@ LOSSES = (*FAMILY, "nt-xent", "supcon", "queue", "clip", "siglip")
 
 @dataclass(frozen=True)
 class Peer:
-    """Something to measure.
+    """An implementation to measure.
 
-    build: makes the loss, for a number of views; ImportError where its library is missing.
-    memory: bytes that forward and backward will take in float32, from (batch, views), to skip what cannot fit.
-    growth: the exponent with which its time grows with the batch.
-    same: whether it computes the very loss that it stands beside, so that gradients can be compared.
+    build: makes the loss for a number of views; ImportError if its library is missing.
+    memory: expected bytes of forward and backward in float32, from (batch, views), to skip what cannot fit.
+    growth: exponent of its time as a function of the batch size.
+    same: whether it computes exactly the same loss, so that gradients can be compared.
     """
 
     name: str
@@ -75,7 +75,7 @@ def subject(loss: str, backend: str) -> Peer:
 
 
 def peers_of(loss: str, device: str) -> list[Peer]:
-    """All that stands beside a loss, the dense form of its formula first."""
+    """All peers of a loss, its dense formula first."""
     if loss == "nt-xent":
         return _nt_xent_peers(device)
     if loss == "supcon":
@@ -90,7 +90,7 @@ def peers_of(loss: str, device: str) -> list[Peer]:
             Peer("pytorch-metric-learning CrossBatchMemory", metric_queue, by_queue, 1, same=False),
         ]
     if loss in ("clip", "siglip"):
-        # of the logits of pairs, half as many as there are rows
+        # matrices of logits between pairs; there are half as many pairs as rows
         return [Peer("dense, as open_clip", {"clip": dense_clip, "siglip": dense_siglip}[loss], _matrices(2))]
     dense = dense_loss(FAMILY[loss])
     in_eager, compiled = (_matrices(12), _matrices(12)) if loss == "logsumexp" else (_cuboids(6), _cuboids(3))

@@ -1,9 +1,9 @@
-"""How far products in bfloat16 or tf32 put the gradient of the default loss off, on given embeddings.
+"""Gradient error of the default loss with bfloat16 or tf32 products, on given embeddings.
 
     python kernels/benchmarks/precision.py EMBEDDINGS.npy    # (batches, sources, views, dim), not normalized
 
-prints the relative error against float64, median over batches: of the Triton backend (in its interpreter where there
-is no GPU) in float32 and under bfloat16 autocast, and of dense PyTorch with bfloat16 products.
+prints the relative error against float64, median over batches, of the Triton backend (in the interpreter if there is
+no GPU) in float32 and under bfloat16 autocast, and of dense PyTorch with bfloat16 products.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def under_autocast(embeddings: Tensor) -> Tensor:
 
 
 def with_rounded_rows(embeddings: Tensor) -> Tensor:
-    """As dense PyTorch in bfloat16, but with everything except the products' operands in float32."""
+    """Like dense PyTorch in bfloat16, but with everything except the products' operands in float32."""
     rows = normalize(embeddings, dim=2).bfloat16().float()
     return gravis_loss(rows, backend="reference", normalize=False)
 

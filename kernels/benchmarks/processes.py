@@ -1,9 +1,9 @@
-"""What one of several processes computes for the default loss of a whole batch, and how long that takes it.
+"""Time that one of several processes takes for its share of the default loss over the global batch.
 
     python kernels/benchmarks/processes.py --device cpu --threads 1 --sources 256 --processes 1 2 4 8 16
 
-Nobody else is there: what the others would send is computed beforehand, and communication is not counted. The
-numbers of processes take turns, so that all see the same machine.
+No other process runs: what the others would send is computed beforehand, and communication is not counted. The
+numbers of processes take turns, so that all see the same conditions.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class FirstProcess:
         self.share(1)
 
     def share(self, processes: int) -> tuple[Tensor, Tensor]:
-        """Its share in the loss, and the gradient of its rows."""
+        """Its share of the loss, and the gradient of its rows."""
         rows = len(self.columns) // processes
         return self.compute(
             self.columns, 0, rows, self.views, DEFAULTS, True, unit_rows=True, gather=self.gather
@@ -36,7 +36,7 @@ class FirstProcess:
 
     def gather(self, own: Tensor) -> Tensor:
         if self.of_all is None:
-            self.of_all = own  # a single process has those of all
+            self.of_all = own  # a single process has the values of all
         return self.of_all
 
 
@@ -45,8 +45,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="of the CPU")
-    parser.add_argument("--sources", type=int, default=256, help="divisible by the numbers of processes")
+    parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    parser.add_argument("--sources", type=int, default=256, help="divisible by all values of --processes")
     parser.add_argument("--views", type=int, default=20)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
@@ -66,7 +66,7 @@ def main() -> None:
     print(f"{len(first.columns):,} views, {arguments.dim} dimensions; medians of {arguments.rounds} rounds")
     for n, times in seconds.items():
         median = statistics.median(times)
-        print(f"{n:4} processes: {1e3 * median:8.2f} ms each, {alone / median:5.1f} times less")
+        print(f"{n:4} processes: {1e3 * median:8.2f} ms each, {alone / median:5.1f}x speedup")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a benchmark found, as a table on the terminal, JSON and a picture."""
+"""Benchmark results as a terminal table, JSON and a plot."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from measure import Machine
 
 @dataclass
 class Row:
-    """One peer at one batch. note says why numbers are missing; seconds, bytes."""
+    """One peer at one batch size, in seconds and bytes. note: why numbers are missing."""
 
     loss: str
     peer: str
@@ -24,7 +24,7 @@ class Row:
     forward_backward: list[float] = field(default_factory=list)
     extra_bytes: int | None = None
     gradient_error: float | None = None  # relative RMS against float64
-    times_of_subject: float | None = None  # median forward + backward over that of the first row of the batch
+    times_of_subject: float | None = None  # median forward + backward time relative to the batch's first row
     share_of_bound: float | None = None
 
 
@@ -46,19 +46,19 @@ def median(samples: list[float]) -> float | None:
 HEADER = (
     "loss",
     "batch",
-    "what",
+    "implementation",
     "forward p20/p50/p80",
     "forward + backward p20/p50/p80",
-    "times ours",
+    "time / ours",
     "extra memory",
     "gradient error",
     "first call",
-    "of bound",
+    "share of bound",
 )
 
 
 def show(rows: list[Row], machine: Machine) -> None:
-    """By rich where it is installed, else in plain columns."""
+    """Print a table, with rich if installed, else in plain columns."""
     title = f"{machine.device}, {machine.threads} threads, torch {machine.torch}"
     cells = [_cells(row) for row in rows]
     try:
@@ -118,7 +118,7 @@ def write_json(path: Path, rows: list[Row], machine: Machine, arguments: dict[st
 
 
 def plot(path: Path, rows: list[Row]) -> Path | None:
-    """Time and memory against the batch, a column a loss; None where matplotlib is not installed."""
+    """Plot time and memory against batch size, one column per loss; None if matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -133,6 +133,8 @@ def plot(path: Path, rows: list[Row]) -> Path | None:
     for column, loss in enumerate(losses):
         measured = [row for row in rows if row.loss == loss and row.forward_backward]
         all_batches = sorted({row.batch for row in measured})
+        for axis in axes[:, column]:
+            axis.set(xscale="log", yscale="log")  # before the data: there may be no memory to plot
         for peer in dict.fromkeys(row.peer for row in measured):
             of_peer = [row for row in measured if row.peer == peer]
             batches = [row.batch for row in of_peer]
@@ -147,7 +149,6 @@ def plot(path: Path, rows: list[Row]) -> Path | None:
         axes[0][column].set(title=loss, ylabel="forward + backward, s")
         axes[1][column].set(xlabel="views in the batch", ylabel="extra memory, MiB")
         for axis in axes[:, column]:
-            axis.set(xscale="log", yscale="log")
             axis.minorticks_off()
             axis.set_xticks(all_batches, labels=[f"{batch:,}" for batch in all_batches])
             axis.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Fused losses for grouping augmented views, exact on every device: needs torch, and triton on GPUs."""
+"""Fused contrastive losses, exact on every device. Requires torch, and triton on GPUs."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The losses import torch, which takes seconds, only when they are asked for; the settings need none of it."""
+    """Import the losses on first access: torch takes seconds to import, and the settings do not need it."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

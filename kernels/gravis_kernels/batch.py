@@ -1,4 +1,4 @@
-"""Between embeddings and a loss: normalization and its Jacobian, and what the processes tell each other."""
+"""From embeddings to a loss: normalization and its Jacobian, and communication between processes."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from gravis_kernels.distributed import Exchange, Gather
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Own rows, and all that they are compared with.
+    """The rows of this process (own rows), and the columns they are compared with.
 
-    rows: (rows, dim), normalized by `scales`, (rows, 1), or as they are. columns: (B + M, dim), the rows of all
-    processes, own ones from `start` on, then extra negatives. wanted, need_gradient: whether this process wants the
-    gradient, and whether any does. gather: None of one process.
+    rows: (rows, dim), normalized by `scales` (rows, 1), or as given. columns: (B + M, dim), the rows of all
+    processes, own rows starting at `start`, then extra negatives. wanted, need_gradient: whether this process needs
+    the gradient, and whether any process does. gather: None for a single process.
     """
 
     rows: Tensor
@@ -37,7 +37,7 @@ def gather_batch(
     *,
     least_views: int = 2,
 ) -> Batch:
-    """Agree on sizes with the other processes, normalize, and bring all rows together."""
+    """Check sizes across processes, normalize, and gather the rows of all processes."""
     exchange = None
     if process_group is not None:
         exchange = Exchange(rows, views, need_gradient, process_group, least_views)
@@ -58,7 +58,7 @@ def gather_batch(
 def finish(
     batch: Batch, loss: Tensor, gradient: Tensor | None, process_group: dist.ProcessGroup | None
 ) -> tuple[Tensor, Tensor]:
-    """The loss of all processes, and the gradient for the rows before normalization; an empty tensor if not wanted."""
+    """Sum the loss over processes; return it and the gradient for the unnormalized rows (empty if not wanted)."""
     if process_group is not None:
         dist.all_reduce(loss, group=process_group)
     if gradient is None or not batch.wanted:
@@ -70,9 +70,9 @@ def finish(
 
 
 def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (..., dim) of length 1, and what they were multiplied by, (..., 1); 0 for a row that is all zero."""
+    """Rows (..., dim) scaled to length 1, and the scales (..., 1), which are 0 for all-zero rows."""
     lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     scales = lengths.masked_fill(
         lengths == 0, torch.inf
-    ).reciprocal()  # so that autograd finds 0 there, not NaN
+    ).reciprocal()  # so that autograd gives 0 there, not NaN
     return rows * scales, scales

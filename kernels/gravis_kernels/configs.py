@@ -1,4 +1,4 @@
-"""How the kernels are launched: tile shapes by architecture, width and precision, never by batch size."""
+"""Launch configurations of the kernels, by architecture, dimension and precision, never by batch size."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +11,8 @@ LARGEST_VIEWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """block_rows x block_columns similarities a tile, from block_inner dimensions at a time; block_dim gradient
-    dimensions a program; num_stages - 1 tiles of columns loaded ahead."""
+    """A tile has block_rows x block_columns similarities, computed block_inner dimensions at a time; a program
+    computes block_dim dimensions of the gradient; num_stages - 1 tiles of columns are prefetched."""
 
     block_rows: int
     block_columns: int
@@ -24,14 +24,14 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """architecture: "sm80", "sm90", "sm100", "gfx942" or "interpreter"; processors: what a launch should fill."""
+    """architecture: "sm80", "sm90", "sm100", "gfx942" or "interpreter"; processors: multiprocessors to fill."""
 
     architecture: str
     processors: int
 
     @property
     def precision(self) -> str:
-        """Of products of float32: three tf32 products lose nothing that counts; AMD multiplies float32 itself."""
+        """Precision of float32 products: three tf32 products are accurate enough; AMD multiplies float32 directly."""
         return "tf32x3" if self.architecture.startswith("sm") else "ieee"
 
     @property
@@ -41,12 +41,12 @@ class Machine:
 
 
 def launch(architecture: str, dim: int, element_size: int) -> Launch:
-    """The launch of an architecture as in `Machine`; element_size: bytes of an element of the embeddings, 2 or 4."""
+    """The launch configuration of a `Machine.architecture`; element_size: bytes per embedding element, 2 or 4."""
     return TABLE[architecture, element_size, 128 if dim <= 128 or element_size == 4 else 256]
 
 
-# Chosen by the instructions of the inner loops among what compiles without spills (kernels/README.md).
-# float32 products are three of tf32, whose operands fill the registers unless few dimensions come at a time.
+# Chosen by inner-loop instruction counts among configurations that compile without spills (kernels/README.md).
+# float32 products are three tf32 products, whose operands fill the registers unless block_inner is small.
 TABLE: dict[tuple[str, int, int], Launch] = {
     ("sm80", 2, 128): Launch(64, 64, 128, 128, 4, 2),
     ("sm80", 2, 256): Launch(64, 64, 256, 256, 8, 2),
@@ -67,9 +67,9 @@ TABLE: dict[tuple[str, int, int], Launch] = {
 
 
 def machine(device: torch.device) -> Machine:
-    """What a device is to the kernels.
+    """The `Machine` of a device.
 
-    RuntimeError: no GPU and no interpreter, or a GPU older than Ampere (NVIDIA) or CDNA3 (AMD).
+    RuntimeError: neither a GPU nor the interpreter, or a GPU older than Ampere (NVIDIA) or CDNA3 (AMD).
     """
     if device.type == "cpu":
         return Machine("interpreter", 4)
@@ -87,6 +87,6 @@ def _gpu(index: int) -> Machine:
         architecture = "sm100" if major >= 10 else f"sm{major}0"
     if (architecture, 2, 128) not in TABLE:
         raise RuntimeError(
-            f'backend "triton" has no launch table for {properties.name} ({architecture}): use "streaming"'
+            f'backend "triton" does not support {properties.name} ({architecture}): use backend "streaming"'
         )
     return Machine(architecture, properties.multi_processor_count)

@@ -1,4 +1,4 @@
-"""What processes tell each other for a loss over the whole batch."""
+"""Communication between processes for a loss over the global batch."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# values of own rows (rows, n) to those of all processes' rows (B, n), in the order of the ranks
+# from values of this process's rows (rows, n) to those of all processes (B, n), in rank order
 Gather = Callable[[Tensor], Tensor]
 
 
 class Exchange:
-    """Agreement on the sizes of the batch, then `gather` for anything that there is a row of for every view.
+    """Check that batch sizes are consistent across processes, then `gather` per-row values.
 
-    start: where this process's rows begin. need_gradient: whether any process needs a gradient.
+    start: index of this process's first row. need_gradient: whether any process needs a gradient.
     """
 
     def __init__(
         self, rows: Tensor, views: int, need_gradient: bool, group: dist.ProcessGroup, least_views: int = 2
     ) -> None:
-        """rows: (own sources * views, dim), their number may differ. ValueError, on every rank, for what must not."""
+        """rows: (own sources * views, dim), whose number may differ. Invalid sizes raise ValueError on all ranks."""
         own = [len(rows), views, rows.shape[1], rows.element_size(), int(need_gradient)]
         self.group = group
         described = _gather(rows.new_tensor(own, dtype=torch.int64), group).tolist()
@@ -29,7 +29,7 @@ class Exchange:
         self.need_gradient = any(needs for *_, needs in described)
 
     def gather(self, values: Tensor) -> Tensor:
-        """(own rows, n) to (B, n)."""
+        """Gather (own rows, n) to (B, n)."""
         longest = max(self.counts)
         padded = values.new_zeros(longest, values.shape[1])
         padded[: len(values)] = values
@@ -40,7 +40,7 @@ class Exchange:
 
 
 def _check_together(described: list[list[int]], least_views: int) -> None:
-    """Every process sees the same descriptions, so all of them raise or none: nobody is left waiting."""
+    """Every process checks the same sizes, so either all or none raise, and no process hangs."""
     if any(shape[1:4] != described[0][1:4] for shape in described):
         listed = "; ".join(
             f"rank {r}: views {v}, dim {d}, {8 * s} bit" for r, (_, v, d, s, _) in enumerate(described)
@@ -48,7 +48,7 @@ def _check_together(described: list[list[int]], least_views: int) -> None:
         raise ValueError(f"views, dim and precision must be the same on all processes, got {listed}")
     views = described[0][1]
     if views < least_views:
-        raise ValueError(f"the loss needs at least 2 views of a source to have positives, got {views}")
+        raise ValueError(f"the loss needs at least 2 views per source to have positives, got {views}")
     empty = [rank for rank, shape in enumerate(described) if shape[0] == 0]
     if empty:
         raise ValueError(f"every process needs at least 1 source, rank {', '.join(map(str, empty))} has none")

@@ -1,7 +1,7 @@
-"""A temperature that is a tensor and may learn, for losses in which similarities occur only as s / t.
+"""Learnable temperature, for losses that depend on similarities only through s / t.
 
-Their value at temperature t is that at temperature 1 of embeddings divided by the root of t, through which autograd
-brings t its exact gradient.
+The loss at temperature t equals the loss at temperature 1 of embeddings divided by sqrt(t), so that autograd gives t
+its exact gradient.
 """
 
 from torch import Tensor
@@ -13,15 +13,14 @@ from gravis_kernels.gravis.compute import precision_of
 def absorb(
     embeddings: Tensor, temperature: Tensor | float, normalize: bool, extra_negatives: Tensor | None
 ) -> tuple[Tensor, float, bool]:
-    """Embeddings, temperature and whether to normalize: as given where the temperature is a number, else the embeddings
-    (..., dim), normalized if asked for, times temperature ** -0.5, in float32 (float64 for float64), at temperature 1.
+    """Absorb a tensor temperature into the embeddings; returns embeddings, temperature and whether to normalize.
 
-    A tensor is absorbed whether or not it learns in this process, so that all do alike; but one that does not learn is
-    a number like others beside extra negatives.
+    Returns a number unchanged. For a tensor, returns the embeddings (..., dim), normalized if requested, times
+    temperature ** -0.5 in float32 (float64 for float64), with temperature 1. A tensor is absorbed even if it does not
+    require a gradient, so that all processes do the same; with extra negatives it is then used as a number.
 
     Raises:
-        ValueError: a temperature of more than one number, or one that learns beside extra negatives, which would bring
-            it no gradient.
+        ValueError: temperature has more than one element, or requires a gradient together with extra negatives.
     """
     if not isinstance(temperature, Tensor):
         return embeddings, float(temperature), normalize
@@ -29,7 +28,7 @@ def absorb(
         raise ValueError(f"temperature must be one number, got shape {tuple(temperature.shape)}")
     if extra_negatives is not None and temperature.requires_grad:
         raise ValueError(
-            "a temperature that learns gets no gradient from extra_negatives: leave one of them out"
+            "a learnable temperature gets no gradient from extra_negatives: leave one of them out"
         )
     if extra_negatives is not None:
         return embeddings, float(temperature), normalize

@@ -14,7 +14,7 @@ from gravis_kernels.supcon.op import DEFAULT_TEMPERATURE, supcon_loss
 
 
 class GravisLoss(nn.Module):
-    """`gravis_kernels.gravis_loss` of embeddings (sources, views, dim); settings: those of `complete_settings`."""
+    """`gravis_kernels.gravis_loss` as a module; settings: keyword arguments of `complete_settings`."""
 
     def __init__(self, *, process_group: dist.ProcessGroup | None = None, **settings: Any) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class GravisLoss(nn.Module):
 
 
 class NTXentLoss(nn.Module):
-    """`gravis_kernels.nt_xent_loss` of embeddings (sources, views, dim).
+    """`gravis_kernels.nt_xent_loss` as a module.
 
-    An `nn.Parameter` as temperature is learned.
+    Pass an `nn.Parameter` as temperature to learn it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class NTXentLoss(nn.Module):
         self.temperature, self.process_group = temperature, process_group
 
     def forward(self, embeddings: Tensor, extra_negatives: Tensor | None = None) -> Tensor:
-        """As `GravisLoss`."""
+        """See `GravisLoss.forward`."""
         return nt_xent_loss(
             embeddings,
             temperature=self.temperature,
@@ -56,9 +56,9 @@ class NTXentLoss(nn.Module):
 
 
 class SupConLoss(nn.Module):
-    """`gravis_kernels.supcon_loss`, called as pytorch-metric-learning's `SupConLoss`: `loss(embeddings, labels)`.
+    """`gravis_kernels.supcon_loss`, called like pytorch-metric-learning's `SupConLoss`: `loss(embeddings, labels)`.
 
-    An `nn.Parameter` as temperature is learned.
+    Pass an `nn.Parameter` as temperature to learn it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SupConLoss(nn.Module):
 
 
 class ClipLoss(nn.Module):
-    """`gravis_kernels.clip_loss`, called as open_clip's `ClipLoss`."""
+    """`gravis_kernels.clip_loss`, called like open_clip's `ClipLoss`."""
 
     def __init__(self, *, process_group: dist.ProcessGroup | None = None) -> None:
         super().__init__()
@@ -96,9 +96,9 @@ class ClipLoss(nn.Module):
         logit_bias: Tensor | float | None = None,
         output_dict: bool = False,
     ) -> Tensor | dict[str, Tensor]:
-        """image_features, text_features: (pairs, dim), normalized. A softmax is blind to a bias.
+        """image_features, text_features: (pairs, dim), normalized. logit_bias: ignored, as softmax is invariant to it.
 
-        output_dict: {"contrastive_loss": loss} instead of the loss.
+        output_dict: return {"contrastive_loss": loss} instead of the loss.
         """
         loss = clip_loss(
             image_features, text_features, logit_scale=logit_scale, process_group=self.process_group
@@ -107,7 +107,7 @@ class ClipLoss(nn.Module):
 
 
 class SigLipLoss(nn.Module):
-    """`gravis_kernels.siglip_loss`, called as open_clip's `SigLipLoss`."""
+    """`gravis_kernels.siglip_loss`, called like open_clip's `SigLipLoss`."""
 
     def __init__(self, *, process_group: dist.ProcessGroup | None = None) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class SigLipLoss(nn.Module):
         logit_bias: Tensor | float,
         output_dict: bool = False,
     ) -> Tensor | dict[str, Tensor]:
-        """As `ClipLoss`."""
+        """See `ClipLoss.forward`; here logit_bias is used."""
         loss = siglip_loss(
             image_features,
             text_features,

@@ -1,4 +1,4 @@
-"""The settings of a loss of the GraVIS family, their defaults, and what is refused: the one table of all three."""
+"""Settings of the GraVIS losses, with their defaults and validation in one place."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Penalty = Literal["hinge", "softplus", "sigmoid"]
 
 @dataclass(frozen=True, slots=True)
 class PenaltyDefaults:
-    """Margin and negatives that go with a penalty where they are left out."""
+    """Default margin and negatives of a penalty."""
 
     margin: float
     negatives: Negatives
@@ -30,13 +30,13 @@ PENALTY_DEFAULTS: Mapping[Penalty, PenaltyDefaults] = {
 
 @dataclass(frozen=True, slots=True)
 class GravisSettings:
-    """Complete settings of one loss, by default those of `gravis_kernels.gravis_loss`; its formulas are there.
+    """Complete settings of one loss, with the defaults of `gravis_kernels.gravis_loss`; see there for the formulas.
 
-    Nothing is checked here: `complete_settings` does, and fills in what goes with a penalty.
+    Nothing is validated here: `complete_settings` does that, and fills in the defaults of the penalty.
 
     margin: m, in units of similarity.
-    attention_temperature: tau_a of attention "softmax".
-    temperature: t of the penalty and of the log-sum-exp; tau of attention "rank".
+    attention_temperature: temperature of attention "softmax".
+    temperature: t of the penalty, the log-sum-exp and attention "rank".
     """
 
     margin: float = PENALTY_DEFAULTS["softplus"].margin
@@ -50,7 +50,7 @@ class GravisSettings:
 
 DEFAULTS = GravisSettings()
 
-# From here on exp(s / t) of cosines, and sums of it over 2^20 columns, stay within float32 without a running maximum.
+# From this temperature on, exp(s / t) of cosines and its sum over 2^20 columns fit float32 without a running maximum.
 SMALLEST_PLAIN_TEMPERATURE = 0.016
 
 
@@ -64,11 +64,11 @@ def complete_settings(
     temperature: float = DEFAULTS.temperature,
     detach_attention: bool = False,
 ) -> GravisSettings:
-    """The settings with None replaced: penalty "softplus" ("sigmoid" for attention "rank"), and what goes with it.
+    """Validate settings and fill in defaults: penalty "softplus" ("sigmoid" for attention "rank"), margin, negatives.
 
     Raises:
-        ValueError: a value outside its range, or settings that contradict each other.
-        TypeError: a number given as a tensor that requires a gradient, which the losses do not compute.
+        ValueError: a value is out of range, or settings contradict each other.
+        TypeError: margin or a temperature is a tensor that requires a gradient, which the losses do not compute.
     """
     _check_choices(attention, negatives, penalty)
     attention_temperature = check_positive("attention_temperature", attention_temperature)
@@ -105,7 +105,7 @@ def _check_choices(attention: str, negatives: str | None, penalty: str | None) -
 
 
 def check_positive(name: str, value: float) -> float:
-    """The value; ValueError unless it is above 0 and finite."""
+    """Return the value; ValueError unless it is positive and finite."""
     value = _number(name, value)
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
@@ -126,6 +126,6 @@ def _check_rank(
     fixed = {"margin": (margin, 0.0), "negatives": (negatives, "mean"), "penalty": (penalty, "sigmoid")}
     for name, (given, needed) in fixed.items():
         if given is not None and given != needed:
-            raise ValueError(f'attention "rank" has {name} {needed!r}, got {given!r}: leave {name} out')
+            raise ValueError(f'attention "rank" requires {name} {needed!r}, got {given!r}: omit {name}')
     if detach_attention:
-        raise ValueError('attention "rank" cannot be detached: leave detach_attention out')
+        raise ValueError('attention "rank" cannot be detached: omit detach_attention')

@@ -1,18 +1,18 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""Device helpers that the Triton kernels share: products, tiles in pieces, masks, penalties."""
+"""Device functions shared by the Triton kernels: matrix products, loads, masks, penalties."""
 
 import triton
 import triton.language as tl
 
-# Stands for "no similarity": finite even times a rate, so that no 0 * inf makes NaN.
+# Marks a missing similarity; finite even when multiplied by a rate, which avoids NaN from 0 * inf.
 ABSENT = tl.constexpr(-1.0e30)
-# Stands for "no threshold": above every similarity.
+# Marks a missing threshold: above every similarity.
 FAR = tl.constexpr(3.0e38)
 
 
 @triton.jit
 def product(x, y, accumulator, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
-    """accumulator + x @ y in float32; UPCAST where 16-bit products are not to be had (the interpreter)."""
+    """accumulator + x @ y in float32; UPCAST if 16-bit products are unsupported (the interpreter)."""
     if UPCAST:
         x = x.to(tl.float32)
         y = y.to(tl.float32)
@@ -21,7 +21,7 @@ def product(x, y, accumulator, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
 
 @triton.jit
 def load_embeddings(z_ptr, first, count, chunk, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Rows first .. first+BLOCK, dimensions chunk*BLOCK_D ..; zero from row `count` of the block on and beyond D."""
+    """Load rows first .. first+BLOCK, dimensions chunk*BLOCK_D ..; zero from row `count` of the block on and past D."""
     o_row = tl.arange(0, BLOCK)[:, None]
     o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     inside = o_row < count
@@ -32,7 +32,7 @@ def load_embeddings(z_ptr, first, count, chunk, D: tl.constexpr, BLOCK: tl.const
 
 @triton.jit
 def load_columns(z_ptr, first, B, chunk, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
-    """As `load_embeddings` of a tile of columns, but row B - 1 for any beyond: an address is cheaper than a mask."""
+    """Like `load_embeddings` for a tile of columns, but clamps rows to B - 1, which is cheaper than a mask."""
     o_row = tl.minimum(tl.arange(0, BLOCK), B - 1 - first)[:, None]
     o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     p_z = z_ptr + tl.cast(first, tl.int64) * D + (o_row * D + o_dim)
@@ -46,7 +46,7 @@ def load_columns(z_ptr, first, B, chunk, D: tl.constexpr, BLOCK: tl.constexpr, B
 def store_part(
     parts_ptr, dz, split, chunk, own_row, rows, D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr
 ):
-    """One program's share of the gradient, into parts[split, row, D]."""
+    """Store one program's part of the gradient in parts[split, row, D]."""
     o_row = own_row + tl.arange(0, BLOCK_M)[:, None]
     o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     p_part = parts_ptr + (tl.cast(split, tl.int64) * rows + o_row) * D + o_dim
@@ -58,9 +58,9 @@ def tile_of_negatives(
     z_ptr, z_row, row, count_rows, col, B, views, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """z_n of the columns col .. col+BLOCK_N, their first BLOCK_D dimensions, and s_in of z_row with them.
+    """z_n of columns col .. col+BLOCK_N (first BLOCK_D dimensions), and their similarities s_in with z_row.
 
-    s_in is ABSENT where row and column have one source, or there is no such column.
+    s_in is ABSENT where row and column have the same source, or the column does not exist.
     """
     z_col = load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
     BLOCK_M: tl.constexpr = z_row.shape[0]
@@ -77,9 +77,9 @@ def tile_of_negatives(
 
 @triton.jit
 def keep_negatives(s, row, first_col, B, views):
-    """s with ABSENT where column and row have one source, or there is no such column.
+    """s with ABSENT where row and column have the same source, or the column does not exist.
 
-    Most tiles hold nothing but negatives: one branch a tile finds out, and only the others pay for a mask.
+    Most tiles contain only negatives: one branch per tile detects this, and only the others pay for a mask.
     """
     BLOCK_M: tl.constexpr = s.shape[0]
     BLOCK_N: tl.constexpr = s.shape[1]
@@ -99,7 +99,7 @@ def thresholds_of_rows(table_ptr, row, slots, TILE: tl.constexpr):
 
 @triton.jit
 def halves(x):
-    """The left and the right half of the columns of x."""
+    """The left and right halves of the columns of x."""
     M: tl.constexpr = x.shape[0]
     N: tl.constexpr = x.shape[1]
     return tl.split(tl.permute(tl.reshape(x, [M, 2, N // 2]), (0, 2, 1)))
@@ -115,10 +115,10 @@ def join_halves(x, y):
 
 @triton.jit
 def pieces(x):
-    """x as eight runs of columns, from left to right; only registers get new names.
+    """Split x into eight blocks of columns, left to right; this only renames registers.
 
-    A sum over columns taken run by run is a chain of multiply-adds; over a whole tile it is a tree, which
-    cannot fuse the multiplications.
+    Summing over columns block by block is a chain of fused multiply-adds; over a whole tile it is a tree,
+    which cannot fuse the multiplications.
     """
     a, b = halves(x)
     a0, a1 = halves(a)
@@ -142,20 +142,20 @@ def column(x, c, o_col):
 
 @triton.jit
 def reciprocal(x):
-    """1 / x for x >= 1, in two instructions where a division takes eight."""
+    """1 / x for x >= 1, in two instructions; a division takes eight."""
     r = tl.rsqrt(x)
     return r * r
 
 
 @triton.jit
 def slope(s, t, log2_rate, PENALTY: tl.constexpr):
-    """phi'(s - t), for "sigmoid" times its temperature; log2_rate = log2(e) / temperature."""
+    """phi'(s - t), multiplied by the temperature for "sigmoid"; log2_rate = log2(e) / temperature."""
     if PENALTY == "hinge":
         d = (s > t).to(tl.float32)
     elif PENALTY == "softplus":
         d = reciprocal(1.0 + tl.exp2((t - s) * log2_rate))
     else:
-        tl.static_assert(PENALTY == "sigmoid", "a penalty without a slope")
+        tl.static_assert(PENALTY == "sigmoid", "unknown penalty")
         e = tl.exp2(-tl.abs(s - t) * log2_rate)
         r = reciprocal(1.0 + e)
         d = e * r * r
@@ -164,11 +164,11 @@ def slope(s, t, log2_rate, PENALTY: tl.constexpr):
 
 @triton.jit
 def value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
-    """phi(s - t) in parts, and `slope`. Stable for differences of any size: e is in 0 .. 1.
+    """phi(s - t) in parts (v, f), and `slope`. Stable for differences of any size: e is in [0, 1].
 
-    The parts (v, f) are those of which a sum over many s is cheapest:
-    hinge: the sum of v - t * slope; sigmoid: that of v; softplus: the sum of v + log2(f) / log2_rate, and so
-    one logarithm of a product of a few f, each at most 2.
+    The parts make the sum of phi over many s cheap:
+    hinge: phi = v - t * slope; sigmoid: phi = v; softplus: phi = v + log2(f) / log2_rate, where one logarithm
+    serves the product of several f, each at most 2.
     """
     if PENALTY == "hinge":
         d = (s > t).to(tl.float32)
@@ -185,7 +185,7 @@ def value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
             d = v
             v = tl.maximum(x, 0.0)
         else:
-            tl.static_assert(PENALTY == "sigmoid", "a penalty without a value")
+            tl.static_assert(PENALTY == "sigmoid", "unknown penalty")
     return v, f, d
 
 
@@ -201,10 +201,10 @@ def value_alone(v, f, d, t, log2_rate, PENALTY: tl.constexpr):
 
 @triton.jit
 def exact_value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
-    """phi(s - t) and phi'(s - t), small values to their last digit; for the few pairs of one source."""
+    """phi(s - t) and phi'(s - t), accurate for small values; for the few pairs within a source."""
     v, f, d = value_and_slope(s, t, log2_rate, PENALTY)
     if PENALTY == "softplus":
-        # log(1 + e) = log(f) e / (f - 1), whose roundings cancel
+        # log(1 + e) = log(f) e / (f - 1): rounding errors cancel
         e = tl.exp2(-tl.abs(s - t) * log2_rate)
         grown = tl.where(f == 1.0, 1.0, f - 1.0)
         v += tl.where(f == 1.0, e * 1.4426950408889634, tl.log2(f) * (e / grown)) / log2_rate

@@ -1,4 +1,4 @@
-"""What the losses accept as embeddings; everything else is a ValueError with the value."""
+"""Input validation of the losses: an invalid input raises a ValueError that states the value."""
 
 from typing import get_args
 
@@ -15,7 +15,7 @@ def check_backend(backend: str) -> None:
 
 
 def check_embeddings(embeddings: Tensor, alone: bool) -> None:
-    """alone: no other process takes part; otherwise numbers are checked once all are known, so that all refuse."""
+    """alone: no other process takes part; otherwise sizes are checked once all are known, so that all raise."""
     if embeddings.ndim != 3:
         raise ValueError(f"embeddings must be (sources, views, dim), got shape {tuple(embeddings.shape)}")
     _check_dtype(embeddings)
@@ -25,18 +25,18 @@ def check_embeddings(embeddings: Tensor, alone: bool) -> None:
     if alone and sources < 2:
         raise ValueError(f"the loss needs at least 2 sources to have negatives, got {sources}")
     if alone and views < 2:
-        raise ValueError(f"the loss needs at least 2 views of a source to have positives, got {views}")
+        raise ValueError(f"the loss needs at least 2 views per source to have positives, got {views}")
 
 
 def check_member(process_group: dist.ProcessGroup | None) -> None:
-    """ValueError on a rank that is not in the group."""
-    # what torch.distributed.new_group returns there
+    """Raise ValueError on a rank that is not in the group."""
+    # what torch.distributed.new_group returns on such a rank
     if dist.is_available() and process_group is dist.GroupMember.NON_GROUP_MEMBER:
         raise ValueError("this process is not in process_group: call the loss on its members only")
 
 
 def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | None, alone: bool) -> None:
-    """As `check_embeddings`, of rows with labels."""
+    """Like `check_embeddings`, for rows with labels."""
     if embeddings.ndim != 2 or embeddings.shape[1] < 1:
         raise ValueError(f"embeddings must be (rows, dim), got shape {tuple(embeddings.shape)}")
     _check_dtype(embeddings)
@@ -44,11 +44,11 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
     if alone and rows < 2:
         raise ValueError(f"the loss needs at least 2 rows, got {rows}")
     if labels.shape != (rows,):
-        raise ValueError(f"labels must be one for each of {rows} embeddings, got shape {tuple(labels.shape)}")
+        raise ValueError(f"labels must have shape ({rows},), one per embedding, got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"labels must be integers, got {labels.dtype}")
     if labels.device != embeddings.device:
-        raise ValueError(f"labels must be on {embeddings.device} as the embeddings, got {labels.device}")
+        raise ValueError(f"labels must be on {embeddings.device} like the embeddings, got {labels.device}")
     if extra_negatives is not None:
         check_extra_negatives(extra_negatives, embeddings)
 
@@ -61,12 +61,12 @@ def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
         raise ValueError(f"extra_negatives must be floating point, got {extra_negatives.dtype}")
     if extra_negatives.device != embeddings.device:
         raise ValueError(
-            f"extra_negatives must be on {embeddings.device} as the embeddings, got {extra_negatives.device}"
+            f"extra_negatives must be on {embeddings.device} like the embeddings, got {extra_negatives.device}"
         )
 
 
 def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:
-    """As `check_embeddings`, of pairs of rows."""
+    """Like `check_embeddings`, for pairs of rows."""
     if image.ndim != 2 or image.shape[1] < 1:
         raise ValueError(f"image must be (pairs, dim), got shape {tuple(image.shape)}")
     _check_dtype(image)
@@ -78,7 +78,7 @@ def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:
         ("device", text.device, image.device),
     ):
         if value != expected:
-            raise ValueError(f"text must have the {what} of image, {expected}, got {value}")
+            raise ValueError(f"text must have the same {what} as image, {expected}, got {value}")
 
 
 def _check_dtype(embeddings: Tensor) -> None:

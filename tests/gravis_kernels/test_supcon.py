@@ -176,7 +176,7 @@ def test_processes_equal_one_with_the_whole_batch(rows: list[int], tmp_path: Pat
     [
         ({"embeddings": torch.randn(4, 2, 8)}, "embeddings must be .rows, dim., got shape .4, 2, 8."),
         ({"embeddings": torch.randn(1, 8), "labels": torch.zeros(1).long()}, "at least 2 rows, got 1"),
-        ({"labels": torch.zeros(3).long()}, "one for each of 4 embeddings, got shape .3,."),
+        ({"labels": torch.zeros(3).long()}, "shape .4,., one per embedding, got .3,."),
         ({"labels": torch.zeros(4)}, "labels must be integers, got torch.float32"),
         ({"extra_negatives": torch.randn(2, 7)}, "extra_negatives must be .any, 8., got shape .2, 7."),
         ({"temperature": 0.0}, "temperature must be positive and finite, got 0"),

@@ -75,7 +75,7 @@ def test_a_failure_to_write_is_one_line_with_the_file_and_the_free_space(tmp_pat
 
 
 def test_a_directory_that_has_gone_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"cannot write .*: the directory .*/gone is gone"):
+    with pytest.raises(UserError, match=r"cannot write .*: the directory .*/gone no longer exists"):
         atomic_write(tmp_path / "gone" / "scores.json", "{}")
 
 

@@ -1,4 +1,4 @@
-"""The decode-once cache: every image and mask is decoded a single time, resized, and kept for all later runs."""
+"""The decode-once cache: every image and mask is decoded once, resized and kept for all later runs."""
 
 import os
 import random
@@ -18,14 +18,14 @@ from gravis_triton.errors import UserError
 
 Progress = Callable[[int, int], None]
 
-# A collection is kept in at most this many files, as each stays open while it is mapped.
+# Most files per collection: each stays open while it is memory-mapped.
 _MOST_SHARDS = 256
 _SMALLEST_SHARD = 32
 
-# More damaged images than this are no accident of single files.
+# A larger share of unreadable images is more than a few bad files.
 _TOLERATED = 0.05
 
-# What is read of the cache, at its opening, to find damage.
+# How much of the cache is checked for damage when it is opened.
 _EXAMINED_BYTES = 4 * 2**30
 
 _SECONDS_A_DAY = 86_400
@@ -41,16 +41,16 @@ def cached_images(
 ) -> CachedImages:
     """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into it.
 
-    Aspect ratio and field of view are kept; a item longer than 16 times its short side counts as unreadable.
-    records: runs that give the same records in the same order share their images, whatever the labels; files hold runs
-        of 32 records or more, so give a whole collection rather than a changing part of it.
-    directory: where the cache lies; by default $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted at any
-        time between runs. Its files are named by a hash of their records' fingerprints and of `short_side`: an
-        interrupted build goes on where it stopped, and a changed image is decoded anew. Several processes may build
-        the same cache at once; they share the work.
-    workers: processes that decode; 0: this process does.
-    progress: called with (records done, records in all), at the start and after each file of records.
-    Raises UserError when more than 5 % of the images cannot be read, and when the disk is full or not writable.
+    Aspect ratio and field of view are kept; an image longer than 16 times its short side counts as unreadable.
+    records: runs with the same records in the same order share their images, whatever the labels; a file holds 32 or
+        more consecutive records, so pass a whole collection rather than a changing part of it.
+    directory: of the cache; default: $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted at any time between
+        runs. Its files are named by a hash of their records' fingerprints and `short_side`: an interrupted build
+        resumes where it stopped, and a changed image is decoded again. Several processes may build the same cache at
+        once; they share the work.
+    workers: number of decoding processes; 0 decodes in this process.
+    progress: called with (records done, total records) at the start and after each file of records.
+    Raises UserError if more than 5 % of the images cannot be read, or if the disk is full or not writable.
     """
     if short_side < 1:
         raise UserError(f"short side {short_side}: at least 1 pixel is needed")
@@ -67,12 +67,12 @@ def cached_masks(
     workers: int,
     progress: Progress | None = None,
 ) -> CachedMasks:
-    """The lesion masks of `images`, each of its image's height and width, from the cache or decoded into it.
+    """The lesion masks of `images`, each at its image's height and width, from the cache or decoded into it.
 
-    A mask's pixel is lesion where more than half of its area is above 128 in the file.
+    A mask pixel is lesion if more than half of its area is above 128 in the file.
     directory, workers, progress: as for `cached_images`; records without a mask are not counted.
-    Raises UserError when any mask cannot be read or has not its image's aspect ratio (to within one pixel of the
-    image), and when the disk is full or not writable.
+    Raises UserError if a mask cannot be read or does not have its image's aspect ratio (to within one pixel of the
+    image), or if the disk is full or not writable.
     """
     owners = [index for index, record in enumerate(images.records) if record.mask is not None]
     items = [_lesion_mask(images.records[index], images[index]) for index in owners]
@@ -81,8 +81,8 @@ def cached_masks(
     masks = CachedMasks(shards, owners, len(images))
     if masks.skipped:
         raise UserError(
-            f"{len(masks.skipped)} of {len(owners)} masks cannot be used: {_examples(masks.skipped)}; mend these "
-            "files, or take them and their images away"
+            f"{len(masks.skipped)} of {len(owners)} masks cannot be used: {_examples(masks.skipped)}; fix these "
+            "files, or remove them and their images"
         )
     return masks
 
@@ -97,7 +97,7 @@ def _prepared(directory: Path) -> Path:
     folder = directory / "images"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for abandoned in folder.glob("*.tmp"):  # of runs that were killed
+        for abandoned in folder.glob("*.tmp"):  # left by killed runs
             if abandoned.stat().st_mtime < time.time() - _SECONDS_A_DAY:
                 abandoned.unlink(missing_ok=True)
     except FileNotFoundError:  # another process was faster
@@ -123,7 +123,7 @@ def _build_missing(
     progress: Progress | None,
     check: Callable[[Sequence[tuple[str, str]]], None] = lambda skipped: None,
 ) -> None:
-    """Write the shards that are not there; `check` may raise, given (id, reason) of the items skipped so far."""
+    """Write the missing shards; `check` is given (id, reason) of the items skipped so far and may raise."""
     total = sum(len(shard.items) for shard in shards)
     skipped: list[tuple[str, str]] = []
     missing, done = [], 0
@@ -146,9 +146,9 @@ def _build_missing(
 
 
 def _damaged(shards: Sequence[Shard]) -> list[Shard]:
-    """The files, of those that are there, whose bytes have changed since they were written; these are deleted.
+    """Delete and return the existing files whose bytes have changed since they were written.
 
-    Of a cache too large to be read in seconds a random part is examined, another one each time.
+    Of a cache too large to read in seconds, a random part is checked, a different one each time.
     """
     damaged: list[Shard] = []
     left = _EXAMINED_BYTES
@@ -175,7 +175,7 @@ def _build(shard: Shard) -> list[tuple[str, str]]:
         write_shard(shard)
         table = open_shard(shard)
     if table is None:
-        raise UserError(f"{shard.file} cannot be read back after writing: see to the disk, then run again")
+        raise UserError(f"{shard.file} cannot be read back after writing: check the disk, then run again")
     return skipped_in(table)
 
 

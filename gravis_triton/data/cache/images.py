@@ -34,8 +34,8 @@ class Masks(Protocol):
 class MappedRows:
     """The rows of consecutive shards.
 
-    height, width: of each row's item in pixels; 0 where it could not be decoded.
-    skipped: (id, reason) of these.
+    height, width: of each row's item in pixels; 0 if it could not be decoded.
+    skipped: (id, reason) of the items that could not be decoded.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -60,8 +60,8 @@ class MappedRows:
         self.skipped = tuple(entry for table in tables for entry in skipped_in(table))
 
     def pixels(self, row: int, channels: tuple[int, ...]) -> np.ndarray:
-        """(height, width, *channels) uint8: a read-only view of the mapped file, not a copy. Raises UserError where the
-        file has been cut off since."""
+        """(height, width, *channels) uint8: a read-only view of the mapped file, not a copy. Raises UserError if the
+        file has been truncated."""
         shape = (self.height[row], self.width[row], *channels)
         start, buffer = self._start[row], self._buffer[row]
         self._files[self._file_of[buffer]].check()
@@ -69,26 +69,26 @@ class MappedRows:
 
 
 class _MappedFile:
-    """A mapped file; to read what has been cut off it would kill the process (SIGBUS)."""
+    """A memory-mapped file; reading past a truncated end would kill the process (SIGBUS)."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.status = file, file.stat()
 
     def check(self) -> None:
-        """Raises UserError where the file has become shorter. Deleted or replaced, it stays mapped as it was."""
+        """Raise UserError if the file has become shorter. A deleted or replaced file stays mapped as it was."""
         try:
             now = os.stat(self.file)
         except OSError:
             return
         if now.st_ino == self.status.st_ino and now.st_size < self.status.st_size:
-            raise UserError(f"{self.file} in the image cache was cut off while it was in use: run again")
+            raise UserError(f"{self.file} in the image cache was truncated while in use: run again")
 
 
 def _open(shard: Shard) -> pa.Table:
     try:
         return open_table(shard.file)
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"the image cache changed while it was in use ({error}): run again") from error
+        raise UserError(f"the image cache changed while in use ({error}): run again") from error
 
 
 def _bytes_of(chunk: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ class CachedImages:
     copy.
     records: the readable records, in their order.
     skipped: (id, reason) of those that could not be decoded.
-    Pickles as the names of its files; another process maps them again.
+    Pickles without pixels; another process maps the files again.
     """
 
     def __init__(self, shards: Sequence[Shard], records: Sequence[Record]) -> None:
@@ -137,9 +137,9 @@ class CachedImages:
 class CachedMasks:
     """The lesion masks of cached images, memory-mapped.
 
-    masks[i]: (height, width) uint8, 255 where lesion, else 0: that of the i-th image, of its very height and width; a
-    read-only view. Raises KeyError where that image has no mask.
-    Pickles as the names of its files; another process maps them again.
+    masks[i]: (height, width) uint8, 255 where lesion, else 0: the mask of the i-th image, at exactly its height and
+    width; a read-only view. Raises KeyError if that image has no mask.
+    Pickles without pixels; another process maps the files again.
     """
 
     def __init__(self, shards: Sequence[Shard], owners: Sequence[int], images: int) -> None:

@@ -16,17 +16,17 @@ class CacheItem(Protocol):
     def id(self) -> str: ...
 
     def pixels(self) -> np.ndarray:
-        """uint8, (height, width, 3) or (height, width). Raises OSError or ValueError where it cannot be had."""
+        """uint8, (height, width, 3) or (height, width). Raises OSError or ValueError if it cannot be decoded."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes whenever `pixels` may have changed, other than by the kind of item."""
+        """Changes whenever `pixels` may have changed, except by the `kind` of `shard_of`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """A source image, (height, width, 3) with the given short side."""
+    """An image, (height, width, 3) with the given short side."""
 
     id: str
     image: ImageReference
@@ -44,9 +44,9 @@ class ImageItem:
 
 @dataclass(frozen=True, slots=True)
 class MaskItem:
-    """The mask of a source image, (height, width) as the image is kept; 255 where lesion, else 0.
+    """The mask of an image, at the cached image's (height, width); 255 where lesion, else 0.
 
-    `pixels` raises ValueError unless the mask has the image's aspect ratio, to within one pixel of these.
+    `pixels` raises ValueError unless the mask has the image's aspect ratio, to within one pixel of that size.
     """
 
     id: str
@@ -61,7 +61,7 @@ class MaskItem:
         if abs(mask.width * scale - self.width) > 1 or abs(mask.height * scale - self.height) > 1:
             image = self.image.read()
             raise ValueError(
-                f"a mask of {mask.width} x {mask.height} on an image of {image.width} x {image.height}"
+                f"mask ({mask.width} x {mask.height}) and image ({image.width} x {image.height}) differ in aspect ratio"
             )
         return fitted_mask(mask, self.height, self.width)
 

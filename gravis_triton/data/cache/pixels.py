@@ -1,4 +1,4 @@
-"""Pixels of images and masks: resized without distortion, lesion or not."""
+"""Pixels of images (resized without distortion) and masks (lesion or not)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from PIL import Image
 
 from gravis_triton.data.datasets.records import Record
 
-# Nothing that a dermatoscope or a camera makes is longer than this times its width.
+# No dermatoscope or camera takes images longer than this times their short side.
 LONGEST_ASPECT = 16
 
 
@@ -19,13 +19,13 @@ def resized_pixels(image: Image.Image, short_side: int) -> np.ndarray:
     check_aspect(image)
     scale = short_side / min(image.size)
     width, height = (max(short_side, round(side * scale)) for side in image.size)
-    # reducing_gap averages whole blocks first: as good to the eye, and much faster for large items.
+    # reducing_gap averages whole blocks first: visually as good, and much faster for large images.
     resized = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(resized.convert("RGB"))
 
 
 def check_aspect(image: Image.Image) -> None:
-    """Raises ValueError for an image longer than 16 times its short side."""
+    """Raise ValueError for an image longer than 16 times its short side."""
     if max(image.size) > LONGEST_ASPECT * min(image.size):
         raise ValueError(
             f"{image.width} x {image.height} is longer than {LONGEST_ASPECT} times its short side"
@@ -33,23 +33,22 @@ def check_aspect(image: Image.Image) -> None:
 
 
 def check_fit(mask: Image.Image, image: Image.Image) -> None:
-    """Raises ValueError for a mask that has not the aspect ratio of its image, to within a pixel of the larger."""
+    """Raise ValueError unless the mask has the aspect ratio of its image, to within a pixel of the larger one."""
     difference = abs(image.width * mask.height - image.height * mask.width)
     if difference > max(*image.size, *mask.size):
         raise ValueError(
-            f"a mask of {mask.width} x {mask.height} on an image of {image.width} x {image.height}"
+            f"mask ({mask.width} x {mask.height}) and image ({image.width} x {image.height}) differ in aspect ratio"
         )
 
 
-# The challenges' rule: a pixel is lesion above this value.
+# The ISIC challenges' rule: a pixel is lesion above this value.
 _LESION_ABOVE = 128
 
 
 def native_mask(record: Record) -> NDArray[np.uint8]:
     """The mask of `record` at its native size: (height, width), 255 where lesion (above 128 in the file), else 0.
 
-    It lies upright, as the image does. Raises OSError or ValueError where there is no mask, or none that can be
-    read.
+    Upright, like the image. Raises OSError or ValueError if there is no mask or it cannot be read.
     """
     if record.mask is None:
         raise ValueError(f"{record.id} has no mask")
@@ -59,16 +58,16 @@ def native_mask(record: Record) -> NDArray[np.uint8]:
 def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     """(height, width), 255 where the value of an 8-bit gray mask is above 128, else 0.
 
-    Raises ValueError for a mask of the values 0 and 1, which would be empty by this rule.
+    Raises ValueError for a mask with the values 0 and 1, which would be empty by this rule.
     """
     values = np.asarray(mask)
     if values.max() == 1:
-        raise ValueError("a mask of the values 0 and 1: lesion must be 255")
+        raise ValueError("mask has the values 0 and 1: lesion must be 255")
     return _above(values)
 
 
 def fitted_mask(mask: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """`lesion_pixels` at another size: lesion where more than half of a pixel's area is."""
+    """`lesion_pixels` at another size: a pixel is lesion if more than half of its area is."""
     native = Image.fromarray(lesion_pixels(mask))
     return _above(np.asarray(native.resize((width, height), Image.Resampling.BOX)))
 

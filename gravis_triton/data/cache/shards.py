@@ -1,8 +1,8 @@
 """One Arrow file of the decode-once cache: writing it atomically, reading it without copying.
 
-A row is one item: id, height, width, pixels (its bytes: height * width * 3 of an image, height * width of a
-mask) and error, which is empty unless the item could not be decoded; then height and width are 0. Behind the end of the
-Arrow stream, where its readers stop, are four bytes: the CRC-32 of the file before them.
+A row is one item: id, height, width, pixels (height * width * 3 bytes for an image, height * width for a mask)
+and error, which is empty unless the item could not be decoded; then height and width are 0. After the end of the
+Arrow stream, where readers stop, come four bytes: the CRC-32 of the file before them.
 """
 
 import errno
@@ -22,7 +22,7 @@ import pyarrow as pa
 from gravis_triton.data.cache.items import CacheItem
 from gravis_triton.errors import UserError
 
-# Part of every shard's name: raise it whenever the same items would be stored in another way.
+# Part of every shard's name: increment it whenever the same items would be stored differently.
 FORMAT = 3
 
 _CHECKSUM_BYTES = 4
@@ -43,7 +43,7 @@ class Shard:
 def shard_of(folder: Path, kind: str, items: Sequence[CacheItem]) -> Shard:
     """The shard of these items; its name is a hash of everything that its content depends on.
 
-    kind: what they are beyond their fingerprints.
+    kind: whatever else the content depends on.
     """
     name = hashlib.sha256(f"format {FORMAT}, {kind}\n".encode())
     for item in items:
@@ -52,7 +52,7 @@ def shard_of(folder: Path, kind: str, items: Sequence[CacheItem]) -> Shard:
 
 
 def write_shard(shard: Shard) -> None:
-    """Decode the items of `shard` into its file, which appears whole or not at all.
+    """Decode the items of `shard` into its file, written atomically.
 
     Raises UserError when the disk is full or fails.
     """
@@ -76,7 +76,7 @@ def open_for_writing(file: Path) -> BinaryIO:
 
 
 def open_shard(shard: Shard) -> pa.Table | None:
-    """The memory-mapped rows of `shard`, or None where its file is absent, cut off or of other rows."""
+    """The memory-mapped rows of `shard`, or None if its file is missing, truncated or has other rows."""
     try:
         table = open_table(shard.file)
     except (OSError, pa.ArrowInvalid):
@@ -86,7 +86,7 @@ def open_shard(shard: Shard) -> pa.Table | None:
 
 
 def is_whole(shard: Shard) -> bool:
-    """Whether every byte of an existing shard is as it was written; reads all of it."""
+    """Whether an existing shard matches its checksum; reads the whole file."""
     size = shard.file.stat().st_size - _CHECKSUM_BYTES
     with shard.file.open("rb") as stream:
         stream.seek(max(size, 0))
@@ -129,7 +129,7 @@ def _write_rows(shard: Shard, stream: BinaryIO) -> None:
 
 
 def _schema() -> pa.Schema:
-    """As Hugging Face datasets writes it, so that `datasets.Dataset.from_file` opens a shard, too."""
+    """The schema of Hugging Face datasets, so that `datasets.Dataset.from_file` can open a shard."""
     from datasets import Features, Value
 
     kinds = {"id": "string", "height": "int32", "width": "int32", "pixels": "large_binary", "error": "string"}
@@ -148,8 +148,8 @@ def _decode(item: CacheItem) -> tuple[np.ndarray, str]:
         return item.pixels(), ""
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EISDIR):
-            # The disk failed or forbade it: to keep the item as damaged in the cache would be wrong tomorrow.
-            raise UserError(f"reading {item} failed ({error}): mend that, then run again") from error
+            # A disk or permission error may be temporary: do not cache the item as damaged.
+            raise UserError(f"reading {item} failed ({error}): fix this, then run again") from error
         return np.empty((0, 0), np.uint8), str(error) or type(error).__name__
 
 
@@ -157,6 +157,6 @@ def _write_error(folder: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError(
             f"disk full while writing the image cache in {folder}: free some space, or set GRAVIS_CACHE to a "
-            "folder on another disk; what is finished will be used"
+            "folder on another disk; finished files are reused"
         )
     return UserError(f"cannot write the image cache in {folder}: {error}")

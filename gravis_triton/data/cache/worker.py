@@ -1,7 +1,7 @@
-"""The program that each process of `processes.results_of` runs: python -m gravis_triton.data.cache.worker SOCKET.
+"""The program that each process of `workers.results_of` runs: python -m gravis_triton.data.cache.worker SOCKET.
 
-It receives a function, then job after job, and answers with results, or with what the function raised. It ends when
-its parent closes the socket or has ended.
+It receives a function, then jobs one by one, and answers with results or with what the function raised. It ends when
+its parent closes the socket or ends.
 """
 
 import signal
@@ -18,7 +18,7 @@ def main(socket: int) -> None:
         with Connection(socket) as connection, suppress(EOFError, BrokenPipeError, ConnectionResetError):
             _serve(connection)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to clean up any more
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing left to clean up
 
 
 def _serve(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Spreading work over processes that end with their parent, however it ends."""
+"""Distribute work over processes that end with their parent, however it ends."""
 
 import os
 import subprocess
@@ -17,13 +17,13 @@ Result = TypeVar("Result")
 def results_of(
     work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int
 ) -> Generator[tuple[Job, Result], None, None]:
-    """(job, work(job)) as they get finished by `workers` new processes; with 0, in order in this process.
+    """Yield (job, work(job)) as `workers` new processes finish them; with 0, in order in this process.
 
-    `work`, jobs and results must pickle. What `work` raises is raised here; then, as when the caller stops early, the
-    processes are ended. Raises UserError when a process was killed.
+    `work`, jobs and results must be picklable. What `work` raises is raised here; then, or if the caller stops early,
+    the processes are terminated. Raises UserError if a process was killed.
 
     These are plain interpreters: processes of the multiprocessing module would first import the caller's main module
-    and with it all of torch, and its pools wait forever after a second Ctrl-C or for a process that was killed.
+    and with it all of torch, and its pools hang after a second Ctrl-C or when a process is killed.
     """
     if workers == 0:
         for job in jobs:
@@ -59,7 +59,7 @@ def _started() -> tuple[Connection, subprocess.Popen[bytes]]:
             [sys.executable, "-m", "gravis_triton.data.cache.worker", str(there.fileno())],
             pass_fds=[there.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C is for this process alone
+            start_new_session=True,  # only this process gets Ctrl-C
         )
     return here, process
 
@@ -75,9 +75,7 @@ def _receive(connection: Connection) -> Any:
     try:
         result = connection.recv()
     except (EOFError, ConnectionResetError) as error:
-        raise UserError(
-            "a worker process was killed, perhaps for want of memory: use fewer workers"
-        ) from error
+        raise UserError("a worker process was killed, perhaps out of memory: use fewer workers") from error
     if isinstance(result, Exception):
         raise result
     return result

@@ -25,7 +25,7 @@ class Row:
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, stripped cells) of every line of a comma- or tab-separated file that is not blank."""
+    """(line number, stripped cells) of every non-blank line of a comma- or tab-separated file."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             delimiter = "\t" if "\t" in stream.readline() else ","
@@ -35,7 +35,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, [cell.strip() for cell in cells]
     except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{file}: cannot be read as a CSV file in UTF-8: {error}") from error
+        raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
 
 
 def read_table(file: Path, required: Sequence[str]) -> list[Row]:
@@ -50,7 +50,7 @@ def read_table(file: Path, required: Sequence[str]) -> list[Row]:
         )
     twice = [column for column, count in Counter(header).items() if count > 1 and column]
     if twice:
-        raise UserError(f"{file}: two columns are called {', '.join(twice)}")
+        raise UserError(f"{file}: duplicate column {', '.join(twice)}")
     rows = []
     for line, cells in lines:
         if len(cells) != len(header):

@@ -23,7 +23,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MOST_COLOR = 32  # difference of a gray pixel's channels, by JPEG's rounding
+_MOST_COLOR = 32  # largest difference between a gray pixel's channels (JPEG rounding)
 _QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
@@ -32,15 +32,14 @@ def decode_image(source: Path | BinaryIO, short_side: int | None = None) -> Imag
 
     short_side: a JPEG larger than this is decoded at 1/2, 1/4 or 1/8 of its size (Pillow's draft mode), as
     long as its short side stays at least this many pixels.
-    Raises OSError or ValueError when it cannot be decoded in full; nothing missing is ever filled up with
-    gray.
-    Pillow's own limit against decompression bombs (about 179 million pixels) stays in force.
+    Raises OSError or ValueError if it cannot be decoded in full; missing parts are never filled with gray.
+    Pillow's decompression bomb limit (about 179 million pixels) applies.
     """
     return _decode(source, lambda image: _to_eight_bits(image).convert("RGB"), short_side)
 
 
 def as_upright_image(image: Image.Image) -> Image.Image:
-    """An opened image, made upright and 8-bit RGB as `decode_image` makes a file's."""
+    """An opened image as upright 8-bit RGB, as `decode_image` returns it."""
     return _to_eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
 
 
@@ -54,14 +53,14 @@ def decode_mask(source: Path | BinaryIO, image: Path | BinaryIO | None = None) -
     """The mask in `source` at its native size, one 8-bit channel. Raises as `decode_image` does, and
     ValueError for a mask in color.
 
-    image: what the mask was drawn on. A mask without an EXIF orientation of its own is turned as its image
-    is, unless its size shows that it lies upright already.
+    image: the image the mask was drawn on. A mask without an EXIF orientation of its own is turned like its
+    image, unless its size shows that it is already upright.
     """
     return _decode(source, _to_gray, None, drawn_on=image)
 
 
 def _open(source: Path | BinaryIO) -> Image.Image:
-    """Raises OSError for what is no file, such as a named pipe, which would be waited for."""
+    """Open an image. Raises OSError for anything but a regular file; a named pipe would block."""
     if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
         raise OSError("not a regular file")
     return Image.open(source)
@@ -89,12 +88,12 @@ def _decode(
 
 
 def _to_gray(image: Image.Image) -> Image.Image:
-    """Raises ValueError for a mask in color: what is lesion in it cannot be known."""
+    """Raises ValueError for a mask in color, where lesion is ambiguous."""
     image = _to_eight_bits(image)
     if image.mode not in ("1", "L", "LA"):
         channels = np.asarray(image.convert("RGB")).astype(np.int16)
         if np.ptp(channels, axis=2).max() > _MOST_COLOR:
-            raise ValueError("a mask in color: lesion must be white (255) on black (0)")
+            raise ValueError("mask is in color: lesion must be white (255) on black (0)")
     return image.convert("L")
 
 
@@ -108,7 +107,7 @@ def _turned_as(image: Path | BinaryIO, mask: Image.Image) -> Image.Image:
 
 
 def _turn_and_size(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int]]:
-    """What makes an opened image upright, and its (width, height) then."""
+    """The transpose that makes an opened image upright, and its (width, height) then."""
     turn = _TURNS.get(_orientation(image) or 1)
     width, height = image.size
     if image.format == "TIFF":  # some versions of Pillow have turned the size already
@@ -117,8 +116,8 @@ def _turn_and_size(image: Image.Image) -> tuple[Image.Transpose | None, tuple[in
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """What the file of an opened image says of it; None where it says nothing."""
-    # of a TIFF, Pillow keeps an Exif that it was asked for before loading, and would turn the pixels twice
+    """The EXIF orientation of an opened image, or None if its file has none."""
+    # calling getexif() on a TIFF before loading it would make Pillow turn the pixels twice
     tags = image.tag_v2 if image.format == "TIFF" else image.getexif()  # type: ignore[attr-defined]
     return tags.get(_ORIENTATION)
 
@@ -130,10 +129,10 @@ def _draft(image: Image.Image, short_side: int) -> None:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow clips gray of more bits at 255 when it converts; here the whole range is kept.
+    """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
-    Of integers that is 0 to 65,535, or 0 to 255 where no pixel is above that (8-bit values in a larger type); of floats
-    0 to 1, or likewise 0 to 255.
+    The range is 0 to 65,535 for integers, or 0 to 255 if no pixel is above 255 (8-bit values in a larger type); for
+    floats 0 to 1, or 0 to 255 if any pixel is above 1.
     """
     if not image.mode.startswith(("I", "F")):
         return image

@@ -1,4 +1,4 @@
-"""Any folder of images, with class sub-folders, splits and folders of masks or without."""
+"""Any folder of images, with or without class sub-folders, splits and folders of masks."""
 
 import os
 from collections import defaultdict
@@ -30,13 +30,13 @@ _MASK_ENDINGS = ("_segmentation", "_mask")
 def open_folder(directory: Path) -> Collection:
     """Every image below `directory`; an image's id is its path relative to it.
 
-    Where the top folders are named train (training), val (valid, validation) and test (testing), they are the splits.
-    Where every image then lies in a sub-folder, and there are at least two of these, they are the classes.
-    Images in a folder masks (mask, segmentations, segmentation) are the masks of the images of the same name, also
-    with _segmentation or _mask at its end, beside that folder or in a folder images (image, imgs, img) beside it.
+    If the top folders are named train (training), val (valid, validation) and test (testing), they are the splits.
+    If every image then is in a sub-folder, and there are at least two of these, they are the classes.
+    Images in a folder masks (mask, segmentations, segmentation) are the masks of the images with the same name, with
+    or without a final _segmentation or _mask, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored.
-    Raises UserError when there is no image, for images beside folders of splits, for a mask without an image or among
-    the images, for a class called images, and for metadata of the Hugging Face kind, which would be left out.
+    Raises UserError if there is no image, for images beside folders of splits, for a mask without an image or among
+    the images, for a class named images, and for a Hugging Face metadata file, which would be ignored.
     """
     paths = sorted(images_below(directory))
     _check_no_metadata(directory, {path.parent for path in paths})
@@ -72,7 +72,7 @@ def open_folder(directory: Path) -> Collection:
 
 
 def pair_masks(directory: Path, paths: Iterable[PurePosixPath]) -> dict[Path, Path]:
-    """Image file -> mask file, of images and masks below `directory`.
+    """Match images and masks below `directory`: image file -> mask file.
 
     Raises UserError for a mask without an image, and for an image with two masks or a mask with two images.
     """
@@ -87,19 +87,19 @@ def pair_masks(directory: Path, paths: Iterable[PurePosixPath]) -> dict[Path, Pa
     unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
-            f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {unmatched[0]}: expected an image of the "
-            "same name in a folder images beside the folder of masks; a class needs another name than masks"
+            f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {unmatched[0]}: expected an image with the "
+            "same name in a folder images beside the folder of masks; if masks is a class, rename it"
         )
     for key in masks:
         for what, found in (("masks of one image", masks[key]), ("images of one mask", images[key])):
             if len(found) > 1:
-                raise UserError(f"two {what}: {found[0]} and {found[1]}; take one away")
+                raise UserError(f"two {what}: {found[0]} and {found[1]}; remove one")
     return {images[key][0]: found[0] for key, found in masks.items()}
 
 
 def mask_key(path: PurePosixPath) -> str | None:
-    """The path of a mask as its image has it, without folders called masks or images and without suffix; None for an
-    image."""
+    """The path that a mask shares with its image, without suffix and without folders named masks or images; None for
+    an image."""
     if MASK_FOLDERS.isdisjoint(part.lower() for part in path.parts[:-1]):
         return None
     key = _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
@@ -113,7 +113,7 @@ def _key(path: PurePosixPath, without: frozenset[str]) -> str:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is to be read as an image."""
+    """Whether a file with this name is read as an image."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
@@ -139,7 +139,7 @@ def _check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
             if stem.name.lower().endswith(ending) and stem.with_name(stem.name[: -len(ending)]) in stems:
                 raise UserError(
                     f"{directory / stem.parent} holds masks among its images, such as {stem.name}: move them into a "
-                    "folder masks"
+                    "folder named masks"
                 )
 
 
@@ -147,7 +147,7 @@ def _checked_name(folder: str, name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{folder}: the name of the file {name!r} is not in UTF-8: rename it") from error
+        raise UserError(f"{folder}: file name {name!r} is not UTF-8: rename it") from error
     return name
 
 
@@ -156,12 +156,12 @@ def _refuse(error: OSError) -> None:
 
 
 def _check_nested_layout(folder: Path, names: list[str]) -> None:
-    """Masks of a challenge further down would pass for images here."""
+    """Raise UserError for a challenge's folder below: its masks would be taken for images."""
     for name in names:
         layout = layout_of_folder(name)
         if layout is not None:
             raise UserError(
-                f"{folder} holds {layout.name} ({name}): give this folder as the data, not one above it"
+                f"{folder} holds {layout.name} ({name}): give this folder as --data, not one above it"
             )
 
 
@@ -171,7 +171,7 @@ def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> Non
             file = directory / folder / name
             if file.is_file():
                 raise UserError(
-                    f"{file} would be left out: --data hf:{directory} reads it, as does one CSV or Parquet table in "
+                    f"{file} would be ignored: use --data hf:{directory}, or put one CSV or Parquet table in "
                     f"{directory}"
                 )
 
@@ -179,14 +179,14 @@ def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> Non
 def _splits(directory: Path, paths: list[PurePosixPath], bare: list[PurePosixPath]) -> list[str | None]:
     tops = [path.parts[0].lower() if len(path.parts) > 1 else "" for path in bare]
     splits = [SPLIT_FOLDERS.get(top) for top in tops]
-    if "train" not in splits and None in splits:  # a study may have arms called test and control
+    if "train" not in splits and None in splits:  # a study may have arms named test and control
         return [None] * len(paths)
     if None in splits:
         split = bare[splits.index("train")].parts[0]
         outside = paths[splits.index(None)]
         raise UserError(
-            f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images lie "
-            f"outside of splits, e.g. {outside}: move these into {split} or away, or rename {split}"
+            f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images are "
+            f"outside of splits, e.g. {outside}: move these into {split} or remove them, or rename {split}"
         )
     return splits
 
@@ -205,6 +205,6 @@ def _check_no_class_images(directory: Path, paths: list[PurePosixPath], folders:
             and any(folders)
         ):
             raise UserError(
-                f"{directory} holds {path.parent} beside folders of classes: {path.parts[-2]} is no class; rename "
-                "it, or give that folder alone as the data"
+                f"{directory} holds {path.parent} beside class folders: {path.parts[-2]} is not a class; rename "
+                "it, or give only that folder as --data"
             )

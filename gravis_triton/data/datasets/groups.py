@@ -1,15 +1,15 @@
-"""Groups of images that stay together, where several columns tell of them: patients, and lesions."""
+"""Groups of images that stay together, joined from several columns: patients and lesions."""
 
 from collections.abc import Mapping, Sequence
 
-Name = tuple[int, str]  # of a patient or lesion: the number of its column, and its cell
+Name = tuple[int, str]  # of a patient or lesion: column number and cell
 
 
 def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
-    """The group of each row: rows that share a cell of any column are of one group, as are rows joined by others.
+    """The group of each row: rows that share a cell of any column, directly or through other rows, are one group.
 
-    columns: title -> one cell a row, None or "" where it is not known. A group is called by a cell of the first column
-    that tells of it, and by that column's title where there are several; None where all cells of a row are empty.
+    columns: title -> one cell per row, None or "" if unknown. A group is named after a cell of its first column, with
+    that column's title if there are several columns; None if all cells of a row are empty.
     """
     parents: dict[Name, Name] = {}
 
@@ -23,7 +23,7 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
         for cells in zip(*columns.values(), strict=True)
     ]
     for names in rows:
-        roots = sorted(map(root, names))  # those of earlier columns give the name
+        roots = sorted(map(root, names))  # earlier columns give the name
         for other in roots[1:]:
             parents[other] = roots[0]
     prefixes = [f"{title} " if len(columns) > 1 else "" for title in columns]

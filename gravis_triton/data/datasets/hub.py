@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or on disk in a form that its `datasets` library reads."""
+"""Datasets of the Hugging Face hub, or on disk in a format that its `datasets` library reads."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ GROUP_COLUMNS = ("patient_id", "lesion_id")
 
 
 def open_hub(name: str) -> Collection:
-    """All splits of the data set `name`: OWNER/NAME, OWNER/NAME@revision, or a directory.
+    """All splits of the dataset `name`: OWNER/NAME, OWNER/NAME@revision, or a directory.
 
-    The first image column (image or img if there is one of that name) holds the images, an image column
-    mask or segmentation the masks, a ClassLabel column or one named label, dx or diagnosis the labels;
-    lesion_id or patient_id are the groups. Raises UserError when it cannot be had or has no image column.
+    The first image column (preferably named image or img) holds the images, an image column mask or
+    segmentation the masks, a ClassLabel column or one named label, dx or diagnosis the labels, lesion_id
+    and patient_id the groups. Raises UserError if it cannot be loaded or has no image column.
     """
     splits = _load(name)
     features = next(iter(splits.values())).features
@@ -62,7 +62,7 @@ def _load(name: str) -> Mapping[str, Any]:
     path, _, revision = (str(local), "", "") if local.is_dir() else name.partition("@")
     if not local.is_dir() and path.count("/") != 1:
         raise UserError(
-            f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and a directory that exists"
+            f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and an existing directory"
         )
     try:
         if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
@@ -70,7 +70,7 @@ def _load(name: str) -> Mapping[str, Any]:
             return saved if isinstance(saved, datasets.DatasetDict) else {"all": saved}
         with without_progress_bars():
             splits: Mapping[str, Any] = datasets.load_dataset(path, revision=revision or None)
-    except Exception as error:  # the library raises dozens of kinds, from ConnectionError to pyarrow's own
+    except Exception as error:  # the library raises dozens of types, from ConnectionError to pyarrow's own
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = (
             ""
@@ -83,7 +83,7 @@ def _load(name: str) -> Mapping[str, Any]:
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Inside, the libraries of the hub show no progress bars of their own."""
+    """Disable the progress bars of the Hugging Face libraries."""
     import datasets.utils
     import huggingface_hub.utils
 
@@ -99,7 +99,7 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The columns that hold the images and the masks, where there are such."""
+    """The columns that hold the images and the masks, each None if absent."""
     import datasets
 
     images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
@@ -110,7 +110,7 @@ def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:
-    """The column that holds the classes, where there is one."""
+    """The column that holds the classes, or None."""
     import datasets
 
     class_labels = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
@@ -144,7 +144,7 @@ def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
 
 
 def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> list[str | None]:
-    """Of the rows of all splits."""
+    """The group of each row, over all splits."""
     if not columns:
         return [None] * sum(map(len, splits.values()))
     return joined_groups(
@@ -153,7 +153,7 @@ def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> list[str | Non
 
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The data set's own image ids where they tell all its rows apart, else split and row."""
+    """The dataset's own image ids if they are unique, else split and row."""
     for column in ID_COLUMNS:
         if column in features:
             ids = {split: [str(value) for value in data[column][:]] for split, data in splits.items()}
@@ -164,7 +164,7 @@ def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, li
 
 
 def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
-    """File and row in it of every row; data sets just loaded lie in Arrow files, in order."""
+    """(file, row in it) of every row; a dataset just loaded is in Arrow files, in order."""
     import pyarrow as pa
 
     cells = []

@@ -1,4 +1,4 @@
-"""ISIC 2016 to 2020 and HAM10000 as officially unpacked: recognized by the names of their folders."""
+"""ISIC 2016 to 2020 and HAM10000 in their official layouts, recognized by folder names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,24 +13,24 @@ from gravis_triton.errors import UserError
 
 Value = TypeVar("Value")
 
-# An image that two splits claim belongs to the later of these: what is tested on must not be trained on.
+# An image in two splits belongs to the later of these: test images must not be trained on.
 _SPLIT_ORDER = ("train", "validation", "test")
 
-# Taken out of the archive of HAM10000's test images and of the scoring, but still in the files of labels.
+# Removed from the archive of HAM10000's test images and from scoring, but still in the label files.
 _WITHDRAWN = "ISIC_0035068"
 
-# In the image folders of 2017 each image has an image of its superpixels beside it.
+# In the image folders of 2017, each image has an image of its superpixels beside it.
 SUPERPIXELS = "_superpixels"
 _NO_PHOTOGRAPH = (SUPERPIXELS, "_segmentation")
 
 
 def open_isic(directory: Path) -> Collection | None:
-    """The data set in `directory`, or None where it is none of the official layouts.
+    """The dataset in `directory`, or None if it has none of the official layouts.
 
-    directory: absolute; holds the official folders, or is one of these: then its images alone, with what
-    their data set's other files beside it tell about them.
+    directory: absolute; holds the official folders, or is one of them: then only its images are read, with
+    their annotations from the dataset's files beside it.
     An image without a row of labels has label None. Raises UserError for labels without an image, malformed
-    files, several data sets in one folder, and a folder of masks given as images.
+    files, several datasets in one folder, and a folder of masks given as images.
     """
     own = _layout_around(directory)
     if own is not None:
@@ -39,7 +39,7 @@ def open_isic(directory: Path) -> Collection | None:
     if len(inside) > 1:
         names = " and ".join(layout.name for layout in inside)
         raise UserError(
-            f"{directory} holds {names}: give each a folder of its own, or name one of its image folders"
+            f"{directory} holds {names}: put each in its own folder, or give one of the image folders"
         )
     if inside:
         return _read(inside[0], directory, only=None)
@@ -48,7 +48,7 @@ def open_isic(directory: Path) -> Collection | None:
 
 
 def _layout_around(directory: Path) -> Layout | None:
-    """The data set one of whose own folders `directory` is."""
+    """The dataset that has `directory` as one of its folders."""
     if directory.name not in PLAIN_NAMES:
         return layout_of_folder(directory.name)
     around = _recognized(directory.parent)
@@ -71,7 +71,7 @@ def _is_evidence(layout: Layout, directory: Path, folder: str) -> bool:
 
 
 def _check_labels_alone(directory: Path) -> None:
-    """Official labels beside images in folders of other names would silently go unused."""
+    """Raise UserError for official labels without image folders: they would silently go unused."""
     for layout in LAYOUTS:
         for part in layout.parts:
             for name in part.labels:
@@ -142,19 +142,19 @@ def _first_file(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _images_by_id(folders: list[Path]) -> dict[str, Path]:
-    """Image id -> file, in order of the ids."""
+    """Image id -> file, sorted by id."""
     found: dict[str, Path] = {}
     for folder in folders:
         for path in _images(folder):
             if path.stem in found:
-                raise UserError(f"two images of the same id {path.stem}: {found[path.stem]} and {path}")
+                raise UserError(f"two images have the id {path.stem}: {found[path.stem]} and {path}")
             if not path.stem.lower().endswith(_NO_PHOTOGRAPH):
                 found[path.stem] = path
     return dict(sorted(found.items()))
 
 
 def _images(folder: Path) -> list[Path]:
-    """The image files of an official folder, which may lie in a folder of the same name inside it."""
+    """The image files of an official folder, which may be in a folder of the same name inside it."""
     images = [path for path in folder.iterdir() if is_image(path.name)]
     nested = folder / folder.name
     return _images(nested) if not images and nested.is_dir() else images
@@ -168,7 +168,7 @@ def _masks(folders: list[Path]) -> dict[str, Path]:
 
 
 def _base(image_id: str) -> str:
-    """ISIC 2019 appends _downsampled to the ids of images that it made smaller."""
+    """The id without _downsampled, which ISIC 2019 appends for images it made smaller."""
     return image_id.removesuffix("_downsampled")
 
 

@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 def one_hot(id_column: str, columns: Sequence[str], *, rest: int | None = None) -> LabelReader:
     """A reader of files with one 0/1 column per class, in class order; all 0 is the class `rest`.
 
-    Rows whose score_weight is 0, as ISIC 2019 marks test images that its scorer leaves out, give no label.
+    Rows with score_weight 0, which marks ISIC 2019 test images that are not scored, give no label.
     """
 
     def read(file: Path) -> dict[str, int]:
@@ -42,7 +42,7 @@ def named(id_column: str, column: str, classes: Mapping[str, int]) -> LabelReade
 
 
 def groups(id_column: str, column: str) -> GroupReader:
-    """A reader of the `column` that names an image's lesion or patient; an empty cell names none."""
+    """A reader of the `column` that names an image's lesion or patient; an empty cell means none."""
 
     def read(file: Path) -> dict[str, str]:
         rows = read_table(file, [id_column, column])
@@ -101,6 +101,6 @@ def _by_id(rows: Iterable[tuple[int, str, Value]], file: Path) -> dict[str, Valu
     for line, cell, value in rows:
         image_id = cell.removesuffix(".jpg")
         if image_id in lines:
-            raise UserError(f"{file}, line {line}: image id {image_id} is already in line {lines[image_id]}")
+            raise UserError(f"{file}, line {line}: image id {image_id} is already on line {lines[image_id]}")
         lines[image_id], values[image_id] = line, value
     return values

@@ -1,4 +1,4 @@
-"""How the ISIC challenges and HAM10000 lie on disk when their official archives are unpacked side by side."""
+"""Layouts of the ISIC challenges and HAM10000 on disk, their official archives unpacked side by side."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ from gravis_triton.data.datasets.records import Annotation
 class Part:
     """Images of one split, and the files that describe them.
 
-    folders: image folders; those that are there are read together.
-    labels, groups: names one of which holds the labels, or the lesions or patients.
+    folders: image folders; those that exist are read together.
+    labels, groups: files, the first existing one of which holds the labels, or the lesions or patients.
     masks: folders of lesion masks.
     """
 
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One data set. scored_classes: those whose one-against-rest AUCs are averaged."""
+    """One dataset. scored_classes: those whose one-vs-rest AUCs are averaged."""
 
     name: str
     parts: tuple[Part, ...]
@@ -41,7 +41,7 @@ class Layout:
     scored_classes: tuple[str, ...]
 
 
-# Folder names that say nothing about which data set lies in them.
+# Folder names that do not identify a dataset.
 PLAIN_NAMES = frozenset({"train", "test"})
 
 _BENIGN_MALIGNANT = ("benign", "malignant")
@@ -181,7 +181,7 @@ LAYOUTS = (_isic_2016(), _isic_2017(), _isic_2018(), _isic_2019(), _isic_2020(),
 
 
 def layout_of_folder(name: str) -> Layout | None:
-    """The data set that a folder of this name officially belongs to, as images or masks."""
+    """The dataset that a folder of this name officially belongs to, as images or masks."""
     if name in PLAIN_NAMES:
         return None
     for layout in LAYOUTS:
@@ -191,7 +191,7 @@ def layout_of_folder(name: str) -> Layout | None:
 
 
 def annotation_names(data_set: str, task: Annotation) -> tuple[str, ...]:
-    """The files of labels or the folders of masks that officially belong to a data set; none for other names."""
+    """The official label files or mask folders of a dataset; none for other names."""
     parts = [part for layout in LAYOUTS if layout.name == data_set for part in layout.parts]
     names = [name for part in parts for name in (part.labels if task == "label" else part.masks)]
     return tuple(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""Opening the images that a user names."""
+"""Open the images that a user names."""
 
 import os
 from pathlib import Path
@@ -19,14 +19,14 @@ def open_collection(
     """The collection that `spec` names.
 
     spec: "synthetic"; a directory (an official ISIC or HAM10000 layout, images with a table, or any folder of images);
-        a CSV or Parquet table; or "hf:OWNER/NAME[@revision]", a data set of the Hugging Face hub, "hf:DIRECTORY" for
+        a CSV or Parquet table; or "hf:OWNER/NAME[@revision]", a dataset of the Hugging Face hub, "hf:DIRECTORY" for
         one on disk.
-    seed, synthetic_images: which synthetic images, and how many; without meaning for the others.
-    columns: "image=NAME,label=NAME,..." of a table, where its columns have no accepted name (see `open_table`).
-    Raises UserError where nothing is found, or where labels and images do not fit together.
+    seed, synthetic_images: which synthetic images, and how many; ignored for other data.
+    columns: "image=NAME,label=NAME,..." for table columns without an accepted name (see `open_table`).
+    Raises UserError if nothing is found, or if labels and images do not match.
     """
     if columns is not None and (spec == "synthetic" or spec.startswith("hf:")):
-        raise UserError(f"--columns {columns}: {spec} is no table; leave it out")
+        raise UserError(f"--columns {columns}: {spec} is not a table; leave it out")
     if spec == "synthetic":
         return _open_synthetic(seed, synthetic_images)
     if spec.startswith("hf:"):
@@ -78,6 +78,6 @@ def _open_synthetic(seed: int, images: int) -> Collection:
         )
         for index in range(images)
     )
-    # As in ISIC 2017, which it imitates, nevus is the class without an AUC of its own.
+    # As in ISIC 2017, which it imitates, nevus has no AUC of its own.
     scored = tuple(name for name in synthetic.SYNTHETIC_CLASSES if name != "nevus")
     return Collection("synthetic", records, tuple(synthetic.SYNTHETIC_CLASSES), scored)

@@ -1,4 +1,4 @@
-"""Plain data that every kind of image collection is described with."""
+"""Plain data classes that describe any kind of image collection."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,33 +9,33 @@ from PIL import Image
 
 from gravis_triton.errors import UserError
 
-# What an image may be annotated with: its class, or the mask of its lesion.
+# What an image may be annotated with: its class, or its lesion mask.
 Annotation = Literal["label", "mask"]
 
 
 class ImageReference(Protocol):
-    """Where one image (an image or a mask) can be had from; cheap to hold and to pickle."""
+    """A reference to one image or mask; cheap to keep and to pickle."""
 
     def read(self, short_side: int | None = None) -> Image.Image:
         """Decode the image, upright (EXIF orientation applied).
 
         short_side: a decoder may return a smaller image, as long as its short side is at least this.
-        Raises OSError or ValueError when the image cannot be decoded in full.
+        Raises OSError or ValueError if the image cannot be decoded in full.
         """
         ...
 
     def fingerprint(self) -> str:
-        """A string that changes whenever the image may have changed; costs no decoding."""
+        """A string that changes whenever the image may have changed; needs no decoding."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One source image of a collection, and what is known of it. Raises UserError for an id that no file could have.
+    """One image of a collection and its annotations. Raises UserError for an id that no file could have.
 
-    label: index into `Collection.classes`, or None where it is unknown.
+    label: index into `Collection.classes`, or None if unknown.
     group: lesion or patient; images of one group must not be split between training and evaluation.
-    split: "train", "validation" or "test" where the data set has official splits.
+    split: "train", "validation" or "test" if the dataset has official splits.
     """
 
     id: str
@@ -51,16 +51,16 @@ class Record:
             raise UserError(f"image id {self.id!r}: must be a name or a relative path without '..'")
 
     def is_annotated(self, task: Annotation) -> bool:
-        """Whether it can be learned from or scored by."""
+        """Whether the image has this annotation."""
         return (self.label if task == "label" else self.mask) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The source images of one data set, in a fixed order.
+    """The images of one dataset, in a fixed order.
 
-    classes: names of the disease classes; empty where the data set has no labels.
-    scored_classes: the classes whose one-against-rest AUCs are averaged: those the challenge scores, else all.
+    classes: names of the disease classes; empty if the dataset has no labels.
+    scored_classes: the classes whose one-vs-rest AUCs are averaged: those the challenge scores, else all.
     """
 
     name: str
@@ -79,11 +79,11 @@ class Collection:
         return labels
 
     def annotated(self, annotation: Annotation, indices: Iterable[int] | None = None) -> list[int]:
-        """Those of the records `indices` (default: all) that have the annotation."""
+        """Indices of the records, among `indices` (default: all), that have the annotation."""
         among = range(len(self.records)) if indices is None else indices
         return [index for index in among if self.records[index].is_annotated(annotation)]
 
 
 def fingerprint_of(names: Iterable[str]) -> str:
-    """A short text that changes with any of the names (ids of images, say) and with their order."""
+    """A short hash of the names (image ids, for example) and their order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from PIL import Image
 from gravis_triton.data.datasets import synthetic
 from gravis_triton.data.datasets.decode import decode_image, decode_mask
 
-# Side of a synthetic image where the reader asks for none.
+# Default side of a synthetic image.
 SYNTHETIC_SIDE = 256
 
 
@@ -33,7 +33,7 @@ class ImageFile:
 class MaskFile:
     """A lesion mask in a file; read as one channel, always at its native size.
 
-    image: the file of the image that it was drawn on, as which it is turned upright.
+    image: the file of the image that it was drawn on, for its orientation.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class ArrowImage:
 
 @dataclass(frozen=True, slots=True)
 class ArrowMask:
-    """A lesion mask in a Hugging Face image column, as `ArrowImage`; image: the column of its image."""
+    """A lesion mask in a Hugging Face image column, like `ArrowImage`; image: the column of its image."""
 
     file: Path
     column: str
@@ -108,7 +108,7 @@ class SyntheticMask:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Name, size and time of change of a file; "missing" where it cannot be read."""
+    """Name, size and modification time of a file; "missing" if it cannot be read."""
     try:
         status = path.stat()
     except OSError:

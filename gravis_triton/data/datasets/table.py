@@ -25,7 +25,7 @@ COLUMNS = {
     "mask": ("mask", "mask_path", "segmentation"),
     "split": ("split", "part", "subset"),
 }  # fmt: skip
-"""What a column holds -> its accepted names, the first present one counts, of groups all; `columns` names others."""
+"""Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
 
 
 def table_in(directory: Path) -> Path | None:
@@ -44,12 +44,12 @@ def table_in(directory: Path) -> Path | None:
 
 
 def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False) -> Collection:
-    """The images that a CSV or Parquet table lists, a row each.
+    """The images that a CSV or Parquet table lists, one per row.
 
     The image column holds paths, relative to the table or absolute, or names or ids of images below its directory.
     Masks come from the mask column, else from folders of masks (see `open_folder`).
     columns: "image=NAME,label=NAME,..." for columns whose names are not in `COLUMNS`.
-    unlisted: include the images below the table's directory that it does not list, without a label.
+    unlisted: also include images below the table's directory that it does not list, without a label.
     Raises UserError for a missing column, image or mask, an image listed twice, and an unknown split.
     """
     rows = _rows(file)
@@ -79,7 +79,7 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
             split=SPLIT_FOLDERS.get(split),
             mask=None if mask is None else MaskFile(mask, image),
         )
-    if "mask" in names:  # masks that lie among the images are none
+    if "mask" in names:  # masks among the images are not images
         drawn = {record.mask.path for record in records.values() if isinstance(record.mask, MaskFile)}
         image_paths = [path for path in image_paths if file.parent / path not in drawn]
     if unlisted:
@@ -161,7 +161,7 @@ def _classes(rows: Iterable[Row], column: str | None) -> tuple[str, ...]:
 
 
 def _groups(rows: Sequence[Row], column: str | None, *, named: bool) -> list[str | None]:
-    """By the column that was named, else by all that tell of patients or lesions."""
+    """The group of each row: by the named column, else by all columns of patients or lesions."""
     if column is None:
         return [None] * len(rows)
     told = [name for name in rows[0].cells if name.lower() in COLUMNS["group"]] if rows else []
@@ -170,13 +170,13 @@ def _groups(rows: Sequence[Row], column: str | None, *, named: bool) -> list[str
 
 
 def _id(image: Path, directory: Path) -> str:
-    """The path below the table's directory; of an image elsewhere the whole path, without its first slash."""
+    """The path relative to the table's directory; for an image elsewhere, its full path without the first slash."""
     path, around = (Path(os.path.abspath(one)) for one in (image, directory))
     return (path.relative_to(around) if path.is_relative_to(around) else Path(*path.parts[1:])).as_posix()
 
 
 class _Finder:
-    """Files by what a table calls them: a path, a name, or a name without its suffix."""
+    """Find files by what a table calls them: a path, a name, or a name without its suffix."""
 
     def __init__(self, directory: Path, paths: Iterable[PurePosixPath]) -> None:
         self._directory = directory
@@ -186,13 +186,13 @@ class _Finder:
                 self._by_name[name].append(directory / path)
 
     def find(self, row: Row, column: str) -> Path:
-        """The file that a cell names. Raises UserError where there is none or more than one."""
+        """The file that a cell names. Raises UserError if there is none or more than one."""
         name = row.cells[column]
         if name and (self._directory / name).is_file():
             return Path(self._directory / name)
         found = self._by_name.get(name, [])
         if len(found) > 1:
-            raise row.fault(column, f"a path that fits one file only (such as {found[0]} or {found[1]})")
+            raise row.fault(column, f"a path that matches only one file (such as {found[0]} or {found[1]})")
         if not found:
             raise row.fault(column, f"an image in or below {self._directory}")
         return found[0]

@@ -1,4 +1,4 @@
-"""Image files beside a data set that none of its images uses."""
+"""Image files below a dataset's directory that are not part of it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gravis_triton.data.datasets.references import ImageFile, MaskFile
 
 def unused_files(collection: Collection, directory: Path) -> list[str]:
     """Image files below `directory`, relative to it and sorted, that are neither an image nor a mask of the collection:
-    superpixels, masks whose image is missing, pictures elsewhere."""
+    superpixels, masks whose image is missing, other images."""
     used = {
         reference.path.resolve()
         for record in collection.records

@@ -14,8 +14,8 @@ Collated = TypeVar("Collated")
 
 
 class DecodedBatch(NamedTuple, Generic[Collated]):
-    """indices: of the images that could be read. images: what `collate` made of them; None where there are none.
-    skipped: the index of every other image, and why it could not be read."""
+    """indices: of the readable images. images: these, collated; None if there are none. skipped: (index, reason) of the
+    unreadable ones."""
 
     indices: list[int]
     images: Collated | None

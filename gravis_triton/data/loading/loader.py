@@ -23,10 +23,10 @@ class ByIndex(Protocol[Annotation_co]):
 
 
 class ImageBatch(NamedTuple):
-    """Source images of one step, uint8, on a common canvas.
+    """Images of one step, uint8, on a common canvas.
 
-    images: (sources, 3, height, width); beyond an image's own size its edge pixels repeat.
-    image_sizes: (sources, 2), the height and width of each image.
+    images: (images, 3, height, width); beyond an image's own size its edge pixels repeat.
+    image_sizes: (images, 2), the height and width of each image.
     """
 
     images: Tensor
@@ -116,7 +116,7 @@ def collate_central_squares(images: list[Pixels]) -> Tensor:
 def image_loader(
     images: Images, indices: Sequence[int], batches: EpochBatches, *, workers: int
 ) -> DataLoader[ImageBatch]:
-    """Batches of source images for pre-training; `batches` indexes `indices`, which index `images`."""
+    """Batches of images for pre-training; `batches` indexes `indices`, which index `images`."""
     return _training_loader(_Subset(images, indices), batches, collate_images, workers)
 
 
@@ -128,9 +128,9 @@ def labeled_loader(
     *,
     workers: int,
 ) -> DataLoader[LabeledBatch]:
-    """Batches of images and their labels; `batches` indexes `indices`, which index `images` and `collection` alike.
+    """Batches of images and their labels; `batches` indexes `indices`, which index both `images` and `collection`.
 
-    Raises ValueError where images and collection differ in number, or an image of `indices` has no label.
+    Raises ValueError if images and collection differ in number, or an image of `indices` has no label.
     """
     if len(collection.records) != len(images):
         raise ValueError(f"{len(collection.records)} records for {len(images)} images")
@@ -141,7 +141,7 @@ def labeled_loader(
 def mask_loader(
     images: Images, masks: Masks, indices: Sequence[int], batches: Sampler[list[int]], *, workers: int
 ) -> DataLoader[MaskBatch]:
-    """Batches of images and their masks; `batches` indexes `indices`, which index `images` and `masks` alike."""
+    """Batches of images and their masks; `batches` indexes `indices`, which index both `images` and `masks`."""
     return _training_loader(_Annotated(images, masks, indices), batches, _collate_masked, workers)
 
 
@@ -155,7 +155,7 @@ def whole_image_loader(
 def central_square_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[Tensor]:
-    """The central squares of some images, in order, for evaluation."""
+    """The central squares of the images `indices`, in order, for evaluation."""
     return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
 
 

@@ -19,8 +19,8 @@ def prepare_images(
 ) -> tuple[Collection, CachedImages]:
     """The collection that the settings name, and its decoded images in the same order.
 
-    With `split_seed` the official training and validation images are one pool. Left out are the official test split,
-    images of its lesions or patients, and unreadable images. `progress` is called with (done, total).
+    With `split_seed` the official training and validation images are one pool. The official test split, other images
+    of its lesions or patients, and unreadable images are left out. `progress` is called with (done, total).
     """
     collection = _open(settings, seed)
     training, _ = _apart_from_test(collection)
@@ -29,7 +29,7 @@ def prepare_images(
 
 
 def open_annotated(settings: DataSettings, *, seed: int, annotation: Annotation) -> Collection:
-    """The collection that the settings name, nothing decoded yet. Raises UserError where no image is annotated."""
+    """The collection that the settings name, with nothing decoded yet. Raises UserError if no image is annotated."""
     collection = _open(settings, seed)
     check_annotated(collection, annotation)
     return collection
@@ -42,7 +42,7 @@ def prepare_annotated(
 
     The records and images of `prepare_images` come first, in the same order, and share their files in the cache.
     `progress` is called with (done, total) for the images outside of the test split, the others, and the masks.
-    Raises UserError where masks cannot be used.
+    Raises UserError if masks cannot be used.
     """
     training, others = _apart_from_test(collection)
     images = _decoded(training, settings, progress).followed_by(_decoded(others, settings, progress))
@@ -61,7 +61,7 @@ def _open(settings: DataSettings, seed: int) -> Collection:
 
 
 def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]]:
-    """(what may be pre-trained on, the official test split and other images of its lesions or patients)."""
+    """(records for pre-training, the official test split and other images of its lesions or patients)."""
     tested = {record.group for record in collection.records if record.split == "test"} - {None}
     training: list[Record] = []
     others: list[Record] = []

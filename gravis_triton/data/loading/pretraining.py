@@ -1,4 +1,4 @@
-"""The images of a pre-training run and those that its encoder is scored on, cached or streamed."""
+"""The images of a pre-training run and those for evaluating its encoder, cached or streamed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _Skipped = Sequence[tuple[str, str]]
 
 
 class Batches(Protocol):
-    """The batches of an epoch of one process; `images` is the number of images of all processes."""
+    """The batches of one process in an epoch; `images` is the number of images over all processes."""
 
     batch_size: int
     images: int
@@ -35,13 +35,13 @@ class Batches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PretrainingData:
-    """What a run trains on and is scored on.
+    """The data that a run trains on and is evaluated on.
 
-    loader: yields the batches of an epoch, from where `batches.start` put it. preview: the first few images.
-    collection, images: to score an encoder with, in the same order; `reference` and `validation` index them. Empty
-    without labels. description: one line. fingerprint: changes with the images that are trained on; empty for streamed
-    ones, whose batches check for themselves. seen(): (ids, (id, reason) of unreadable ones) of the images that all
-    processes have read; all of them must call it.
+    loader: yields the batches of an epoch, from where `batches.start` set it. preview: the first few images.
+    collection, images: for evaluating an encoder, in the same order; `reference` and `validation` index them. Empty
+    without labels. description: one line. fingerprint: changes with the training images; empty for streamed images,
+    whose batches do their own check. seen(): (ids, (id, reason) of unreadable ones) of the images that all processes
+    have read; every process must call it.
     """
 
     batches: Batches
@@ -97,7 +97,7 @@ def streamed_data(
 ) -> PretrainingData:
     """Images read from shards without a cache.
 
-    Where there is a labeled validation split of modest size, part of its images is scored by the others.
+    If there is a small labeled validation split, part of its images is evaluated against the others.
     """
     data, streaming, batch_size = settings.data, settings.streaming, settings.optimization.batch_size
     assert data.num_workers is not None  # resolved
@@ -128,7 +128,7 @@ def streamed_data(
     reference, validation = hold_out(
         collection, fraction=data.val_fraction, seed=resolved_split_seed(data, settings.run.seed)
     )
-    scores = f"{len(validation):,} of {len(images):,} labeled validation images are scored by the others"
+    scores = f"{len(validation):,} of {len(images):,} labeled validation images evaluated against the others"
 
     def seen() -> tuple[list[str], _Skipped]:
         parts = gather_object([(batches.seen, batches.skipped)])
@@ -145,7 +145,7 @@ def streamed_data(
         validation=validation,
         skipped=(),
         description=f"{_described(shards, plan, processes)}; "
-        + (scores if validation else "no labeled validation split of modest size, so no scores"),
+        + (scores if validation else "no small labeled validation split, so no scores"),
         fingerprint="",
         seen=seen,
     )

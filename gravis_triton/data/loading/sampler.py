@@ -11,9 +11,9 @@ from gravis_triton.errors import UserError
 class EpochBatches(Sampler[list[int]]):
     """Batches of image indices for one process, every image at most once per epoch over all processes.
 
-    Each epoch is a new permutation; step s takes its s-th run of batch_size * processes images, of which every
-    process gets an equal part. The last, incomplete run is dropped: two copies of an image in one batch would be
-    negatives of each other. `start(epoch, step)` goes to any point, so that a resumed run sees what it would have seen.
+    Each epoch is a new permutation; step s takes its s-th chunk of batch_size * processes images, of which every
+    process gets an equal part. The last, incomplete chunk is dropped: two copies of an image in one batch would be
+    negatives of each other. `start(epoch, step)` goes to any point, so that a resumed run sees the same images.
 
     Raises UserError if there are fewer images than one step needs.
     """

@@ -1,4 +1,4 @@
-"""Worker processes that load data: signals to the process group are for the main process alone."""
+"""Worker processes that load data; signals to the process group are left to the main process."""
 
 import multiprocessing
 import os
@@ -16,14 +16,14 @@ Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Loader(DataLoader[Item_co]):
-    """A DataLoader whose workers ignore signals, as the main process may need them to the end of its step, and end
+    """A DataLoader whose workers ignore stop signals, as the main process may need them until its step is done, and end
     with it, however it ends."""
 
     def __init__(self, items: Dataset[Any], **options: Any) -> None:
         super().__init__(items, worker_init_fn=_init_worker, **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        # workers inherit the mask, so that nothing reaches them before they ignore it
+        # workers inherit the mask, so that no signal reaches them before they ignore signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             return super().__iter__()
@@ -45,6 +45,6 @@ def _init_worker(_worker: int) -> None:
 def _say_what_is_worth_saying(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Without the traceback of a thread that was handing a batch to a main process that has just ended."""
+    """Omit the traceback of a thread that was sending a batch to a main process that has just ended."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Drawing images class by class, whole lesions or patients at a time."""
+"""Draw images class by class, whole lesions or patients at a time."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def stratified_draw(
 ) -> set[int]:
     """About `fraction` of the images `indices` of every class, drawn by `seed`, whole groups at a time.
 
-    A group of several classes counts as its rarest. A class of two groups or more gives at least one.
+    A group of several classes counts as its rarest. A class with two or more groups gives at least one.
     """
     strata = _strata(records, indices)
     generator = np.random.default_rng(seed)
@@ -28,16 +28,16 @@ def stratified_draw(
 def label_subset(
     collection: Collection, train: Sequence[int], *, fraction: float, seed: int
 ) -> tuple[int, ...]:
-    """The part of the training images whose annotations a few-label run may use, ascending.
+    """The training images whose annotations a few-label run may use, ascending.
 
-    Of each class the first groups (lesions or patients) of one permutation by `seed` that hold at least `fraction` of
-    the class's images, rounded: so the subset of a smaller fraction is part of that of a larger one. Every class in
-    `train` is in it, and fraction 1 is all of `train`. Images without labels are one class.
+    Takes from each class the first groups (lesions or patients) of one permutation by `seed` that hold at least
+    `fraction` of the class's images, rounded; so smaller fractions are subsets of larger ones. Every class in `train`
+    is included, and fraction 1 is all of `train`. Images without labels are one class.
     train: record indices. A group of several classes counts as its rarest.
     Raises ValueError unless 0 < fraction <= 1.
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction {fraction}: must lie above 0 and not above 1")
+        raise ValueError(f"fraction {fraction}: must be above 0 and at most 1")
     strata = _strata(collection.records, train)
     generator = np.random.default_rng(seed)
     orders = {
@@ -45,7 +45,7 @@ def label_subset(
         for label in sorted(strata)
     }
     chosen = {index for groups in orders.values() for index in _prefix(groups, fraction)}
-    # a class of which all groups count as rarer ones has no order of its own
+    # a class whose groups all count as rarer classes has no order of its own
     for label in {_class(collection.records[index]) for index in train} - set(orders):
         chosen.update(_first_with(collection.records, label, orders))
     return tuple(sorted(chosen))
@@ -70,8 +70,8 @@ def _class(record: Record) -> int:
 
 
 def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) -> Group:
-    """Whole groups at random, as near to `fraction` of their images as they come one after another; but one of the
-    smallest groups where that is none of two or more."""
+    """Whole groups in random order, each taken if it brings the total closer to `fraction` of the images; one of the
+    smallest groups if none of two or more is taken."""
     expected = round(fraction * sum(map(len, groups)))
     shuffled = [groups[position] for position in generator.permutation(len(groups))]
     drawn: Group = []

@@ -16,16 +16,16 @@ from gravis_triton.data.cache.images import Images, Pixels
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.splits.split import Split
 
-# In ISIC 2017 all of the 8 pairs above this are one lesion, photographed or processed twice; the highest value of two
-# lesions is 0.932, of some that share a dark rim.
+# In ISIC 2017 all 8 pairs above this show one lesion, photographed or processed twice; the highest value for two
+# lesions is 0.932, for some that share a dark rim.
 _ALIKE = 0.95
 _THUMBNAIL = 16
 _ROWS = 1024  # compared at once
 
-# ISIC images keep their number in every data set, folder and size.
+# ISIC images keep their number in every dataset, folder and size.
 _ISIC_ID = re.compile(r"ISIC_\d+")
 
-# What must be kept apart from what.
+# Parts that must not share images.
 _APART = (("test", "train"), ("test", "validation"), ("validation", "train"))
 
 
@@ -44,9 +44,9 @@ class Pair(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Leaks:
     """renamed: the same image in two parts, such as ISIC_0012086 and ISIC_0012086_downsampled.
-    alike: images in two parts that look the same under ids that have nothing in common.
+    alike: images in two parts that look the same but have unrelated ids.
     pretrained: ids of test images that the encoder was pre-trained on.
-    tested: how many test images there are.
+    tested: number of test images.
     """
 
     renamed: tuple[Pair, ...]
@@ -56,12 +56,12 @@ class Leaks:
 
 
 def find_leaks(collection: Collection, split: Split, *, images: Images, seen: SetOf[str]) -> Leaks:
-    """What the parts of `split` have in common with each other, and the test part with the pre-training images.
+    """Find images shared by the parts of `split`, and by the test part and the pre-training images.
 
     images: those of the collection's records, (height, width, 3) uint8.
     seen: ids of the images that the encoder was pre-trained on.
-    Images are alike where the correlation of the differences between neighboring pixels of their 16 x 16 gray
-    thumbnails is above 0.95: it finds images that were resized, compressed or recolored, and few that were cropped.
+    Images are alike if the correlation of the differences between neighboring pixels of their 16 x 16 gray
+    thumbnails is above 0.95: this finds images that were resized, compressed or recolored, and few that were cropped.
     """
     renamed = tuple(_renamed(collection, split))
     known = {frozenset((pair.image_id, pair.other_id)) for pair in renamed}
@@ -73,7 +73,7 @@ def find_leaks(collection: Collection, split: Split, *, images: Images, seen: Se
 
 
 def describe_leaks(leaks: Leaks) -> list[str]:
-    """One warning for each kind of leakage, with counts and examples; none where there is none."""
+    """One warning for each kind of leakage, with counts and examples; empty without leakage."""
     lines = []
     if leaks.renamed:
         lines.append(f"the same image is in two parts {_count(leaks.renamed)}")
@@ -88,7 +88,7 @@ def describe_leaks(leaks: Leaks) -> list[str]:
 
 
 def alike_pairs(images: Images) -> list[tuple[int, int]]:
-    """Indices (first, second) of all pairs of images that look the same, as `find_leaks` tells, first < second."""
+    """Indices (first, second) of all pairs of images that look the same by the rule of `find_leaks`, first < second."""
     vectors = _structures(images, range(len(images)))
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(images), _ROWS):
@@ -103,7 +103,7 @@ def _count(pairs: Sequence[Pair]) -> str:
 
 
 def _identity(image_id: str) -> str:
-    """What an image's ids have in common in different data sets."""
+    """What an image's ids in different datasets have in common."""
     stem = PurePosixPath(image_id).stem.removesuffix("_downsampled")
     return stem if _ISIC_ID.fullmatch(stem) else image_id
 
@@ -131,8 +131,8 @@ def _alike(collection: Collection, split: Split, images: Images) -> Iterator[Pai
 
 
 def _structures(images: Images, indices: Sequence[int]) -> NDArray[np.float32]:
-    """(indices, differences): of each image the differences between neighboring pixels of a small gray version, as a
-    unit vector; 0 of a plain image."""
+    """(indices, differences): for each image the differences between neighboring pixels of a small gray version, as a
+    unit vector; 0 for a uniform image."""
     steps = np.zeros((len(indices), 2 * _THUMBNAIL * (_THUMBNAIL - 1)), np.float32)
     for row, index in enumerate(indices):
         gray = gray_thumbnail(images[index]).astype(np.float32)
@@ -141,6 +141,6 @@ def _structures(images: Images, indices: Sequence[int]) -> NDArray[np.float32]:
 
 
 def gray_thumbnail(image: Pixels) -> NDArray[np.uint8]:
-    """All that `alike_pairs` looks at of an image, (16, 16); that of a thumbnail is itself."""
+    """The (16, 16) thumbnail that `alike_pairs` compares; a thumbnail's thumbnail is itself."""
     size = (_THUMBNAIL, _THUMBNAIL)
     return np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.BOX))

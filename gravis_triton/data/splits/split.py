@@ -27,7 +27,7 @@ class Split:
 
 
 def pooled(collection: Collection) -> Collection:
-    """The collection with its official training and validation images in one pool, to be split anew; the official test
+    """The collection with its official training and validation images in one pool, to be split again; the official test
     split stays."""
     records = tuple(
         record if record.split == "test" else replace(record, split=None) for record in collection.records
@@ -38,16 +38,16 @@ def pooled(collection: Collection) -> Collection:
 def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tuple[list[int], list[int]]:
     """(indices of the records for pre-training, indices of those for evaluation), each in ascending order.
 
-    Evaluation: the labeled images of the official validation split where there are any, else `fraction` of
+    Evaluation: the labeled images of the official validation split if there are any, else `fraction` of
     the labeled images outside the test split, drawn by `seed` class by class, whole groups (lesions or
-    patients) at a time; a group of several classes counts as its rarest. Likewise of the images with a mask but no
-    label. None of a collection without either.
-    Pre-training: all others, less the official test split and what shares a group with an image of the
-    evaluation or the test split.
+    patients) at a time; a group of several classes counts as its rarest. Likewise for images with a mask but no
+    label. Empty for a collection without either.
+    Pre-training: all others, except the official test split and images that share a group with an evaluation
+    or test image.
     Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction {fraction}: must lie between 0 and 1")
+        raise ValueError(f"fraction {fraction}: must be between 0 and 1")
     records = collection.records
     test = {index for index, record in enumerate(records) if record.split == "test"}
     tested = {records[index].group for index in test} - {None}
@@ -63,14 +63,14 @@ def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tup
 def split_collection(
     collection: Collection, *, val_fraction: float, seed: int, annotation: Annotation
 ) -> Split:
-    """The images that have the annotation, as training, validation and test set.
+    """Split the images that have the annotation into training, validation and test set.
 
-    test: those of the official test split; where it has none, those that `hold_out` keeps out of pre-training: an
-        encoder that was pre-trained with the same share and seed has not seen them.
+    test: those of the official test split; if it has none, those that `hold_out` keeps out of pre-training: an
+        encoder that was pre-trained with the same fraction and seed has not seen them.
     validation: those of the official validation split unless they are the test part already, else `val_fraction` of the
         remaining ones, drawn class by class, whole groups at a time.
     train: the others, without those that share a group with a test or validation image.
-    Raises UserError where no image is annotated, a part is empty, or all training images are of one class.
+    Raises UserError if no image is annotated, a part is empty, or all training images are of one class.
     """
     records = collection.records
     annotated = set(collection.annotated(annotation))
@@ -93,7 +93,7 @@ def split_collection(
 
 
 def check_annotated(collection: Collection, annotation: Annotation) -> None:
-    """Raise UserError where no image has the annotation, with the official names of the missing files."""
+    """Raise UserError if no image has the annotation, with the official names of the missing files."""
     if not collection.annotated(annotation):
         raise UserError(
             f"{collection.name} has no image with a {annotation}{_expected(collection, annotation)}"
@@ -110,7 +110,7 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
         examples = ", ".join(bare[:3])
         lines.append(f"left out: {len(bare):,} of {total:,} images have no {annotation}, e.g. {examples}")
     if annotation == "label":
-        # no error: in ISIC 2019 the test split alone has images of the class UNK
+        # no error: in ISIC 2019 only the test split has images of the class UNK
         for part, indices in split.parts().items():
             present = {collection.records[index].label for index in indices}
             absent = [name for label, name in enumerate(collection.classes) if label not in present]
@@ -120,7 +120,7 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
 
 
 def split_fingerprint(split: Split, collection: Collection, *others: str) -> str:
-    """A short text that changes with the images of any part, and with what else is named."""
+    """A short hash that changes with the images of any part, and with `others`."""
     names = (
         f"{part} {collection.records[index].id}"
         for part, indices in split.parts().items()
@@ -130,7 +130,7 @@ def split_fingerprint(split: Split, collection: Collection, *others: str) -> str
 
 
 def write_split(split: Split, collection: Collection, file: Path) -> None:
-    """Write which image is in which part: a CSV file of image_id and part (train, validation or test)."""
+    """Write the part of each image: a CSV file of image_id and part (train, validation or test)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image_id", "part"])
@@ -150,8 +150,8 @@ def _expected(collection: Collection, annotation: Annotation) -> str:
         what = "" if annotation == "label" else "ISIC_*_segmentation.png in "
         return f": expected {what}{', '.join(official)} beside its image folders"
     if annotation == "label":
-        return ": give a folder with a sub-folder for each class, an official ISIC layout, or a column label"
-    return ": give an official ISIC layout with its mask folders, or a data set with an image column mask"
+        return ": give a folder with a sub-folder for each class, an official ISIC layout, or a label column"
+    return ": give an official ISIC layout with its mask folders, or a dataset with a mask column"
 
 
 def _check_empty_parts(
@@ -168,7 +168,7 @@ def _check_empty_parts(
     raise UserError(
         f"{collection.name} has no {' and no '.join(empty)} image with a {annotation} ({sizes} at "
         f"--val-fraction {val_fraction:g}; images of one lesion or patient stay together){expected} "
-        f"{way_out} or split anew with --split-seed"
+        f"{way_out} or split again with --split-seed"
     )
 
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page a run: no network, no script."""
+"""Self-contained HTML pages of runs: no network, no scripts."""
 
 from gravis_triton.report.page.comparison import write_comparison_page
 from gravis_triton.report.page.html import Page, Picture, Section, Table, write_page

@@ -1,4 +1,4 @@
-"""The model card of a run, as the Hugging Face hub shows it."""
+"""The model card of a run for the Hugging Face Hub."""
 
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +27,7 @@ _WHAT = {
 def model_card(run: RunDirectory, repository: str, *, license: str) -> str:
     """README.md of a repository with the encoder or the fine-tuned model of a run.
 
-    license: of the images it was trained on. Raises UserError for a directory without a finished run.
+    license: of the training images. Raises UserError for a directory without a finished run.
     """
     config, summary = read_run(run)
     kind = kind_of(config)
@@ -72,11 +72,11 @@ def _code(kind: str, repository: str) -> str:
 
 def _data(config: dict[str, Any], summary: dict[str, Any]) -> str:
     name = Path(str(config["data"])).name
-    return f"{name}: {summary['training_images']:,} images to train on, {summary['validation_images']:,} to validate"
+    return f"{name}: {summary['training_images']:,} training and {summary['validation_images']:,} validation images"
 
 
 def _settings(config: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Those that a reader asks for first; the others are in config.yaml."""
+    """The main settings; the others are in config.yaml."""
     names = (
         "model",
         "encoder",

@@ -14,11 +14,11 @@ from gravis_triton.run_summary import shown
 def write_comparison_page(
     comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str
 ) -> None:
-    """Write report.html of a comparison, with links to the pages of its runs. data: name of the data set."""
+    """Write report.html of a comparison, with links to the pages of its runs. data: name of the dataset."""
     with styled():
         by_labels = [
             Picture.of_figure(
-                draw_comparison(comparison, [task]), f"{shown(task)}: score against the share of the labels"
+                draw_comparison(comparison, [task]), f"{shown(task)}: score against label fraction"
             )
             for task in comparison.tasks
         ]

@@ -1,4 +1,4 @@
-"""Metrics over the steps, a picture each, so that they stay readable on a narrow screen."""
+"""Metrics over training steps, one figure each, to stay readable on a narrow screen."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from gravis_triton.report.page.html import Picture, new_page_figure, styled
 
 Points = Sequence[tuple[int, float]]
 
-_MOST = 500  # points drawn of a curve
+_MOST = 500  # points drawn per curve
 
 
 def metric_points(lines: Sequence[Mapping[str, Any]], name: str) -> Points:
@@ -17,7 +17,7 @@ def metric_points(lines: Sequence[Mapping[str, Any]], name: str) -> Points:
 
 
 def curve_pictures(panels: Mapping[str, Mapping[str, Points]]) -> list[Picture]:
-    """panels: title -> name of a curve -> its points. Curves without points are left out, and panels without curves."""
+    """panels: title -> name of a curve -> its points. Curves without points and panels without curves are left out."""
     known = {
         title: {name: points for name, points in curves.items() if points} for title, curves in panels.items()
     }
@@ -35,4 +35,4 @@ def _panel(title: str, curves: Mapping[str, Points]) -> Picture:
     axes.set(title=title, xlabel="step")
     if len(curves) > 1:
         axes.legend()
-    return Picture.of_figure(figure, f"{title} over the steps: {', '.join(curves)}")
+    return Picture.of_figure(figure, f"{title} over training steps: {', '.join(curves)}")

@@ -1,4 +1,4 @@
-"""Sections about single images: similarity and attention of views, nearest neighbors, the map of the features."""
+"""Sections about single images: similarity and attention of views, nearest neighbors, t-SNE of the features."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from gravis_triton.run_directory import RunDirectory
 
 
 def example_sections(run: RunDirectory) -> list[Section]:
-    """The sections of a pre-training run that has saved examples; none of another run."""
+    """The sections of a pre-training run that has saved examples; empty for other runs."""
     if not run.examples.is_file():
         return []
     examples = read_examples(run.examples)
@@ -38,7 +38,7 @@ def _heat_maps(examples: Examples) -> Section:
         picture = Picture.of_figure(
             figure,
             f"Similarity and attention between the views of {count} images",
-            "One image a column. Above: cosine similarity of its views with each other. Below: attention of the view "
+            "One image per column. Top: cosine similarity between its views. Bottom: attention of the view "
             "in the row to the others.",
         )
     return Section("Views of one image", pictures=[picture])
@@ -53,7 +53,7 @@ def _neighbors(examples: Examples) -> Section:
         rows.append(row)
     text = (
         "Each row: a validation image, then the training images with the most similar features. "
-        "Solid frame: the same class; dashed frame: another class."
+        "Solid frame: same class; dashed frame: different class."
     )
     return Section("Nearest neighbors", text=text, thumbnails=rows)
 
@@ -73,8 +73,8 @@ def _map(examples: Examples) -> Section:
     ]
     legend = [(shown_name(name), COLORS[label % len(COLORS)]) for label, name in enumerate(examples.classes)]
     return Section(
-        "Map of the validation images",
-        text="t-SNE of the features; point at a dot to see its image.",
+        "t-SNE of the validation images",
+        text="t-SNE of the features; hover over a dot to see its image.",
         dots=dots,
         legend=legend,
     )

@@ -1,4 +1,4 @@
-"""Pages of sections with tables and pictures, and their one template."""
+"""Pages with sections, tables and images, and their template."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 from gravis_triton.files import atomic_write, reading
 from gravis_triton.report.figures import keep_dollars
 
-_WIDEST = 1600  # pixels of a picture
+_WIDEST = 1600  # maximum width in pixels
 _LINES = "#808080"  # text and axes of figures, readable on light and dark
 
 
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """source: a data URI. alt: what it shows, for those who do not see it."""
+    """source: a data URI. alt: alternative text."""
 
     source: str
     alt: str
@@ -57,14 +57,14 @@ class Picture:
 
     @classmethod
     def of_file(cls, file: Path, alt: str, caption: str = "") -> "Picture":
-        """A picture of the run directory. Raises UserError where it is damaged."""
+        """An image in the run directory. Raises UserError if it is damaged."""
         with reading(file), Image.open(file) as image:
             return cls.of_pixels(np.asarray(image.convert("RGB")), alt, caption)
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A point of a map, in percent from the left and the top; its thumbnail shows when it is pointed at."""
+    """A point of a map, in percent from the left and the top; its thumbnail shows on hover."""
 
     left: float
     top: float
@@ -74,14 +74,14 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with text, tables, pictures (each with its caption below) and a map."""
+    """A heading with text, tables, images (each with its caption below) and a map."""
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     thumbnails: Sequence[Sequence[tuple[Picture, str]]] = ()
-    """Rows of small pictures, each with a mark: "", "right" or "wrong"."""
+    """Rows of thumbnails, each with a mark: "", "right" or "wrong"."""
     dots: Sequence[Dot] = ()
     legend: Sequence[tuple[str, str]] = ()
     """(class, color) of the map."""
@@ -89,8 +89,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """title: of the document and its first heading. lead: the result in one sentence. links: (text, address) of the
-    runs it is about, at its end."""
+    """title: of the document and its first heading. lead: the result in one sentence. links: (text, URL) of its runs,
+    at the end."""
 
     title: str
     lead: str
@@ -99,12 +99,12 @@ class Page:
 
 
 def new_page_figure(width: float, height: float) -> Figure:
-    """An empty figure of some inches, in colors that can be read on light and dark."""
+    """An empty figure (size in inches) with constrained layout, for use in `styled`."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def styled() -> AbstractContextManager[None]:
-    """A context in which figures get the page's colors."""
+    """A context in which figures get the page's colors, readable on light and dark."""
     return matplotlib.rc_context(
         {
             "text.color": _LINES,
@@ -122,7 +122,7 @@ def styled() -> AbstractContextManager[None]:
 
 
 def write_page(page: Page, file: Path) -> None:
-    """Write a page that needs no other file, atomically."""
+    """Write a self-contained page, atomically."""
     environment = Environment(
         loader=PackageLoader("gravis_triton.report.page", "."), autoescape=True, undefined=StrictUndefined
     )

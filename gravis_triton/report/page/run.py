@@ -1,4 +1,4 @@
-"""The page of one run, from what its directory holds."""
+"""The page of one run, from the files in its directory."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _CURVES = {
     "cosine similarity": ("positive_similarity", "negative_similarity"),
     "active triplets": ("active_triplets",),
     "attention entropy": ("attention_entropy",),
-    "kNN on the validation images": ("knn_mean_auc", "knn_balanced_accuracy"),
+    "kNN (validation)": ("knn_mean_auc", "knn_balanced_accuracy"),
     "validation": ("validation_mean_auc", "validation_balanced_accuracy", "validation_jaccard"),
 }
 _KINDS: Mapping[str, type[Any]] = {
@@ -83,7 +83,7 @@ def write_run_page(run: RunDirectory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TestPredictions:
-    """What a run predicted for its test images. name: knn, probe, or empty; task: as in `comparison.SCORES`."""
+    """Predictions of a run for its test images. name: knn, probe, or empty; task: as in `comparison.SCORES`."""
 
     name: str
     task: str
@@ -96,12 +96,12 @@ class TestPredictions:
 
     @property
     def prefix(self) -> str:
-        """What the names of its scores in the summary begin with."""
+        """Prefix of its scores in the summary."""
         return f"{self.name}_" if self.name else ""
 
 
 def read_test_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> list[TestPredictions]:
-    """All predictions in the directory of a run; none of a pre-training run."""
+    """All test predictions in the directory of a run; empty for a pre-training run."""
     found = []
     for name in ("", "knn", "probe"):
         file = run.predictions("image_scores.csv", name)
@@ -147,7 +147,7 @@ def _class_names(file: Path) -> list[str]:
 
 
 def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
-    """The main scores with 95 % bootstrap intervals over the test images, or their lesions and patients."""
+    """The main scores with 95 % bootstrap intervals over the test images, or over their lesions and patients."""
     resampled = resampled_scores(one.predictions)
     rows = []
     for name in SCORES[one.task]:
@@ -155,7 +155,7 @@ def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
         rows.append((shown(name), shown_number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
     caption = f"Scores on {len(one.predictions.ids):,} test images"
     drawn = "lesions and patients" if any(one.predictions.groups) else "images"
-    return Table(caption, ("score", "value", f"95 % interval (bootstrap over {drawn})"), rows)
+    return Table(caption, ("score", "value", f"95 % CI (bootstrap over {drawn})"), rows)
 
 
 def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) -> Table:
@@ -171,11 +171,11 @@ def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) 
         for one in classes
     ]
     header = ("class", "AUC", "average precision", "recall", "sensitivity at specificity 0.95")
-    return Table("Each class against the rest", (*header, "specificity at sensitivity 0.89"), rows)
+    return Table("Per-class scores (one vs. rest)", (*header, "specificity at sensitivity 0.89"), rows)
 
 
 def _hardest(predictions: ClassPredictions, classes: Sequence[str]) -> Table:
-    """The images whose true class got the least probability."""
+    """The images with the lowest probability of the true class."""
     of_truth = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
     rows = [
         (
@@ -210,11 +210,11 @@ def _precision_recall(predictions: ClassPredictions, classes: Sequence[str]) -> 
                 axes.plot(recall, precision, color=COLORS[index % len(COLORS)], label=shown_name(name))
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend()
-        return Picture.of_figure(figure, "Precision against recall of each class")
+        return Picture.of_figure(figure, "Precision-recall curve of each class")
 
 
 def _curves(run: RunDirectory) -> list[Section]:
-    """Every metric over the steps."""
+    """All metrics over training steps."""
     lines = read_metrics(run.metrics)
     panels = {
         title: {shown(name): metric_points(lines, name) for name in names} for title, names in _CURVES.items()
@@ -257,4 +257,4 @@ def _numbers(summary: Mapping[str, Any]) -> Section:
         if not isinstance(value, dict | list)
     ]
     rows += [(name, version) for name, version in (summary.get("versions") or {}).items()]
-    return Section("All numbers", tables=[Table("summary.json", ("name", "value"), rows)])
+    return Section("Summary", tables=[Table("summary.json", ("name", "value"), rows)])

@@ -50,7 +50,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
 
 
 def _names(runs: Sequence[RunDirectory]) -> list[str]:
-    """The last parts of the runs' paths where these tell them apart, else the paths from what is common to all."""
+    """The last parts of the runs' paths if these are unique, else the paths relative to their common parent."""
     names = [run.path.name for run in runs]
     if len(set(names)) == len(names):
         return names

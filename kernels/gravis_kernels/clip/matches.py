@@ -1,4 +1,4 @@
-"""The matches' part of CLIP: what is left once the sums over all others are known."""
+"""The matches' part of CLIP, added once the sums over all other logits are known."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from torch.nn.functional import logsigmoid
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Of own pairs: `loss`, the sum of their losses; `logs`, (own pairs, 2), log(sum of exp) of all logits of an image
-    and of a text; `slopes`, (own pairs,), d(loss)/d(logit of the match)."""
+    """For own pairs: `loss`, the sum of their losses; `logs`, (own pairs, 2), log-sum-exp of all logits of image and
+    text; `slopes`, (own pairs,), d(loss)/d(logit of the match)."""
 
     loss: Tensor
     logs: Tensor
@@ -18,7 +18,7 @@ class Matches:
 
 
 def add_matches(pairs: Tensor, others: Tensor) -> Matches:
-    """pairs: (own pairs, 2, dim); others: (own pairs, 2), log(sum of exp) of all logits but the match's."""
+    """pairs: (own pairs, 2, dim); others: (own pairs, 2), log-sum-exp of all logits except the match."""
     match = pairs.to(others.dtype).prod(1).sum(1)[:, None]
     lead = match - others
     return Matches(

@@ -1,4 +1,4 @@
-"""CLIP as dense PyTorch, from its formula: the contract of the faster paths."""
+"""CLIP in dense PyTorch, from its formula: the reference for the faster backends."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from gravis_kernels.towers.reference import differentiated
 
 
 def pair_losses(logits: Tensor) -> Tensor:
-    """The mean of a pair's two cross entropies, its text among all texts and its image among all images.
+    """Mean of a pair's two cross entropies: its text among all texts, and its image among all images.
 
     logits: (B, B), images in rows. Returns (B,), differentiable, in the dtype of its input.
     """

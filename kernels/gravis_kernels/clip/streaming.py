@@ -17,12 +17,12 @@ def loss_and_gradient(
     *,
     gather: Gather | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The contract of `gravis_kernels.clip.reference.loss_and_gradient`, without a bias: a softmax is blind to it.
+    """Same contract as `gravis_kernels.clip.reference.loss_and_gradient`; softmax is invariant to the bias.
 
-    gather: brings values of each own pair together with those of all other processes.
+    gather: gathers values of own pairs from all processes.
     """
     own, no_bias = slice(row_start, row_start + rows), torch.zeros_like(bias)
-    others = columns.new_full((2, len(columns)), -torch.inf)  # complete for own pairs alone
+    others = columns.new_full((2, len(columns)), -torch.inf)  # complete only for own pairs
     for images, texts, logits in tiles_of_logits(columns, no_bias, own):
         others[0, images] = torch.logaddexp(others[0, images], logits.logsumexp(1))
         others[1, texts] = torch.logaddexp(others[1, texts], logits.logsumexp(0))

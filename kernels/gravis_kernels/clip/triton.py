@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""CLIP on a GPU: two passes over tiles of logits for each tower, which leave out the matches.
+"""CLIP in Triton: two passes over tiles of logits for each tower, excluding the matches.
 
-v_i = log(sum over n != i of exp(z_in))                                  the first pass, of images and of texts
-dx_i = sum over n != i of (exp(z_in - r_i) + exp(z_in - c_n)) y_n        the second, with the sums r and c of all
+v_i = log(sum over n != i of exp(z_in))                                  first pass, for images and for texts
+dx_i = sum over n != i of (exp(z_in - r_i) + exp(z_in - c_n)) y_n        second pass; r, c: log-sum-exp of all logits
 """
 
 import torch
@@ -30,7 +30,7 @@ def log_sum_clip(
     row = row_start + i_tile * BLOCK_M
     count_rows = row_start + rows - row
     x = tk.load_embeddings(x_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    # A tile with a match alone adds exp(0) at the maximum ABSENT; the first other logit multiplies it by 0.
+    # A tile with only a match adds exp(0) at the maximum ABSENT; the first other logit multiplies it by 0.
     m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     for j_tile in range(
@@ -89,9 +89,9 @@ def loss_and_gradient(
     *,
     gather: Gather | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The contract of `gravis_kernels.clip.streaming.loss_and_gradient`; columns float32, bfloat16 or float16.
+    """Same contract as `gravis_kernels.clip.streaming.loss_and_gradient`; columns float32, bfloat16 or float16.
 
-    ValueError: more than 1024 dimensions, float64.
+    ValueError: more than 1024 dimensions, or float64.
     """
     own = slice(row_start, row_start + rows)
     image, text = (tower.contiguous() for tower in columns.unbind(1))
@@ -110,7 +110,7 @@ def loss_and_gradient(
 
 
 def _log_sums(work: Work, other: Tensor) -> Tensor:
-    """log(sum of exp(logit)) of own rows over the other tower but for their match, (own rows,)."""
+    """Log-sum-exp of own rows' logits over the other tower except their match, (own rows,)."""
     grid = own_rows(work, 1)
     partial = work.new(grid.splits, 2, grid.rows)
     log_sum_clip[grid.programs](

@@ -1,4 +1,4 @@
-"""The loss for autograd and, as one op, for torch.compile: the gradient comes with it, backward only scales."""
+"""The loss for autograd and, as a custom op, for torch.compile: forward computes the gradient, backward scales it."""
 
 from typing import Any, NoReturn, cast
 
@@ -11,7 +11,7 @@ from gravis_kernels.settings import Attention, GravisSettings, Negatives, Penalt
 
 
 class Loss(torch.autograd.Function):
-    """`compute`, differentiable once, backwards."""
+    """`compute` with a backward pass; first derivatives only."""
 
     @staticmethod
     def forward(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ class Loss(torch.autograd.Function):
 
 
 class _ScaledGradient(torch.autograd.Function):
-    """The gradient for the embeddings, of which no derivative exists: asking for one is an error, not zero."""
+    """The gradient for the embeddings. It has no derivative: asking for one is an error instead of zero."""
 
     @staticmethod
     def forward(embeddings: Tensor, gradient: Tensor, grad_loss: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class _ScaledGradient(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor) -> NoReturn:
         raise RuntimeError(
             "the loss has no second derivative (gradient penalty, Hessian); for small batches "
-            "gravis_kernels.gravis.reference.anchor_losses has every derivative"
+            "gravis_kernels.gravis.reference.anchor_losses has higher derivatives"
         )
 
     @staticmethod
@@ -72,8 +72,8 @@ def loss_op(
     product_dtype: torch.dtype,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`gravis_loss` as one op for torch.compile: the loss, and its gradient or an empty tensor."""
-    # an op's schema knows plain strings only
+    """`gravis_loss` as a custom op for torch.compile: the loss, and its gradient or an empty tensor."""
+    # op schemas only support plain strings
     settings = GravisSettings(
         margin,
         cast(Attention, attention),

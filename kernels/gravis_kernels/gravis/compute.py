@@ -1,4 +1,4 @@
-"""From embeddings to the loss and its gradient by the backend that is asked for."""
+"""Compute the loss and its gradient from embeddings with the requested backend."""
 
 import importlib
 import os
@@ -25,7 +25,7 @@ def compute(
     product_dtype: torch.dtype,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient in the precision it was computed in; an empty tensor if not needed."""
+    """The loss, and its gradient in the dtype of the computation; an empty tensor if not needed."""
     views = embeddings.shape[1]
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().flatten(0, 1).to(precision_of(embeddings))
@@ -47,12 +47,12 @@ def compute(
 
 
 def precision_of(embeddings: Tensor) -> torch.dtype:
-    """Of the loss, and of everything but products."""
+    """The dtype of the loss and of everything except matrix products."""
     return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
 
 
 def product_dtype(embeddings: Tensor) -> torch.dtype:
-    """What backend "triton" multiplies in."""
+    """The dtype of matrix products in backend "triton"."""
     device = embeddings.device.type
     if embeddings.dtype != torch.float64 and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -60,15 +60,15 @@ def product_dtype(embeddings: Tensor) -> torch.dtype:
 
 
 def prepare(backend: Backend, columns: Tensor, product_dtype: torch.dtype, family: str) -> tuple[Any, Tensor]:
-    """The computation that the backend names, and the columns in the precision that it multiplies in."""
-    on_gpu = columns.device.type == "cuda"  # ROCm's devices are called so too
+    """The backend's `loss_and_gradient`, and the columns in the dtype of its matrix products."""
+    on_gpu = columns.device.type == "cuda"  # also the name of ROCm devices
     name = ("triton" if on_gpu else "streaming") if backend == "auto" else backend
     if name == "triton":
         if not on_gpu and os.environ.get("TRITON_INTERPRET") != "1":
             raise RuntimeError(
                 'backend "triton" needs embeddings on a CUDA or ROCm device, not on '
                 f'"{columns.device.type}": move them, or pass backend="auto", or set TRITON_INTERPRET=1 in '
-                "the environment before Python starts to try the kernels slowly"
+                "the environment before Python starts (slow: runs the kernels in the interpreter)"
             )
         columns = columns.to(product_dtype)
     module = importlib.import_module(f"gravis_kernels.{family}.{name}")

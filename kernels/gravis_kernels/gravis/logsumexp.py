@@ -1,7 +1,7 @@
 """The soft hardest negative, temperature * log(sum over negatives n of exp(s_in / temperature)), tile by tile.
 
-Two ways of one interface: `values` of the anchors, then the `gradient` of own rows for the values v and weights
-w = d(loss)/d(v) of all rows, dz_i = sum over n of (w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)) z_n.
+Two classes with the same interface: `values` of the anchors, then the `gradient` of own rows from the values v and
+weights w = d(loss)/d(v) of all rows: dz_i = sum over n of (w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)) z_n.
 Columns from `batch` on are extra negatives, which have no v and no w.
 """
 
@@ -14,12 +14,12 @@ from torch.nn.functional import pad
 
 from gravis_kernels.gravis.pairs import Pair, pairs, pull, sweep
 
-# similarities whose exponentials are kept from one pass to the next: 4 MiB in float32
+# maximum number of exponentials kept from one pass to the next: 4 MiB in float32
 KEPT = 2**20
 
 
 class LogSumExp:
-    """By a running maximum: for similarities of any size."""
+    """With a running maximum, for similarities of any size."""
 
     def __init__(self, columns: Tensor, anchors: slice, views: int, batch: int, temperature: float) -> None:
         self.columns, self.anchors, self.views, self.batch = columns, anchors, views, batch
@@ -48,7 +48,7 @@ class LogSumExp:
 
 
 class PlainLogSumExp:
-    """Of cosines: exp(s / t) as it is, so that one exponential serves both directions of a pair."""
+    """For cosine similarities: plain exp(s / t), so that one exponential serves both directions of a pair."""
 
     def __init__(self, columns: Tensor, anchors: slice, views: int, batch: int, temperature: float) -> None:
         self.columns, self.anchors, self.views, self.batch = columns, anchors, views, batch

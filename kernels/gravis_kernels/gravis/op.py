@@ -1,4 +1,4 @@
-"""`gravis_loss` and `grouping_loss`: the public functions, their checks and the way to eager or compiled code."""
+"""`gravis_loss` and `grouping_loss`: the public functions, their checks, and dispatch to eager or compiled code."""
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ def gravis_loss(
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """Group the views of one source, and part them from the views of all others: the GraVIS losses.
+    """GraVIS losses: group the views of a source, and separate them from the views of all other sources.
 
     With z the L2-normalized embeddings, s_in = <z_i, z_n>, P(i) the other views of i's source, N(i) the views
     of other sources and m the margin, the loss is the mean over all views i of
@@ -39,58 +39,58 @@ def gravis_loss(
                    "hinge"      phi(x) = max(0, x), with slope 0 at 0
                    "sigmoid"    phi(x) = 1 / (1 + exp(-x / t)), for negatives "mean"
 
-    with t the temperature. Margin and negatives that are left out are those that go with the penalty:
+    where t is the temperature. The defaults of margin and negatives depend on the penalty:
 
         penalty     "softplus" (default)    "hinge"    "sigmoid"
         margin      0                       0.5        0
         negatives   "logsumexp"             "mean"     "mean"
 
-    so that without any setting it is softmax attention over the soft hardest negative, which was among the best
-    in short trainings on real images. attention "rank" is another loss, 1 - Smooth-AP, in which penalty
-    ("sigmoid"), margin and negatives leave no choice. With sigma(x) = 1 / (1 + exp(-x / t)), and j and k over
-    all views of i's source, i itself included:
+    The default is thus softmax attention with the soft hardest negative, which was among the best in short
+    training runs on real images. Attention "rank" is a different loss, 1 - Smooth-AP, for which penalty
+    ("sigmoid"), margin and negatives are fixed. With sigma(x) = 1 / (1 + exp(-x / t)), and j and k over all
+    views of i's source, including i itself:
 
         H_ij = sum over n in N(i) of sigma(s_in - s_ij)
         R_ij = 1 + sum over k != j of sigma(s_ik - s_ij)
         l_i  = mean over j of H_ij / (R_ij + H_ij)
 
     Args:
-        embeddings: (sources, views, dim), float32, bfloat16, float16 or float64; at least 2 sources, 2 views.
-        margin: m, in units of similarity; see above for what it is if left out.
-        attention: what weighs the positives of an anchor.
-        attention_temperature: of attention "softmax", above 0; towards infinity it becomes uniform.
-        negatives: likewise.
-        penalty: "softplus" if left out, "sigmoid" for attention "rank".
-        temperature: of the penalty, the log-sum-exp and attention "rank", above 0.
-        normalize: divide every embedding by its length first; its Jacobian is in the gradient. An embedding
-            that is all zero stays so and gets no gradient. If False, z are the embeddings as they are given.
+        embeddings: (sources, views, dim), float32, bfloat16, float16 or float64; at least 2 sources and 2 views.
+        margin: m, in units of similarity; see above for the default.
+        attention: how the positives of an anchor are weighted.
+        attention_temperature: temperature of attention "softmax", above 0; large values approach "uniform".
+        negatives: how the negatives are aggregated; see above for the default.
+        penalty: default "softplus", or "sigmoid" for attention "rank".
+        temperature: t of the penalty, the log-sum-exp and attention "rank", above 0.
+        normalize: L2-normalize the embeddings first; the gradient accounts for it. An all-zero embedding stays
+            zero and gets zero gradient. If False, z are the embeddings as given.
         detach_attention: treat a_ij as constants.
-        extra_negatives: (any number, dim), a queue or memory: negatives of every view, in N(i) of every i, that get
-            no gradient; normalized as the embeddings are. With a process group the same on every process.
-        process_group: the loss of the sources of all its processes, each of which calls with its own sources
-            (their numbers may differ) and gets the value of the whole and that value's exact gradient for its
-            own embeddings. Sizes that do not fit together are refused by all of them. The backward pass does
-            not communicate. DistributedDataParallel averages gradients over processes where their sum is
-            wanted, so scale the loss:
+        extra_negatives: (any number, dim), a queue or memory bank: additional negatives of every view, without
+            gradient; normalized like the embeddings. With a process group they must be the same on every process.
+        process_group: compute the loss over the sources of all processes in the group. Each process passes its own
+            sources (their number may differ), and gets the global loss and its exact gradient for its own
+            embeddings. Inconsistent sizes raise an error on every process. The backward pass does not
+            communicate. DistributedDataParallel averages gradients over processes, but their sum is needed, so
+            scale the loss:
 
                 loss = gravis_loss(model(views), process_group=torch.distributed.group.WORLD)
                 (loss * torch.distributed.get_world_size()).backward()
 
         backend: "triton": fused kernels, for up to 64 views and 1,024 dimensions, not float64. "streaming": tiled
             PyTorch, any device. "reference": dense PyTorch. "auto": "triton" for embeddings on a CUDA or ROCm
-            device, "streaming" on every other device; nothing is tried instead of a backend that refuses.
+            device, "streaming" otherwise; if a backend raises, no other one is tried.
 
     Returns:
-        A scalar in float32 (float64 for float64 embeddings). Everything is computed in float32, except that
-        "triton" multiplies embeddings in the precision given, under autocast in that of autocast, as PyTorch
-        multiplies matrices.
+        A scalar in float32 (float64 for float64 embeddings). Everything is computed in that dtype, except that
+        "triton" computes matrix products in the dtype of the embeddings, or of autocast if enabled, as PyTorch
+        does.
 
     Raises:
-        ValueError: a shape, dtype or setting outside the above, or settings that contradict each other.
+        ValueError: a shape, dtype or setting is invalid, or settings contradict each other.
         TypeError: margin or a temperature is a tensor that requires a gradient: they get none (`nt_xent_loss` and
             `supcon_loss` can learn their temperature).
-        RuntimeError: backend "triton" where its kernels cannot run; forward-mode differentiation, and the backward
-            pass through the gradient (a second derivative), which do not exist.
+        RuntimeError: backend "triton" cannot run on this device; or forward-mode differentiation or a second
+            derivative (backward through the gradient) is requested, neither of which is implemented.
 
     Source: Zhou et al., "GraVIS: Grouping Augmented Views from Independent Sources for Dermatology Analysis",
     IEEE TMI 2023; attention "rank": Brown et al., "Smooth-AP: Smoothing the Path Towards Large-Scale Image
@@ -125,9 +125,9 @@ def grouping_loss(
     backend: Backend = "auto",
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """`gravis_loss` with settings that are complete, as `complete_settings` returns them.
+    """`gravis_loss` with complete settings, as returned by `complete_settings`.
 
-    products: what backend "triton" multiplies in, if not in the precision of the embeddings or of autocast.
+    products: dtype of matrix products in backend "triton"; default: that of the embeddings or of autocast.
     """
     check_backend(backend)
     check_member(process_group)
@@ -137,7 +137,7 @@ def grouping_loss(
         extra_negatives = extra_negatives.detach()
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     more = (normalize, backend, products or product_dtype(embeddings), need_gradient)
-    # an op boundary costs more than a small loss, so eager calls go straight to the computation
+    # a custom op boundary costs more than a small loss, so eager calls bypass it
     if not torch.compiler.is_compiling():
         eager: Tensor = Loss.apply(embeddings, extra_negatives, settings, process_group, *more)[0]
         return eager

@@ -1,4 +1,4 @@
-"""The walk over tiles of similarities that the streaming losses share: every unordered pair of own rows once."""
+"""Iteration over tiles of similarities, shared by the streaming losses: every unordered pair of own rows once."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from torch import Tensor
 
 Visit = Callable[[slice, Tensor], Tensor | None]
 
-TILE = 384  # a tile and its temporaries stay in the cache: measured the same at 256, slower from 512 on
+TILE = 384  # a tile and its temporaries fit in the cache: same speed at 256, slower from 512 on
 
 
 class Pair(NamedTuple):
     """Tiles of rows and of others with their similarities, [rows, others], -inf where both belong to one source.
 
-    both: the others are own rows, too, and this is the only visit to the two.
+    both: the others are own rows, too, and this pair of tiles is visited only once.
     """
 
     rows: slice
@@ -29,7 +29,7 @@ def pairs(columns: Tensor, own: slice, views: int, batch: int) -> Iterator[Pair]
     others_of_batch = _tiles(0, own.start, views) + _tiles(own.stop, batch, views)
     other_tiles = others_of_batch + _tiles(batch, len(columns), views)
     for index, rows in enumerate(own_tiles):
-        mutual = [(tile, rows != tile) for tile in own_tiles[index:]]  # earlier tiles have met this one
+        mutual = [(tile, rows != tile) for tile in own_tiles[index:]]  # already paired with earlier tiles
         for others, both in mutual + [(tile, False) for tile in other_tiles]:
             similarities = columns[rows] @ columns[others].T
             if rows == others:
@@ -40,9 +40,9 @@ def pairs(columns: Tensor, own: slice, views: int, batch: int) -> Iterator[Pair]
 def sweep(
     columns: Tensor, own: slice, views: int, batch: int, visit: Visit, need_gradient: bool
 ) -> Tensor | None:
-    """Visit all pairs of an own row and a column; with slopes, their part in the gradient of the own rows.
+    """Visit all pairs of an own row and a column, and return the gradient of own rows from the slopes.
 
-    Columns from `batch` on are extra negatives, and no anchors.
+    Columns from `batch` on are extra negatives, not anchors.
     """
     gradient = torch.zeros_like(columns[own]) if need_gradient else None
     for rows, others, both, similarities in pairs(columns, own, views, batch):
@@ -59,14 +59,14 @@ def sweep(
 def pull(
     gradient: Tensor, columns: Tensor, own: slice, rows: slice, others: slice, both: bool, slopes: Tensor
 ) -> None:
-    """Add to the gradient of own rows what the slopes of a pair of tiles give, both directions together."""
+    """Add the contribution of a pair of tiles to the gradient of own rows; slopes: both directions summed."""
     gradient[rows.start - own.start : rows.stop - own.start].addmm_(slopes, columns[others])
     if both:
         gradient[others.start - own.start : others.stop - own.start].addmm_(slopes.T, columns[rows])
 
 
 def _tiles(start: int, stop: int, views: int) -> list[slice]:
-    """Ranges of whole sources, so that views of one source meet in diagonal tiles only."""
+    """Ranges of whole sources, so that views of the same source meet only in diagonal tiles."""
     size = max(1, TILE // views) * views
     return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
 

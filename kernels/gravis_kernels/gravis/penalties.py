@@ -1,6 +1,6 @@
-"""What a tile of similarities adds to the loss and what slopes it gets, penalty by penalty.
+"""Loss and slopes of a tile of similarities, for each penalty.
 
-Positive j of anchor i sets the threshold t_ij = s_ij - margin: phi(s - t_ij) penalises a similarity s of i.
+Positive j of anchor i sets the threshold t_ij = s_ij - margin: phi(s - t_ij) penalizes a similarity s of i.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from gravis_kernels.settings import GravisSettings, Penalty
 
 
 class Hinge:
-    """phi(x) = max(0, x), by the bin of each similarity among its anchor's sorted thresholds.
+    """phi(x) = max(0, x), by binning each similarity among its anchor's sorted thresholds.
 
     A similarity in bin b violates the first b thresholds, so its slope is the b-th prefix sum of the weights,
     and counts and sums per bin give the totals of every threshold.
@@ -38,19 +38,19 @@ class Hinge:
         return None if self.slopes is None else self.slopes[anchors].gather(1, bins)
 
     def _bins(self, anchors: slice, similarities: Tensor) -> Tensor | None:
-        """For how many thresholds each similarity is too large; None if for none of the tile."""
+        """Number of thresholds that each similarity exceeds; None if the whole tile exceeds none."""
         thresholds = self.thresholds[anchors]
         least, most = similarities.aminmax()
-        if most.isnan():  # no comparison would show it
+        if most.isnan():  # comparisons would hide it
             self.sums[anchors] = torch.nan
-        # sorted, so the first ones may be exceeded by the whole tile, and the last ones by none of it
+        # thresholds are sorted: the whole tile may exceed the first ones, and none of it the last ones
         exceeded = int((thresholds.amax(0) < least).sum())
         reachable = int((thresholds.amin(0) < most).sum())
         if reachable == 0:
             return None
         bins = torch.full_like(similarities, exceeded)
         exceeds = torch.empty_like(similarities)
-        # a vectorised compare and add per threshold: torch.searchsorted takes six times as long for 20
+        # a vectorized compare and add per threshold: torch.searchsorted takes six times as long for 20
         for k in range(exceeded, reachable):
             bins += torch.gt(similarities, thresholds[:, k : k + 1], out=exceeds)
         return bins.long()
@@ -68,7 +68,7 @@ class Hinge:
 
 
 class Smooth:
-    """phi(x) = t * softplus(x / t) or sigmoid(x / t), t the temperature, threshold by threshold."""
+    """phi(x) = t * softplus(x / t) or sigmoid(x / t) with temperature t, one threshold at a time."""
 
     def __init__(
         self, thresholds: Tensor, weights: Tensor | None, penalty: Penalty, temperature: float
@@ -76,7 +76,7 @@ class Smooth:
         """thresholds, weights: (B, K), as for `Hinge`."""
         self.temperature, self.thresholds = temperature, thresholds / temperature
         self.penalty, times_temperature = _SMOOTH[penalty]
-        # what makes sigmoid(x / t) and log(1 + exp(x / t)) and their slopes, taken for x / t, those of phi(x)
+        # factors that turn sigmoid(x / t) or log(1 + exp(x / t)), and its slope in x / t, into phi(x) and its slope
         self.value_scale = temperature if times_temperature else 1.0
         self.slope_scale = self.value_scale / temperature
         self.weights = None if weights is None else weights * self.slope_scale
@@ -85,7 +85,7 @@ class Smooth:
 
     def visit(self, anchors: slice, similarities: Tensor) -> Tensor | None:
         scaled = similarities / self.temperature
-        # buffers that stay in the cache: a new tensor per threshold would take longer than its arithmetic
+        # buffers stay in the cache: allocating a tensor per threshold would take longer than computing it
         x, slope = torch.empty_like(scaled), torch.empty_like(scaled)
         weighted = None if self.weights is None else torch.zeros_like(scaled)
         for k, threshold in enumerate(self.thresholds[anchors].split(1, dim=1)):
@@ -103,14 +103,14 @@ class Smooth:
 
 
 def by_threshold(thresholds: Tensor, weights: Tensor | None, settings: GravisSettings) -> Hinge | Smooth:
-    """What visits the tiles for the penalty; KeyError for one that has none."""
+    """The tile visitor of the penalty; KeyError if it has none."""
     if settings.penalty == "hinge":
         return Hinge(thresholds, weights)
     return Smooth(thresholds, weights, settings.penalty, settings.temperature)
 
 
 def value_and_slope(x: Tensor, settings: GravisSettings) -> tuple[Tensor, Tensor]:
-    """phi(x) and phi'(x) of the penalty; KeyError for one that log-sum-exp negatives do not have."""
+    """phi(x) and phi'(x) of the penalty; KeyError if log-sum-exp negatives do not support it."""
     return _PENALTIES[settings.penalty](x, settings.temperature)
 
 
@@ -141,7 +141,7 @@ def _softplus(x: Tensor, slope: Tensor) -> Tensor:
     return logsigmoid(x.neg_()).neg_()
 
 
-# how phi is computed for x / t, and whether it is t times that
+# phi as a function of x / t, and whether to multiply it by t
 _SMOOTH: Mapping[Penalty, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
     "softplus": (_softplus, True),
     "sigmoid": (_sigmoid, False),

@@ -1,4 +1,4 @@
-"""The GraVIS losses as dense PyTorch, straight from their formulas: the contract of every faster path.
+"""The GraVIS losses in dense PyTorch, straight from their formulas: the reference for every faster backend.
 
 Memory grows with views * (sources * views)**2, so this is for small batches, tests and float64 checks.
 """
@@ -17,15 +17,15 @@ def anchor_losses(
 ) -> Tensor:
     """l_i of every anchor, differentiable, in the dtype of its input.
 
-    embeddings: (sources * views, dim), source after source. extra_negatives: (any number, dim), of no source. The
-    formulas stand at `gravis_kernels.gravis_loss`. Returns (sources * views,).
+    embeddings: (sources * views, dim), grouped by source. extra_negatives: (any number, dim), of no source. See
+    `gravis_kernels.gravis_loss` for the formulas. Returns (sources * views,).
     """
     anchors = torch.arange(embeddings.shape[0], device=embeddings.device)
     source, view = anchors // views, anchors % views
     similarities = embeddings @ embeddings.T
     positives = similarities.unflatten(1, (-1, views))[
         anchors, source
-    ]  # [B, K], the anchor's own view included
+    ]  # [B, K], including the anchor's own view
     negatives = similarities[source[:, None] != source].view(len(anchors), 1, -1)  # [B, 1, B - K]
     if extra_negatives is not None:
         negatives = torch.cat([negatives, (embeddings @ extra_negatives.T)[:, None]], 2)  # [B, 1, B - K + M]
@@ -47,7 +47,7 @@ def anchor_losses(
 def _one_minus_smooth_average_precision(positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     above = torch.sigmoid((negatives - positives[:, :, None]) / temperature).sum(2)
     pairs = torch.sigmoid((positives[:, None, :] - positives[:, :, None]) / temperature)
-    rank_among_positives = 1 + pairs.sum(2) - 0.5  # k = j gave sigmoid(0)
+    rank_among_positives = 1 + pairs.sum(2) - 0.5  # without the sigmoid(0) of k = j
     return (above / (rank_among_positives + above)).mean(1)
 
 
@@ -79,12 +79,12 @@ def loss_and_gradient(
     need_gradient: bool,
     *,
     extra: int = 0,
-    **_: Any,  # what only faster paths make use of
+    **_: Any,  # arguments of the faster backends
 ) -> tuple[Tensor, Tensor | None]:
-    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+    """This process's share of the loss, and the gradient of the whole loss for its own rows.
 
-    columns: (B + extra, dim), the views of all sources of all processes, source after source, then extra negatives;
-    rows `row_start` to `row_start + rows` are this process's own. Returns the sum of l_i / B over own rows (scalar)
+    columns: (B + extra, dim), the views of all processes, grouped by source, then extra negatives; rows
+    `row_start` to `row_start + rows` are this process's own. Returns the sum of l_i / B over own rows (scalar)
     and d(mean of all l_i) / d(own rows), shape (rows, dim), or None.
     """
     own, batch = slice(row_start, row_start + rows), len(columns) - extra

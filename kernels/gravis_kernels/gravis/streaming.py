@@ -1,11 +1,11 @@
 """The GraVIS losses in tiled PyTorch: any device, memory O(B (dim + views)) plus a tile, float32 or float64.
 
 Similarities are visited tile by tile, every unordered pair of own rows once: a tile serves its rows as
-anchors and, transposed, its columns. What happens in a tile is a `Visit`: it takes the anchors' range and
-their similarities [anchors, negatives] (-inf where both belong to one source), keeps the sums it needs, and
-returns the slopes d(loss)/d(similarity), or None where they are zero or not asked for.
+anchors and, transposed, its columns. A `Visit` processes a tile: it takes the anchors' range and their
+similarities [anchors, negatives] (-inf where both belong to one source), accumulates the sums it needs, and
+returns the slopes d(loss)/d(similarity), or None if they are zero or not needed.
 
-On a CPU the same input gives the same bits.
+On a CPU, results are bitwise reproducible.
 """
 
 import torch
@@ -30,10 +30,10 @@ def loss_and_gradient(
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+    """This process's share of the loss, and the gradient of the whole loss for its own rows.
 
-    The same contract as `gravis_kernels.gravis.reference.loss_and_gradient`. unit_rows: no embedding is longer than
-    1. gather: brings a value of each own row together with those of all other processes.
+    Same contract as `gravis_kernels.gravis.reference.loss_and_gradient`. unit_rows: no embedding is longer than 1.
+    gather: gathers values of own rows from all processes.
     """
     own, batch = slice(row_start, row_start + rows), len(columns) - extra
     sources = columns[:batch].unflatten(0, (-1, views))
@@ -87,7 +87,7 @@ def _logsumexp(
     gather: Gather | None,
 ) -> Parts:
     batch, views = positives.shape
-    # a column's slopes for own rows need its own maximum: computed here unless other processes tell
+    # a column's slopes for own rows need its own soft maximum: computed here unless other processes send it
     anchors = own if gather is not None or not need_gradient else slice(0, batch)
     negatives = (PlainLogSumExp if plain else LogSumExp)(columns, anchors, views, batch, settings.temperature)
     soft = negatives.values()
@@ -117,7 +117,7 @@ def _rank(
     above, _ = counting.totals(anchors)
     blocks = positives[anchors].view(-1, views)
     pairs = torch.sigmoid((blocks[:, None, :] - blocks[:, :, None]) / settings.temperature)  # [B, K, K]
-    ranks = 0.5 + pairs.sum(2) + above  # the positives' rank is 1 + sum over k != j; k = j gave 0.5
+    ranks = 0.5 + pairs.sum(2) + above  # the positives' rank is 1 + sum over k != j; k = j adds 0.5
     losses = (above / ranks).mean(1)
     if not need_gradient:
         return losses, None, None
@@ -134,7 +134,7 @@ def _rank(
 
 
 def attention_weights(positives: Tensor, settings: GravisSettings) -> Tensor:
-    """a_ij, (B, K), 0 for the own view; positives: s_ij, (B, K), the own view included."""
+    """a_ij, (B, K), 0 for the own view; positives: s_ij, (B, K), including the own view."""
     batch, views = positives.shape
     own = torch.eye(views, dtype=torch.bool, device=positives.device).repeat(batch // views, 1)
     if settings.attention == "uniform":

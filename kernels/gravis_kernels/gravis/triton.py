@@ -1,6 +1,6 @@
-"""The fused losses on a GPU: which kernels run, in which order, on which tiles.
+"""Launcher of the fused GraVIS kernels; the entry point is `loss_and_gradient`.
 
-One entry, `loss_and_gradient`. Nothing here waits for the GPU, and no buffer grows faster than B (D + K).
+Nothing here synchronizes with the GPU, and no buffer grows faster than B (D + K).
 """
 
 import torch
@@ -25,16 +25,16 @@ def loss_and_gradient(
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+    """This process's share of the loss, and the gradient of the whole loss for its own rows.
 
-    columns: (B + extra, dim), the views of all sources of all processes, source after source, then extra negatives,
-    contiguous, float32, bfloat16 or float16; rows `row_start` to `row_start + rows` are this process's own. Returns
+    columns: (B + extra, dim), the views of all processes, grouped by source, then extra negatives, contiguous,
+    float32, bfloat16 or float16; rows `row_start` to `row_start + rows` are this process's own. Returns
     the sum of l_i / B over own rows (scalar) and d(mean of all l_i) / d(own rows), shape (rows, dim), or None, both
     float32.
-    unit_rows: no embedding is longer than 1. gather: brings a value of each own row together with those of all
-    other processes, so that each computes only its own.
+    unit_rows: no embedding is longer than 1. gather: gathers values of own rows from all processes, so that each
+    computes only its own.
 
-    ValueError: more than 64 views, more than 1024 dimensions, another dtype.
+    ValueError: more than 64 views, more than 1024 dimensions, or an unsupported dtype.
     """
     check(columns, views)
     with torch.cuda.device_of(columns):
@@ -49,7 +49,7 @@ def loss_and_gradient(
 def check(columns: Tensor, views: int) -> None:
     if columns.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(
-            f'backend "triton" takes float32, bfloat16 or float16 embeddings, got {columns.dtype}: '
+            f'backend "triton" supports float32, bfloat16 or float16 embeddings, got {columns.dtype}: '
             'use backend "streaming" or "reference"'
         )
     for name, value, limit in (
@@ -58,12 +58,12 @@ def check(columns: Tensor, views: int) -> None:
     ):
         if value > limit:
             raise ValueError(
-                f'backend "triton" takes up to {limit} {name}, got {value}: use backend "streaming"'
+                f'backend "triton" supports up to {limit} {name}, got {value}: use backend "streaming"'
             )
 
 
 def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
-    """The table of thresholds and weights, with a tile of rows to spare at the end, and the slots of its views."""
+    """The table of thresholds and weights, padded by a tile of rows, and the slot of every anchor's views in it."""
     tile = work.launch.block_columns
     tiles = blocks(work.size + work.launch.block_rows, tile)
     table = work.zeros(tiles, work.slots, 2, tile)
@@ -86,7 +86,7 @@ def _bounds(work: Work, table: Tensor, grid: Grid) -> Tensor:
 
 
 def _sweep(work: Work, grid: Grid, table: Tensor, statistics: bool, gradient: bool) -> tuple[Tensor, Tensor]:
-    """Sums [split, row tile, slot, row, (h, u)] and gradient parts [split, row, D], empty where not asked for."""
+    """Sums [split, row tile, slot, row, (h, u)] and gradient parts [split, row, D], empty if not requested."""
     hinge = work.settings.penalty == "hinge"
     bounds = _bounds(work, table, grid) if hinge else table
     sums = work.new(0)
@@ -119,7 +119,7 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     if work.extra and work.settings.penalty == "hinge":
         loss += 0 * work.columns[work.batch :].sum(
             dtype=torch.float32
-        )  # NaN among them violates no threshold
+        )  # propagates NaN, which exceeds no threshold
     return loss, gradient
 
 
@@ -158,7 +158,7 @@ def _logsumexp(
     partial = work.new(grid.splits, 2, grid.rows)
     triton_logsumexp.soft_maximum[grid.programs](
         work.columns, partial, work.size, work.views, *grid.range, work.log2_rate, PLAIN=plain,
-        **work.tile | {"num_warps": 4},  # there is no gradient to hold, and eight warps of few registers spill
+        **work.tile | {"num_warps": 4},  # no gradient accumulator, and eight warps of few registers spill
     )  # fmt: skip
     soft, weights = work.new(grid.rows), work.new(grid.rows)
     losses = work.new(grid.rows // work.views)

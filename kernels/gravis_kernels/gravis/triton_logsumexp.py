@@ -5,7 +5,7 @@
     w_i = sum over j of a_ij phi'(v_i - s_ij + margin)    among the views of a source
     G_in = w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t)        dz_i = sum over n of G_in z_n / B
 
-The second pass needs v and w of every column: processes exchange them. PLAIN: similarities of normalized rows are
+The second pass needs v and w of every column, so processes exchange them. PLAIN: similarities of normalized rows are
 bounded, so exp(s / t) needs no running maximum, and with c_i = w_i exp(-v_i / t) one exponential serves both
 directions, G_in = exp(s_in / t) (c_i + c_n).
 """
@@ -29,7 +29,7 @@ def soft_maximum(
     row = row_start + i_tile * BLOCK_M
     count_rows = row_start + rows - row
     z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative there is multiplies it by 0.
+    # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative multiplies it by 0.
     m = tl.full([BLOCK_M], 0.0 if PLAIN else tk.ABSENT, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     for j_tile in range(
@@ -56,7 +56,7 @@ def soft_maximum(
 def terms(
     s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
 ):  # fmt: skip
-    """a_ij, h_ij and phi' among the views of a source, zero where there is no positive."""
+    """a_ij, h_ij and phi' among the views of a source, zero where j is not a positive."""
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
     a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
     t = s - margin
@@ -72,7 +72,7 @@ def weigh_logsumexp(
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
-    """v_i and w_i, PLAIN c_i, (times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
+    """v_i and w_i (c_i if PLAIN; times weight_scale) of a source's anchors, and loss[source] = sum of l_i / B."""
     s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
     o_k = tl.arange(0, BLOCK_K)
     o_own = tl.program_id(0) * views + o_k
@@ -98,7 +98,7 @@ def weigh_logsumexp(
 
 @triton.jit
 def share(s, soft, log2_rate):
-    """exp((s - v) / t); never above 1, though v is rounded and s may be huge."""
+    """exp((s - v) / t), clamped to 1, as v is rounded and s may be huge."""
     return tl.exp2(tl.minimum((s - soft) * log2_rate, 0.0))
 
 
@@ -119,7 +119,7 @@ def pull_logsumexp(
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PENALTY: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
-    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; for the hinge only those with any weight."""
+    """dz[split, row, D] = sum of G_in z_n over a run of column tiles; the hinge skips tiles without weights."""
     i_tile = tl.program_id(0)
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
@@ -139,7 +139,7 @@ def pull_logsumexp(
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         pulled = True
         if PENALTY == "hinge":
-            # a smooth penalty pulls everywhere, and its loads are pipelined only without a branch
+            # smooth penalties have weights everywhere, and their loads are pipelined only without a branch
             pulled = most + tl.max(weight_col) > 0
         if pulled:
             z_col, s = tk.tile_of_negatives(
@@ -159,7 +159,7 @@ def finish_logsumexp(
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a source's views; attention_rate is 0 where attention is a constant."""
+    """The gradient of a source's views; attention_rate is 0 if attention is constant."""
     own_row = tl.program_id(0) * views
     o_k = tl.arange(0, BLOCK_K)
     soft = tl.load(soft_ptr + row_start + own_row + o_k, mask=o_k < views, other=0.0)

@@ -7,12 +7,12 @@ tiles of similarities s_in accumulates, for the rows i of a program,
     h_ij = sum over n of phi(s_in - t_ij)      u_ij = sum over n of phi'(s_in - t_ij)
     G_in = sum over j of  w_ij phi'(s_in - t_ij) + w_nj phi'(s_in - t_nj)         dz_i = sum over n of G_in z_n
 
-Both directions of a pair are in G, so no other program adds to dz_i: no atomics, the same bits every time.
+G includes both directions of a pair, so no other program adds to dz_i: no atomics, deterministic results.
 
-Thresholds lie in a table [tile of columns, threshold, (t, w), column], ascending for every anchor. For the
-hinge a threshold above every similarity of a tile counts for nothing, and one below all of them counts for the
-whole tile: only those between are compared one by one, and a tile that violates no margin costs its
-similarities alone.
+Thresholds are stored in a table [tile of columns, threshold, (t, w), column], ascending for every anchor. For
+the hinge, a threshold above every similarity of a tile contributes nothing, and one below all of them applies to
+the whole tile: only those in between are compared one by one, and a tile without violations costs only its
+similarities.
 """
 
 import triton
@@ -26,7 +26,7 @@ def tile_bounds(
     table_ptr, bounds_ptr, B, slots, row_start, rows, col_tiles,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_SLOTS: tl.constexpr,
 ):  # fmt: skip
-    """bounds[tile, (smallest, largest), slot] of the thresholds of each tile of columns, then of own rows."""
+    """bounds[tile, (smallest, largest), slot] of the thresholds, for each tile of columns, then of own rows."""
     i_tile = tl.program_id(0)
     first = i_tile * BLOCK_N
     end = tl.minimum(first + BLOCK_N, B)
@@ -45,9 +45,9 @@ def tile_bounds(
 
 @triton.jit
 def open_slots(bounds_ptr, tile, slots, s_least, s_most, BLOCK_SLOTS: tl.constexpr):
-    """first, last: the slots below first are violated by the whole tile of similarities, those from last on by none.
+    """first, last: slots below first are exceeded by the whole tile of similarities, those from last on by none.
 
-    An infinite similarity exceeds the bounds of slots that do not exist, too: these must not be visited.
+    An infinite similarity also exceeds the bounds of slots that do not exist, which must not be visited.
     """
     p_least = bounds_ptr + tl.cast(tile, tl.int64) * (2 * BLOCK_SLOTS) + tl.arange(0, BLOCK_SLOTS)
     first = tl.sum((tl.load(p_least + BLOCK_SLOTS) < s_least).to(tl.int32))
@@ -60,7 +60,7 @@ def visit_rows(
     s, g, t_ptrs, sums_ptrs, keep, first, last, log2_rate, PENALTY: tl.constexpr, STATISTICS: tl.constexpr,
     GRADIENT: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Adds the thresholds first .. last of the rows to g and to their sums [h, u]."""
+    """Add the contributions of row thresholds first .. last to g and to their sums [h, u]."""
     M: tl.constexpr = s[0].shape[0]
     N: tl.constexpr = s[0].shape[1]
     for k in range(first, last):
@@ -93,7 +93,7 @@ def visit_rows(
 
 @triton.jit
 def visit_columns(s, g, table_ptr, first, last, log2_rate, PENALTY: tl.constexpr, TILE: tl.constexpr):
-    """Adds the thresholds first .. last of the columns to g; their sums belong to another program."""
+    """Add the contributions of column thresholds first .. last to g; another program computes their sums."""
     N: tl.constexpr = s[0].shape[1]
     o_col = tl.arange(0, N)
     for k in range(first, last):
@@ -109,7 +109,7 @@ def visit_columns(s, g, table_ptr, first, last, log2_rate, PENALTY: tl.constexpr
 
 @triton.jit
 def weight_of_violated_rows(s, t_ptrs, sums_ptrs, keep, last, STATISTICS: tl.constexpr, TILE: tl.constexpr):
-    """Sum of the weights of thresholds 0 .. last, which every similarity of the tile exceeds, and their sums."""
+    """Sum the weights of thresholds 0 .. last, which every similarity of the tile exceeds, and add to their sums."""
     M: tl.constexpr = s[0].shape[0]
     N: tl.constexpr = s[0].shape[1]
     total = tl.zeros([M], tl.float32)
@@ -160,7 +160,7 @@ def sweep(
     t_ptrs = tk.thresholds_of_rows(table_ptr, o_row, slots, BLOCK_N)
     sums_ptrs = sums_ptr + (i_split * tl.num_programs(0) + i_tile).to(tl.int64) * slots * (2 * BLOCK_M)
     sums_ptrs += tl.arange(0, BLOCK_M)[:, None] * 2 + tl.arange(0, 2)[None, :]
-    keep = tl.full([1, 1], 0, tl.int32) == i_chunk  # every chunk finds the same sums
+    keep = tl.full([1, 1], 0, tl.int32) == i_chunk  # every chunk computes the same sums
     dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
 
     col_tiles = tl.cdiv(B, BLOCK_N)

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""The K x K side of the losses, one program a source: what comes before and after a sweep over negatives.
+"""The K x K part of the losses, one program per source: the work before and after a sweep over negatives.
 
 Similarities of a source's own views give thresholds and weights before the sweep. After it, sums over negatives
 give l_i, d(loss)/d(s_ij) and the positives' part of the gradient.
@@ -37,7 +37,7 @@ def attention_of(s, others, views, log2_rate, ATTENTION: tl.constexpr):
 
 @triton.jit
 def rank_within_row(key, views, o_col):
-    """How many keys of a row come before each, ties in the order of columns: a sort without moving anything."""
+    """Rank of each key within its row, ties in column order: a sort that moves no data."""
     rank = tl.zeros(key.shape, tl.int32)
     for c in range(views):
         other = tk.column(key, c, o_col)[:, None]
@@ -71,9 +71,9 @@ def thresholds(
     D: tl.constexpr, BLOCK_K: tl.constexpr, TILE: tl.constexpr, ATTENTION: tl.constexpr, PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Fills the table of thresholds, ascending for every anchor, and order[anchor, view]: where it went.
+    """Fill the table of thresholds, ascending for every anchor, and order[anchor, view], the slot of each view.
 
-    Attention "rank": all views, no weights yet. Otherwise the own view comes last, outside the table.
+    Attention "rank": all views, no weights yet. Otherwise the own view sorts last, outside the table.
     """
     source = tl.program_id(0)
     s = own_similarity(z_ptr, source, views, D, BLOCK_K, PRECISION, UPCAST)
@@ -84,7 +84,7 @@ def thresholds(
     if ATTENTION != "rank":
         taking_part = taking_part & (o_k[:, None] != o_k[None, :])
         slots = views - 1
-    # an infinite one, too, comes before what takes no part
+    # even an infinite threshold sorts before entries that take no part
     rank = rank_within_row(tl.where(taking_part, tl.minimum(s - margin, 1.0e38), tk.FAR), views, o_k)
     row = source * views + o_k
     tl.store(
@@ -109,7 +109,7 @@ def load_order(order_ptr, row, views, o_k, taking_part):
 def sums_over_negatives(
     sums_ptr, order, own_row, row_tiles, splits, slots, taking_part, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """h_ij and u_ij of a source's anchors, collected from the splits' sums of `sweep`."""
+    """h_ij and u_ij of a source's anchors, added up over the splits of `sweep`."""
     o_row = own_row + tl.arange(0, BLOCK_K)
     h = tl.zeros([BLOCK_K, BLOCK_K], tl.float32)
     u = tl.zeros([BLOCK_K, BLOCK_K], tl.float32)
@@ -130,8 +130,8 @@ def finish_mean(
 ):  # fmt: skip
     """loss[source] = sum of l_i / batch, and the gradient of the source's views. B: batch and extra negatives.
 
-    attention_rate: 1 / attention_temperature, or 0 where attention is a constant. slope_rate: what the sweep's
-    slopes lack.
+    attention_rate: 1 / attention_temperature, or 0 if attention is constant. slope_rate: factor missing from the
+    sweep's slopes.
     """
     own_row = tl.program_id(0) * views
     s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)

@@ -1,11 +1,11 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""Attention "rank": what comes between and after the two sweeps over negatives, one program a source.
+"""Attention "rank": the work between and after the two sweeps over negatives, one program per source.
 
     H_ij = sum over n of sigma(s_in - s_ij)     R_ij = 1 + sum over k != j of sigma(s_ik - s_ij)
     l_i = mean over j of H_ij / (R_ij + H_ij)   dl_i / dH_ij = R_ij / (K (R_ij + H_ij)^2)
 
-The first sweep gives H and the sums of its slopes, for the anchors of all processes: the second takes dl/dH of
-rows and columns as its weights.
+The first sweep gives H and the sums of its slopes for the anchors of all processes, as the second needs dl/dH of
+both rows and columns as weights.
 """
 
 import triton
@@ -23,7 +23,7 @@ from gravis_kernels.gravis.triton_positives import (
 @triton.jit
 def rank_among_positives(s, o_k, views, log2_rate):
     """R_ij, [BLOCK_K, BLOCK_K]."""
-    rank = tl.full(s.shape, 0.5, tl.float32)  # 1, less the sigmoid(0) of k = j
+    rank = tl.full(s.shape, 0.5, tl.float32)  # 1 minus the sigmoid(0) of k = j
     for k in range(views):
         value, _, _ = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
         rank += value
@@ -36,7 +36,7 @@ def weigh_rank(
     D: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Puts dl_i/dH_ij (times weight_scale) into the table, and sum of l_i / B into loss[source]."""
+    """Store dl_i/dH_ij (times weight_scale) in the table, and sum of l_i / B in loss[source]."""
     row = tl.program_id(0) * views
     o_k = tl.arange(0, BLOCK_K)
     inside = (o_k[:, None] < views) & (o_k[None, :] < views)
@@ -72,7 +72,7 @@ def finish_rank(
     d_rank = tl.where(inside, -above / (all_rank * all_rank), 0.0)
     dsp = tl.where(inside, -rank / (all_rank * all_rank) * slopes, 0.0)
     for k in range(views):
-        # what s_ik does to the ranks of all j
+        # effect of s_ik on the ranks of all j
         _, _, slope = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
         pull = tl.where(o_k[None, :] == k, 0.0, d_rank * slope)
         dsp += tl.where(o_k[None, :] == k, tl.sum(pull, 1)[:, None], -pull)

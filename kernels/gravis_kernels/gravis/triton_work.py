@@ -12,12 +12,12 @@ from gravis_kernels import configs
 from gravis_kernels.settings import GravisSettings
 
 LOG2_E = 1.4426950408889634
-# float16 loses what is below 6e-8; no entry of a weighted tile exceeds 2, so this keeps it under 65504
+# float16 underflows below 6e-8; entries of a weighted tile are at most 2, so this keeps them under 65504
 FLOAT16_SCALE = 2.0**14
 
 
 def blocks(count: int, size: int) -> int:
-    """How many blocks of a size hold so many; triton.cdiv takes 4 us on the host, 7 times a call."""
+    """Number of blocks of `size` that cover `count`; triton.cdiv takes 4 us on the host, 7 times per call."""
     return -(-count // size)
 
 
@@ -41,12 +41,12 @@ class Work:
 
     @property
     def batch(self) -> int:
-        """Columns that are anchors; the others are extra negatives."""
+        """Number of columns that are anchors; the others are extra negatives."""
         return self.size - self.extra
 
     @property
     def slots(self) -> int:
-        """Thresholds of an anchor."""
+        """Number of thresholds per anchor."""
         return self.views if self.settings.attention == "rank" else self.views - 1
 
     @property
@@ -63,7 +63,7 @@ class Work:
 
     @property
     def tile(self) -> dict[str, Any]:
-        """Constants of the kernels that walk over tiles."""
+        """Constants of the kernels that iterate over tiles."""
         sizes = self.launch
         return self.constants | {
             "BLOCK_M": sizes.block_rows, "BLOCK_N": sizes.block_columns, "BLOCK_D": sizes.block_dim,
@@ -72,7 +72,7 @@ class Work:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Constants of the kernels with a program a source."""
+        """Constants of the kernels with one program per source."""
         return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 1}
 
     @property
@@ -99,7 +99,7 @@ class Work:
         return self.columns.new_zeros(shape, dtype=torch.float32)
 
     def of_all_columns(self, values: Tensor) -> Tensor:
-        """Values of the anchors, (batch,), and 0 for the extra negatives: they have no weight."""
+        """Values of the anchors, (batch,), padded with 0 for the extra negatives, which have no weight."""
         return pad(values, (0, self.extra)) if self.extra else values
 
 
@@ -133,7 +133,7 @@ def plan(
 
 
 def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
-    """Columns are split only where rows alone leave processors idle."""
+    """Split columns only if the rows alone leave processors idle."""
     row_tiles = blocks(rows, work.launch.block_rows)
     wanted = max(1, 2 * work.machine.processors // (row_tiles * chunks))
     tiles_per_split = blocks(work.column_tiles, min(wanted, work.column_tiles))

@@ -1,4 +1,4 @@
-"""`nt_xent_loss`: a corner of the GraVIS family, computed by its kernels."""
+"""`nt_xent_loss`: a special case of the GraVIS losses, computed by their kernels."""
 
 import torch.distributed as dist
 from torch import Tensor
@@ -19,19 +19,19 @@ def nt_xent_loss(
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """NT-Xent over any number of views: every positive against all negatives.
+    """NT-Xent for any number of views: every positive against all negatives.
 
-    With z the L2-normalized embeddings and e_ij = exp(<z_i, z_j> / temperature), the mean over all views i
-    and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
-    e_in)), the negatives being the views of other sources and the extra negatives. For 2 views this is SimCLR's loss.
+    With z the L2-normalized embeddings and e_ij = exp(<z_i, z_j> / temperature), the loss is the mean over all
+    views i and their positives j (the other views of i's source) of -log(e_ij / (e_ij + sum over negatives n of
+    e_in)); negatives are the views of other sources and the extra negatives. For 2 views this is the SimCLR loss.
 
-    temperature: a tensor that requires a gradient gets its own, without extra negatives only, of several processes
-    each its share; on all of them it is a tensor, or on none. Whether a tensor is above 0 is not checked, which would
-    wait for a GPU.
+    temperature: a tensor that requires a gradient gets one (each process its share), but is not allowed with extra
+    negatives. It must be a tensor on all processes or on none. A tensor is not checked to be positive, as that
+    would synchronize with the GPU.
 
-    It is `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
-    temperature`; shapes, precision, `extra_negatives`, `normalize`, `process_group` (with what
-    DistributedDataParallel needs), `backend` and the errors are described there.
+    Equal to `gravis_loss(attention="uniform", negatives="logsumexp", penalty="softplus", margin=0) /
+    temperature`; see there for shapes, precision, `extra_negatives`, `normalize`, `process_group` (and
+    DistributedDataParallel), `backend` and errors.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """

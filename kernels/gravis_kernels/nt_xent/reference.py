@@ -1,4 +1,4 @@
-"""NT-Xent over several views as dense PyTorch, from its own formula."""
+"""NT-Xent for several views in dense PyTorch, from its own formula."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
     """l_i of every anchor: mean over positives j of -log(e_ij / (e_ij + sum over negatives n of e_in)).
 
-    e_ij = exp(<z_i, z_j> / temperature). embeddings: (sources * views, dim), source after source.
+    e_ij = exp(<z_i, z_j> / temperature). embeddings: (sources * views, dim), grouped by source.
     Returns (sources * views,), differentiable, in the dtype of its input.
     """
     logits = embeddings @ embeddings.T / temperature

@@ -1,4 +1,4 @@
-"""SigLIP as dense PyTorch, from its formula: the contract of the faster paths."""
+"""SigLIP in dense PyTorch, from its formula: the reference for the faster backends."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from gravis_kernels.towers.reference import differentiated
 
 
 def pair_losses(logits: Tensor) -> Tensor:
-    """The sum of an image's binary cross entropies with all texts, of which its own is the only match.
+    """Sum of an image's binary cross entropies over all texts, of which only its own is a match.
 
     logits: (B, B), images in rows. Returns (B,), differentiable, in the dtype of its input.
     """

@@ -12,7 +12,7 @@ from gravis_kernels.towers.streaming import pull, tiles_of_logits
 def loss_and_gradient(
     columns: Tensor, bias: Tensor, row_start: int, rows: int, need_gradient: bool, **_: Any
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The contract of `gravis_kernels.siglip.reference.loss_and_gradient`."""
+    """Same contract as `gravis_kernels.siglip.reference.loss_and_gradient`."""
     own = slice(row_start, row_start + rows)
     match = columns[own].prod(1).sum(1) + bias
     loss, slope = -logsigmoid(match).sum(), -torch.sigmoid(-match).sum()

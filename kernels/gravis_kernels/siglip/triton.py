@@ -1,7 +1,7 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""SigLIP on a GPU: one pass over tiles of logits for each tower gives its gradient, and that of images the loss.
+"""SigLIP in Triton: one pass over tiles of logits per tower gives its gradient; the image pass also gives the loss.
 
-The pass leaves out matches, as few as there are pairs, which PyTorch adds.
+The passes exclude the matches, which PyTorch adds: there is only one per pair.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def softplus_and_sigmoid(x):
-    """log(1 + exp(x)), small values to their last digits, and its slope."""
+    """log(1 + exp(x)), accurate for small values, and its slope."""
     e = tl.exp2(-tl.abs(x) * LOG2_E)
     r = 1.0 / (1.0 + e)
     log = tl.where(e < 0.0078125, e * (1.0 - e * (0.5 - e * 0.33333333)), tl.log2(1.0 + e) / LOG2_E)
@@ -34,7 +34,7 @@ def pull_siglip(
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, STATISTICS: tl.constexpr, GRADIENT: tl.constexpr,
 ):  # fmt: skip
-    """sums[split, (loss, d(loss)/d(bias)), row] and dx[split, row, D] over a run of column tiles, where asked for."""
+    """sums[split, (loss, d(loss)/d(bias)), row] and dx[split, row, D] over a run of column tiles, if requested."""
     i_tile = tl.program_id(0)
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
@@ -60,7 +60,7 @@ def pull_siglip(
                 y = tk.load_columns(y_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
             dx = tk.product((slope * weight_scale).to(y.dtype), y, dx, PRECISION, UPCAST)
     if STATISTICS:
-        # every chunk of dimensions finds the same sums
+        # every chunk of dimensions computes the same sums
         o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
         p_sums = sums_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
         tl.store(p_sums, losses, mask=o_own < rows)
@@ -72,9 +72,9 @@ def pull_siglip(
 def loss_and_gradient(
     columns: Tensor, bias: Tensor, row_start: int, rows: int, need_gradient: bool, **_: Any
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The contract of `gravis_kernels.siglip.reference.loss_and_gradient`; columns float32, bfloat16 or float16.
+    """Same contract as `gravis_kernels.siglip.reference.loss_and_gradient`; columns float32, bfloat16 or float16.
 
-    ValueError: more than 1024 dimensions, float64.
+    ValueError: more than 1024 dimensions, or float64.
     """
     own, batch = slice(row_start, row_start + rows), len(columns)
     image, text = (tower.contiguous() for tower in columns.unbind(1))
@@ -95,11 +95,11 @@ def loss_and_gradient(
 def _sweep(
     work: Work, other: Tensor, bias: Tensor, statistics: bool, gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    """Sums [split, (loss, slope), own row] and the gradient [own row, D] of a tower, empty where not asked for."""
+    """Sums [split, (loss, slope), own row] and the gradient [own row, D] of a tower, empty if not requested."""
     grid = own_rows(work, work.chunks if gradient else 1)
     sums = work.new(grid.splits, 2, grid.rows) if statistics else work.new(0)
     parts = work.new(grid.splits, grid.rows, other.shape[1]) if gradient else work.new(0, grid.rows, 0)
-    # loss and slope of a whole tile are alive at once: too much for the registers of four warps
+    # loss and slope of a whole tile are live at once: too much for the registers of four warps
     tile = work.tile | {"num_warps": 8} if statistics else work.tile
     pull_siglip[grid.programs](
         work.columns, other, bias, sums, parts, work.size, *grid.range, work.weight_scale,

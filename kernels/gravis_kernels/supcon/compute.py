@@ -1,4 +1,4 @@
-"""SupCon from embeddings and labels to the loss and its gradient: as `gravis.compute`, and as one op."""
+"""Compute SupCon and its gradient from embeddings and labels, like `gravis.compute`; also as a custom op."""
 
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ def compute(
     product_dtype: torch.dtype,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient in the precision it was computed in; an empty tensor if not needed."""
+    """The loss, and its gradient in the dtype of the computation; an empty tensor if not needed."""
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().to(precision_of(embeddings))
         batch = gather_batch(rows, 1, extra_negatives, normalize, need_gradient, process_group, least_views=1)
@@ -45,7 +45,7 @@ def compute(
 
 
 class SupCon(Loss):
-    """`compute`, differentiable once, backwards."""
+    """`compute` with a backward pass; first derivatives only."""
 
     @staticmethod
     def forward(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ def supcon_op(
     product_dtype: torch.dtype,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`supcon_loss` as one op for torch.compile: the loss, and its gradient or an empty tensor."""
+    """`supcon_loss` as a custom op for torch.compile: the loss, and its gradient or an empty tensor."""
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
     more = (group, normalize, cast(Backend, backend), product_dtype, need_gradient)
     return compute(embeddings, labels, extra_negatives, temperature, *more)

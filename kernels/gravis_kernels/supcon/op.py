@@ -23,33 +23,33 @@ def supcon_loss(
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """Supervised contrastive loss: rows with one label are positives of each other, however many there are.
+    """Supervised contrastive loss: all rows with the same label are positives of each other.
 
     With z the L2-normalized embeddings, t the temperature and P(i) the other rows with the label of row i,
 
         l_i = -mean over j in P(i) of log(exp(<z_i, z_j> / t) / sum over n != i of exp(<z_i, z_n> / t))
 
-    and the loss is the mean over all rows i with a positive (L_out of the paper, `SupConLoss` of
+    and the loss is the mean over all rows i with a positive (L_out in the paper, `SupConLoss` in
     pytorch-metric-learning). A row without positives has no l_i, but is a negative of the others; without any
-    positive the loss is 0.
+    positives the loss is 0.
 
     Args:
         embeddings: (rows, dim), float32, bfloat16, float16 or float64; at least 2 rows.
-        labels: (rows,), integers, on the device of the embeddings.
-        extra_negatives: (any number, dim), a queue or memory: negatives of every row that get no gradient and have no
-            label. With a process group the same on every process.
-        temperature: above 0; one that is to be learned as of `gravis_kernels.nt_xent_loss`.
-        normalize: divide embeddings and extra negatives by their length first.
-        process_group: the loss of the rows of all its processes, whose numbers may differ; see
-            `gravis_kernels.gravis_loss` for its gradient.
-        backend: as of `gravis_kernels.gravis_loss`.
+        labels: (rows,), integers, on the same device as the embeddings.
+        extra_negatives: (any number, dim), a queue or memory bank: additional negatives of every row, without gradient
+            or label. With a process group they must be the same on every process.
+        temperature: above 0; to learn it, see `gravis_kernels.nt_xent_loss`.
+        normalize: L2-normalize embeddings and extra negatives first.
+        process_group: compute the loss over the rows of all processes (their number may differ); see
+            `gravis_kernels.gravis_loss` for the gradient.
+        backend: see `gravis_kernels.gravis_loss`.
 
     Returns:
         A scalar in float32 (float64 for float64 embeddings).
 
     Raises:
-        ValueError: a shape, dtype or value outside the above.
-        RuntimeError: as `gravis_kernels.gravis_loss`.
+        ValueError: a shape, dtype or value is invalid.
+        RuntimeError: see `gravis_kernels.gravis_loss`.
 
     Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020.
     """

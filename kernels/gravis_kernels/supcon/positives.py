@@ -1,4 +1,4 @@
-"""The positives' part of SupCon: linear in the similarities, so that sums of embeddings by label are all it takes."""
+"""The positives' part of SupCon: linear in the similarities, so sums of embeddings by label are sufficient."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Positives:
-    """Of every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) of the A anchors;
-    `shares`, (B,), 1 / |P|; `group`, (B,), int32, the number of its label.
+    """For every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) for A anchors;
+    `shares`, (B,), 1 / |P|; `group`, (B,), int32, the index of its label.
 
-    All but the last are 0 for a row without positives.
+    All except `group` are 0 for a row without positives.
     """
 
     means: Tensor
@@ -20,12 +20,12 @@ class Positives:
     group: Tensor
 
     def loss(self, own: slice, columns: Tensor, soft: Tensor) -> Tensor:
-        """Share of own rows in the loss; soft: (own rows,), t log(sum over n != i of exp(s_in / t))."""
+        """Own rows' share of the loss; soft: (own rows,), t log(sum over n != i of exp(s_in / t))."""
         towards = (columns[own].to(self.means.dtype) * self.means[own]).sum(1)
         return ((soft - towards) * self.weights[own]).sum()
 
     def gradient(self, own: slice) -> Tensor:
-        """(own rows, dim); a pair of positives occurs twice, and both of its rows have equally many."""
+        """(own rows, dim); a pair of positives counts twice, as both rows have the same number of positives."""
         return self.means[own] * (-2 * self.weights[own, None])
 
 

@@ -1,4 +1,4 @@
-"""SupCon as dense PyTorch, from its formula: the contract of the faster paths."""
+"""SupCon in dense PyTorch, from its formula: the reference for the faster backends."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """l_i of every labeled row, 0 where it has no positive; differentiable, in the dtype of its input.
+    """l_i of every labeled row, 0 if it has no positives; differentiable, in the dtype of its input.
 
     columns: (rows + extra negatives, dim). labels: (rows,). Returns (rows,).
     """
@@ -26,9 +26,9 @@ def loss_and_gradient(
     labels: Tensor,
     temperature: float,
     need_gradient: bool,
-    **_: Any,  # what only faster paths make use of
+    **_: Any,  # arguments of the faster backends
 ) -> tuple[Tensor, Tensor | None]:
-    """Share of the own rows in the loss, and the gradient of the whole loss for them.
+    """This process's share of the loss, and the gradient of the whole loss for its own rows.
 
     columns: (B + M, dim), the rows of all processes, then extra negatives; rows `row_start` to `row_start + rows` are
     this process's own. labels: (B,). Returns a scalar and (rows, dim) or None.

@@ -1,6 +1,6 @@
 """SupCon in tiled PyTorch: any device, memory O(B dim) plus a tile.
 
-Its log-sum-exp is the one of log-sum-exp negatives in which every row is a source of its own.
+Its log-sum-exp is that of negatives "logsumexp" with every row as its own source.
 """
 
 from torch import Tensor
@@ -22,10 +22,9 @@ def loss_and_gradient(
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same contract as `gravis_kernels.supcon.reference.loss_and_gradient`.
+    """Same contract as `gravis_kernels.supcon.reference.loss_and_gradient`.
 
-    unit_rows: no embedding is longer than 1. gather: brings a value of each own row together with those of all other
-    processes.
+    unit_rows: no embedding is longer than 1. gather: gathers values of own rows from all processes.
     """
     own, batch = slice(row_start, row_start + rows), len(labels)
     positives = find_positives(columns[:batch], labels, temperature)

@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""SupCon on a GPU: the log-sum-exp by the kernel of log-sum-exp negatives, every row a source of its own, then
+"""SupCon in Triton: the log-sum-exp by the kernel of negatives "logsumexp", every row as its own source, then
 
     G_in = w_i exp((s_in - v_i) / t) + w_n exp((s_in - v_n) / t) - [n in P(i)] 2 w_i / |P(i)|     dz_i = sum of G_in z_n
 
-in one kernel. Positives that are found cancel in G: apart, rounded to half precision, they would leave noise.
+in one kernel. The terms of well-matched positives cancel in G; rounded separately to half precision, they would
+leave noise.
 """
 
 import torch
@@ -73,9 +74,9 @@ def loss_and_gradient(
     unit_rows: bool = False,
     gather: Gather | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The contract of `gravis_kernels.supcon.streaming.loss_and_gradient`; columns float32, bfloat16 or float16.
+    """Same contract as `gravis_kernels.supcon.streaming.loss_and_gradient`; columns float32, bfloat16 or float16.
 
-    ValueError: more than 1024 dimensions, another dtype.
+    ValueError: more than 1024 dimensions, or an unsupported dtype.
     """
     check(columns, 1)
     own, batch = slice(row_start, row_start + rows), len(labels)
@@ -98,7 +99,7 @@ def loss_and_gradient(
             return loss, None
         if gather is not None:
             soft = gather(soft[:, None])[:, 0]
-        # 1 of an anchor: weights of the size that float16 was scaled for
+        # weight 1 per anchor: the magnitude that the float16 scale is meant for
         weights = (positives.weights > 0) * work.weight_scale
         if plain:
             weights = weights * torch.exp(soft / -temperature)

@@ -1,6 +1,6 @@
-"""Losses of two towers (image and text) from pairs of embeddings to the loss and its gradient, and as one op.
+"""Compute two-tower losses (image and text) and their gradients from pairs of embeddings; also as a custom op.
 
-The image tower comes multiplied by the scale of the logits, so that the scale gets its exact gradient from autograd.
+The image tower is multiplied by the logit scale first, so that the scale gets its exact gradient from autograd.
 """
 
 from typing import Any, NoReturn, cast
@@ -25,7 +25,7 @@ def towers_loss(
     process_group: dist.ProcessGroup | None,
     backend: Backend,
 ) -> Tensor:
-    """The loss of a family ("clip" or "siglip"): its public function is this and a docstring."""
+    """The loss of a family ("clip" or "siglip"); the public functions only wrap this."""
     check_backend(backend)
     check_member(process_group)
     check_towers(image, text, alone=process_group is None)
@@ -45,7 +45,7 @@ def towers_loss(
 
 def _number(name: str, value: Tensor | float, device: torch.device, dtype: torch.dtype) -> Tensor:
     if not isinstance(value, Tensor):
-        return torch.full((), value, device=device, dtype=dtype)  # unlike a copy, does not wait for a GPU
+        return torch.full((), value, device=device, dtype=dtype)  # unlike a copy, does not sync with the GPU
     if value.numel() != 1:
         raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}")
     return value.to(device, dtype).reshape(())
@@ -85,7 +85,7 @@ def compute(
 
 
 class TowersLoss(torch.autograd.Function):
-    """`compute`, differentiable once, backwards."""
+    """`compute` with a backward pass; first derivatives only."""
 
     @staticmethod
     def forward(pairs: Tensor, bias: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,7 +121,7 @@ def towers_op(
     product_dtype: torch.dtype,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`towers_loss` as one op for torch.compile: the loss, and its gradients or empty tensors."""
+    """`towers_loss` as a custom op for torch.compile: the loss, and its gradients or empty tensors."""
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
     return compute(pairs, bias, family, group, cast(Backend, backend), product_dtype, need_gradient)
 

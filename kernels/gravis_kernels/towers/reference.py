@@ -1,4 +1,4 @@
-"""Losses of two towers as dense PyTorch: the gradient of a formula by autograd."""
+"""Two-tower losses in dense PyTorch: the gradient of a formula by autograd."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# (B, B) logits to the loss of each pair (B,)
+# from (B, B) logits to the loss of each pair (B,)
 PairLosses = Callable[[Tensor], Tensor]
 
 
@@ -17,18 +17,18 @@ def differentiated(
     row_start: int,
     rows: int,
     need_gradient: bool,
-    **_: Any,  # what only faster paths make use of
+    **_: Any,  # arguments of the faster backends
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """Share of the own pairs in the loss, and the gradients of the whole loss for them and of their share for the bias.
+    """This process's share of the loss, the gradient of the whole loss for own pairs, and of the share for the bias.
 
     columns: (B, 2, dim), the pairs of all processes; `row_start` to `row_start + rows` are this process's own. bias:
-    (), added to the logits. Returns a scalar, and (rows, 2, dim) and a scalar, or None. The bias's gradient is that
-    of the own images' logits, so that those of all processes add up to the gradient of the whole.
+    (), added to the logits. Returns a scalar, and (rows, 2, dim) and a scalar, or None. The bias's gradient covers
+    the logits of own images, so that the sum over processes is the gradient of the whole loss.
     """
     own = slice(row_start, row_start + rows)
     with torch.set_grad_enabled(need_gradient):
         leaves = columns.detach().requires_grad_(need_gradient)
-        shifts = bias.expand(len(columns)).clone().requires_grad_(need_gradient)  # a bias for each image
+        shifts = bias.expand(len(columns)).clone().requires_grad_(need_gradient)  # one bias per image
         losses = pair_losses(leaves[:, 0] @ leaves[:, 1].T + shifts[:, None]) / len(columns)
         loss = losses[own].detach().sum()
         if not need_gradient:

@@ -1,4 +1,4 @@
-"""The walk over tiles of logits that the streaming losses of two towers share."""
+"""Iteration over tiles of logits, shared by the streaming two-tower losses."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from gravis_kernels.gravis.pairs import TILE
 
 
 def tiles_of_logits(columns: Tensor, bias: Tensor, own: slice) -> Iterator[tuple[slice, slice, Tensor]]:
-    """All of an image and a text of which one is own: ranges of images and of texts, and logits [images, texts].
+    """All tiles in which images or texts are own: ranges of images and of texts, and logits [images, texts].
 
-    columns: (B, 2, dim). A range lies within the own pairs or outside. The logit of a match is -inf: as one of few, it
-    is added apart, so that no rounding of the others' sum touches it.
+    columns: (B, 2, dim). A range lies within the own pairs or outside. The logit of a match is -inf: the few matches
+    are added separately, unaffected by the rounding of the others' sum.
     """
     outside = [*_ranges(0, own.start), *_ranges(own.stop, len(columns))]
     inside = _ranges(own.start, own.stop)
@@ -25,7 +25,7 @@ def tiles_of_logits(columns: Tensor, bias: Tensor, own: slice) -> Iterator[tuple
 
 
 def pull(gradient: Tensor, columns: Tensor, images: slice, texts: slice, slopes: Tensor) -> None:
-    """Add to the gradient (B, 2, dim), complete for own pairs alone, what d(loss)/d(logits) of a tile gives."""
+    """Add a tile's contribution to the gradient (B, 2, dim), complete only for own pairs; slopes: d(loss)/d(logits)."""
     gradient[images, 0].addmm_(slopes, columns[texts, 1])
     gradient[texts, 1].addmm_(slopes.T, columns[images, 0])
 

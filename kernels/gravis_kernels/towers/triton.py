@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, disable-error-code=annotation-unchecked
-"""What the kernels of two towers share: the rows of one tower against all columns of the other."""
+"""Shared by the two-tower kernels: the rows of one tower against all columns of the other."""
 
 import triton
 import triton.language as tl
@@ -14,10 +14,10 @@ from gravis_kernels.settings import GravisSettings
 def plan_tower(rows: Tensor, own: slice) -> Work:
     """The work on a tower's own rows; rows: (B, dim).
 
-    ValueError: more than 1024 dimensions, float64.
+    ValueError: more than 1024 dimensions, or float64.
     """
     check(rows, 1)
-    # the scale is in the embeddings
+    # the embeddings already include the scale
     return plan(rows, own.start, own.stop - own.start, 1, GravisSettings(temperature=1.0))
 
 
@@ -26,7 +26,7 @@ def similarities(
     x_ptr, y_ptr, x, y, row, count_rows, col, B, D: tl.constexpr, BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Of a tile of rows x with columns y of the other tower; ABSENT for a match and beyond the last column."""
+    """Similarities of rows x and columns y of the other tower; ABSENT for matches and past the last column."""
     s = tl.zeros([x.shape[0], y.shape[0]], tl.float32)
     if D <= BLOCK_INNER:
         s = tk.product(x, tl.trans(y), s, PRECISION, UPCAST)

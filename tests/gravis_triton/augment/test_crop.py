@@ -186,7 +186,7 @@ def test_masks_keep_their_type_and_hold_no_new_value(dtype):
 
 
 def test_masks_on_another_canvas_raise():
-    with pytest.raises(ValueError, match=r"masks \(2, 1, 40, 41\) do not lie on the images \(2, 3, 40, 40\)"):
+    with pytest.raises(ValueError, match=r"masks \(2, 1, 40, 41\) do not match the images \(2, 3, 40, 40\)"):
         anywhere().image_and_mask(torch.rand(2, 3, 40, 40), torch.rand(2, 1, 40, 41))
 
 

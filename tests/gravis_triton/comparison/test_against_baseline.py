@@ -82,7 +82,7 @@ def test_encoders_are_compared_with_the_baseline_of_as_many_views(of_curves):
         "ours-40": None,  # no baseline of so many
         "random": pytest.approx(-0.2),  # that with the most
     }
-    assert "differences to base with as many views on" in markdown(of_curves)
+    assert "differences from base with the same number of views on" in markdown(of_curves)
 
 
 def test_the_picture_against_views_has_a_line_a_curve_and_dashes_for_what_has_no_views(of_curves):
@@ -142,14 +142,14 @@ def test_the_order_of_the_images_in_a_file_does_not_matter(tmp_path):
 
 def test_other_test_images_are_refused(tmp_path):
     results = [result(tmp_path, "base", 0, [0.1], ids="a"), result(tmp_path, "ours", 0, [0.1], ids="b")]
-    with pytest.raises(UserError, match="are not of the same test images"):
+    with pytest.raises(UserError, match="have different test images"):
         compared(results)
 
 
 def test_predictions_that_are_not_whole_are_named_with_the_way_out(tmp_path):
     broken = result(tmp_path, "base", 0, [0.1])
     broken.images.write_text("image_id,jaccard\na\n")
-    with pytest.raises(UserError, match=f"delete {broken.directory} to compute the run anew"):
+    with pytest.raises(UserError, match=f"delete {broken.directory} to repeat the run"):
         read_predictions(broken, ())
 
 
@@ -201,7 +201,7 @@ def test_the_tables_have_a_row_an_encoder_and_two_columns_a_fraction(small):
     assert table.row_count == 2
     text = markdown(compared(small))
     ours = compared(small).of("segmentation", "jaccard")[1]
-    assert "Mean ± standard deviation over 3 seeds; differences to base" in text
+    assert "Mean ± standard deviation over 3 seeds; differences from base" in text
     assert f"| ours | {ours.mean:.3f} ± {ours.spread:.3f} | {ours.against_baseline.difference:+.3f} [" in text
 
 

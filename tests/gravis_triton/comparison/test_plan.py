@@ -123,8 +123,8 @@ def test_a_run_with_other_settings_is_refused_by_name_even_where_the_grid_no_lon
     with pytest.raises(UserError) as error:
         check_consistent(changed)
     assert str(error.value) == (
-        f"{run.directory} was made with lr 0.01, the grid has 0.001: "
-        "delete that directory, or give another --output-dir"
+        f"{run.directory} was run with lr 0.01, but the grid has 0.001: "
+        "delete that directory or use another --output-dir"
     )
 
 
@@ -150,7 +150,7 @@ def test_another_size_than_the_encoder_chose_is_a_contradiction_and_the_chosen_o
     (run.directory.config).write_text(yaml.safe_dump({"image_size": 48, "cache_size": 72}))
     check_consistent(run)
     wider = only(plan_runs(grid(tmp_path, common={"image_size": 64})), task="evaluate", encoder="ours")[0]
-    with pytest.raises(UserError, match="made with image_size 48, the grid has 64"):
+    with pytest.raises(UserError, match="run with image_size 48, but the grid has 64"):
         check_consistent(wider)
 
 
@@ -162,7 +162,7 @@ def test_a_comparison_that_was_moved_goes_on(tmp_path):
     new.directory.config.write_text(yaml.safe_dump({"encoder": values(old).encoder}))
     check_consistent(new)
     new.directory.config.write_text(yaml.safe_dump({"encoder": "imagenet"}))
-    with pytest.raises(UserError, match="made with encoder imagenet"):
+    with pytest.raises(UserError, match="run with encoder imagenet"):
         check_consistent(new)
 
 

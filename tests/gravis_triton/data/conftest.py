@@ -1,4 +1,4 @@
-"""Writers of tiny data sets on disk."""
+"""Writers of tiny datasets on disk."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -162,10 +162,10 @@ def test_a_scored_class_without_images_is_left_out_of_the_means():
         ([[0.2, 0.3, 0.5]], [0], r"probabilities of shape \(1, 3\): expected \(images, 2\)"),
         (np.zeros((0, 2)), np.zeros(0, int), "no images to score"),
         ([[1.0, 0.0], [NAN, 1.0]], [0, 1], "probabilities of image 1 are not finite"),
-        ([[2.5, -1.5]], [0], "probabilities of image 0 are outside 0 to 1: logits"),
+        ([[2.5, -1.5]], [0], r"probabilities of image 0 are outside \[0, 1\]: logits"),
         ([[0.5, 0.5], [0.9, 0.9]], [0, 1], "probabilities of image 1 sum to 1.8, not 1"),
-        ([[0.5, 0.5]], [2], "labels must be whole numbers from 0 to 1"),
-        ([[0.5, 0.5]], [0.5], "labels must be whole numbers from 0 to 1"),
+        ([[0.5, 0.5]], [2], "labels must be integers from 0 to 1"),
+        ([[0.5, 0.5]], [0.5], "labels must be integers from 0 to 1"),
     ],
 )
 def test_what_cannot_be_scored_raises(probabilities, labels, message):

@@ -68,9 +68,13 @@ def test_a_jaccard_index_below_0_65_counts_as_0_in_the_thresholded_mean():
 
 
 def test_masks_of_other_sizes_or_types_raise():
-    with pytest.raises(ValueError, match=r"a predicted mask of \(1, 2\) against a true one of \(2, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"masks are \(1, 2\) and \(2, 1\): expected the same non-empty shape"
+    ):
         mask_scores(mask(".."), mask(".", "."))
-    with pytest.raises(ValueError, match=r"masks of torch\.uint8 and torch\.bool: threshold them first"):
+    with pytest.raises(
+        ValueError, match=r"masks must be bool, not torch\.uint8 and torch\.bool: threshold them first"
+    ):
         mask_scores(mask("..").byte(), mask(".."))
     with pytest.raises(ValueError, match="no masks to score"):
         segmentation_scores([])

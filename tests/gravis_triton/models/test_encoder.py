@@ -68,7 +68,7 @@ def test_weights_that_cannot_be_downloaded_are_a_clear_error(monkeypatch):
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(
         UserError,
-        match=r"cannot download the ImageNet weights of 'resnet18' .* without a network: --model tf_efficientnet_lite0",
+        match=r"cannot download the ImageNet weights of 'resnet18' .* offline, use --model tf_efficientnet_lite0",
     ):
         build_encoder("resnet18", image_size=64, pretrained=True)
 

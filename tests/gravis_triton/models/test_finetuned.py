@@ -59,7 +59,9 @@ def test_an_encoder_of_another_architecture_raises_with_the_count(encoder):
 
 def test_a_backbone_without_a_pyramid_raises_with_a_way_out():
     encoder = build_encoder("test_vit", image_size=64)
-    with pytest.raises(UserError, match=r"--decoder unet does not go with test_vit .* resnet, efficientnet"):
+    with pytest.raises(
+        UserError, match=r"--decoder unet does not work with test_vit .* resnet, efficientnet"
+    ):
         build_segmenter(encoder, architecture="test_vit", decoder="unet", image_size=64)
 
 
@@ -118,5 +120,7 @@ def test_a_backbone_whose_layers_timm_does_not_number_learns_at_one_rate(unnumbe
 
 
 def test_layer_decay_on_a_backbone_whose_layers_timm_does_not_number_raises_by_name(unnumbered):
-    with pytest.raises(UserError, match=r"^--layer-decay 0\.5 does not go with poolformer_s12, .*: drop it"):
+    with pytest.raises(
+        UserError, match=r"^--layer-decay 0\.5 does not work with poolformer_s12, .*: drop it"
+    ):
         parameter_groups(Classifier(unnumbered, classes=3), unnumbered, weight_decay=0.1, layer_decay=0.5)

@@ -76,7 +76,7 @@ def test_weights_of_another_architecture_stop_with_the_count(saved):
     _, directory = saved
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, "architecture": "resnet18"}))
-    with pytest.raises(UserError, match=r"only \d+ of 120 encoder tensors of resnet18 are in it"):
+    with pytest.raises(UserError, match=r"has only \d+ of 120 encoder tensors of resnet18"):
         opened(directory)
 
 
@@ -87,7 +87,7 @@ def test_a_model_that_contradicts_the_encoder_raises(saved):
 
 
 def test_a_directory_without_an_encoder_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no encoder there \(no config.json\); give RUN/encoder"):
+    with pytest.raises(UserError, match=r"no encoder found \(no config.json\); give RUN/encoder"):
         opened(tmp_path)
 
 
@@ -96,7 +96,7 @@ def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
     with pytest.raises(UserError) as error:
         opened("color-histogram")
     assert str(error.value) == (
-        "--encoder color-histogram: no encoder there (no config.json); "
+        "--encoder color-histogram: no encoder found (no config.json); "
         "give RUN/encoder, random, imagenet, hf:OWNER/NAME, or a .safetensors or .pth file"
     )
 
@@ -106,8 +106,8 @@ def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
     [
         (b'["ISIC_1", "ISI', r"cannot be read \(.*\)"),
         (b"\xff\xfe\x00", r"cannot be read \(.*\)"),
-        (b'{"ISIC_1": true}', "must hold a list of image ids"),
-        (b'[["ISIC_1"]]', "must hold a list of image ids"),
+        (b'{"ISIC_1": true}', "must contain a list of image ids"),
+        (b'[["ISIC_1"]]', "must contain a list of image ids"),
     ],
 )
 def test_damaged_ids_of_the_images_it_was_trained_on_are_named_with_the_way_out(saved, text, complaint):
@@ -153,7 +153,7 @@ def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_
     found = source.encoder.state_dict()
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.items())
     assert source.image_size == 64
-    with pytest.raises(UserError, match=r"does not say which architecture it holds: give --model$"):
+    with pytest.raises(UserError, match=r"does not record its architecture: give --model$"):
         opened(tmp_path / name)
     with pytest.raises(UserError, match="these are the weights of another architecture"):
         opened(tmp_path / name, model="resnet18")
@@ -162,7 +162,7 @@ def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_
 @pytest.mark.parametrize("content", [b"", b"no weights", b"text\n"])
 def test_a_file_that_holds_no_state_dict_is_a_clear_error(tmp_path, content):
     (tmp_path / "weights.pth").write_bytes(content)
-    with pytest.raises(UserError, match=r"is no file with a state dict of tensors: ."):
+    with pytest.raises(UserError, match=r"is not a file with a state dict of tensors: ."):
         opened(tmp_path / "weights.pth", model="test_resnet")
 
 
@@ -172,6 +172,6 @@ def test_code_in_a_weights_file_is_not_run(tmp_path):
             return (tmp_path.joinpath("ran").touch, ())
 
     torch.save({"conv1.weight": Payload()}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="is no file with a state dict"):
+    with pytest.raises(UserError, match="is not a file with a state dict"):
         opened(tmp_path / "weights.pth", model="test_resnet")
     assert not (tmp_path / "ran").exists()

@@ -99,7 +99,7 @@ def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
 
 
 def test_a_directory_without_a_model_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no fine-tuned model there \(no model/model.json\)"):
+    with pytest.raises(UserError, match=r"no fine-tuned model found \(no model/model.json\)"):
         load(tmp_path)
 
 
@@ -116,6 +116,12 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path):
 def test_an_array_of_another_shape_or_type_raises(array):
     with pytest.raises(UserError, match=r"is not an image: expected \(height, width, 3\) uint8"):
         class_predictor().predict(array)
+
+
+def test_an_array_that_cannot_be_used_is_named_by_its_shape():
+    message = r"^an array of shape \(4, 4000, 3\) and type uint8: cannot be read as an image"
+    with pytest.raises(UserError, match=message):
+        class_predictor().predict(np.zeros((4, 4000, 3), np.uint8))
 
 
 def test_a_file_that_is_not_an_image_raises(tmp_path):

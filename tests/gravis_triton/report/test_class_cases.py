@@ -3,7 +3,7 @@ import torch
 
 from gravis_triton.report.class_cases import ClassCase, choose_class_cases, draw_class_cases
 
-RIGHT, WRONG = "most confident, right", "most confident, wrong"
+RIGHT, WRONG = "most confident, correct", "most confident, wrong"
 PROBABILITIES = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1]])
 LABELS = torch.tensor([0, 0, 1, 1, 0])
 
@@ -33,7 +33,7 @@ def test_a_case_names_what_was_predicted_and_the_truth_where_it_differs():
     figure = draw_class_cases({RIGHT: [case()], WRONG: [case(predicted="melanoma")]}, None)
     right, wrong = (axes.get_xlabel() for axes in figure.axes)
     assert right == "ISIC_1\nnevus 0.90"
-    assert wrong == "ISIC_1\nmelanoma 0.90\ntruth: nevus"
+    assert wrong == "ISIC_1\nmelanoma 0.90\ntrue: nevus"
 
 
 def test_the_image_is_shaded_where_the_class_is_not_seen():

@@ -25,7 +25,7 @@ def test_each_cell_of_the_confusion_matrix_tells_its_count_and_its_share_of_the_
     assert cells[2, 2] == "1\n50%"  # the other nevus is ties
     assert len(cells) == 9
     assert axes.get_title() == "balanced accuracy 0.333, 5 images"
-    assert axes.get_xlabel() == "predicted class (1 ties, in no column)"
+    assert axes.get_xlabel() == "predicted class (1 ties not shown)"
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "melanoma",
         "seborrheic keratosis",

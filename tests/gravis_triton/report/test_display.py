@@ -94,6 +94,6 @@ def test_crowded_cores_are_a_warning_once_in_a_while(monkeypatch, threads):
         show(METRICS)
         show(dataclasses.replace(METRICS, core_wait=0.8))
         show(dataclasses.replace(METRICS, core_wait=0.9))
-    assert out.getvalue().count("warning: the threads wait for a core 80% of the time") == 1
+    assert out.getvalue().count("warning: threads wait for a CPU core 80% of the time") == 1
     assert "90%" not in out.getvalue()
     assert ("--cpu-threads 1" in out.getvalue()) == (threads > 1)

@@ -99,7 +99,7 @@ def test_the_example_file_is_the_dermoscopy_augmentation_spelled_out():
         ("defocus_radius: 0.5", "defocus_radius must be at least 1, not 0.5"),
         ("hue: .nan", "hue must be a finite number, not nan"),
         ("cutout_holes: 1.5", "cutout_holes must be int, not 1.5"),
-        ("hair", "must hold `name: value` lines, not a str"),
+        ("hair", "must contain `name: value` lines, not a str"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused_by_file_and_name(tmp_path, text, message):
@@ -117,7 +117,7 @@ def test_a_name_that_is_neither_preset_nor_file_is_answered_with_the_nearest():
     with pytest.raises(UserError) as error:
         augmentation("dermatoscopy")
     assert str(error.value) == (
-        "--augment dermatoscopy is neither published, dermoscopy nor a file; did you mean dermoscopy?"
+        "--augment dermatoscopy is neither a preset (published, dermoscopy) nor a file; did you mean dermoscopy?"
     )
 
 

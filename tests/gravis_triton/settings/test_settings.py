@@ -127,7 +127,7 @@ def test_no_two_groups_of_a_job_share_a_name(kind):
     ("text", "message"),
     [
         ("views: [1", r"settings.yaml is not valid YAML: "),
-        ("- views", r"must hold `name: value` lines, not a list"),
+        ("- views", r"must contain `name: value` lines, not a list"),
         ("veiws: 3", r"unknown setting 'veiws'; did you mean views\?"),
         ("views: many", r"views must be int, not 'many'"),
         ("views: true", r"views must be int, not True"),
@@ -146,9 +146,7 @@ def test_a_config_file_that_makes_no_sense_is_refused_by_name(tmp_path, text, me
 
 
 def test_a_missing_config_file_is_named(tmp_path):
-    with pytest.raises(
-        UserError, match=r"nowhere.yaml: no such config file; configs of the package: .*isic2017"
-    ):
+    with pytest.raises(UserError, match=r"nowhere.yaml: no such config file; shipped configs: .*isic2017"):
         parse_settings(PretrainSettings, ["--config", str(tmp_path / "nowhere.yaml")])
 
 
@@ -254,11 +252,14 @@ def test_a_checkpoint_belongs_to_its_run(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"pretrained": True, "encoder": "RUN"}, "--pretrained contradicts --encoder RUN: drop one of them"),
-        ({"total_views": 100, "epochs": 3}, "--total-views and --epochs both say how long to train"),
+        (
+            {"pretrained": True, "encoder": "RUN"},
+            "--pretrained conflicts with --encoder RUN: drop one of them",
+        ),
+        ({"total_views": 100, "epochs": 3}, "--total-views and --epochs both set the training length"),
         (
             {"streaming": True, "columns": "image=a"},
-            "--columns names columns of a table, and --streaming reads",
+            "--columns is for tables, but --streaming reads",
         ),
     ],
 )
@@ -278,5 +279,5 @@ def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_op
 def test_a_config_that_is_no_regular_file_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "directory.yaml").mkdir()
-    with pytest.raises(UserError, match=rf"{name} is no regular file: copy it to one"):
+    with pytest.raises(UserError, match=rf"{name} is not a regular file: copy it to one"):
         read_yaml(tmp_path / name)

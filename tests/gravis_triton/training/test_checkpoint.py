@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
     monkeypatch.setattr(accelerator, "save_state", full)
     with pytest.raises(
         UserError,
-        match=r"No space left on device; .* MB free on its disk; the newest whole checkpoint is .*00001",
+        match=r"No space left on device; .* MB free on its disk; the newest complete checkpoint is .*00001",
     ):
         save_checkpoint(accelerator, checkpoints, Progress(step=2))
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000001"]
@@ -85,7 +85,7 @@ def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
 def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
     save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, processes=2, steps_per_epoch=4))
     with pytest.raises(
-        UserError, match=r"written by a run of 2 processes, this one has 1: launch it the same way"
+        UserError, match=r"written by a run with 2 processes, this one has 1: launch it the same way"
     ):
         start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
 
@@ -160,7 +160,7 @@ def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(
     newest = two_checkpoints.checkpoints / "step-00000002"
     flip_a_bit(newest / "model.safetensors")
     with pytest.raises(
-        UserError, match=r"model.safetensors is damaged; --resume .* takes the newest whole one"
+        UserError, match=r"model.safetensors is damaged; use --resume .* for the newest intact one"
     ):
         start_progress(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
     flip_a_bit(two_checkpoints.checkpoints / "step-00000001" / "model.safetensors")
@@ -252,6 +252,6 @@ def test_another_optimizer_is_told(tmp_path, accelerator, model):
     save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
     accelerator._optimizers.clear()
     optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
-    with pytest.raises(UserError, match="was written with another optimizer: resume it with its own --opt"):
+    with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
         start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     del optimizer

@@ -32,7 +32,7 @@ def test_every_stage_is_measured_and_told(run_here, cache, measured):
         assert f"\n{stage} " in out
     assert "ours, decoding included" in out
     assert "torchvision on Pillow" in out
-    assert "not the encoder: " in out
+    assert "outside the encoder: " in out
 
 
 def test_rates_and_shares_follow_from_the_samples(measured):

@@ -1,4 +1,4 @@
-"""`gravis check`: counts, faults and warnings of a data set."""
+"""`gravis check`: counts, faults and warnings of a dataset."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in result.faults] == [
         "unreadable images (1): images/c.jpg: cannot identify image file "
         + result.faults[0].split("file ")[1],
-        "unusable masks (1): images/b.jpg: a mask of 64 x 20 on an image of 64 x 64",
+        "unusable masks (1): images/b.jpg: mask (64 x 20) and image (64 x 64) differ in aspect ratio",
     ]
     assert result.warnings == ("images without a mask (1): images/c.jpg", "empty masks (1): images/a.jpg")
 
@@ -79,7 +79,7 @@ def test_what_training_would_refuse_is_a_fault(tmp_path: Path) -> None:
     faults = check(CheckSettings(data=str(tmp_path))).faults
     assert faults == (
         "unreadable images (1): images/long.png: 400 x 20 is longer than 16 times its short side",
-        "unusable masks (1): images/a.jpg: a mask of the values 0 and 1: lesion must be 255",
+        "unusable masks (1): images/a.jpg: mask has the values 0 and 1: lesion must be 255",
     )
 
 
@@ -115,8 +115,8 @@ def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
     for name in ("ISIC_0000001", "ISIC_0000002"):
         draw(masks / f"{name}_segmentation.png", 3)
     warnings = check(CheckSettings(data=str(tmp_path))).warnings
-    assert f"superpixel files, which are not used (1): {images.name}/ISIC_0000001_superpixels.png" in warnings
-    (other,) = [line for line in warnings if "other image files" in line]
+    assert f"unused superpixel files (1): {images.name}/ISIC_0000001_superpixels.png" in warnings
+    (other,) = [line for line in warnings if "other unused image files" in line]
     assert other.endswith(f": {masks.name}/ISIC_0000002_segmentation.png")
 
 

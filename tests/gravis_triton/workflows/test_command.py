@@ -72,7 +72,7 @@ def test_its_encoder_is_compared_on_the_images_that_it_has_not_seen(compare, tmp
     assert "3 runs, 0 to compute" in compare(TRAIN)[1]
     status, _, err = compare(f"true; {TRAIN}")
     assert status == 2
-    assert "was made with command" in err
+    assert "was run with command" in err
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_its_encoder_is_compared_on_the_images_that_it_has_not_seen(compare, tmp
     [
         ("echo working; echo no such option >&2; exit 3", "the command failed with status 3: no such option"),
         ("true", "the command did not write its weights to $WEIGHTS"),
-        ("echo text > $WEIGHTS", "weights.pth is no file with a state dict of tensors"),
+        ("echo text > $WEIGHTS", "weights.pth is not a file with a state dict of tensors"),
     ],
 )
 def test_a_command_that_leaves_no_encoder_is_told_in_one_line_and_can_be_mended(compare, command, message):
@@ -125,7 +125,7 @@ except Interrupted as error:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
-    assert out == f"{int(signal.SIGTERM)} the command was stopped; it will start anew\n"
+    assert out == f"{int(signal.SIGTERM)} the command was stopped; it will start over\n"
     started = Path(f"/proc/{file.read_text().strip()}/stat")
     assert not started.exists() or started.read_text().split()[2] == "Z"  # ended, if nobody has asked how
 

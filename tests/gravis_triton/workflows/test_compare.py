@@ -59,7 +59,7 @@ def test_a_grid_is_computed_from_pre_training_to_tables_and_picture(compare, wri
     assert {row["task"] for row in found} == {"knn", "probe", "classification", "segmentation"}
     assert Image.open(output / "comparison.png").size[0] > 1000
     assert "| ours | " in (output / "comparison.md").read_text()
-    assert "differences to random on the same images and seeds with 95 % bootstrap intervals" in out
+    assert "differences from random on the same images and seeds, with 95 % bootstrap intervals" in out
 
 
 def test_a_row_holds_the_scores_of_its_own_run(output):
@@ -157,8 +157,8 @@ def test_a_grid_that_contradicts_a_finished_cell_is_refused(compare, write_grid,
     status, _, err = compare(changed)
     assert status == 2
     assert err == (
-        f"error: {output}/encoders/ours-0 was made with epochs 1, the grid has 2: "
-        "delete that directory, or give another --output-dir\n"
+        f"error: {output}/encoders/ours-0 was run with epochs 1, but the grid has 2: "
+        "delete that directory or use another --output-dir\n"
     )
 
 

@@ -94,7 +94,7 @@ def test_a_finished_table_is_not_computed_again(images, encoder, tmp_path, monke
 def test_another_table_is_replaced_only_when_asked(images, encoder, tmp_path):
     file = tmp_path / "features.parquet"
     embed(encoder, images, file)
-    with pytest.raises(gt.UserError, match="exists: give --overwrite, or another file"):
+    with pytest.raises(gt.UserError, match="exists: use --overwrite or another file"):
         embed(encoder, images, file, dtype="float16")
     assert embed(encoder, images, file, dtype="float16", overwrite=True).features.dtype == np.float16
 
@@ -115,7 +115,7 @@ def test_features_of_no_image_keep_their_dimension(images, encoder, tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused(images, encoder, tmp_path):
-    with pytest.raises(gt.UserError, match=r"features\.csv: features need a file that ends in \.parquet"):
+    with pytest.raises(gt.UserError, match=r"features\.csv must end in \.parquet"):
         embed(encoder, images, tmp_path / "features.csv")
 
 

@@ -134,7 +134,7 @@ def test_an_encoder_that_saw_the_test_images_is_told(run_here, tiny, small, tmp_
             ["--encoder", "color-histogram", "--model", "resnet50"],
             "--model resnet50 has no effect on --encoder",
         ),
-        (["--encoder", "no/such/run"], "--encoder no/such/run: no encoder there"),
+        (["--encoder", "no/such/run"], "--encoder no/such/run: no encoder found"),
         (["--model", "resnet-18"], "unknown model 'resnet-18'"),
         (["--label-fraction", "0"], "--label-fraction must be above 0, not 0"),
         (["--data", "no/such/place", "--model", "test_resnet"], "no/such/place: no such directory"),

@@ -64,14 +64,14 @@ def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
 
 def test_a_file_is_not_replaced_by_a_directory(tmp_path):
     (tmp_path / "model.onnx").write_text("precious")
-    with pytest.raises(gt.UserError, match=r"model\.onnx is a file: an export is a directory"):
+    with pytest.raises(gt.UserError, match=r"model\.onnx is a file: use a directory"):
         gt.export(run="imagenet", output=str(tmp_path / "model.onnx"), overwrite=True)
 
 
 def test_an_earlier_export_is_replaced_only_when_asked(tmp_path):
     save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
     gt.export(run=str(tmp_path), format="torch-export")
-    with pytest.raises(gt.UserError, match="exists: give --overwrite, or another --output"):
+    with pytest.raises(gt.UserError, match="exists: use --overwrite or another --output"):
         gt.export(run=str(tmp_path), format="torch-export")
     result = gt.export(run=str(tmp_path), format="torch-export", overwrite=True)
     assert json.loads((result.directory / "preprocessing.json").read_text())["output"] == "features"
@@ -125,7 +125,7 @@ def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
     predictor = MaskPredictor(network, inputs=InputSettings.of(encoder, image_size=32, cache_size=48))
     save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
     with pytest.raises(
-        gt.UserError, match="a segmentation network is no timm model; use onnx or torch-export"
+        gt.UserError, match="does not support segmentation networks; use onnx or torch-export"
     ):
         gt.export(run=str(tmp_path), format="timm")
     assert not (tmp_path / "export-timm").exists()

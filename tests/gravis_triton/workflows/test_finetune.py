@@ -222,9 +222,9 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
     ("task", "flags", "message"),
     [
         ("segmentation", ["--image-size", "40"], "--image-size 40: segmentation needs a multiple of 32"),
-        ("segmentation", ["--model", "test_vit"], "--decoder unet does not go with test_vit"),
+        ("segmentation", ["--model", "test_vit"], "--decoder unet does not work with test_vit"),
         ("classification", ["--opt", "sdg"], "unknown optimizer --opt sdg; did you mean sgd"),
-        ("classification", ["--encoder", "nowhere"], "--encoder nowhere: no encoder there"),
+        ("classification", ["--encoder", "nowhere"], "--encoder nowhere: no encoder found"),
         (
             "classification",
             ["--label-fraction", "0"],
@@ -308,7 +308,7 @@ def test_a_step_that_batchnorm_cannot_train_on_is_told(run_here, small, tmp_path
     flags = ["--batch-size", "1", "--decoder", "deeplabv3plus", "--output-dir", str(tmp_path / "run")]
     status, _, err = run_here(RECIPES["segmentation"], *small, *flags)
     assert status == 2
-    assert "BatchNorm cannot train on 1 image a step and process" in err
+    assert "BatchNorm cannot train on 1 image per step and process" in err
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -82,13 +82,13 @@ def test_the_current_directory_is_not_overwritten(choose, run, monkeypatch):
 
 def test_a_run_with_something_else_in_it_is_not_overwritten(choose, run):
     (run.path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"also holds thesis.tex, which no run writes"):
+    with pytest.raises(UserError, match=r"also contains thesis.tex, not written by a run"):
         choose(output_dir=str(run), overwrite=True)
 
 
 def test_a_config_of_something_else_does_not_make_a_run(choose, tmp_path):
     (tmp_path / "config.yaml").write_text("service: web\n")
-    with pytest.raises(UserError, match=r"holds files but no run"):
+    with pytest.raises(UserError, match=r"contains files but no run"):
         choose(output_dir=str(tmp_path), overwrite=True)
 
 
@@ -121,7 +121,7 @@ def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):
 
 
 def test_a_run_is_not_written_over_by_resuming_another(choose, run, tmp_path):
-    with pytest.raises(UserError, match=r"run holds a run of its own, not .*other, which --resume names"):
+    with pytest.raises(UserError, match=r"run contains a different run from --resume \(.*other\)"):
         choose(output_dir=str(run), resume=str(tmp_path / "other"))
     checkpoint = run.checkpoints / "step-00000001"
     assert choose(output_dir=str(run), resume=str(checkpoint)).path == run.path

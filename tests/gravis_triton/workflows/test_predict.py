@@ -89,7 +89,7 @@ def test_the_table_can_be_parquet(classifier, images, tmp_path):
 def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "predictions.csv").write_text("mine")
-    with pytest.raises(gt.UserError, match="is not empty: give --overwrite, or another --output-dir"):
+    with pytest.raises(gt.UserError, match="is not empty: use --overwrite, or another --output-dir"):
         predict(classifier, images, tmp_path / "out")
     assert (tmp_path / "out" / "predictions.csv").read_text() == "mine"
     assert len(predict(classifier, images, tmp_path / "out", overwrite=True).table) == 20
@@ -125,7 +125,7 @@ def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_
     assert (tmp_path / "out" / "submission.csv").is_file()
     file = tmp_path / "out" / f"predictions.{kind}"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(gt.UserError, match="is not empty: give --overwrite"):
+    with pytest.raises(gt.UserError, match="is not empty: use --overwrite"):
         predict(classifier, images, tmp_path / "out", format=kind)
     assert predict(classifier, images, tmp_path / "out", format=kind, overwrite=True).table.equals(first)
 
@@ -133,7 +133,7 @@ def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_
 def test_masks_that_were_deleted_are_noticed(segmenter, images, tmp_path):
     predict(segmenter, images, tmp_path / "out")
     (tmp_path / "out" / "03_segmentation.png").unlink()
-    with pytest.raises(gt.UserError, match=r"1 of 20 masks are gone, 03_segmentation.png first: give --over"):
+    with pytest.raises(gt.UserError, match=r"1 of 20 masks are missing, e.g. 03_segmentation.png: use"):
         predict(segmenter, images, tmp_path / "out")
     predict(segmenter, images, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "03_segmentation.png").is_file()

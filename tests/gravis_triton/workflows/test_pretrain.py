@@ -92,7 +92,7 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(run_her
 def test_a_run_is_not_resumed_on_another_split(run_here, finished):
     status, _, err = run_here(RECIPE, "--resume", str(finished), "--split-seed", "9")
     assert status == 2
-    assert "was written by a run on other images" in err
+    assert "was written by a run on different images" in err
 
 
 def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
@@ -136,7 +136,7 @@ def test_a_directory_that_holds_a_run_is_refused_unless_told(run_here, tiny, fin
     before = (finished / "summary.json").read_text()
     status, _, err = run_here(RECIPE, *tiny, "--output-dir", str(finished))
     assert status == 2
-    assert err.strip().splitlines()[-1].startswith(f"error: {finished} is not empty: give --resume auto")
+    assert err.strip().splitlines()[-1].startswith(f"error: {finished} is not empty: use --resume auto")
     assert (finished / "summary.json").read_text() == before
 
 
@@ -144,7 +144,7 @@ def test_overwrite_empties_a_run_but_nothing_else(run_here, tiny, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     status, _, err = run_here(RECIPE, *tiny, "--output-dir", str(tmp_path), "--overwrite")
     assert status == 2
-    assert "holds files but no run" in err
+    assert "contains files but no run" in err
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -237,7 +237,7 @@ def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_
     )
     assert status == 0
     assert f"encoder: test_resnet from {finished}" in out
-    assert "24 views of 32 px; 6 steps per epoch, 200 views in all" in out
+    assert "24 views of 32 px; 6 steps per epoch, 200 views in total" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 8  # 200 / 24 views, rounded
     # the untrained scores are those of the encoder it starts from

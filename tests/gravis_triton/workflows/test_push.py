@@ -39,14 +39,14 @@ def test_a_dry_run_writes_weights_config_and_a_card_that_the_hub_can_read(run, t
     assert {"README.md", "config.yaml", "model.safetensors"} <= {file.name for file in out.iterdir()}
     card = ModelCard.load(out / "README.md")
     assert "dermatology" in card.data.tags
-    for text in ("License of the data: CC-0", "Not a medical device", "images to train on", "## Training"):
+    for text in ("License of the data: CC-0", "Not a medical device", "validation images", "## Training"):
         assert text in card.text
     if job == "pretrain":
         assert card.data.library_name == "timm"
         encoder = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
         assert encoder(torch.rand(1, 3, 32, 32)).ndim == 2
     else:
-        assert "95 % interval" in card.text
+        assert "95 % CI" in card.text
         assert gt.load(out).network is not None
     assert yaml.safe_load((out / "config.yaml").read_text())["image_size"] == 32
     texts = [file.read_text() for file in out.iterdir() if file.suffix in (".json", ".md", ".yaml")]
@@ -56,9 +56,9 @@ def test_a_dry_run_writes_weights_config_and_a_card_that_the_hub_can_read(run, t
 
 def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
     directory = str(run("pretrain"))
-    with pytest.raises(gt.UserError, match="is no repository: give OWNER/NAME"):
+    with pytest.raises(gt.UserError, match="is not a valid repository: use OWNER/NAME"):
         gt.push(run=directory, repository="not a repository")
-    with pytest.raises(gt.UserError, match="holds no finished run"):
+    with pytest.raises(gt.UserError, match="contains no finished run"):
         gt.push(run=str(tmp_path), repository="me/derm")
     with pytest.raises(gt.UserError, match="exists: choose another directory"):
         gt.push(run=directory, repository="me/derm", dry_run=str(tmp_path))
@@ -68,5 +68,5 @@ def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
             raise OSError("[Errno 101] Network is unreachable")
 
     monkeypatch.setattr(push, "HfApi", Offline)
-    with pytest.raises(gt.UserError, match=r"cannot upload to me/derm: .*unreachable; are you logged in"):
+    with pytest.raises(gt.UserError, match=r"cannot upload to me/derm: .*unreachable; check your login"):
         gt.push(run=directory, repository="me/derm")

@@ -74,10 +74,10 @@ def run(runs, with_pages, run_here, cache):
             "pretrain",
             {"Training", "Images and their views", "Views of one image", "Nearest neighbors", "Settings"},
         ),
-        ("pretrain", {"Map of the validation images"}),
+        ("pretrain", {"t-SNE of the validation images"}),
         (
             "finetune_classification",
-            {"Test images", "Predicted classes", "Training", "Settings", "All numbers"},
+            {"Test images", "Predicted classes", "Training", "Settings", "Summary"},
         ),
         ("finetune_segmentation", {"Test images", "Predicted masks", "Settings"}),
         ("evaluate", {"Nearest neighbors", "Linear probe", "Settings"}),
@@ -124,11 +124,11 @@ def test_runs_of_one_name_go_by_their_paths(run, tmp_path):
     page = (
         gt.write_report(runs=tuple(map(str, runs)), output=str(tmp_path / "both.html")).pages[-1].read_text()
     )
-    assert "loss over the steps: 0/resnet, 1/resnet" in page
+    assert "loss over training steps: 0/resnet, 1/resnet" in page
 
 
 def test_a_directory_without_a_run_is_one_clear_line(tmp_path):
-    with pytest.raises(gt.UserError, match="holds no finished run"):
+    with pytest.raises(gt.UserError, match="contains no finished run"):
         gt.write_report(runs=(str(tmp_path),))
 
 

@@ -59,5 +59,5 @@ def test_shards_can_be_streamed(written: Path) -> None:
 
 
 def test_an_existing_directory_stays(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exists: give another directory"):
+    with pytest.raises(UserError, match="exists: use another directory"):
         shards(ShardsSettings(data="synthetic", output=str(tmp_path)))

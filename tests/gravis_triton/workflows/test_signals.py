@@ -118,4 +118,4 @@ def test_one_process_instead_of_two_is_a_warning(tiny, tmp_path):
     command = [*LAUNCHERS["accelerate"], *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "run")]
     command[4:4] = ["--num_processes", "2"]
     err = subprocess.run(command, capture_output=True, text=True).stderr
-    assert "warning: accelerate launch started one process, not 2: on a CPU give --multi_cpu as well" in err
+    assert "warning: accelerate launch started one process, not 2: on a CPU add --multi_cpu" in err

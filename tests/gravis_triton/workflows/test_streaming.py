@@ -50,7 +50,8 @@ def test_a_run_stopped_within_an_epoch_ends_with_the_bits_of_one_that_was_not(
     status, out, _ = run_here(RECIPE, *flags, "--output-dir", str(whole))
     assert status == 0
     assert (
-        "90 images streamed from 4 shards; 2 of 12 labeled validation images are scored by the others" in out
+        "90 images streamed from 4 shards; 2 of 12 labeled validation images evaluated against the others"
+        in out
     )
     steps = {0: 11, 2: 10}[workers]  # 88 images in one reader, or 45 and 43, less spares, in two
     assert f"{steps} steps per epoch" in out
@@ -114,7 +115,7 @@ def test_two_processes_share_the_shards_and_end_together(launch, tmp_path):
     assert (
         "75 images streamed from 3 shards, each read by all 2 processes as they do not divide evenly" in out
     ), err
-    assert "no labeled validation split of modest size, so no scores" in out
+    assert "no small labeled validation split, so no scores" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["processes"], summary["steps"], summary["skipped"]) == (
         2,

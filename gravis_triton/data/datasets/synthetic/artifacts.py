@@ -1,4 +1,4 @@
-"""What lies on the skin or comes from the camera, in all classes alike: hairs, ruler, bubbles, light."""
+"""Artifacts of skin and camera, the same in all classes: hairs, ruler, bubbles, light."""
 
 import numpy as np
 

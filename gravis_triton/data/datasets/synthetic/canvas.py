@@ -11,7 +11,7 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixel centers of a square image. size: pixels a side; x to the right, y down, both (size, size)."""
+    """Pixel centers of a square image. size: pixels per side; x to the right, y down, both (size, size)."""
 
     size: int
     x: Array
@@ -25,7 +25,7 @@ class Canvas:
 
 @lru_cache(maxsize=4)
 def canvas_of(size: int) -> Canvas:
-    """The canvas with `size` pixels a side."""
+    """The canvas with `size` pixels per side."""
     centers = ((np.arange(size) + 0.5) * (2.0 / size) - 1.0).astype(np.float32)
     x, y = np.meshgrid(centers, centers)
     return Canvas(size, x, y)
@@ -84,7 +84,7 @@ _TABLE = 64
 
 
 def cell_pattern(x: Array, y: Array, rng: np.random.Generator, pitch: float, jitter: float) -> Cells:
-    """Cells of width `pitch` around the points (x, y); jitter 0 is a honeycomb, 1 is disorderly."""
+    """Cells of width `pitch` around the points (x, y); jitter 0 is a honeycomb, 1 is irregular."""
     turn = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(turn) / pitch), np.float32(np.sin(turn) / pitch)
     u, v = cos * x - sin * y, sin * x + cos * y
@@ -113,9 +113,9 @@ def cell_pattern(x: Array, y: Array, rng: np.random.Generator, pitch: float, jit
 
 
 def strokes(canvas: Canvas, points: NDArray[np.float64], width: NDArray[np.float64]) -> Array:
-    """Covered fraction of each pixel by smooth lines.
+    """Fraction of each pixel covered by smooth lines.
 
-    points: (lines, knots, 2) in frame units, joined by straight slices; width: (lines, knots) in frame units.
+    points: (lines, knots, 2) in frame units, joined by straight segments; width: (lines, knots) in frame units.
     """
     size, pitch = canvas.size, canvas.pitch
     length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(1).max(initial=0.0)

@@ -18,7 +18,7 @@ class Lesion:
 
     where: flat indices of those pixels; u, v: position relative to the center in units of the mean radius;
     depth: how far inside the border, in the same units (negative outside); cover: 0 outside to 1 inside, 0.5
-    on the border; fingers: 0 to 1 along the streaks that leave it; radius: the mean radius in frame units.
+    on the border; fingers: 0 to 1 along the streaks that radiate from it; radius: the mean radius in frame units.
     """
 
     where: NDArray[np.intp]
@@ -31,7 +31,7 @@ class Lesion:
 
 
 def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.random.Generator) -> Lesion:
-    """Lay a lesion into the frame. place draws position and size (whatever the class), rng the shape."""
+    """Place a lesion in the frame. place draws position and size (whatever the class), rng the shape."""
     radius = float(np.exp(place.uniform(np.log(0.54), np.log(0.84))))
     center = place.uniform(-1, 1, 2) * max(0.05, 0.9 - radius) * 0.5
     elongation, turn = place.uniform(1.0, 1.35), place.uniform(0, np.pi)
@@ -39,7 +39,7 @@ def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.
     reach = np.flatnonzero(x * x + y * y < (1.75 * radius) ** 2)
     u, v = x.ravel()[reach] / np.float32(radius), y.ravel()[reach] / np.float32(radius)
 
-    # the border wanders off the star shape where it is irregular
+    # an irregular border departs from the star shape
     warp = np.float32(0.5 * traits.irregularity)
     wu = u + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
     wv = v + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
@@ -50,7 +50,7 @@ def outline(canvas: Canvas, traits: Traits, place: np.random.Generator, rng: np.
     )
     fingers = _fingers(rng) * traits.streaks
     border = border * (1 + 0.16 * fingers)
-    border /= np.sqrt(np.mean(border**2))  # the area does not tell the class
+    border /= np.sqrt(np.mean(border**2))  # the area does not reveal the class
     depth = np.interp(angle, _ANGLES, border).astype(np.float32) - distance
 
     softness = traits.softness * np.exp(traits.abruptness * _ring(rng, 1, 2, 0.0))
@@ -79,7 +79,7 @@ def _fingers(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def pigment(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
-    """Relative optical density (n, 3) of the lesion's ground, before structures; order 1."""
+    """Relative optical density (n, 3) of the lesion's base color, before structures; of order 1."""
     palette = _palette(traits.colors, rng)
     ground = _shares(lesion, traits, rng) @ palette
     angle = rng.uniform(0, 2 * np.pi)
@@ -94,7 +94,7 @@ def pigment(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
 
 
 def _shares(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
-    """How much of each color lies where, (n, colors), summing to 1: two in rings, more in compartments."""
+    """Share of each color at each pixel, (n, colors), summing to 1: two in rings, more in compartments."""
     u, v = lesion.u, lesion.v
     if traits.colors == 1:
         return np.ones((len(u), 1), np.float32)
@@ -130,7 +130,7 @@ def _palette(colors: int, rng: np.random.Generator) -> Array:
 
 
 def _concentric(lesion: Lesion, rng: np.random.Generator) -> Array:
-    """Share of the darker of two colors that lie in rings: a dark center, or a pale one."""
+    """Share of the darker of two concentric colors: a dark center, or a pale one."""
     edge = rng.uniform(0.25, 0.6)
     inside = smooth_step((lesion.depth - np.float32(edge)) / np.float32(0.3))
     return inside if rng.uniform() < 0.65 else 1 - inside

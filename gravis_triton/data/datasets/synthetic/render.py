@@ -27,7 +27,7 @@ class SyntheticImage:
 
 
 def render(seed: int, index: int, size: int) -> SyntheticImage:
-    """Image `index` of the collection `seed`, `size` pixels a side; the same scene at every size.
+    """Image `index` of the collection `seed`, `size` pixels per side; the same scene at every size.
 
     Raises UserError for a negative seed or index and for a size below 16.
     """
@@ -51,14 +51,14 @@ def render(seed: int, index: int, size: int) -> SyntheticImage:
 
 
 def render_mask(seed: int, index: int, size: int) -> NDArray[np.uint8]:
-    """The mask alone of what `render` draws, which takes a small part of the time."""
+    """Only the mask of what `render` draws, in a small part of the time."""
     canvas, _, lesion = _scene(seed, index, size)
     return _mask(canvas, lesion, size)
 
 
 def _scene(seed: int, index: int, size: int) -> tuple[Canvas, Traits, Lesion]:
     if seed < 0 or index < 0:
-        raise UserError(f"synthetic images are numbered from 0: got seed {seed}, index {index}")
+        raise UserError(f"synthetic images need seed and index >= 0, got seed {seed}, index {index}")
     if size < 16:
         raise UserError(f"synthetic images need a size of at least 16 pixels, got {size}")
     canvas = canvas_of(size * -(-_FINEST // size))
@@ -78,7 +78,7 @@ def _paint(
 ) -> Array:
     """Colors (n, 3) of the lesion's pixels on `skin` (pixels, 3).
 
-    tone draws the lesion's mean darkness and hue, whatever the class; the painted whole is balanced to them.
+    tone draws the lesion's mean darkness and hue, whatever the class; the painted lesion is adjusted to match.
     """
     darkness = np.exp(tone.uniform(np.log(0.55), np.log(1.25)))
     hue = np.exp(tone.normal(0, [0.08, 0.04, 0.08])).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 
 from gravis_triton.data.datasets.synthetic.canvas import Array, Canvas, cell_pattern, lattice_noise, strokes
 
-# Optical density in red, green, blue of one unit of what colors skin; matched to images by eye.
+# Optical density in red, green, blue of one unit of each skin chromophore; matched to images by eye.
 MELANIN = np.array([0.50, 0.86, 1.16], np.float32)
 BLOOD = np.array([0.10, 0.62, 0.52], np.float32)
 DEEP_MELANIN = np.array([1.05, 0.82, 0.55], np.float32)  # seen through the dermis, pigment looks blue

@@ -8,7 +8,7 @@ from gravis_triton.data.datasets.synthetic.traits import Traits
 
 
 def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Array:
-    """Factor (n,) on the lesion's density by network, globules, streaks, ridges and plugged openings."""
+    """Factor (n,) on the lesion's density from network, globules, streaks, ridges and plugged openings."""
     total = np.ones_like(lesion.u)
     if traits.network:
         total += traits.network * _network(lesion, traits.disorder, rng)
@@ -26,7 +26,7 @@ def modulation(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> Arra
 
 def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
     """A fine net of brown lines that fades towards the border; disorder makes meshes wide and uneven, lines thick
-    and the whole patchy, down to the border."""
+    and the net patchy, up to the border."""
     pitch = rng.uniform(0.045, 0.065) * (1 + 0.6 * disorder) / lesion.radius
     bend = np.float32((0.25 + 0.35 * disorder) * pitch)
     u = lesion.u + bend * wave_noise(lesion.u, lesion.v, rng, 3 * pitch)
@@ -42,7 +42,7 @@ def _network(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array
 
 
 def _globules(lesion: Lesion, disorder: float, rng: np.random.Generator) -> Array:
-    """Dark clods of uneven size and place, cobbled where they are many; disorder gathers them on one side."""
+    """Dark clods of uneven size and place, cobbled where dense; disorder gathers them on one side."""
     total = np.zeros_like(lesion.u)
     for pitch, share in ((rng.uniform(0.10, 0.15), 0.5), (rng.uniform(0.06, 0.09), 0.6)):
         pitch = pitch / lesion.radius
@@ -73,7 +73,7 @@ def _openings(lesion: Lesion, rng: np.random.Generator) -> Array:
 
 
 def overlays(lesion: Lesion, traits: Traits, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """Layers to paint over: opacity (n,) and color (3,) of blue-white veil, regression, milia-like cysts."""
+    """Layers to paint on top: opacity (n,) and color (3,) of blue-white veil, regression, milia-like cysts."""
     layers: list[tuple[Array, Array]] = []
     inside = smooth_step((lesion.depth - 0.08) / 0.12)
     if traits.veil:

@@ -9,7 +9,7 @@ SYNTHETIC_CLASSES = ("melanoma", "seborrheic_keratosis", "nevus")
 # ISIC 2017, training split: 374, 254 and 1372 of 2000.
 _CUMULATIVE = (374 / 2000, (374 + 254) / 2000)
 
-# How often a group of traits is borrowed from another class, so that no single sign decides.
+# How often a group of traits is borrowed from another class, so that no single sign is decisive.
 _BORROWED = 0.06
 
 
@@ -17,7 +17,7 @@ _BORROWED = 0.06
 class Traits:
     """One lesion's signs. Strengths run from 0 (absent) to 1.
 
-    Outline: asymmetry and irregularity are relative amplitudes of the radius, slow and fast around it;
+    Outline: asymmetry and irregularity are relative amplitudes of the radius at low and high frequency;
     softness is the border's width relative to the radius, abruptness how much that changes around the border.
     Color: colors is the number of color compartments; eccentricity how far from the center the darkest is.
     Structure: strengths, and disorder (0 regular, 1 atypical) of network and globules.
@@ -118,7 +118,7 @@ PROFILES = (
 
 
 def stream(seed: int, index: int, part: int) -> np.random.Generator:
-    """The random numbers of one part of one image: what one part draws never moves another."""
+    """The random numbers of one part of one image: draws for one part never affect another."""
     return np.random.default_rng([seed, index, part])
 
 
@@ -128,7 +128,7 @@ def label_of(seed: int, index: int) -> int:
 
 
 def draw_traits(label: int, rng: np.random.Generator) -> Traits:
-    """Traits of a lesion of class `label`; each group is now and then borrowed from another class."""
+    """Traits of a lesion of class `label`; each group is occasionally borrowed from another class."""
     traits = _from_profile(PROFILES[label], rng)
     for group in (OUTLINE, COLOR, STRUCTURE):
         other = PROFILES[(label + int(rng.integers(1, 3))) % 3]

@@ -1,4 +1,4 @@
-"""Source images that are read where they lie, shard by shard, instead of being decoded into the cache first."""
+"""Images streamed from their shards instead of being decoded into the cache first."""
 
 from gravis_triton.data.loading.streaming.batches import StreamedBatches
 from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row

@@ -17,13 +17,13 @@ from gravis_triton.errors import UserError
 
 
 class StreamedBatches:
-    """Iterates over the `ImageBatch`es of an epoch of one process: every image at most once over all processes.
+    """Iterate over the `ImageBatch`es of an epoch of one process: every image at most once over all processes.
 
-    Shards come in another order every epoch, and rows are shuffled within blocks of `block` consecutive ones.
-    `start(epoch, step)` goes to the beginning of an epoch, or to where `state_dict` was taken; reading on from there
-    repeats at most one shard and one block a reader, and no decoding.
+    Shards come in a different order every epoch, and rows are shuffled within blocks of `block` consecutive ones.
+    `start(epoch, step)` goes to the beginning of an epoch, or to where `state_dict` was taken; resuming there rereads
+    at most one shard and one block per reader, and decodes nothing twice.
 
-    workers: 0: the only reader works in this process; else each reader of the plan is a process.
+    workers: 0 runs the only reader in this process; otherwise each reader of the plan is a process.
     short_side: of the decoded images, in pixels.
     seen: ids of the images yielded so far. skipped: id -> reason of those that could not be decoded.
     """
@@ -59,7 +59,7 @@ class StreamedBatches:
         if step == 0:
             self._epoch, self._step, self._states = epoch, 0, [ReaderState()] * len(self.readers)
         elif (epoch, step) != (self._epoch, self._step):
-            raise ValueError(f"epoch {epoch}, step {step} is neither an epoch's start nor the step reached")
+            raise ValueError(f"epoch {epoch}, step {step} is neither an epoch's start nor the current step")
 
     def __iter__(self) -> Iterator[ImageBatch]:
         turns = self.plan.schedule[self._step :]
@@ -81,12 +81,12 @@ class StreamedBatches:
             yield read.images
 
     def peek(self, images: int) -> ImageBatch:
-        """The first images of the first epoch, without going on."""
+        """The first images of the first epoch, without advancing."""
         first = replace(self.readers[0], batches=1, batch_size=min(images, self.batch_size))
         return next(first.read(0, ReaderState())).images
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the readers of all processes are; called by all of them, as `accelerator.save_state` does."""
+        """Positions of the readers of all processes; all of them must call it, as `accelerator.save_state` does."""
         own = {
             "epoch": self._epoch,
             "step": self._step,
@@ -97,7 +97,7 @@ class StreamedBatches:
         return {"settings": self._settings(), "processes": gather_object([own])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where `state_dict` was taken. Raises UserError if that run read the images in another way."""
+        """Go to where `state_dict` was taken. Raises UserError if that run read the images differently."""
         for name, now in self._settings().items():
             if state["settings"][name] != now:
                 raise UserError(
@@ -121,7 +121,7 @@ class StreamedBatches:
 
 
 class _InTurn(IterableDataset[ReadBatch | UserError]):
-    """Reader `turns[i]` in worker i. An error becomes an item: a DataLoader would bury its message in a traceback."""
+    """Runs reader `turns[i]` in worker i. Errors are yielded: a DataLoader would bury their message in a traceback."""
 
     def __init__(
         self, readers: list[Reader], turns: list[int], epoch: int, states: list[ReaderState]

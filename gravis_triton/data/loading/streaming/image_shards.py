@@ -18,9 +18,9 @@ _READ = 16  # rows fetched together
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None where the row has no image.
+    """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None if the row has no image.
 
-    label: as the data set writes it. group: lesion or patient.
+    label: as stored in the dataset. group: lesion or patient.
     """
 
     id: str
@@ -39,16 +39,16 @@ class Row:
         file = Path(path) if encoded is None else io.BytesIO(encoded)
         try:
             return resized_pixels(decode_image(file, short_side), short_side)
-        except UnidentifiedImageError as error:  # its message names an object in memory
+        except UnidentifiedImageError as error:  # its message names a BytesIO object
             raise ValueError("not an image of a known format") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ImageShards:
-    """The shards of some splits of a data set, numbered from 0 through all of them.
+    """The shards of some splits of a dataset, numbered from 0 across the splits.
 
-    splits: (name, `datasets.IterableDataset` whose images are not decoded). rows: how many each shard has, None where
-    that is not known without reading it whole. class_names: those that labels index, empty where labels are values.
+    splits: (name, `datasets.IterableDataset` with undecoded images). rows: of each shard, None if not known without
+    reading all of it. class_names: the classes that labels index, empty if labels are values.
     """
 
     name: str
@@ -61,9 +61,9 @@ class ImageShards:
     class_names: tuple[str, ...] = ()
 
     def read(self, shard: int, first: int = 0) -> Iterator[Row]:
-        """The rows of one shard from its row `first` on, in their order.
+        """The rows of one shard from its row `first` on, in order.
 
-        Raises UserError where the shard cannot be read.
+        Raises UserError if the shard cannot be read.
         """
         split, data, index = self._find(shard)
         part = data.shard(num_shards=data.num_shards, index=index)
@@ -71,7 +71,7 @@ class ImageShards:
             part = part.skip(first)
         number = first
         try:
-            # not iter(part): in a worker of a DataLoader that would leave out the other workers' shares
+            # not iter(part), which in a DataLoader worker would leave out the other workers' shares
             for rows in part.iter(batch_size=_READ):
                 for position, cell in enumerate(rows[self.image_column]):
                     name, label = (
@@ -91,7 +91,7 @@ class ImageShards:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"{self.name}: shard {index} of split {split} cannot be read after row {number} ({reason}): "
-                "mend or remove it"
+                "fix or remove it"
             ) from error
 
     def _find(self, shard: int) -> tuple[str, Any, int]:

@@ -1,4 +1,4 @@
-"""Opening a data set for streaming: its shards, and how many rows each has."""
+"""Opening a dataset for streaming: its shards, and how many rows each has."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,11 +24,11 @@ _TOGETHER = 16  # shards whose sizes are read at a time
 
 
 def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
-    """(shards to pre-train on, shards of the validation split if there is one); the test split is left alone.
+    """(shards to pre-train on, shards of the validation split if there is one); the test split is not read.
 
     spec: "hf:OWNER/NAME[@revision]", "hf:DIRECTORY" or a directory, of Parquet or WebDataset tar files. Columns are
-        found as `open_hub` finds them; of WebDataset tar files, `__key__` is the id.
-    Raises UserError where there are no such shards or no images in them.
+        chosen as in `open_hub`; in WebDataset tar files, `__key__` is the id.
+    Raises UserError if there are no such shards or no images in them.
     """
     import datasets
 
@@ -90,28 +90,28 @@ def _open(spec: str, name: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
         with without_progress_bars():
             builder = datasets.load_dataset_builder(path, revision=revision or None)
         return dict(builder.as_streaming_dataset()), dict(builder.config.data_files or {})
-    except Exception as error:  # the library raises dozens of kinds
+    except Exception as error:  # the library raises dozens of types
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = "" if local.is_dir() else " (the hub must be reachable, or give a directory)"
         raise UserError(f"{spec} cannot be streamed: {reason}{hint}") from error
 
 
 def _rows_of_shards(files: list[str], shards: int) -> list[int | None]:
-    if len(files) != shards:  # the builder makes its shards otherwise than from one file each
+    if len(files) != shards:  # the builder does not make one shard per file
         return [None] * shards
     with ThreadPoolExecutor(_TOGETHER) as pool:
         return list(pool.map(_rows_in, map(str, files)))
 
 
 def _rows_in(file: str) -> int | None:
-    """Rows of a Parquet file by its footer, samples of a local tar file by its headers; else None."""
+    """Rows of a Parquet file from its footer, samples of a local tar file from its headers; else None."""
     try:
         if file.endswith(".parquet"):
             return _rows_in_parquet(file)
         if file.endswith(".tar") and Path(file).is_file():
             return _samples_in_tar(file)
     except (OSError, TarError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): mend or remove it") from error
+        raise UserError(f"{file} cannot be read ({error}): fix or remove it") from error
     return None
 
 
@@ -124,7 +124,7 @@ def _rows_in_parquet(file: str) -> int:
 
 
 def _samples_in_tar(file: str) -> int:
-    """Runs of members that share the path up to the first dot of the file name; others belong to no sample."""
+    """Count runs of members with the same path up to the first dot of the file name; others are ignored."""
     with TarFile.open(file, "r:") as tar:
         named = (_SAMPLE.match(member.name) for member in tar if member.isfile())
         return sum(1 for _ in groupby(match[1] for match in named if match))

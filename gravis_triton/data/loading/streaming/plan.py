@@ -1,4 +1,4 @@
-"""Which reader reads which shards: dealt to processes, and to the readers (workers) of each."""
+"""Assign shards to processes, and to the readers (workers) of each process."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from gravis_triton.errors import UserError
 
-# Whole shards are dealt out only if the one who gets least gets at least this share of the mean.
+# Whole shards are assigned only if the smallest part gets at least this share of the mean.
 _EVEN = 0.9
 
-# Share of the rows that is planned for no batch: they stand in for images that cannot be decoded.
+# Share of the rows kept out of the plan, to replace images that cannot be decoded.
 _SPARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSlice:
-    """Every `stride`-th row of a shard from row `offset` on. shard_rows: of the whole shard, None if not known."""
+    """Every `stride`-th row of a shard from row `offset` on. shard_rows: of the whole shard, None if unknown."""
 
     shard: int
     shard_rows: int | None
@@ -28,10 +28,10 @@ class ShardSlice:
 
 
 def divide(slices: Sequence[ShardSlice], parts: int) -> list[list[ShardSlice]]:
-    """Deal out slices so that no row is in two parts.
+    """Divide slices into parts so that no row is in two parts.
 
-    Whole slices, the largest first, each to the part that has least; where that would leave a part with less than 90 %
-    of the mean, each part gets every parts-th row of every slice, and so reads all of them.
+    Whole slices go, the largest first, to the part that has least; if that would leave a part with less than 90 % of
+    the mean, each part gets every parts-th row of every slice, and so reads all of them.
     """
     sizes = [1 if one.rows is None else one.rows for one in slices]
     if any(one.rows is None for one in slices):
@@ -61,9 +61,9 @@ def divide(slices: Sequence[ShardSlice], parts: int) -> list[list[ShardSlice]]:
 class Plan:
     """An epoch of one process.
 
-    readers: the slices of each of its readers. batches: how many batches each of them gives.
-    schedule: which reader gives the batch of each step; in turn, for as long as a reader has batches.
-    images: rows of all processes together, None if not known. divided: processes read the same shards, other rows.
+    readers: the slices of each of its readers. batches: how many batches each of them yields.
+    schedule: which reader yields the batch of each step; in turn, as long as a reader has batches.
+    images: rows of all processes, None if unknown. divided: processes read different rows of the same shards.
     """
 
     readers: tuple[tuple[ShardSlice, ...], ...]
@@ -87,9 +87,9 @@ def plan_epoch(
 ) -> Plan:
     """The plan of `process`, from the rows of each shard; all processes have the same number of steps.
 
-    readers: of each process. steps: of an epoch; by default as many as the rows give, less 2 % spares for
-    images that cannot be decoded.
-    Raises UserError where the number of steps is neither given nor known, or is more than the rows can give.
+    readers: per process. steps: per epoch; default: as many as the rows allow, less 2 % spares for images that
+    cannot be decoded.
+    Raises UserError if the number of steps is neither given nor known, or is more than the rows allow.
     """
     if batch_size * processes < 2:
         raise UserError("a batch of one image has no negatives: raise --batch-size to at least 2")

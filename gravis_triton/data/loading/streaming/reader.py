@@ -1,4 +1,4 @@
-"""What one reader does in an epoch: read its slices in a new order, shuffle by blocks, decode, make batches."""
+"""One reader's epoch: read its slices in a new order, shuffle within blocks, decode, make batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from gravis_triton.errors import UserError
 class ReaderState(NamedTuple):
     """How far a reader is in its epoch: enough to resume exactly.
 
-    The block `block` (from 0) begins at row `row` of the reader's `slice_number`-th slice; `taken` of its shuffled rows
-    are used up, readable or not. batches: yielded so far.
+    Block `block` (from 0) begins at row `row` of the reader's `slice_number`-th slice; `taken` of its shuffled rows
+    have been used, readable or not. batches: yielded so far.
     """
 
     slice_number: int = 0
@@ -39,7 +39,7 @@ class ReadBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Gives `batches` batches from its slices; a pure function of its fields and the state where it starts.
+    """Yields `batches` batches from its slices; a pure function of its fields and the starting state.
 
     block: rows that are shuffled together, kept encoded in memory. short_side: of the decoded images, in pixels.
     """
@@ -55,7 +55,7 @@ class Reader:
     seed: int
 
     def read(self, epoch: int, state: ReaderState) -> Iterator[ReadBatch]:
-        """The batches of an epoch from a state on. Raises UserError when the readable images do not last."""
+        """The batches of an epoch from a state on. Raises UserError if there are too few readable images."""
         images: list[Pixels] = []
         ids: list[str] = []
         skipped: list[tuple[str, str]] = []
@@ -97,17 +97,17 @@ class Reader:
         return np.random.default_rng((self.seed, epoch, self.process, self.number, purpose))
 
     def _exhausted(self, given: int, skipped: Sequence[tuple[str, str]]) -> UserError:
-        unreadable = f"; unreadable among the last, e.g. {': '.join(skipped[0])}" if skipped else ""
+        unreadable = f"; unreadable among the last ones, e.g. {': '.join(skipped[0])}" if skipped else ""
         return UserError(
             f"{self.shards.name}: reader {self.number} of process {self.process} has images for {given} of its "
-            f"{self.batches} batches an epoch{unreadable}: lower --steps-per-epoch"
+            f"{self.batches} batches per epoch{unreadable}: lower --steps-per-epoch"
         )
 
 
 def _rows(
     shards: ImageShards, slices: Sequence[ShardSlice], slice_number: int, row: int
 ) -> Iterator[tuple[Row, int, int]]:
-    """(row, number of its slice, number of the next row in that slice), from a row of a slice on."""
+    """(row, number of its slice, number of the next row in that slice), from `row` of slice `slice_number` on."""
     for number in range(slice_number, len(slices)):
         one = slices[number]
         first = row if number == slice_number else 0

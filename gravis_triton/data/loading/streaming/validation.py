@@ -12,7 +12,7 @@ from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row
 
-_MOST = 5_000  # images of a split of modest size; at 224 pixels they take about 1 GB
+_MOST = 5_000  # images held in memory; at 224 pixels they take about 1 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def labeled_images(
 ) -> tuple[Collection, list[Pixels]]:
     """The readable labeled images, and a collection of them in the same order.
 
-    Both empty where there are no labels, or more than 5,000 rows. short_side: of the images, in pixels.
+    Both are empty if there are no labels, or more than 5,000 rows. short_side: of the images, in pixels.
     """
     known = [rows for rows in shards.rows if rows is not None]
     if shards.label_column is None or sum(known) > _MOST:

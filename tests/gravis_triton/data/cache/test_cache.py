@@ -263,7 +263,7 @@ def test_a_cache_that_is_cut_off_while_it_is_in_use_is_an_error_and_not_a_crash(
     images = build(gradients(40, []))
     for file in shard_files(tmp_path):
         os.truncate(file, 100)
-    with pytest.raises(UserError, match="was cut off while it was in use: run again"):
+    with pytest.raises(UserError, match="was truncated while in use: run again"):
         images[0]
 
 
@@ -325,7 +325,7 @@ def test_what_a_disk_fails_to_read_or_forbids_is_not_taken_for_a_damaged_image(
     build: Callable[..., CachedImages], error: OSError
 ) -> None:
     failing = Record("a", Failing(error))
-    with pytest.raises(UserError, match=rf"reading the image a failed .*{error.strerror}.* mend that"):
+    with pytest.raises(UserError, match=rf"reading the image a failed .*{error.strerror}.* fix this"):
         build([*gradients(30, []), failing])
 
 

@@ -64,8 +64,8 @@ def test_a_mask_of_the_images_aspect_ratio_fits_at_any_size(
 def test_masks_of_another_shape_are_named_with_both_sizes(pair: Pair, tmp_path: Path) -> None:
     records = [pair("good"), pair("turned", (120, 80), (80, 120)), pair("cut", (120, 80), (100, 80))]
     expected = (
-        r"2 of 3 masks cannot be used: turned: a mask of 80 x 120 on an image of 120 x 80; "
-        r"cut: a mask of 100 x 80 on an image of 120 x 80; mend these files"
+        r"2 of 3 masks cannot be used: turned: mask \(80 x 120\) and image \(120 x 80\) differ in aspect ratio; "
+        r"cut: mask \(100 x 80\) and image \(120 x 80\) differ in aspect ratio; fix these files"
     )
     for _ in range(2):  # decoded, then from the cache
         with pytest.raises(UserError, match=expected):
@@ -84,7 +84,7 @@ def test_unreadable_masks_are_named_with_the_reason(pair: Pair, tmp_path: Path) 
     assert text.startswith("3 of 4 masks cannot be used: torn: ")
     assert "; gone: " in text
     assert "No such file" in text
-    assert "; ones: a mask of the values 0 and 1" in text
+    assert "; ones: mask has the values 0 and 1" in text
     assert "\n" not in text
 
 

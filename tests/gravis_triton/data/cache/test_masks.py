@@ -32,7 +32,7 @@ def test_a_mask_of_zeros_and_ones_is_refused() -> None:
 def test_a_mask_in_color_is_refused_and_a_gray_one_in_any_mode_is_taken(tmp_path: Path, mode: str) -> None:
     red = Image.new("RGB", (4, 4), (255, 0, 0)).convert(mode)
     red.save(tmp_path / "red.png")
-    with pytest.raises(ValueError, match=r"a mask in color: lesion must be white \(255\) on black"):
+    with pytest.raises(ValueError, match=r"mask is in color: lesion must be white \(255\) on black"):
         decode_mask(tmp_path / "red.png")
     Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode).save(tmp_path / "white.png")
     assert np.asarray(decode_mask(tmp_path / "white.png")).tolist() == [[255] * 4] * 4

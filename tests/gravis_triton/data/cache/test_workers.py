@@ -54,7 +54,7 @@ def test_what_a_job_raises_is_raised_here(workers: int) -> None:
 
 def test_a_killed_process_is_told_and_not_waited_for() -> None:
     with pytest.raises(
-        UserError, match="a worker process was killed, perhaps for want of memory: use fewer workers"
+        UserError, match="a worker process was killed, perhaps out of memory: use fewer workers"
     ):
         list(results_of(os._exit, [9, 9], workers=2))
 

@@ -88,14 +88,14 @@ def test_missing_validation_masks_are_told_with_the_folder(isic_2017: Path) -> N
     text = refusal(isic_2017, "mask")
     assert text.startswith("ISIC 2017 has no test image with a mask (9 train, 3 validation, 0 test at")
     assert "ISIC-2017_Validation_Part1_GroundTruth" in text
-    assert text.endswith("or split anew with --split-seed")
+    assert text.endswith("or split again with --split-seed")
 
 
 def test_masks_of_another_size_are_named_with_both_sizes(isic_2017: Path) -> None:
     save_mask(mask_file(isic_2017, TRAIN, "ISIC_0000004"), (12, 12))
     assert refusal(isic_2017, "mask") == (
-        "1 of 16 masks cannot be used: ISIC_0000004: a mask of 12 x 12 on an image of 12 x 8; "
-        "mend these files, or take them and their images away"
+        "1 of 16 masks cannot be used: ISIC_0000004: mask (12 x 12) and image (12 x 8) differ in aspect ratio; "
+        "fix these files, or remove them and their images"
     )
 
 

@@ -78,7 +78,7 @@ def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path, images, ou
     images(tmp_path / "train" / "nevus", ["1.jpg"])
     images(tmp_path / "test" / "nevus", ["2.jpg"])
     images((tmp_path / outside).parent, [Path(outside).name])
-    message = f"train is the name of a split, but 1 of 3 images lie outside of splits, e.g. {outside}: move"
+    message = f"train is the name of a split, but 1 of 3 images are outside of splits, e.g. {outside}: move"
     with pytest.raises(UserError, match=message):
         open_collection(str(tmp_path))
 
@@ -120,7 +120,7 @@ def test_a_directory_without_images_tells_what_was_looked_for(tmp_path: Path) ->
 def test_a_challenge_further_down_is_not_read_as_a_plain_folder(tmp_path: Path, images, masks) -> None:
     images(tmp_path / "isic" / "ISIC-2017_Training_Data", ["ISIC_0000000.jpg"])
     masks(tmp_path / "isic" / "ISIC-2017_Training_Part1_GroundTruth", ["ISIC_0000000_segmentation.png"])
-    with pytest.raises(UserError, match=r"isic holds ISIC 2017 .*: give this folder as the data"):
+    with pytest.raises(UserError, match=r"isic holds ISIC 2017 .*: give this folder as --data"):
         open_collection(str(tmp_path))
 
 
@@ -131,12 +131,12 @@ def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(
     images(tmp_path / "train", ["1.jpg", "2.jpg"])
     images(tmp_path / "test", ["3.jpg"])
     (tmp_path / "train" / name).write_text("file_name,label\n1.jpg,nevus\n2.jpg,melanoma\n")
-    with pytest.raises(UserError, match=rf"train/{name} would be left out: --data hf:{tmp_path} reads it"):
+    with pytest.raises(UserError, match=rf"train/{name} would be ignored: use --data hf:{tmp_path}, or"):
         open_collection(str(tmp_path))
 
 
 def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg"])
     os.rename(tmp_path / "a.jpg", os.fsencode(tmp_path) + b"/L\xe4sion.jpg")
-    with pytest.raises(UserError, match=r"the name of the file 'L.*sion.jpg' is not in UTF-8: rename it"):
+    with pytest.raises(UserError, match=r"file name 'L.*sion.jpg' is not UTF-8: rename it"):
         open_collection(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Hugging Face data sets on disk, and what is said where there is none."""
+"""Hugging Face datasets on disk, and what is said where there is none."""
 
 import io
 import pickle

@@ -369,7 +369,7 @@ def test_images_without_label_row_have_no_label(isic_2017: Path, images) -> None
         (["ISIC_1,0.5,0"], r"line 2, column melanoma: expected 0 or 1, found '0\.5'"),
         (["ISIC_1,1,1"], r"line 2: expected at most one of .* found melanoma and seborrheic_keratosis"),
         (["ISIC_1,1"], r"line 2: expected 3 fields, found 2"),
-        (["ISIC_1,1,0", "", "ISIC_1,0,0"], r"line 4: image id ISIC_1 is already in line 2"),
+        (["ISIC_1,1,0", "", "ISIC_1,0,0"], r"line 4: image id ISIC_1 is already on line 2"),
     ],
 )
 def test_malformed_labels_are_told_with_file_line_and_column(
@@ -386,7 +386,7 @@ def test_malformed_labels_are_told_with_file_line_and_column(
 def test_labels_that_are_no_text_are_told(tmp_path: Path, images) -> None:
     images(tmp_path / "ISIC-2017_Training_Data", ["ISIC_1.jpg"])
     (tmp_path / "ISIC-2017_Training_Part3_GroundTruth.csv").write_bytes(b"\xff\xfe\x00\x01image_id")
-    with pytest.raises(UserError, match=r"Part3_GroundTruth\.csv: cannot be read as a CSV file in UTF-8"):
+    with pytest.raises(UserError, match=r"Part3_GroundTruth\.csv: cannot be read as a UTF-8 CSV file"):
         open_collection(str(tmp_path))
 
 
@@ -415,13 +415,13 @@ def test_a_folder_that_may_not_be_read_is_told(isic_2017: Path, monkeypatch: pyt
 
 def test_two_files_of_one_image_id_are_refused(tmp_path: Path, images) -> None:
     images(tmp_path / "ISIC-2017_Training_Data", ["ISIC_1.jpg", "ISIC_1.png"])
-    with pytest.raises(UserError, match=r"two images of the same id ISIC_1"):
+    with pytest.raises(UserError, match=r"two images have the id ISIC_1"):
         open_collection(str(tmp_path))
 
 
 def test_two_challenges_in_one_folder_are_refused(isic_2017: Path, images) -> None:
     images(isic_2017 / "ISIC_2019_Training_Input", ["ISIC_1.jpg"])
-    with pytest.raises(UserError, match=r"holds ISIC 2017 and ISIC 2019: give each a folder of its own"):
+    with pytest.raises(UserError, match=r"holds ISIC 2017 and ISIC 2019: put each in its own folder"):
         open_collection(str(isic_2017))
 
 

@@ -198,7 +198,7 @@ def test_a_state_belongs_to_a_run_that_reads_alike(tmp_path):
 def test_a_step_that_was_not_reached_is_refused(tmp_path):
     write_parquet(tmp_path, [20])
     batches = stream(open_shards(str(tmp_path))[0])
-    with pytest.raises(ValueError, match=r"epoch 0, step 3 is neither an epoch's start nor the step reached"):
+    with pytest.raises(ValueError, match=r"epoch 0, step 3 is neither an epoch's start nor the current step"):
         batches.start(0, 3)
 
 

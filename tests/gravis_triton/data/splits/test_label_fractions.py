@@ -94,7 +94,7 @@ def test_the_seed_decides_the_subset() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01])
 def test_a_fraction_that_is_none_is_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match="must lie above 0 and not above 1"):
+    with pytest.raises(ValueError, match="must be above 0 and at most 1"):
         label_subset(collection([(0, None)]), [0], fraction=fraction, seed=0)
 
 

@@ -120,7 +120,7 @@ def test_patients_of_several_classes_count_as_their_rarest() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5])
 def test_fraction_outside_of_0_and_1_is_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
         hold_out(collection((0, None, None)), fraction=fraction, seed=0)
 
 
@@ -295,7 +295,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_named_with_the_way_out() -> 
     assert str(error.value) == (
         "c has no train and no validation image with a label (0 train, 0 validation, 60 test at --val-fraction 0.99; "
         "images of one lesion or patient stay together): lower --val-fraction, give more images with a label "
-        "or split anew with --split-seed"
+        "or split again with --split-seed"
     )
 
 
@@ -307,7 +307,7 @@ def test_too_few_labeled_images_are_told_so_and_nothing_of_folders() -> None:
     assert str(error.value) == (
         "ISIC 2017 has no validation and no test image with a label (1 train, 0 validation, 0 test at "
         "--val-fraction 0.2; images of one lesion or patient stay together): give more images with a label "
-        "or split anew with --split-seed"
+        "or split again with --split-seed"
     )
 
 
