@@ -40,9 +40,9 @@ class Best:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def update(self, score: float, step: int, network: nn.Module) -> None:
-        """Keep the network's weights if the score is the highest so far, or if there are none yet (even for NaN)."""
+        """Keep the network's weights if the score is the highest so far; the first ones are kept even for NaN."""
         self.last_validated_step = step
-        if score > self.score or not self.weights:
+        if not self.weights or score > self.score or (math.isnan(self.score) and not math.isnan(score)):
             self.score, self.step, self.validations_without_improvement = score, step, 0
             self.weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()

@@ -39,9 +39,9 @@ class PretrainingData:
 
     loader: yields the batches of an epoch, from where `batches.start` set it. preview: the first few images.
     collection, images: for evaluating an encoder, in the same order; `reference` and `validation` index them. Empty
-    for streamed images without labels. description: one line. fingerprint: changes with the training images; empty for streamed images,
-    whose batches do their own check. seen(): (ids, (id, reason) of unreadable ones) of the images that all processes
-    have read; every process must call it.
+    for streamed images without labels. description: one line. fingerprint: changes with the training images; empty for
+    streamed images, whose batches do their own check. seen(): (ids, (id, reason) of unreadable ones) of the images that
+    all processes have read; every process must call it.
     """
 
     batches: Batches

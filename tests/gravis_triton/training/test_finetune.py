@@ -54,7 +54,17 @@ def test_the_weights_of_the_highest_score_are_kept():
 def test_without_any_defined_score_the_first_weights_are_kept_rather_than_none():
     network, best = nn.Linear(1, 1), Best()
     best.update(float("nan"), 1, network)
+    best.update(float("nan"), 2, network)
     assert "weight" in best.weights
+    assert best.step == 1
+
+
+def test_a_defined_score_takes_the_place_of_an_undefined_one():
+    network, best = nn.Linear(1, 1), Best()
+    best.update(float("nan"), 1, network)
+    best.update(0.1, 2, network)
+    best.update(float("nan"), 3, network)
+    assert (best.score, best.step, best.validations_without_improvement) == (0.1, 2, 1)
 
 
 def test_best_weights_survive_a_checkpoint():
