@@ -63,10 +63,10 @@ def settings_on_file(kind: type[Settings], given: Mapping[str, Any], *, where: s
         return settings_from(kind, given, where=where)
     given = checked_values(where, given, flat_hints(kind))
     start = flatten(read_settings(kind, file))
-    return settings_from(kind, start | chosen_anew(start, given) | given, where=where)
+    return settings_from(kind, start | reset_values(start, given) | given, where=where)
 
 
-def chosen_anew(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def reset_values(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Values to reset in `start` if `given` names a different augmentation or loss: the steps of that augmentation,
     and the defaults of that loss. Raises UserError like `augmentation`."""
     values: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from gravis_triton.settings.config import chosen_anew, config_file, read_settings
+from gravis_triton.settings.config import reset_values, config_file, read_settings
 from gravis_triton.settings.flat import RENAMED, flatten, override
 from gravis_triton.settings.ranges import check_ranges, flag
 
@@ -28,7 +28,7 @@ def parse_settings(
     if file is not None:
         start = read_settings(kind, file)
         given = parse_flags(kind, args, prog, start)
-    if other := chosen_anew(flatten(start), flatten(given)):
+    if other := reset_values(flatten(start), flatten(given)):
         given = parse_flags(kind, args, prog, override(start, other))
     check_ranges(given)
     return given
