@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from gravis_triton.settings.config import reset_values, config_file, read_settings
+from gravis_triton.settings.config import config_file, read_settings, reset_values
 from gravis_triton.settings.flat import RENAMED, flatten, override
 from gravis_triton.settings.ranges import check_ranges, flag
 
