@@ -1,9 +1,20 @@
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from gravis_triton.training.interrupt import stop_on_signals
+
+
+@pytest.fixture(autouse=True)
+def signals_not_ignored() -> Iterator[None]:
+    """SIGINT and SIGHUP act as usual, also under nohup and in the background of a shell."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
