@@ -22,11 +22,16 @@ class LabeledFeatures:
 
 def labeled_features(features: Tensor, labels: Sequence[int]) -> LabeledFeatures:
     """Features with the labels of their images. Raises UserError for features that are not finite."""
+    return LabeledFeatures(finite_features(features), torch.tensor(labels))
+
+
+def finite_features(features: Tensor) -> Tensor:
+    """Return the features unchanged. Raises UserError for NaN or infinity, e.g. from a diverged encoder."""
     if not features.isfinite().all():
         raise UserError(
             "the encoder's features are not finite: its pre-training diverged, or its file is damaged"
         )
-    return LabeledFeatures(features, torch.tensor(labels))
+    return features
 
 
 def extract_features(

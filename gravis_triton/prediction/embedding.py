@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.errors import UserError
+from gravis_triton.evaluation.features import finite_features
 from gravis_triton.models import evaluating
 from gravis_triton.prediction.inputs import InputSettings
 from gravis_triton.prediction.weights_hash import weights_hash
@@ -54,11 +55,7 @@ class Embedder:
 
     def _features(self, squares: Tensor | None) -> pa.FixedSizeListArray:
         dim = int(self.encoder.head_hidden_size)  # type: ignore[arg-type]
-        features = torch.empty(0, dim) if squares is None else self._encode(squares)
-        if not features.isfinite().all():
-            raise UserError(
-                "the encoder's features are not finite: its pre-training diverged, or its file is damaged"
-            )
+        features = finite_features(torch.empty(0, dim) if squares is None else self._encode(squares))
         values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
         if not np.isfinite(values).all():
             raise UserError("features are too large for --dtype float16: use float32")

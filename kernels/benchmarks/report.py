@@ -128,13 +128,16 @@ def plot(path: Path, rows: list[Row]) -> Path | None:
 
     losses = list(dict.fromkeys(row.loss for row in rows))
     figure, axes = pyplot.subplots(
-        2, len(losses), squeeze=False, figsize=(6 * len(losses), 8), layout="constrained"
+        2,
+        len(losses),
+        squeeze=False,
+        subplot_kw={"xscale": "log", "yscale": "log"},  # before the data: there may be no memory to plot
+        figsize=(6 * len(losses), 8),
+        layout="constrained",
     )
     for column, loss in enumerate(losses):
         measured = [row for row in rows if row.loss == loss and row.forward_backward]
         all_batches = sorted({row.batch for row in measured})
-        for axis in axes[:, column]:
-            axis.set(xscale="log", yscale="log")  # before the data: there may be no memory to plot
         for peer in dict.fromkeys(row.peer for row in measured):
             of_peer = [row for row in measured if row.peer == peer]
             batches = [row.batch for row in of_peer]

@@ -72,7 +72,6 @@ def finish(
 def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (..., dim) scaled to length 1, and the scales (..., 1), which are 0 for all-zero rows."""
     lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    scales = lengths.masked_fill(
-        lengths == 0, torch.inf
-    ).reciprocal()  # so that autograd gives 0 there, not NaN
+    # infinity instead of a division by 0, for which autograd would return NaN
+    scales = lengths.masked_fill(lengths == 0, torch.inf).reciprocal()
     return rows * scales, scales
