@@ -60,7 +60,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        labels = "" if self.label_fraction is None else f" with {self.label_fraction * 100:g} % of the labels"
+        labels = "" if self.label_fraction is None else f" with {self.label_fraction * 100:g}% of the labels"
         return f"{self.task} {self.encoder}{labels}, seed {self.seed}"
 
 

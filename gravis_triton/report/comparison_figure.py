@@ -78,7 +78,7 @@ def _draw_views(axes: Axes, task: str, comparison: Comparison, names: Sequence[s
     ticks = sorted({views for curve in comparison.curves.values() for views in curve})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{views:,}" for views in ticks])
-    axes.set(xlabel=f"views in pre-training ({most * 100:g} % of labels)")
+    axes.set(xlabel=f"views in pre-training ({most * 100:g}% of labels)")
 
 
 def _draw_line(axes: Axes, x: Sequence[float], entries: Sequence[Entry], name: str, color: str) -> None:
@@ -108,5 +108,5 @@ def _draw_task(axes: Axes, task: str, entries: list[Entry], encoders: list[str])
         _draw_line(axes, x, own, name, COLORS[number % len(COLORS)])
     axes.set_xscale("log")
     axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
-    axes.set_xticks(fractions, [f"{fraction * 100:g} %" for fraction in fractions])
+    axes.set_xticks(fractions, [f"{fraction * 100:g}%" for fraction in fractions])
     axes.set(xlabel="fraction of training labels")

@@ -50,7 +50,7 @@ def reading(comparison: Comparison) -> str:
     listed = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
         f"Mean ± standard deviation over {listed} seed{'' if seeds == [1] else 's'}; differences from "
-        f"{comparison.baseline}{equally} on the same images and seeds, with 95 % bootstrap intervals."
+        f"{comparison.baseline}{equally} on the same images and seeds, with 95% bootstrap intervals."
     )
 
 
@@ -60,7 +60,7 @@ def cells(comparison: Comparison, task: str, score: str) -> tuple[list[str], lis
     fractions = _different(entry.label_fraction for entry in entries)
     header = ["encoder"]
     for fraction in fractions:
-        header += [f"{fraction * 100:g} % of labels", f"against {comparison.baseline}"]
+        header += [f"{fraction * 100:g}% of labels", f"against {comparison.baseline}"]
     found = {(entry.encoder, entry.label_fraction): entry for entry in entries}
     rows = [
         [name, *(text for fraction in fractions for text in _texts(found.get((name, fraction))))]

@@ -39,7 +39,7 @@ class ViewSettings:
     """Probability of a horizontal flip."""
     cutout_holes: Annotated[int, Range(min=0, max=100)] = 3
     """Number of squares cut out of every view."""
-    cutout_side: Annotated[float, Range(min=0, max=1000)] = 32.0
+    cutout_side: Annotated[float, Range(above=0, max=1000)] = 32.0
     """Side of a cut-out square in pixels of a 224-pixel view."""
     vertical_flip: Probability = 0.0
     """Probability of a vertical flip."""

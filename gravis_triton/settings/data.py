@@ -59,6 +59,6 @@ class StreamingSettings:
     steps_per_epoch: Annotated[
         int | None,
         Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: all images minus 2 % spares)"),
+        arg(metavar="INT", help_behavior_hint="(default: all images minus 2% spares)"),
     ] = None
     """Optimizer steps per epoch of streamed images."""

@@ -50,7 +50,7 @@ def cached_images(
         once; they share the work.
     workers: number of decoding processes; 0 decodes in this process.
     progress: called with (records done, total records) at the start and after each file of records.
-    Raises UserError if more than 5 % of the images cannot be read, or if the disk is full or not writable.
+    Raises UserError if more than 5% of the images cannot be read, or if the disk is full or not writable.
     """
     if short_side < 1:
         raise UserError(f"short side {short_side}: at least 1 pixel is needed")

@@ -147,7 +147,7 @@ def _class_names(file: Path) -> list[str]:
 
 
 def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
-    """The main scores with 95 % bootstrap intervals over the test images, or over their lesions and patients."""
+    """The main scores with 95% bootstrap intervals over the test images, or over their lesions and patients."""
     resampled = resampled_scores(one.predictions)
     rows = []
     for name in SCORES[one.task]:
@@ -155,7 +155,7 @@ def score_table(one: TestPredictions, summary: Mapping[str, Any]) -> Table:
         rows.append((shown(name), shown_number(summary.get(one.prefix + name)), f"{low:.3f} to {high:.3f}"))
     caption = f"Scores on {len(one.predictions.ids):,} test images"
     drawn = "lesions and patients" if any(one.predictions.groups) else "images"
-    return Table(caption, ("score", "value", f"95 % CI (bootstrap over {drawn})"), rows)
+    return Table(caption, ("score", "value", f"95% CI (bootstrap over {drawn})"), rows)
 
 
 def _per_class(classes: Sequence[str], summary: Mapping[str, Any], prefix: str) -> Table:

@@ -193,9 +193,9 @@ def test_the_tables_have_a_row_an_encoder_and_two_columns_a_fraction(small):
     assert table.title == "segmentation: jaccard"
     assert [column.header for column in table.columns] == [
         "encoder",
-        "5 % of labels",
+        "5% of labels",
         "against base",
-        "100 % of labels",
+        "100% of labels",
         "against base",
     ]
     assert table.row_count == 2
@@ -230,7 +230,7 @@ def test_the_picture_shows_means_at_their_fractions_with_spreads(small):
     entries = compared(small).of("segmentation", "jaccard")
     (panel,) = draw_comparison(compared(small), ["segmentation"]).axes
     assert panel.get_title() == "segmentation"
-    assert [text.get_text() for text in panel.get_xticklabels()] == ["5 %", "100 %"]
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["5%", "100%"]
     lines = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     drawn = sorted(value for line in lines for value in line.get_ydata())
     assert drawn == pytest.approx(sorted(entry.mean for entry in entries))

@@ -129,7 +129,7 @@ def test_transformers_opens_a_saved_encoder(tmp_path, name, size):
 
 def test_timms_transform_is_ours(tmp_path):
     size = 32
-    encoder = build_encoder("resnet18", image_size=size)  # timm's own: bicubic, 95 % of the square
+    encoder = build_encoder("resnet18", image_size=size)  # timm's own: bicubic, 95% of the square
     save_encoder(encoder, tmp_path, image_size=size)
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     transform = create_transform(**resolve_model_data_config(loaded), is_training=False)

@@ -53,13 +53,13 @@ def test_a_grid_is_computed_from_pre_training_to_tables_and_picture(compare, wri
     status, out, _ = compare(write_grid())
     assert status == 0
     assert f"16 runs, 16 to compute: {output}" in out
-    assert "run 9 of 16: evaluate floor with 100 % of the labels, seed 1" in out
+    assert "run 9 of 16: evaluate floor with 100% of the labels, seed 1" in out
     found = rows(output)
     assert len(found) == 2 * (2 * 3 + 2 + 2)  # knn and probe of three encoders, two tasks of two
     assert {row["task"] for row in found} == {"knn", "probe", "classification", "segmentation"}
     assert Image.open(output / "comparison.png").size[0] > 1000
     assert "| ours | " in (output / "comparison.md").read_text()
-    assert "differences from random on the same images and seeds, with 95 % bootstrap intervals" in out
+    assert "differences from random on the same images and seeds, with 95% bootstrap intervals" in out
 
 
 def test_a_row_holds_the_scores_of_its_own_run(output):
@@ -128,7 +128,7 @@ def test_evaluation_and_fine_tuning_with_the_same_flags_learn_from_the_same_imag
         [row for row in (tmp_path / recipe / "split.csv").read_text().splitlines() if ",train" in row]
         for recipe in ("evaluate", "finetune_classification")
     )
-    assert 8 <= len(evaluated) <= 14  # 30 % of the 37 training images
+    assert 8 <= len(evaluated) <= 14  # 30% of the 37 training images
     assert evaluated == tuned
 
 
@@ -147,7 +147,7 @@ def test_only_the_cell_that_is_missing_is_computed(compare, write_grid, output):
     status, out, _ = compare(write_grid())
     assert status == 0
     assert "16 runs, 1 to compute" in out
-    assert "run 1 of 1: classification ours with 100 % of the labels, seed 1" in out
+    assert "run 1 of 1: classification ours with 100% of the labels, seed 1" in out
     changed = {file for file, time in times.items() if file.stat().st_mtime_ns != time}
     assert changed == {removed}
 
@@ -167,7 +167,7 @@ def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, 
     grid = write_grid(encoders=encoders, tasks={"evaluate": {}}, seeds=[0])
     status, _, err = compare(grid, "--output-dir", tmp_path / "other")
     assert status == 2
-    assert err.startswith("error: evaluate lost with 100 % of the labels, seed 0: --encoder ")
+    assert err.startswith("error: evaluate lost with 100% of the labels, seed 0: --encoder ")
     assert err.count("\n") == 1
     assert (tmp_path / "other" / "evaluate" / "random-1-0" / "summary.json").is_file()
     assert [row["task"] for row in rows(tmp_path / "other")] == ["knn", "probe"]

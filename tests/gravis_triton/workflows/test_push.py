@@ -46,7 +46,7 @@ def test_a_dry_run_writes_weights_config_and_a_card_that_the_hub_can_read(run, t
         encoder = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
         assert encoder(torch.rand(1, 3, 32, 32)).ndim == 2
     else:
-        assert "95 % CI" in card.text
+        assert "95% CI" in card.text
         assert gt.load(out).network is not None
     assert yaml.safe_load((out / "config.yaml").read_text())["image_size"] == 32
     texts = [file.read_text() for file in out.iterdir() if file.suffix in (".json", ".md", ".yaml")]

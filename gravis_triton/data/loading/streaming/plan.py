@@ -30,7 +30,7 @@ class ShardSlice:
 def divide(slices: Sequence[ShardSlice], parts: int) -> list[list[ShardSlice]]:
     """Divide slices into parts so that no row is in two parts.
 
-    Whole slices go, the largest first, to the part that has least; if that would leave a part with less than 90 % of
+    Whole slices go, the largest first, to the part that has least; if that would leave a part with less than 90% of
     the mean, each part gets every parts-th row of every slice, and so reads all of them.
     """
     sizes = [1 if one.rows is None else one.rows for one in slices]
@@ -87,7 +87,7 @@ def plan_epoch(
 ) -> Plan:
     """The plan of `process`, from the rows of each shard; all processes have the same number of steps.
 
-    readers: per process. steps: per epoch; default: as many as the rows allow, less 2 % spares for images that
+    readers: per process. steps: per epoch; default: as many as the rows allow, less 2% spares for images that
     cannot be decoded.
     Raises UserError if the number of steps is neither given nor known, or is more than the rows allow.
     """
@@ -111,7 +111,7 @@ def plan_epoch(
         if most == 0:
             raise UserError(
                 f"{total} images in {len(rows)} shards are fewer than one step needs ({batch_size} for each of "
-                f"{readers} workers in {processes} processes, and 2 % spares): lower --batch-size or --num-workers"
+                f"{readers} workers in {processes} processes, and 2% spares): lower --batch-size or --num-workers"
             )
         if steps is not None and steps > most:
             raise UserError(f"--steps-per-epoch {steps}: {total} images give at most {most} steps")
