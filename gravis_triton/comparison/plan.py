@@ -86,15 +86,16 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
         of_all = _known({**grid.common, **grid.pretrain}, job)
         task = COMMAND if job is CommandSettings else PRETRAIN
         yield _planned(task, job, name, None, seed, directory, {**of_all, **given, **fixed})
-    architecture = {**grid.common, **grid.pretrain}.get("model")
+    pretraining = {**grid.common, **grid.pretrain}
+    network: Values = {name: pretraining[name] for name in ("model", "image_size") if name in pretraining}
     for task, own in grid.tasks.items():
         kind = TASKS[task]
         if encoder == COLOR_HISTOGRAM and kind is not EvaluateSettings:
             continue  # nothing to fine-tune
         values = {**_known(grid.common, kind), **own, **fixed, "encoder": encoder}
         values.pop("model", None)  # a pre-trained encoder has its own
-        if not pretrained and architecture is not None:
-            values["model"] = architecture
+        if not pretrained:
+            values = {**network, **values}
         for fraction in grid.label_fractions:
             directory = RunDirectory(output / task / f"{name}-{fraction:g}-{seed}")
             values_of_run = {**values, "label_fraction": fraction}

@@ -42,7 +42,7 @@ class TrainingStep(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """Components of training; model and optimizer as returned by `accelerator.prepare`.
 

@@ -99,6 +99,7 @@ def start_finetuning(
     loop, optimization = settings.training, settings.optimization
     assert optimization.epochs is not None  # resolved
     epochs = max(optimization.epochs, math.ceil(optimization.min_steps / len(batches)))
+    steps = epochs * len(batches)
     if optimization.freeze_encoder:
         network.freeze_encoder()
     model = prepare_model(network, accelerator, channels_last=loop.channels_last, compile=loop.compile)
@@ -106,23 +107,21 @@ def start_finetuning(
         network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
     )
     plain_optimizer = build_optimizer(groups, optimization)
-    scheduler = build_scheduler(
-        plain_optimizer, optimization, steps=epochs * len(batches), steps_per_epoch=len(batches)
-    )
+    scheduler = build_scheduler(plain_optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
     model, optimizer = accelerator.prepare(model, plain_optimizer)
     step = SupervisedStep(accelerator, model, examples, loss.to(accelerator.device), loop.channels_last)
     training = Training(
-        accelerator,
-        batches,
-        loader,
-        model,
-        step,
-        optimizer,
-        scheduler,
-        settings.run.seed,
-        epochs,
-        loop.log_every,
-        loop.max_bad_steps,
+        accelerator=accelerator,
+        batches=batches,
+        loader=loader,
+        model=model,
+        step=step,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=settings.run.seed,
+        epochs=epochs,
+        log_every=loop.log_every,
+        max_bad_steps=loop.max_bad_steps,
     )
 
     best = Best()
@@ -139,7 +138,6 @@ def start_finetuning(
     )
     if average is not None:
         plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=progress.step))
-    steps = epochs * len(batches)
     return FinetuningRun(
         training=training,
         evaluated=average.module if average else network,

@@ -90,11 +90,13 @@ def _keep_freed_memory() -> None:
 
 
 def check_optimizer(name: str) -> None:
-    """Raise UserError for an optimizer that timm does not have."""
+    """Raise UserError for an optimizer that timm does not have, and for one that needs second derivatives."""
     known = timm.optim.list_optimizers()
     if name.lower() not in known:
         hint = did_you_mean(name, map(str, known), at_most=3) or "; timm.optim.list_optimizers() lists them"
         raise UserError(f"unknown optimizer --opt {name}{hint}")
+    if timm.optim.get_optimizer_info(name.lower()).second_order:
+        raise UserError(f"--opt {name} needs second derivatives, which are not computed: choose another")
 
 
 def build_optimizer(

@@ -34,9 +34,8 @@ def backward(
         accelerator.backward(loss * scale)
         return loss.detach(), embeddings.detach().unflatten(0, views.shape[:2])
 
-    chunks = flat.tensor_split(
-        math.ceil(len(flat) / chunk)
-    )  # of nearly equal size: BatchNorm needs more than one view
+    # of nearly equal size: a small last chunk would have poor BatchNorm statistics
+    chunks = flat.tensor_split(math.ceil(len(flat) / chunk))
     random_states = []
     with torch.no_grad(), _kept_batch_statistics(model):
         encoded = []
@@ -71,10 +70,10 @@ def _kept_batch_statistics(model: nn.Module) -> Iterator[None]:
 
 def _random_state(device: torch.device) -> list[Tensor]:
     states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+    return states if device.type == "cpu" else [*states, torch.get_device_module(device).get_rng_state()]
 
 
 def _set_random_state(device: torch.device, states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1])

@@ -76,17 +76,17 @@ def prepare_training(
         loop.channels_last,
     )
     return training.Training(
-        job.accelerator,
-        data.batches,
-        data.loader,
-        model,
-        step,
-        optimizer,
-        scheduler,
-        settings.run.seed,
-        math.ceil(steps / steps_per_epoch),
-        loop.log_every,
-        loop.max_bad_steps,
+        accelerator=job.accelerator,
+        batches=data.batches,
+        loader=data.loader,
+        model=model,
+        step=step,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=settings.run.seed,
+        epochs=math.ceil(steps / steps_per_epoch),
+        log_every=loop.log_every,
+        max_bad_steps=loop.max_bad_steps,
     )
 
 

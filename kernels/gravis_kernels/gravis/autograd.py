@@ -96,13 +96,4 @@ def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
     return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
 
 
-def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[0], output[1])
-    ctx.constants = len(inputs) - 1
-
-
-def scale_gradient(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return _ScaledGradient.apply(*ctx.saved_tensors, grad_loss), *[None] * ctx.constants
-
-
-loss_op.register_autograd(scale_gradient, setup_context=keep_gradient)
+loss_op.register_autograd(Loss.backward, setup_context=Loss.setup_context)

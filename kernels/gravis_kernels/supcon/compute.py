@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
 
 from gravis_kernels.batch import finish, gather_batch
-from gravis_kernels.gravis.autograd import Loss, keep_gradient, scale_gradient
+from gravis_kernels.gravis.autograd import Loss
 from gravis_kernels.gravis.compute import Backend, precision_of, prepare
 
 
@@ -77,4 +77,4 @@ def _(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
     return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
 
 
-supcon_op.register_autograd(scale_gradient, setup_context=keep_gradient)
+supcon_op.register_autograd(SupCon.backward, setup_context=SupCon.setup_context)

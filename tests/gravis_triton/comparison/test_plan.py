@@ -79,6 +79,16 @@ def test_only_encoders_without_training_are_told_their_architecture(tmp_path):
     }
 
 
+def test_encoders_without_training_are_scored_at_the_image_size_of_pre_training(tmp_path):
+    pretrain = {"model": "test_resnet", "image_size": 96}
+    sizes = {
+        run.task: values(run).image_size
+        for run in plan_runs(grid(tmp_path, common={}, pretrain=pretrain))
+        if run.encoder == "random"
+    }
+    assert sizes == {"evaluate": 96, "classification": 96}
+
+
 def test_trained_runs_go_on_and_evaluations_start_anew(tmp_path):
     for run in plan_runs(grid(tmp_path)):
         assert values(run).overwrite == (run.task == "evaluate")

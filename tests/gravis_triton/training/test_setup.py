@@ -101,6 +101,11 @@ def test_an_optimizer_like_no_other_is_answered_with_where_all_are_listed():
     assert str(error.value) == "unknown optimizer --opt foo; timm.optim.list_optimizers() lists them"
 
 
+def test_an_optimizer_that_needs_second_derivatives_is_refused():
+    with pytest.raises(UserError, match=r"--opt AdaHessian needs second derivatives"):
+        build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="AdaHessian"))
+
+
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(UserError, match=r"--tracker nonesuch is not installed"):
         start_accelerator(RunSettings(tracker="nonesuch"))

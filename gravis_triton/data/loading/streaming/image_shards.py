@@ -20,13 +20,13 @@ _READ = 16  # rows fetched together
 class Row:
     """One image, still encoded. cell: {"bytes", "path"} as `datasets` gives it, None if the row has no image.
 
-    label: as stored in the dataset. group: lesion or patient.
+    label: as stored in the dataset. groups: cells of the group columns (lesion, patient).
     """
 
     id: str
     cell: Mapping[str, Any] | None
     label: int | str | None
-    group: str | None
+    groups: tuple[object, ...]
 
     def pixels(self, short_side: int) -> np.ndarray:
         """(height, width, 3) uint8, upright, min(height, width) == short_side.
@@ -78,13 +78,11 @@ class ImageShards:
                         rows[column][position] if column else None
                         for column in (self.id_column, self.label_column)
                     )
-                    told = (rows[column][position] for column in self.group_columns)
-                    group = next((cell for cell in told if cell not in (None, "")), None)
                     yield Row(
                         id=f"{split}/{index:05d}/{number:06d}" if name is None else str(name),
                         cell=cell,
                         label=label,
-                        group=None if group is None else str(group),
+                        groups=tuple(rows[column][position] for column in self.group_columns),
                     )
                     number += 1
         except Exception as error:  # of pyarrow, tarfile, fsspec, the hub's client ...

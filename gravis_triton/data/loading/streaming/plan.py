@@ -33,9 +33,8 @@ def divide(slices: Sequence[ShardSlice], parts: int) -> list[list[ShardSlice]]:
     Whole slices go, the largest first, to the part that has least; if that would leave a part with less than 90% of
     the mean, each part gets every parts-th row of every slice, and so reads all of them.
     """
-    sizes = [1 if one.rows is None else one.rows for one in slices]
-    if any(one.rows is None for one in slices):
-        sizes = [1] * len(slices)
+    known = [one.rows for one in slices if one.rows is not None]
+    sizes = known if len(known) == len(slices) else [1] * len(slices)
     loads, dealt = [0] * parts, [[] for _ in range(parts)]  # type: tuple[list[int], list[list[ShardSlice]]]
     for size, one in sorted(zip(sizes, slices, strict=True), key=lambda pair: -pair[0]):
         least = loads.index(min(loads))

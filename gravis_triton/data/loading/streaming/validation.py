@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row
@@ -51,9 +52,13 @@ def labeled_images(
     names = shards.class_names
     values = range(len(names)) if names else sorted({label for _, label, _ in rows})
     index = {value: position for position, value in enumerate(values)}
+    columns = {
+        name: [row.groups[number] for row, *_ in rows] for number, name in enumerate(shards.group_columns)
+    }
+    groups = joined_groups(columns) if columns else [None] * len(rows)
     records = tuple(
-        Record(row.id, DecodedImage(row.id, pixels), label=index[label], group=row.group)
-        for row, label, pixels in rows
+        Record(row.id, DecodedImage(row.id, pixels), label=index[label], group=group)
+        for (row, label, pixels), group in zip(rows, groups, strict=True)
     )
     classes = names or tuple(map(str, values))
     return Collection(shards.name, records, classes, classes), [pixels for *_, pixels in rows]

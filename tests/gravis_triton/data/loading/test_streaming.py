@@ -1,10 +1,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_shards import write_parquet, write_tars
+from image_shards import image, write_parquet, write_tars
 
 from gravis_triton.data.loading.streaming import (
     ImageShards,
@@ -253,6 +254,29 @@ def test_the_test_split_is_left_alone_and_validation_is_told_apart(tmp_path):
     ]
     assert collection.classes == ("nevus", "melanoma")
     assert [image[0, 0, 0] for image in images] == [100, 101, 102]
+
+
+def test_validation_images_of_a_lesion_or_a_patient_are_one_group(tmp_path):
+    columns = {
+        "image": [{"bytes": image(n), "path": None} for n in range(5)],
+        "label": [0, 1, 0, 1, 0],
+        "patient_id": ["P1", "", "P1", None, ""],
+        "lesion_id": ["L1", "L1", "L2", "L3", ""],
+    }
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.Value("int64")}
+        | {name: datasets.Value("string") for name in ("patient_id", "lesion_id")}
+    )
+    for split in ("train", "validation"):
+        file = tmp_path / f"{split}-00000-of-00001.parquet"
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(file)
+    _, validation = open_shards(str(tmp_path))
+    assert validation is not None
+    collection, _ = labeled_images(validation, short_side=4, progress=lambda done, total: None)
+    first, second, third, fourth, fifth = (record.group for record in collection.records)
+    assert first == second == third
+    assert len({first, fourth, fifth}) == 3
+    assert fifth is None
 
 
 def test_labels_of_tar_files_are_classes(tmp_path):
