@@ -15,6 +15,8 @@ from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.imagenet import packaged_weights
 
+OWN_TAG = "gravis_triton"
+"""timm's tag of weights pre-trained from random ones."""
 _PROVENANCE = (
     "url", "hf_hub_id", "hf_hub_filename", "tag", "description", "origin_url", "paper_name", "paper_ids",
     "notes", "license",
@@ -107,6 +109,12 @@ def _unsupported_size(name: str, image_size: int, reason: str) -> UserError:
 def _feature_shape(encoder: nn.Module, image_size: int) -> tuple[int, ...]:
     with evaluating(encoder):
         return tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
+
+
+def from_published_weights(encoder: nn.Module) -> bool:
+    """Whether the weights are published ones, such as ImageNet's, or were pre-trained from them, as far as their timm
+    tag tells: weights of unknown origin have none."""
+    return cast(dict[str, Any], encoder.pretrained_cfg).get("tag") not in (None, OWN_TAG)
 
 
 def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:

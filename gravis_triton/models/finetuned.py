@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class FinetunedNetwork(nn.Module):
@@ -13,6 +14,7 @@ class FinetunedNetwork(nn.Module):
 
     pretrained_cfg: Any
     frozen = False
+    frozen_statistics = False
     description = ""
 
     @property
@@ -26,10 +28,20 @@ class FinetunedNetwork(nn.Module):
         self.pretrained.requires_grad_(False)
         self.train(self.training)
 
+    def freeze_statistics(self) -> None:
+        """Let the encoder's BatchNorm normalize by the statistics of pre-training instead of those of each batch. Its
+        weights and biases are still trained."""
+        self.frozen_statistics = True
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> "FinetunedNetwork":
         super().train(mode)
         if self.frozen:
             self.pretrained.eval()
+        elif self.frozen_statistics:
+            for module in self.pretrained.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:

@@ -14,9 +14,7 @@ from torch import nn
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_json
 from gravis_triton.models.classifier import Classifier
-from gravis_triton.models.encoder import create_backbone
-
-_TAG = "gravis_triton"
+from gravis_triton.models.encoder import OWN_TAG, create_backbone
 
 
 def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
@@ -51,7 +49,7 @@ def save_classifier(
         raise UserError(f"timm's classifier of {architecture} is not a single linear layer: use torch-export")
     layer.load_state_dict(network.classifier.state_dict())
     model.load_state_dict(network.encoder.state_dict(), strict=False)
-    source = {"tag": _TAG, "description": "Fine-tuned with gravis-triton"}
+    source = {"tag": OWN_TAG, "description": "Fine-tuned with gravis-triton"}
     config = {"pretrained_cfg": source, "label_names": list(classes)}
     _save(model, directory, image_size, config, mean=tuple(mean), std=tuple(std))
 
@@ -81,8 +79,8 @@ def _provenance(encoder: nn.Module) -> dict[str, str]:
     config = cast(dict[str, Any], encoder.pretrained_cfg)
     start = config.get("tag")
     if start is None:
-        return {"tag": _TAG, "description": "Pre-trained with gravis-triton from random weights"}
-    if start.endswith(_TAG):
+        return {"tag": OWN_TAG, "description": "Pre-trained with gravis-triton from random weights"}
+    if start.endswith(OWN_TAG):
         return {}
     name = f"{config['architecture']}.{start}"
-    return {"tag": f"{start}_{_TAG}", "description": f"Pre-trained with gravis-triton from timm's {name}"}
+    return {"tag": f"{start}_{OWN_TAG}", "description": f"Pre-trained with gravis-triton from timm's {name}"}

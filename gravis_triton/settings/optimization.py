@@ -74,6 +74,9 @@ class FinetuneOptimizationSettings(OptimizationSettings):
     """Layer-wise learning rate decay: factor from each encoder layer to the one before it."""
     freeze_encoder: bool = False
     """Train the head only."""
+    bn_statistics: Literal["auto", "frozen", "batch"] = "auto"
+    """Statistics of the encoder's BatchNorm: frozen are those of pre-training, batch those of each batch; auto takes
+    frozen if the encoder started from published weights, such as ImageNet's."""
     ema: Annotated[
         float | None,
         Range(above=0, below=1),

@@ -67,6 +67,8 @@ def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
     """
     if settings.optimization.freeze_encoder and settings.optimization.layer_decay != 1:
         raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
+    if settings.optimization.freeze_encoder and settings.optimization.bn_statistics == "batch":
+        raise UserError("--bn-statistics batch has no effect with --freeze-encoder: drop one of them")
     epochs = settings.optimization.epochs or (6 if settings.data.data == "synthetic" else 50)
     return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
 

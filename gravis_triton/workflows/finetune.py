@@ -18,7 +18,7 @@ from gravis_triton.augment import LabeledView
 from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
-from gravis_triton.models import FinetunedNetwork, OpenedEncoder, open_encoder
+from gravis_triton.models import FinetunedNetwork, OpenedEncoder, from_published_weights, open_encoder
 from gravis_triton.prediction import InputSettings, Predictor, save_predictor
 from gravis_triton.prediction.weights_hash import weights_hash
 from gravis_triton.report.page import write_run_page
@@ -104,6 +104,8 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     settings = resolve_finetune(settings, image_size=opened.image_size)
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task.annotation)
     network = task.build_network(opened, opened.image_size, collection)
+    if _freezes_statistics(settings, opened):
+        network.freeze_statistics()
     if network.description:
         display.print(network.description)
 
@@ -157,6 +159,11 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     accelerator.wait_for_everyone()
     training.end_trackers(accelerator)
     return FinetuneResult(run.path, run.model, scores, finetuning.best.score)
+
+
+def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bool:
+    statistics = settings.optimization.bn_statistics
+    return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
 def _inputs(opened: OpenedEncoder, settings: FinetuneSettings) -> InputSettings:

@@ -10,7 +10,14 @@ from timm.data import create_transform, resolve_model_data_config
 
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.models import Pretrainer, build_encoder, normalization, open_encoder, save_encoder
+from gravis_triton.models import (
+    Pretrainer,
+    build_encoder,
+    from_published_weights,
+    normalization,
+    open_encoder,
+    save_encoder,
+)
 from gravis_triton.prediction import InputSettings
 from gravis_triton.settings import OptimizationSettings
 from gravis_triton.training import build_optimizer
@@ -114,6 +121,16 @@ def test_weights_trained_from_published_ones_keep_their_license_once(tmp_path):
     assert config["description"] == "Pre-trained with gravis-triton from timm's resnet18.a1_in1k"
     again = open_encoder(str(tmp_path / "first"), model=None, image_size=None, default_size=32).encoder
     assert saved_config(again, tmp_path / "second") == config
+
+
+def test_an_encoder_knows_whether_it_started_from_published_weights(tmp_path):
+    published = timm.create_model("resnet18", num_classes=0)
+    scratch = build_encoder("resnet18", image_size=32)
+    assert (from_published_weights(published), from_published_weights(scratch)) == (True, False)
+    for encoder, name in ((published, "published"), (scratch, "scratch")):
+        save_encoder(encoder, tmp_path / name, image_size=32)
+        again = open_encoder(str(tmp_path / name), model=None, image_size=None, default_size=32).encoder
+        assert from_published_weights(again) == from_published_weights(encoder)
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])

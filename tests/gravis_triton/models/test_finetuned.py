@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.models import Classifier, build_encoder, build_segmenter, normalization, parameter_groups
@@ -80,6 +81,33 @@ def test_a_frozen_encoder_changes_neither_weights_nor_batch_statistics(encoder):
     optimizer.step()
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
     assert network.classifier.weight.grad is not None
+
+
+def test_frozen_statistics_normalize_while_the_weights_of_batch_norm_are_trained(encoder):
+    network = Classifier(encoder, classes=3)
+    network.freeze_statistics()
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    images = torch.rand(4, 3, 32, 32)
+    assert torch.equal(network.train()(images), network.eval()(images))  # test_resnet has no dropout
+    network.train()
+    network(images).square().sum().backward()
+    torch.optim.SGD(network.parameters(), lr=1.0).step()
+    after = encoder.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert {"bn1.running_mean", "bn1.running_var"} <= set(after) - changed
+    assert not [name for name in changed if "running" in name or "num_batches" in name]
+    assert [name for name in changed if "bn" in name]
+
+
+def test_the_statistics_of_a_decoder_are_its_own(encoder):
+    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=64)
+    network.freeze_statistics()
+    network.train()
+    modes = {module.training for module in network.pretrained.modules() if isinstance(module, nn.BatchNorm2d)}
+    decoder = {
+        module.training for module in network.network.decoder.modules() if isinstance(module, nn.BatchNorm2d)
+    }
+    assert (modes, decoder) == ({False}, {True})
 
 
 def test_each_earlier_layer_learns_more_slowly(encoder):

@@ -138,6 +138,17 @@ def test_a_frozen_encoder_stays_the_one_that_was_loaded(run_here, small, finishe
     assert not (first["classifier.weight"] == second["classifier.weight"]).all()
 
 
+def test_frozen_statistics_stay_those_that_were_loaded(run_here, small, tmp_path):
+    means = {}
+    for statistics in ("frozen", "batch"):
+        run = tmp_path / statistics
+        flags = ["--bn-statistics", statistics, "--output-dir", str(run)]
+        assert run_here(RECIPES["classification"], *small, *flags)[0] == 0
+        means[statistics] = network(run)["encoder.bn1.running_mean"]
+    assert (means["frozen"] == 0).all()  # of random weights
+    assert (means["batch"] != 0).all()
+
+
 def test_a_pre_trained_encoder_arrives_in_full_and_leakage_is_told(run_here, tiny, small, tmp_path):
     assert (
         run_here("pretrain.py", *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "pretrained"))[0]
@@ -232,6 +243,11 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
         ),
         ("classification", ["--ema", "1"], "--ema must be below 1, not 1.0"),
         ("classification", ["--freeze-encoder", "--layer-decay", "0.5"], "--layer-decay has no effect with"),
+        (
+            "classification",
+            ["--freeze-encoder", "--bn-statistics", "batch"],
+            "--bn-statistics batch has no effect with",
+        ),
         ("classification", ["--data", "nowhere"], "nowhere: no such directory"),
     ],
 )
