@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timm.models import is_model, list_models
+
 from gravis_triton.comparison.grid import COMMAND, PRETRAIN, TASKS, Grid, Values
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     DEFAULT_MODEL,
+    IRRELEVANT,
     CommandSettings,
     EvaluateSettings,
     FinetuneSettings,
@@ -30,11 +33,7 @@ from gravis_triton.settings import (
 )
 from gravis_triton.settings.flat import RENAMED
 
-# settings that do not change any result
-_IRRELEVANT = (
-    "config", "output_dir", "overwrite", "resume", "tracker", "cache_dir", "num_workers", "log_every",
-    "checkpoint_every",
-)  # fmt: skip
+_BY_NAME = ("random", "imagenet", COLOR_HISTOGRAM)
 
 JobSettings = PretrainSettings | CommandSettings | EvaluateSettings | FinetuneSettings
 
@@ -133,6 +132,21 @@ def _planned(
     )
 
 
+def check_encoders(grid: Grid) -> None:
+    """Raise UserError for an encoder of the grid that does not exist on this machine, and for an unknown model."""
+    model = {**grid.common, **grid.pretrain}.get("model", DEFAULT_MODEL)
+    if not is_model(model.split(".")[0]):
+        raise UserError(f"unknown model {model!r}{did_you_mean(model, list_models())}")
+    for name, given in grid.encoders.items():
+        if not isinstance(given, str) or given in _BY_NAME or given.startswith("hf:"):
+            continue
+        if not Path(given).exists():
+            raise UserError(
+                f"encoder {name}: there is no {given}; give {', '.join(_BY_NAME)}, hf:OWNER/NAME, a run or a file of "
+                "weights, or settings to pre-train one"
+            )
+
+
 def check_consistent(run: PlannedRun) -> None:
     """Raise UserError if the directory already has a run, finished or not, with settings other than the grid's.
 
@@ -151,7 +165,7 @@ def check_consistent(run: PlannedRun) -> None:
         return
     expected = flatten(_resolved(run.settings, saved))
     for name in sorted(expected, key=lambda name: name not in run.named):  # settings in the grid first
-        if name in names and name not in _IRRELEVANT and not _same(name, saved[name], expected[name]):
+        if name in names and name not in IRRELEVANT and not _same(name, saved[name], expected[name]):
             raise UserError(
                 f"{run.directory} was run with {name} {saved[name]}, but the grid has {expected[name]}: "
                 "delete that directory or use another --output-dir"

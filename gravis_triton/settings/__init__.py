@@ -2,7 +2,9 @@
 
 from gravis_triton.settings.augmentation import PRESETS, LabeledViewSettings, ViewSettings
 from gravis_triton.settings.config import (
+    IRRELEVANT,
     augmentation,
+    changed_settings,
     find_config,
     read_settings,
     read_yaml,
@@ -57,6 +59,7 @@ from gravis_triton.settings.tools import (
 
 __all__ = [
     "DEFAULT_MODEL",
+    "IRRELEVANT",
     "PRESETS",
     "BenchmarkSettings",
     "CheckSettings",
@@ -92,6 +95,7 @@ __all__ = [
     "TrainingSettings",
     "ViewSettings",
     "augmentation",
+    "changed_settings",
     "check_ranges",
     "checked_value",
     "checked_values",

@@ -1,5 +1,6 @@
 """Read and write settings as YAML, and resolve augmentation presets and files."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -22,6 +23,12 @@ from gravis_triton.settings.loss import LossSettings
 from gravis_triton.settings.ranges import Range, check_ranges
 
 Settings = TypeVar("Settings")
+
+IRRELEVANT = (
+    "config", "output_dir", "overwrite", "resume", "tracker", "cache_dir", "num_workers", "log_every",
+    "checkpoint_every",
+)  # fmt: skip
+"""Settings that do not change any result."""
 
 _PACKAGE = Path(__file__).parents[1]
 CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "configs")
@@ -90,6 +97,16 @@ def config_file(values: Mapping[str, Any]) -> str | Path | None:
     return saved if saved.is_file() else None
 
 
+def changed_settings(settings: Any, file: Path) -> list[str]:
+    """What a resumed run's settings change in the config.yaml so far, as "name: before -> now"."""
+    before, now = read_yaml(file), yaml.safe_load(yaml.safe_dump(flatten(settings)))
+    return [
+        f"{name}: {before[name]} -> {now[name]}"
+        for name in now
+        if name in before and name not in IRRELEVANT and now[name] != before[name]
+    ]
+
+
 def write_settings(settings: Any, file: Path) -> None:
     """Write all settings as YAML that `--config` reads, atomically."""
     atomic_write(file, yaml.safe_dump(flatten(settings), sort_keys=False))
@@ -127,12 +144,24 @@ def find_config(name: str | Path) -> Path:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which would let the last of several equal keys win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := [key for key, count in Counter(keys).items() if count > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]!r} is there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: Path) -> dict[Any, Any]:
     """The mapping in a YAML file. Raises UserError if it cannot be read or contains something else."""
     if file.exists() and not file.is_file():
         raise UserError(f"{file} is not a regular file: copy it to one")
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.load(file.read_text(), _Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"cannot read the config file {file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

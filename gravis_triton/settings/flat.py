@@ -7,6 +7,8 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from gravis_triton.errors import UserError, did_you_mean
 
 Settings = TypeVar("Settings")
@@ -66,6 +68,8 @@ def checked_value(where: str, name: Any, value: Any, hints: Mapping[str, Any]) -
     if name not in hints:
         raise UserError(f"{where}: unknown setting {name!r}{did_you_mean(name, hints)}")
     hint = hints[name]
+    if isinstance(value, np.generic):
+        value = value.item()
     choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for choice in choices:
         if get_origin(choice) is Literal and value in get_args(choice):

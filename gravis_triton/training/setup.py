@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 from timm.layers import convert_sync_batchnorm
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
@@ -34,14 +35,14 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     installed, and for a precision that the device does not support."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
+        known = [tracker.value for tracker in LoggerType if tracker != LoggerType.ALL]
+        if settings.tracker not in known:
+            hint = did_you_mean(settings.tracker, known) or f"; known: {', '.join(known)}"
+            raise UserError(f"unknown --tracker {settings.tracker}{hint}")
         if settings.tracker not in available:
             raise UserError(
                 f"--tracker {settings.tracker} is not installed; "
-                + (
-                    f"available: {', '.join(available)}"
-                    if available
-                    else f"try: pip install {settings.tracker}"
-                )
+                f"installed: {', '.join(available) or 'none of those that accelerate supports'}"
             )
     AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:

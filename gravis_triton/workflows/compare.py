@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def compare(settings: CompareSettings) -> CompareResult:
         grid.data, columns=grid.common.get("columns")
     )  # a wrong --data fails before anything runs
     try:
+        comparison.check_encoders(grid)
         runs = comparison.plan_runs(grid)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
@@ -76,10 +78,12 @@ def compare(settings: CompareSettings) -> CompareResult:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 comparison.write_results_csv(output / "results.csv", comparison.read_results(runs))
-    finally:
-        compared = None
+    except (UserError, Interrupted):
         if accelerator.is_main_process:
-            compared = _compare_finished(grid, runs, collection, display)
+            with suppress(UserError):  # the first error is the one to report
+                _compare_finished(grid, runs, collection, display)
+        raise
+    compared = _compare_finished(grid, runs, collection, display) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
     return CompareResult(output, compared)
 

@@ -118,7 +118,8 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     inputs = _inputs(opened, settings)
     finetuning = _start(settings, task, job, opened, network, data, inputs)
     report.print_step(display, finetuning)
-    open_run(run, settings, accelerator)
+    finished = finetuning.progress.step >= finetuning.last_step
+    open_run(run, settings, accelerator, finished=finished)
     if accelerator.is_main_process:
         write_split(data.split, data.collection, run.split)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from gravis_triton.errors import UserError
 from gravis_triton.report import Display, start_tracker
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import RunSettings, flatten, override, read_yaml, write_settings
+from gravis_triton.settings import RunSettings, changed_settings, flatten, override, read_yaml, write_settings
 from gravis_triton.training import start_accelerator
 
 
@@ -42,7 +43,7 @@ def launch(settings: Any, *, name: str) -> Launch:
         resume=flat.get("resume"),
         can_resume="resume" in flat,
         name=name,
-        data=flat.get("data"),
+        used={"the data": flat.get("data"), "the encoder": flat.get("encoder")},
     )
     return Launch(accelerator, Display(accelerator.is_main_process), run, start)
 
@@ -54,9 +55,11 @@ def choose_run(
     resume: str | None,
     can_resume: bool,
     name: str,
-    data: str | None = None,
+    used: Mapping[str, str | None],
 ) -> RunDirectory:
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
+
+    used: paths that the job reads, by name.
 
     Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both or resume
     a different run, and as `check_overwrite` does.
@@ -72,7 +75,7 @@ def choose_run(
         if not settings.overwrite:
             way_out = "--resume auto to resume, " if can_resume else ""
             raise UserError(f"{run} is not empty: use {way_out}--overwrite, or another --output-dir")
-        check_overwrite(run, data)
+        check_overwrite(run, used)
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
         if resumed.path.resolve() != path.resolve():
@@ -82,13 +85,12 @@ def choose_run(
     return run
 
 
-def check_overwrite(run: RunDirectory, data: str | None) -> None:
+def check_overwrite(run: RunDirectory, used: Mapping[str, str | None]) -> None:
     """Raise UserError if a directory contains anything but a run, or if deleting it could delete more than that: it is
-    or contains the data, the current or the home directory, or a repository."""
+    or contains a path that the job uses, the current or the home directory, or a repository."""
     path = run.path.resolve()
     protected = {"the current directory": Path.cwd(), "the home directory": Path.home()}
-    if data is not None and Path(data).exists():
-        protected["the data"] = Path(data)
+    protected |= {name: Path(path) for name, path in used.items() if path is not None and Path(path).exists()}
     for what, where in protected.items():
         if where.resolve().is_relative_to(path):
             raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")
@@ -124,9 +126,10 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
-def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None:
+def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False) -> None:
     """Create the directory, or empty it if the settings say so; write config.yaml and start the trackers.
 
+    finished: a resumed run has nothing left to train, and its config.yaml stays.
     Raises UserError if another run is writing to it or has just done so, and if it cannot be written to.
     """
     if accelerator.is_main_process:
@@ -139,8 +142,12 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator) -> None
                 raise UserError(f"another run has just written to {run}: choose another --output-dir")
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
+        if run.config.exists() and (changed := changed_settings(settings, run.config)):
+            what = "these settings change nothing any more" if finished else "resuming with changed settings"
+            Display(True).print(f"{what}: {', '.join(changed)}")
         once = {"output_dir": None, "overwrite": False, "config": None, "resume": None}
-        write_settings(override(settings, once), run.config)
+        if not (finished and run.config.exists()):
+            write_settings(override(settings, once), run.config)
     accelerator.wait_for_everyone()
     if settings.run.tracker is not None:
         start_tracker(accelerator, settings.run.tracker, run, flatten(settings))

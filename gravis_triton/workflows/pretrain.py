@@ -88,7 +88,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         states=states,
         notify=display.print,
     )
-    open_run(run, settings, accelerator)
+    steps = total_steps(settings, job, steps_per_epoch=len(batches))
+    last_step = min(steps, optimization.max_steps or steps)
+    open_run(run, settings, accelerator, finished=progress.step >= last_step)
     metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
 
     def score(name: str, *, at_most: int, key: str) -> None:
@@ -124,8 +126,6 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         )  # the run was killed between the checkpoint and this
 
     # train, epoch by epoch
-    steps = total_steps(settings, job, steps_per_epoch=len(batches))
-    last_step = min(steps, optimization.max_steps or steps)
     with display.training(progress.step, last_step) as show, training.stop_on_signals() as stop:
 
         def record(metrics: training.StepMetrics) -> None:

@@ -1,5 +1,7 @@
 """Push the encoder or the fine-tuned model of a run to the Hugging Face Hub."""
 
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from gravis_triton.files import atomic_directory, atomic_write
 from gravis_triton.report.page.card import model_card
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import PushSettings
+
+_ON_THE_HUB = re.compile(r"hf:[^/]+/[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,12 @@ def _fill(directory: Path, run: RunDirectory, card: str) -> None:
 
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """Reduce absolute paths to their last part, so as not to publish local directories."""
-    return {
-        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-        for name, value in config.items()
-    }
+    """Reduce paths to their last part, so as not to publish local directories; names on the hub are kept."""
+
+    def is_path(value: Any) -> bool:
+        return isinstance(value, str) and os.sep in value and not _ON_THE_HUB.fullmatch(value)
+
+    return {name: Path(value).name if is_path(value) else value for name, value in config.items()}
 
 
 def _upload(directory: Path, settings: PushSettings) -> str:

@@ -183,7 +183,7 @@ def _check_too_many(skipped: Sequence[tuple[str, str]], total: int) -> None:
     if len(skipped) > _TOLERATED * total:
         raise UserError(
             f"at least {len(skipped)} of {total} images cannot be read, more than {_TOLERATED:.0%}, "
-            f"e.g. {_examples(skipped)}"
+            f"e.g. {_examples(skipped)}; `gravis check` lists them all: remove or replace them"
         )
 
 

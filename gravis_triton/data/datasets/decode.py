@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageOps
 
 _ORIENTATION, _WIDTH, _HEIGHT = (
     ExifTags.Base.Orientation,
@@ -94,7 +94,10 @@ def _to_gray(image: Image.Image) -> Image.Image:
         channels = np.asarray(image.convert("RGB")).astype(np.int16)
         if np.ptp(channels, axis=2).max() > _MOST_COLOR:
             raise ValueError("mask is in color: lesion must be white (255) on black (0)")
-    return image.convert("L")
+    gray = image.convert("L")
+    if "A" in image.getbands():  # transparent is not lesion
+        gray = ImageChops.multiply(gray, image.getchannel("A"))
+    return gray
 
 
 def _turned_as(image: Path | BinaryIO, mask: Image.Image) -> Image.Image:

@@ -33,7 +33,9 @@ def open_collection(
         return open_hub(spec.removeprefix("hf:"))
     path = Path(os.path.abspath(Path(spec).expanduser()))
     if not path.exists():
-        raise UserError(f"{spec}: no such directory; give synthetic, a directory, or hf:OWNER/NAME")
+        raise UserError(
+            f"{spec}: no such file or directory; give synthetic, a directory, a table, or hf:OWNER/NAME"
+        )
     if not (path.is_file() or path.is_dir()):
         raise UserError(f"{spec} is neither a regular file nor a directory")
     try:
@@ -43,7 +45,7 @@ def open_collection(
 
 
 def _open_file(file: Path, columns: str | None) -> Collection:
-    if file.suffix not in TABLE_SUFFIXES:
+    if file.suffix.lower() not in TABLE_SUFFIXES:
         raise UserError(
             f"{file} is a file; give the directory that holds the images, or a CSV or Parquet table"
         )

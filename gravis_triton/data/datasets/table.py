@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -28,10 +29,13 @@ COLUMNS = {
 """Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
 
 
+_UNKNOWN = ("NA", "N/A", "NaN", "nan", "<NA>", "null")
+
+
 def table_in(directory: Path) -> Path | None:
     """The only CSV or Parquet file directly in `directory`, if any. Raises UserError for several, and for shards."""
     tables = sorted(
-        file for file in directory.iterdir() if file.suffix in TABLE_SUFFIXES and file.name[0] != "."
+        file for file in directory.iterdir() if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != "."
     )
     if len(tables) > 1:
         for file in tables:
@@ -105,7 +109,7 @@ def _as_parquet(file: Path) -> Iterator[None]:
 
 def _refuse_shard(file: Path) -> None:
     """Raise UserError for a Parquet file that holds the images themselves."""
-    if file.suffix != ".parquet":
+    if file.suffix.lower() != ".parquet":
         return
     with _as_parquet(file):
         schema = pyarrow.parquet.read_schema(file)
@@ -117,17 +121,25 @@ def _refuse_shard(file: Path) -> None:
 
 
 def _rows(file: Path) -> list[Row]:
-    if file.suffix != ".parquet":
-        return read_table(file, ())
+    if file.suffix.lower() != ".parquet":
+        return [
+            replace(row, cells={name: _known(cell) for name, cell in row.cells.items()})
+            for row in read_table(file, ())
+        ]
     _refuse_shard(file)
     with _as_parquet(file):
         table = pyarrow.parquet.read_table(file)
     plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
     rows = table.select(plain).to_pylist()
     return [
-        Row(file, number, {name: "" if value is None else str(value).strip() for name, value in row.items()})
+        Row(file, number, {name: "" if value is None else _known(str(value)) for name, value in row.items()})
         for number, row in enumerate(rows, start=1)
     ]
+
+
+def _known(cell: str) -> str:
+    """The cell, stripped; "" for the marks of unknown values that R and pandas write."""
+    return "" if cell.strip() in _UNKNOWN else cell.strip()
 
 
 def _named(columns: str | None) -> dict[str, str]:

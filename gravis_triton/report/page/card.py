@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gravis_triton.errors import UserError
 from gravis_triton.report.page.run import read_test_predictions, score_table
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import kind_of, read_run, result_of
@@ -31,6 +32,8 @@ def model_card(run: RunDirectory, repository: str, *, license: str) -> str:
     """
     config, summary = read_run(run)
     kind = kind_of(config)
+    if kind not in _TASK:
+        raise UserError(f"{run} is an evaluation: give a pre-training or fine-tuning run")
     environment = Environment(  # Markdown, not HTML
         loader=PackageLoader("gravis_triton.report.page", "."),
         undefined=StrictUndefined,

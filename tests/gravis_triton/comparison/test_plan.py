@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gravis_triton.comparison import check_consistent, plan_runs
+from gravis_triton.comparison import check_consistent, check_encoders, plan_runs
 from gravis_triton.comparison.grid import Grid
 from gravis_triton.errors import UserError
 from gravis_triton.losses import resolve_loss
@@ -187,3 +187,17 @@ def test_a_file_of_weights_is_told_its_architecture(tmp_path):
     runs = plan_runs(grid(tmp_path, encoders={"mae": "mae.pth", "own": "runs/a"}, baseline="mae"))
     assert {run.settings.encoder.model for run in only(runs, encoder="mae")} == {"test_resnet"}
     assert {run.settings.encoder.model for run in only(runs, encoder="own")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoders": {"random": "randm"}}, r"encoder random: there is no randm; give random, imagenet,"),
+        ({"encoders": {"theirs": "runs/none"}}, r"encoder theirs: there is no runs/none"),
+        ({"pretrain": {"model": "resnet999"}}, r"unknown model 'resnet999'"),
+    ],
+)
+def test_an_encoder_that_does_not_exist_is_told_before_anything_runs(tmp_path, changes, message):
+    check_encoders(grid(tmp_path))
+    with pytest.raises(UserError, match=message):
+        check_encoders(grid(tmp_path, **changes))

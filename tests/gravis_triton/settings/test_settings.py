@@ -3,6 +3,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +17,7 @@ from gravis_triton.settings import (
     PretrainSettings,
     SegmentationSettings,
     ViewSettings,
+    changed_settings,
     flag,
     flat_hints,
     flatten,
@@ -127,6 +129,7 @@ def test_no_two_groups_of_a_job_share_a_name(kind):
     ("text", "message"),
     [
         ("views: [1", r"settings.yaml is not valid YAML: "),
+        ("lr: 1e-3\nviews: 2\nlr: 1e-5", r"settings.yaml is not valid YAML: 'lr' is there twice"),
         ("- views", r"must contain `name: value` lines, not a list"),
         ("veiws: 3", r"unknown setting 'veiws'; did you mean views\?"),
         ("views: many", r"views must be int, not 'many'"),
@@ -281,3 +284,19 @@ def test_a_config_that_is_no_regular_file_is_not_waited_for(tmp_path, name):
     (tmp_path / "directory.yaml").mkdir()
     with pytest.raises(UserError, match=rf"{name} is not a regular file: copy it to one"):
         read_yaml(tmp_path / name)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"lr": np.float32(0.5), "views": np.int64(3), "evaluate": np.bool_(False)}
+    settings = settings_from(PretrainSettings, given, where="here")
+    assert (settings.optimization.lr, settings.augmentation.views, settings.training.evaluate) == (
+        0.5,
+        3,
+        False,
+    )
+
+
+def test_what_a_resumed_run_changes_is_listed(tmp_path):
+    write_settings(PretrainSettings(), tmp_path / "config.yaml")
+    now = override(PretrainSettings(), {"lr": 0.5, "max_steps": 9, "num_workers": 3})
+    assert changed_settings(now, tmp_path / "config.yaml") == ["lr: 0.001 -> 0.5", "max_steps: None -> 9"]

@@ -106,9 +106,12 @@ def test_an_optimizer_that_needs_second_derivatives_is_refused():
         build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="AdaHessian"))
 
 
-def test_a_tracker_that_is_not_installed_is_named():
-    with pytest.raises(UserError, match=r"--tracker nonesuch is not installed"):
-        start_accelerator(RunSettings(tracker="nonesuch"))
+def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(setup, "get_available_trackers", lambda: ["tensorboard"])
+    with pytest.raises(UserError, match=r"--tracker wandb is not installed; installed: tensorboard"):
+        start_accelerator(RunSettings(tracker="wandb"))
+    with pytest.raises(UserError, match=r"unknown --tracker wanbd; did you mean wandb\?"):
+        start_accelerator(RunSettings(tracker="wanbd"))
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, 
 def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare, write_grid, tmp_path):
     status, _, err = compare(write_grid(), "--data", tmp_path / "nowhere", "--output-dir", tmp_path / "other")
     assert status == 2
-    assert "no such directory" in err
+    assert "no such file or directory" in err
     assert not (tmp_path / "other").exists()
 
 

@@ -137,7 +137,7 @@ def test_an_encoder_that_saw_the_test_images_is_told(run_here, tiny, small, tmp_
         (["--encoder", "no/such/run"], "--encoder no/such/run: no encoder found"),
         (["--model", "resnet-18"], "unknown model 'resnet-18'"),
         (["--label-fraction", "0"], "--label-fraction must be above 0, not 0"),
-        (["--data", "no/such/place", "--model", "test_resnet"], "no/such/place: no such directory"),
+        (["--data", "no/such/place", "--model", "test_resnet"], "no/such/place: no such file or directory"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(

@@ -248,7 +248,7 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
             ["--freeze-encoder", "--bn-statistics", "batch"],
             "--bn-statistics batch has no effect with",
         ),
-        ("classification", ["--data", "nowhere"], "nowhere: no such directory"),
+        ("classification", ["--data", "nowhere"], "nowhere: no such file or directory"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_status_2(

@@ -17,10 +17,10 @@ from gravis_triton.workflows.launch import choose_run, open_run
 def choose():
     accelerator = Accelerator(cpu=True)
 
-    def chosen(resume=None, data=None, **settings) -> RunDirectory:
+    def chosen(resume=None, used=None, **settings) -> RunDirectory:
         run = RunSettings(**settings)
         return choose_run(
-            run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet", data=data
+            run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet", used=used or {}
         )
 
     return chosen
@@ -71,7 +71,23 @@ def test_overwriting_deletes_what_a_run_has_written(choose, run):
 def test_a_run_that_holds_the_data_is_not_overwritten(choose, run, tmp_path, data):
     (tmp_path / data).mkdir(exist_ok=True)
     with pytest.raises(UserError, match="is or contains the data"):
-        choose(output_dir=str(run), overwrite=True, data=str(tmp_path / data))
+        choose(output_dir=str(run), overwrite=True, used={"the data": str(tmp_path / data)})
+
+
+def test_a_run_is_not_overwritten_by_fine_tuning_its_own_encoder(choose, run):
+    with pytest.raises(UserError, match="is or contains the encoder"):
+        choose(output_dir=str(run), overwrite=True, used={"the encoder": str(run.path), "the data": None})
+
+
+def test_a_finished_run_keeps_the_settings_it_was_trained_with(run, capsys):
+    settings = override(PretrainSettings(), {"resume": "auto", "output_dir": str(run), "lr": 0.5})
+    before = run.config.read_text()
+    open_run(run, settings, Accelerator(cpu=True), finished=True)
+    assert run.config.read_text() == before
+    assert "these settings change nothing any more: lr: 0.001 -> 0.5" in capsys.readouterr().out
+    open_run(run, settings, Accelerator(cpu=True))
+    assert "lr: 0.5" in run.config.read_text()
+    assert "resuming with changed settings: lr: 0.001 -> 0.5" in capsys.readouterr().out
 
 
 def test_the_current_directory_is_not_overwritten(choose, run, monkeypatch):

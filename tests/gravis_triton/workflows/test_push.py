@@ -63,6 +63,12 @@ def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
     with pytest.raises(gt.UserError, match="exists: choose another directory"):
         gt.push(run=directory, repository="me/derm", dry_run=str(tmp_path))
 
+    (tmp_path / "evaluation").mkdir()
+    for name in ("config.yaml", "summary.json"):
+        (tmp_path / "evaluation" / name).write_text("{}")
+    with pytest.raises(gt.UserError, match="is an evaluation: give a pre-training or fine-tuning run"):
+        gt.push(run=str(tmp_path / "evaluation"), repository="me/derm")
+
     class Offline:
         def create_repo(self, *args, **options):
             raise OSError("[Errno 101] Network is unreachable")
@@ -70,3 +76,11 @@ def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
     monkeypatch.setattr(push, "HfApi", Offline)
     with pytest.raises(gt.UserError, match=r"cannot upload to me/derm: .*unreachable; check your login"):
         gt.push(run=directory, repository="me/derm")
+
+
+def test_no_folder_of_this_machine_is_published():
+    config = {"data": "clinic/patients", "encoder": "/home/me/run", "lr": 0.1, "augment": "published"}
+    shortened = {"data": "patients", "encoder": "run", "lr": 0.1, "augment": "published"}
+    assert push._without_folders(config) == shortened
+    hub = {"data": "hf:me/derm", "encoder": "hf:/data/derm"}
+    assert push._without_folders(hub) == {"data": "hf:me/derm", "encoder": "derm"}

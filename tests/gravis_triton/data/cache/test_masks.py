@@ -142,3 +142,10 @@ def test_the_fingerprint_of_a_mask_changes_with_its_photograph(corner_in_the_fil
     before = MaskFile(mask, image).fingerprint()
     set_orientation(image, 6)
     assert MaskFile(mask, image).fingerprint() != before
+
+
+def test_a_transparent_pixel_of_a_mask_is_no_lesion(tmp_path):
+    white = np.full((4, 4, 4), 255, np.uint8)
+    white[:2, :, 3] = 0
+    Image.fromarray(white, "RGBA").save(tmp_path / "mask.png")
+    assert np.asarray(decode_mask(tmp_path / "mask.png")).tolist() == [[0] * 4] * 2 + [[255] * 4] * 2

@@ -99,7 +99,9 @@ def test_linked_folders_are_followed_once(tmp_path: Path, images) -> None:
 
 
 def test_no_such_directory_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere: no such directory; give synthetic, a directory, or hf:"):
+    with pytest.raises(
+        UserError, match=r"nowhere: no such file or directory; give synthetic, a directory, a table"
+    ):
         open_collection(str(tmp_path / "nowhere"))
 
 

@@ -148,6 +148,22 @@ def test_lesions_keep_images_together_whose_patient_is_not_known(tmp_path: Path,
     assert [record.group for record in named] == ["L1", "L1", "L2", "L3"]
 
 
+@pytest.mark.parametrize("mark", ["NA", "nan", "", "N/A"])
+def test_marks_of_unknown_values_are_no_classes(tmp_path: Path, images, mark) -> None:
+    images(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    (tmp_path / "LABELS.CSV").write_text(f"image,label\na.jpg,nevus\nb.jpg,{mark}\nc.jpg,melanoma\n")
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("melanoma", "nevus")
+    assert [record.label for record in collection.records] == [1, None, 0]
+
+
+def test_missing_numbers_of_a_parquet_table_are_no_class(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    table = pa.table({"image": ["a.jpg", "b.jpg", "c.jpg"], "label": [0.0, float("nan"), 1.0]})
+    pyarrow.parquet.write_table(table, tmp_path / "labels.parquet")
+    assert open_collection(str(tmp_path)).classes == ("0.0", "1.0")
+
+
 def test_two_columns_of_one_name_are_told(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg"])
     (tmp_path / "table.csv").write_text("image,label,label\na.jpg,nevus,melanoma\n")
