@@ -68,7 +68,10 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
 
     Raises UserError for a setting of the wrong type or out of range, and for conflicting settings.
     """
-    return [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
+    runs = [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
+    if not runs:
+        raise UserError("nothing to run: the color histogram is scored by evaluate only")
+    return runs
 
 
 def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:

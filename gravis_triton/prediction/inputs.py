@@ -73,7 +73,9 @@ def native_size(image: ImageLike) -> tuple[int, int]:
 def _image(image: Image.Image | np.ndarray) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"an image must be a path, a PIL image or an array, not a {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(f"{_name(image)} is not an image: expected (height, width, 3) uint8")
     return Image.fromarray(image)
 

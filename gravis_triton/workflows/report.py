@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gravis_triton.errors import UserError
 from gravis_triton.report.page import write_run_page, write_runs_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import ReportSettings
@@ -20,6 +21,8 @@ def write_report(settings: ReportSettings) -> ReportResult:
 
     Raises UserError for a directory without a finished run.
     """
+    if not settings.runs:
+        raise UserError("no runs given: list run directories; gravis runs shows them")
     runs = [RunDirectory(path) for path in settings.runs]
     pages = [write_run_page(run) for run in runs]
     if len(runs) > 1:

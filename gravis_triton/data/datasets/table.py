@@ -200,7 +200,7 @@ class _Finder:
     def find(self, row: Row, column: str) -> Path:
         """The file that a cell names. Raises UserError if there is none or more than one."""
         name = row.cells[column]
-        if name and (self._directory / name).is_file():
+        if name and os.path.isfile(self._directory / name):  # False for a name that is too long
             return Path(self._directory / name)
         found = self._by_name.get(name, [])
         if len(found) > 1:

@@ -201,3 +201,9 @@ def test_an_encoder_that_does_not_exist_is_told_before_anything_runs(tmp_path, c
     check_encoders(grid(tmp_path))
     with pytest.raises(UserError, match=message):
         check_encoders(grid(tmp_path, **changes))
+
+
+def test_a_grid_without_runs_is_told(tmp_path):
+    floor = {"floor": "color-histogram"}
+    with pytest.raises(UserError, match="nothing to run"):
+        plan_runs(grid(tmp_path, encoders=floor, baseline="floor", tasks={"classification": {}}))

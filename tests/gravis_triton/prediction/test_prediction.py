@@ -112,10 +112,18 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_an_array_of_another_shape_or_type_raises(array):
     with pytest.raises(UserError, match=r"is not an image: expected \(height, width, 3\) uint8"):
         class_predictor().predict(array)
+
+
+@pytest.mark.parametrize("thing", [None, ["a.jpg"], torch.zeros(4, 4, 3)])
+def test_what_is_no_image_at_all_is_named_by_its_type(thing):
+    with pytest.raises(UserError, match=f"an image must be .* not a {type(thing).__name__}$"):
+        class_predictor().predict(thing)
 
 
 def test_an_array_that_cannot_be_used_is_named_by_its_shape():

@@ -130,6 +130,8 @@ def test_runs_of_one_name_go_by_their_paths(run, tmp_path):
 def test_a_directory_without_a_run_is_one_clear_line(tmp_path):
     with pytest.raises(gt.UserError, match="contains no finished run"):
         gt.write_report(runs=(str(tmp_path),))
+    with pytest.raises(gt.UserError, match="no runs given"):
+        gt.write_report(runs=())
 
 
 def test_runs_are_listed_with_state_and_result(run, runs, capsys):

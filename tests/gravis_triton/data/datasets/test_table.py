@@ -164,6 +164,13 @@ def test_missing_numbers_of_a_parquet_table_are_no_class(tmp_path: Path, images)
     assert open_collection(str(tmp_path)).classes == ("0.0", "1.0")
 
 
+def test_a_cell_that_is_too_long_for_a_file_is_named(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg"])
+    (tmp_path / "table.csv").write_text(f"image,label\n{'x' * 300},nevus\n")
+    with pytest.raises(UserError, match="line 2, column image: expected an image"):
+        open_collection(str(tmp_path))
+
+
 def test_two_columns_of_one_name_are_told(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg"])
     (tmp_path / "table.csv").write_text("image,label,label\na.jpg,nevus,melanoma\n")
