@@ -163,13 +163,17 @@ def test_a_grid_that_contradicts_a_finished_cell_is_refused(compare, write_grid,
 
 
 def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, tmp_path):
-    encoders = {"random": "random", "lost": str(tmp_path / "nowhere")}
+    (tmp_path / "empty").mkdir()
+    encoders = {"random": "random", "lost": str(tmp_path / "empty")}
     grid = write_grid(encoders=encoders, tasks={"evaluate": {}}, seeds=[0])
     status, _, err = compare(grid, "--output-dir", tmp_path / "other")
     assert status == 2
     assert err.startswith("error: evaluate lost with 100% of the labels, seed 0: --encoder ")
     assert err.count("\n") == 1
-    assert (tmp_path / "other" / "evaluate" / "random-1-0" / "summary.json").is_file()
+    finished = tmp_path / "other" / "evaluate" / "random-1-0"
+    assert (finished / "summary.json").is_file()
+    (finished / "image_scores_knn.csv").unlink()  # a second error does not hide the first
+    assert compare(grid, "--output-dir", tmp_path / "other")[2] == err
     assert [row["task"] for row in rows(tmp_path / "other")] == ["knn", "probe"]
 
 
