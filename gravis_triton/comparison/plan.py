@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timm.models import is_model, list_models
-
 from gravis_triton.comparison.grid import COMMAND, PRETRAIN, TASKS, Grid, Values
-from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.errors import UserError
 from gravis_triton.evaluation import COLOR_HISTOGRAM
 from gravis_triton.losses import resolve_loss
+from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
@@ -76,6 +75,7 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
 
 def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     given, output = grid.encoders[name], Path(grid.output_dir)
+    pretraining: Values = {**grid.common, **grid.pretrain}
     split = {} if grid.official_split else {"split_seed": seed}
     fixed = {"data": grid.data, "seed": seed, **split}
     if isinstance(given, str):
@@ -85,10 +85,9 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
         directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
         encoder, pretrained = str(directory.encoder), True
         job: type[JobSettings] = CommandSettings if COMMAND in given else PretrainSettings
-        of_all = _known({**grid.common, **grid.pretrain}, job)
+        of_all = _known(pretraining, job)
         task = COMMAND if job is CommandSettings else PRETRAIN
         yield _planned(task, job, name, None, seed, directory, {**of_all, **given, **fixed})
-    pretraining = {**grid.common, **grid.pretrain}
     network: Values = {name: pretraining[name] for name in ("model", "image_size") if name in pretraining}
     for task, own in grid.tasks.items():
         kind = TASKS[task]
@@ -137,9 +136,7 @@ def _planned(
 
 def check_encoders(grid: Grid) -> None:
     """Raise UserError for an encoder of the grid that does not exist on this machine, and for an unknown model."""
-    model = {**grid.common, **grid.pretrain}.get("model", DEFAULT_MODEL)
-    if not is_model(model.split(".")[0]):
-        raise UserError(f"unknown model {model!r}{did_you_mean(model, list_models())}")
+    check_model({**grid.common, **grid.pretrain}.get("model", DEFAULT_MODEL))
     for name, given in grid.encoders.items():
         if not isinstance(given, str) or given in _BY_NAME or given.startswith("hf:"):
             continue

@@ -31,10 +31,7 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
     Raises UserError for an unknown name, an image size that the backbone does not support, and weights that cannot be
     downloaded.
     """
-    architecture = name.split(".")[0]
-    if not is_model(architecture):
-        hint = did_you_mean(architecture, list_models(), at_most=4)
-        raise UserError(f"unknown model {name!r}{hint or '; timm.list_models() lists them'}")
+    check_model(name)
     encoder = create_backbone(name, image_size, pretrained)
     try:
         features = _feature_shape(encoder, image_size)
@@ -45,6 +42,14 @@ def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn
             f"model {name!r} outputs features of shape {features}, not one vector per image: choose another"
         )
     return encoder
+
+
+def check_model(name: str) -> None:
+    """Raise UserError for a name that timm does not have."""
+    architecture = name.split(".")[0]
+    if not is_model(architecture):
+        hint = did_you_mean(architecture, list_models(), at_most=4)
+        raise UserError(f"unknown model {name!r}{hint or '; timm.list_models() lists them'}")
 
 
 def create_backbone(name: str, image_size: int, pretrained: bool, classes: int = 0) -> nn.Module:

@@ -60,7 +60,6 @@ def choose_run(
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
     used: paths that the job reads, by name.
-
     Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both or resume
     a different run, and as `check_overwrite` does.
     """
@@ -142,11 +141,12 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator, *, fini
                 raise UserError(f"another run has just written to {run}: choose another --output-dir")
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
-        if run.config.exists() and (changed := changed_settings(settings, run.config)):
+        resumed = run.config.exists()
+        if resumed and (changed := changed_settings(settings, run.config)):
             what = "these settings change nothing any more" if finished else "resuming with changed settings"
             Display(True).print(f"{what}: {', '.join(changed)}")
         once = {"output_dir": None, "overwrite": False, "config": None, "resume": None}
-        if not (finished and run.config.exists()):
+        if not (resumed and finished):
             write_settings(override(settings, once), run.config)
     accelerator.wait_for_everyone()
     if settings.run.tracker is not None:

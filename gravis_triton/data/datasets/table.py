@@ -28,7 +28,6 @@ COLUMNS = {
 }  # fmt: skip
 """Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
 
-
 _UNKNOWN = ("NA", "N/A", "NaN", "nan", "<NA>", "null")
 
 
@@ -139,7 +138,8 @@ def _rows(file: Path) -> list[Row]:
 
 def _known(cell: str) -> str:
     """The cell, stripped; "" for the marks of unknown values that R and pandas write."""
-    return "" if cell.strip() in _UNKNOWN else cell.strip()
+    cell = cell.strip()
+    return "" if cell in _UNKNOWN else cell
 
 
 def _named(columns: str | None) -> dict[str, str]:
