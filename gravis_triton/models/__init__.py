@@ -1,7 +1,13 @@
 """Encoders, and the networks on top of them."""
 
 from gravis_triton.models.classifier import Classifier
-from gravis_triton.models.encoder import Pretrainer, build_encoder, from_published_weights, normalization
+from gravis_triton.models.encoder import (
+    Pretrainer,
+    build_encoder,
+    from_published_weights,
+    model_args,
+    normalization,
+)
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.finetuned import FinetunedNetwork
 from gravis_triton.models.layers import parameter_groups
@@ -19,6 +25,7 @@ __all__ = [
     "build_segmenter",
     "evaluating",
     "from_published_weights",
+    "model_args",
     "normalization",
     "open_encoder",
     "parameter_groups",

@@ -1,7 +1,7 @@
 """Image encoders: timm backbones without their classifier."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ import timm
 import torch
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
+from timm.models._input import get_model_args
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
@@ -24,15 +25,18 @@ _PROVENANCE = (
 """Keys of timm's pretrained_cfg that describe published weights; wrong for random ones."""
 
 
-def build_encoder(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
+def build_encoder(
+    name: str, *, image_size: int, pretrained: bool = False, model_args: Mapping[str, Any] | None = None
+) -> nn.Module:
     """A timm backbone from images (batch, 3, image_size, image_size) to features (batch, encoder.head_hidden_size).
 
     pretrained: start from timm's ImageNet weights, from an installed package or else the Hugging Face hub.
-    Raises UserError for an unknown name, an image size that the backbone does not support, and weights that cannot be
-    downloaded.
+    model_args: of timm's constructor, if they are not the defaults, e.g. {"global_pool": "max"}.
+    Raises UserError for an unknown name, an image size or arguments that the backbone does not support, and weights
+    that cannot be downloaded.
     """
     check_model(name)
-    encoder = create_backbone(name, image_size, pretrained)
+    encoder = create_backbone(name, image_size, pretrained, model_args=model_args)
     try:
         features = _feature_shape(encoder, image_size)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
@@ -52,7 +56,13 @@ def check_model(name: str) -> None:
         raise UserError(f"unknown model {name!r}{hint or '; timm.list_models() lists them'}")
 
 
-def create_backbone(name: str, image_size: int, pretrained: bool, classes: int = 0) -> nn.Module:
+def create_backbone(
+    name: str,
+    image_size: int,
+    pretrained: bool,
+    classes: int = 0,
+    model_args: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """timm's backbone, built for the image size if its parameters depend on it; without classifier if classes is 0.
 
     Raises UserError as `build_encoder` does.
@@ -62,14 +72,15 @@ def create_backbone(name: str, image_size: int, pretrained: bool, classes: int =
         own = encoder.state_dict()
         encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's weights come last
         return encoder
+    arguments = {**(model_args or {}), "pretrained": pretrained, "num_classes": classes}
     try:
         with _without_retry_warnings():
             try:  # img_size exists only where parameters depend on it
-                encoder = timm.create_model(
-                    name, pretrained=pretrained, num_classes=classes, img_size=image_size
-                )
+                encoder = timm.create_model(name, **arguments, img_size=image_size)
             except TypeError:
-                encoder = timm.create_model(name, pretrained=pretrained, num_classes=classes)
+                encoder = timm.create_model(name, **arguments)
+    except TypeError as error:
+        raise UserError(f"model {name!r} does not accept its model_args: {error}") from error
     except OSError as error:
         raise UserError(
             f"cannot download the ImageNet weights of {name!r} from the Hugging Face hub ({type(error).__name__}): "
@@ -85,6 +96,12 @@ def create_backbone(name: str, image_size: int, pretrained: bool, classes: int =
     if not pretrained:
         _drop_provenance(cast(dict[str, Any], encoder.pretrained_cfg))
     return encoder
+
+
+def model_args(encoder: nn.Module) -> dict[str, Any]:
+    """The arguments of timm's constructor that `build_encoder` needs, beside the image size, to build the backbone."""
+    set_by_build = ("img_size", "num_classes", "in_chans")
+    return {name: value for name, value in get_model_args(encoder).items() if name not in set_by_build}
 
 
 def _drop_provenance(config: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
     if model is not None and model.split(".")[0] != architecture.split(".")[0]:
         raise UserError(f"--encoder {spec} holds a {architecture}, not a {model}: drop --model or change it")
     size = image_size or int(config.get("pretrained_cfg", {}).get("input_size", [3, default_size])[1])
-    encoder = _loaded(directory, architecture, size)
+    encoder = _loaded(directory, config, size)
     line = _loaded_line(encoder, architecture, spec)
     return OpenedEncoder(encoder, architecture, size, line, _image_ids(directory))
 
@@ -125,16 +125,19 @@ def _config(directory: Path) -> dict[str, Any]:
         raise UserError(f"{directory / 'config.json'} cannot be read: {error}") from error
     if not isinstance(config, dict) or not timm.is_model(config.get("architecture", "")):
         raise UserError(f"{directory / 'config.json'} does not name a timm architecture")
+    if not isinstance(config.setdefault("model_args", {}), dict):
+        raise UserError(f"{directory / 'config.json'}: model_args must be a mapping")
     return config
 
 
-def _loaded(directory: Path, architecture: str, size: int) -> nn.Module:
+def _loaded(directory: Path, config: dict[str, Any], size: int) -> nn.Module:
     file = directory / "model.safetensors"
     try:
         saved = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file} cannot be read ({error}): was the run interrupted?") from error
-    expected = build_encoder(architecture, image_size=size).state_dict()
+    architecture, model_args = config["architecture"], config["model_args"]
+    expected = build_encoder(architecture, image_size=size, model_args=model_args).state_dict()
     _check_complete(file, architecture, saved, expected)
     # timm resamples position embeddings
     encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
+from gravis_triton.models.encoder import model_args
 from gravis_triton.models.evaluating import evaluating
 from gravis_triton.models.finetuned import FinetunedNetwork
 
@@ -44,11 +45,13 @@ def build_segmenter(
         near = max(32, round(image_size / 32) * 32)
         raise UserError(f"--image-size {image_size}: segmentation needs a multiple of 32, e.g. {near}")
     name = f"tu-{architecture}"
+    arguments = {key: value for key, value in model_args(encoder).items() if key != "global_pool"}
+    arguments |= {"encoder_weights": None, "classes": 1}
     try:
         try:  # as in `create_backbone`
-            network = smp.create_model(decoder, name, encoder_weights=None, classes=1, img_size=image_size)
+            network = smp.create_model(decoder, name, **arguments, img_size=image_size)
         except TypeError:
-            network = smp.create_model(decoder, name, encoder_weights=None, classes=1)
+            network = smp.create_model(decoder, name, **arguments)
         segmenter = Segmenter(network, encoder.pretrained_cfg)
         tensors = copy_encoder(encoder, segmenter.pretrained)
         _check_output(segmenter, image_size)

@@ -14,7 +14,7 @@ from torch import nn
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_json
 from gravis_triton.models.classifier import Classifier
-from gravis_triton.models.encoder import OWN_TAG, create_backbone
+from gravis_triton.models.encoder import OWN_TAG, create_backbone, model_args
 
 
 def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> None:
@@ -43,7 +43,13 @@ def save_classifier(
     Raises UserError if timm's classifier of the architecture is not a single linear layer.
     """
     architecture = cast(dict[str, Any], network.encoder.pretrained_cfg)["architecture"]
-    model: Any = create_backbone(architecture, image_size, pretrained=False, classes=len(classes))
+    model: Any = create_backbone(
+        architecture,
+        image_size,
+        pretrained=False,
+        classes=len(classes),
+        model_args=model_args(network.encoder),
+    )
     layer = model.get_classifier()
     if not isinstance(layer, nn.Linear):
         raise UserError(f"timm's classifier of {architecture} is not a single linear layer: use torch-export")

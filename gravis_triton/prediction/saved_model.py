@@ -1,6 +1,7 @@
 """Save and load fine-tuned networks."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,23 @@ from gravis_triton.prediction.mask_predictor import MaskPredictor
 Predictor = ClassPredictor | MaskPredictor
 
 
-def save_predictor(predictor: Predictor, directory: Path, *, architecture: str, decoder: str | None) -> None:
+def save_predictor(
+    predictor: Predictor,
+    directory: Path,
+    *,
+    architecture: str,
+    decoder: str | None,
+    model_args: Mapping[str, Any] | None = None,
+) -> None:
     """Write model.json and model.safetensors, atomically, for `load`.
 
-    architecture: timm name of the encoder. decoder: name of a mask predictor's decoder.
+    architecture: timm name of the encoder. decoder: name of a mask predictor's decoder. model_args: as in
+    `build_encoder`.
     """
     description = {
         "task": "classification" if isinstance(predictor, ClassPredictor) else "segmentation",
         "architecture": architecture,
+        "model_args": dict(model_args or {}),
         "decoder": decoder,
         "classes": predictor.classes if isinstance(predictor, ClassPredictor) else [],
         "data_set": predictor.data_set if isinstance(predictor, ClassPredictor) else None,
@@ -77,7 +87,8 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
 
 def _network(description: dict[str, Any], image_size: int) -> FinetunedNetwork:
     architecture = description["architecture"]
-    encoder = build_encoder(architecture, image_size=image_size)
+    model_args = description.get("model_args")  # version 0.1 had none
+    encoder = build_encoder(architecture, image_size=image_size, model_args=model_args)
     if description["task"] == "segmentation":
         decoder = description["decoder"]
         return build_segmenter(encoder, architecture=architecture, decoder=decoder, image_size=image_size)[0]

@@ -18,7 +18,13 @@ from gravis_triton.augment import LabeledView
 from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
-from gravis_triton.models import FinetunedNetwork, OpenedEncoder, from_published_weights, open_encoder
+from gravis_triton.models import (
+    FinetunedNetwork,
+    OpenedEncoder,
+    from_published_weights,
+    model_args,
+    open_encoder,
+)
 from gravis_triton.prediction import InputSettings, Predictor, save_predictor
 from gravis_triton.prediction.weights_hash import weights_hash
 from gravis_triton.report.page import write_run_page
@@ -136,7 +142,11 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
             network, inputs, data.collection, tta=settings.evaluation.tta
         )
         save_predictor(
-            predictor, run.model, architecture=opened.architecture, decoder=getattr(task, "decoder", None)
+            predictor,
+            run.model,
+            architecture=opened.architecture,
+            decoder=getattr(task, "decoder", None),
+            model_args=model_args(opened.encoder),
         )
         caption = report.caption_of(
             opened.architecture, settings.encoder.encoder, f"fine-tuned for {task.name}", collection.name

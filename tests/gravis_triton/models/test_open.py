@@ -55,6 +55,37 @@ def test_a_classifier_on_top_is_left_out(tmp_path):
     assert source.encoder.num_classes == 0
 
 
+@pytest.mark.parametrize(
+    ("model", "arguments"),
+    [("test_resnet", {"global_pool": "max"}), ("test_vit", {"global_pool": "avg", "class_token": False})],
+)
+def test_a_backbone_built_with_other_arguments_than_the_defaults_is_opened_and_saved_with_them(
+    tmp_path, model, arguments
+):
+    backbone = (
+        timm.create_model(model, img_size=32, **arguments)
+        if model == "test_vit"
+        else timm.create_model(model, **arguments)
+    )
+    timm.models.save_for_hf(backbone, str(tmp_path / "timm"), safe_serialization=True)
+    encoder = opened(tmp_path / "timm", image_size=32).encoder
+    images = torch.rand(2, 3, 32, 32)
+    expected = backbone.eval().forward_head(backbone.forward_features(images), pre_logits=True)
+    assert torch.equal(encoder.eval()(images), expected)
+    save_encoder(encoder, tmp_path / "ours", image_size=32)
+    assert torch.equal(opened(tmp_path / "ours").encoder.eval()(images), expected)
+
+
+def test_arguments_that_a_backbone_does_not_accept_are_named(saved):
+    _, directory = saved
+    config = json.loads((directory / "config.json").read_text())
+    config["model_args"]["colour"] = "red"
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "checksums.json").unlink(missing_ok=True)
+    with pytest.raises(UserError, match=r"does not accept its model_args: .*'colour'"):
+        opened(directory)
+
+
 def test_random_weights_of_a_model_are_named_so():
     source = opened("random", model="test_resnet", default_size=48)
     assert source.loaded == "encoder: test_resnet, random weights"

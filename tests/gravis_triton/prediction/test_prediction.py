@@ -8,7 +8,7 @@ from PIL import Image
 import gravis_triton
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
-from gravis_triton.models import Classifier, build_encoder, build_segmenter
+from gravis_triton.models import Classifier, build_encoder, build_segmenter, model_args
 from gravis_triton.prediction import ClassPredictor, InputSettings, MaskPredictor, load, save_predictor
 
 CLASSES = ("melanoma", "nevus")
@@ -96,6 +96,36 @@ def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
     again = load(tmp_path / "model")
     assert isinstance(again, MaskPredictor)
     assert np.array_equal(again.predict(image_file), predictor.predict(image_file))
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_backbone_with_other_arguments_than_the_defaults_is_saved_and_exported_with_them(
+    image_file, tmp_path, task
+):
+    torch.manual_seed(0)
+    arguments = {"global_pool": "max", "act_layer": "silu"}
+    encoder = build_encoder("test_resnet", image_size=32, model_args=arguments)
+    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    if task == "classification":
+        network, decoder = Classifier(encoder, classes=2), None
+        predictor = ClassPredictor(network, inputs=inputs, classes=CLASSES, data_set="images")
+    else:
+        decoder = "unet"
+        network, _ = build_segmenter(encoder, architecture="test_resnet", decoder=decoder, image_size=32)
+        predictor = MaskPredictor(network, inputs=inputs)
+    save_predictor(
+        predictor,
+        tmp_path / "model",
+        architecture="test_resnet",
+        decoder=decoder,
+        model_args=model_args(encoder),
+    )
+    again = load(tmp_path / "model")
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.network.eval()(images), network.eval()(images))
+    if task == "classification":
+        result = gravis_triton.export(run=str(tmp_path), format="timm", output=str(tmp_path / "timm"))
+        assert result.difference < 1e-5
 
 
 def test_a_directory_without_a_model_is_named(tmp_path):
