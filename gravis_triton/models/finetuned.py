@@ -3,7 +3,8 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from gravis_triton.models.batch_norm import keep_statistics
 
 
 class FinetunedNetwork(nn.Module):
@@ -39,9 +40,7 @@ class FinetunedNetwork(nn.Module):
         if self.frozen:
             self.pretrained.eval()
         elif self.frozen_statistics:
-            for module in self.pretrained.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            keep_statistics(self.pretrained)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
