@@ -43,6 +43,11 @@ class RunDirectory:
         self.masks = self.path / "masks"
         self.cases = self.path / "cases.png"
 
+    def is_written(self) -> bool:
+        """Whether a job has written to the directory."""
+        kept = (self.lock, self.metrics, self.summary, self.checkpoints)
+        return self.config.is_file() and any(path.exists() for path in kept)
+
     def others(self) -> list[str]:
         """Names of files in the directory that do not belong to a run."""
         return sorted(

@@ -9,6 +9,7 @@ from gravis_triton.data.datasets.isic_layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
+from gravis_triton.run_directory import RunDirectory
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -24,6 +25,7 @@ SPLIT_FOLDERS = {
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations"})
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
 _MASK_ENDINGS = ("_segmentation", "_mask")
 
 
@@ -34,7 +36,7 @@ def open_folder(directory: Path) -> Collection:
     If every image then is in a sub-folder, and there are at least two of these, they are the classes.
     Images in a folder masks (mask, segmentations, segmentation) are the masks of the images with the same name, with
     or without a final _segmentation or _mask, beside that folder or in a folder images (image, imgs, img) beside it.
-    Hidden files and folders are ignored.
+    Hidden files and folders are ignored, and runs, comparisons and predictions.
     Raises UserError if there is no image, for images beside folders of splits, for a mask without an image or among
     the images, for a class named images, and for a Hugging Face metadata file, which would be ignored.
     """
@@ -118,18 +120,37 @@ def is_image(name: str) -> bool:
 
 
 def images_below(directory: Path) -> Iterator[PurePosixPath]:
-    """Paths of all images below `directory`, relative to it."""
+    """Paths of all images below `directory`, relative to it, except in hidden folders and in output of jobs.
+
+    Raises UserError for a folder that cannot be listed, and for a challenge's folder: its masks would be taken for
+    images.
+    """
+    for folder, folders, files in walk(directory):
+        _check_nested_layout(folder, folders)
+        for name in filter(is_image, files):
+            relative = folder.relative_to(directory)
+            yield PurePosixPath(relative.as_posix(), _checked_name(folder, name))
+
+
+def walk(directory: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """(folder, names of its folders, names of its files) of `directory` and all folders below it, except hidden ones
+    and output of jobs. Links are followed once. Raises UserError for a folder that cannot be listed."""
     seen = set()
     for folder, folders, files in os.walk(directory, onerror=_refuse, followlinks=True):
-        relative = Path(folder).relative_to(directory)
         if os.path.realpath(folder) in seen:  # a link back to a folder above
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        _check_nested_layout(Path(folder), folders)
-        for name in filter(is_image, files):
-            yield PurePosixPath(relative.as_posix(), _checked_name(folder, name))
+        folders[:] = [name for name in folders if not _is_skipped(Path(folder, name))]
+        yield Path(folder), folders, files
+
+
+def _is_skipped(folder: Path) -> bool:
+    """Whether a folder is hidden, or holds a run, a comparison or predictions: jobs write to the current directory,
+    which may be the data's."""
+    if folder.name.startswith(".") or folder.name == "__MACOSX":
+        return True
+    return RunDirectory(folder).is_written() or any((folder / name).is_file() for name in _OUTPUT)
 
 
 def _check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
@@ -143,7 +164,7 @@ def _check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
                 )
 
 
-def _checked_name(folder: str, name: str) -> str:
+def _checked_name(folder: Path, name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -156,7 +177,6 @@ def _refuse(error: OSError) -> None:
 
 
 def _check_nested_layout(folder: Path, names: list[str]) -> None:
-    """Raise UserError for a challenge's folder below: its masks would be taken for images."""
     for name in names:
         layout = layout_of_folder(name)
         if layout is not None:

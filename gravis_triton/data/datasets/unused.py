@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gravis_triton.data.datasets.folder import is_image
+from gravis_triton.data.datasets.folder import is_image, walk
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 
@@ -18,6 +18,5 @@ def unused_files(collection: Collection, directory: Path) -> list[str]:
     }
     if not used:  # a collection that is not read from files
         return []
-    found = (file for file in directory.rglob("*") if is_image(file.name) and file.is_file())
-    unused = (file.relative_to(directory) for file in found if file.resolve() not in used)
-    return sorted(str(file) for file in unused if not any(part.startswith(".") for part in file.parts))
+    found = (folder / name for folder, _, names in walk(directory) for name in filter(is_image, names))
+    return sorted(str(file.relative_to(directory)) for file in found if file.resolve() not in used)

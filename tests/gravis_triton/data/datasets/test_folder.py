@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.errors import UserError
 
 
@@ -88,6 +89,26 @@ def test_hidden_files_and_resource_forks_are_ignored(tmp_path: Path, images) -> 
     images(tmp_path / "__MACOSX", ["c.jpg"])
     images(tmp_path / ".thumbnails", ["d.jpg"])
     assert [record.id for record in open_collection(str(tmp_path)).records] == ["a.jpg"]
+
+
+def test_what_jobs_have_written_beside_the_images_is_ignored(tmp_path: Path, images) -> None:
+    images(tmp_path / "melanoma", ["1.jpg"])
+    images(tmp_path / "nevus", ["1.jpg"])
+    for written, beside in (
+        ("runs/first", ("config.yaml", "summary.json")),
+        ("runs/killed", ("config.yaml", ".lock")),
+        ("grid", ("comparison.json",)),
+        ("predictions", ("predictions.csv",)),
+    ):
+        images(tmp_path / written, ["views.png"])
+        images(tmp_path / written / "masks", ["1_segmentation.png"])
+        for name in beside:
+            (tmp_path / written / name).touch()
+    collection = open_collection(str(tmp_path))
+    assert [record.id for record in collection.records] == ["melanoma/1.jpg", "nevus/1.jpg"]
+    assert collection.classes == ("melanoma", "nevus")
+    assert unused_files(collection, tmp_path) == []
+    assert len(open_collection(str(tmp_path / "runs" / "first" / "masks")).records) == 1  # given by name
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path, images) -> None:
