@@ -60,11 +60,13 @@ def choose_run(
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
     used: paths that the job reads, by name.
-    Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both or resume
-    a different run, and as `check_overwrite` does.
+    Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both, or resume
+    a missing or different run, and as `check_overwrite` does.
     """
     if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
+    if resume not in (None, "auto") and not Path(resume).exists():
+        raise UserError(f"--resume {resume}: there is no such run or checkpoint")
     named = _named_or_new(settings.output_dir, resume, name)
     path = Path(broadcast_object_list([str(named)])[0])
     run = RunDirectory(path)

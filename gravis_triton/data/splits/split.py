@@ -150,7 +150,7 @@ def _expected(collection: Collection, annotation: Annotation) -> str:
         what = "" if annotation == "label" else "ISIC_*_segmentation.png in "
         return f": expected {what}{', '.join(official)} beside its image folders"
     if annotation == "label":
-        return ": give a folder with a sub-folder for each class and no table, an official ISIC layout, or a label column"
+        return ": give a folder with a sub-folder for each class (and no table), a label column or an ISIC layout"
     return ": give an official ISIC layout with its mask folders, or a dataset with a mask column"
 
 

@@ -136,9 +136,16 @@ def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):
         open_run(run, PretrainSettings(), Accelerator(cpu=True))
 
 
+def test_what_is_resumed_must_exist(choose):
+    with pytest.raises(UserError, match="--resume nowhere: there is no such run or checkpoint"):
+        choose(resume="nowhere")
+
+
 def test_a_run_is_not_written_over_by_resuming_another(choose, run, tmp_path):
+    (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match=r"run contains a different run from --resume \(.*other\)"):
         choose(output_dir=str(run), resume=str(tmp_path / "other"))
     checkpoint = run.checkpoints / "step-00000001"
+    checkpoint.mkdir(parents=True)
     assert choose(output_dir=str(run), resume=str(checkpoint)).path == run.path
     assert choose(output_dir=str(tmp_path / "new"), resume=str(run)).path == tmp_path / "new"

@@ -190,7 +190,7 @@ def test_images_without_labels_train_without_scores(run_here, tiny, tmp_path):
         (["--loss", "nt-xent", "--margin", "1"], "--margin has no effect on --loss nt-xent"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
         (["--opt", "sdg"], "unknown optimizer --opt sdg; did you mean sgd"),
-        (["--resume", "nowhere"], "--resume nowhere: there is no checkpoint"),
+        (["--resume", "nowhere"], "--resume nowhere: there is no such run or checkpoint"),
         (["--resume", "auto"], "--resume auto needs --output-dir"),
         (["--tracker", "nonesuch"], "unknown --tracker nonesuch; known: "),
         (["--opt", "sgd", "--lr", "1e30"], "the loss is nan at step"),
