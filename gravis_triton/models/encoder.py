@@ -9,7 +9,6 @@ import timm
 import torch
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
-from timm.models._input import get_model_args
 from torch import nn
 
 from gravis_triton.errors import UserError, did_you_mean
@@ -72,7 +71,9 @@ def create_backbone(
         own = encoder.state_dict()
         encoder.load_state_dict(dict(zip(own, weights, strict=False)))  # the classifier's weights come last
         return encoder
-    arguments = {**(model_args or {}), "pretrained": pretrained, "num_classes": classes}
+    set_here = ("pretrained", "num_classes", "img_size")
+    model_args = {key: value for key, value in (model_args or {}).items() if key not in set_here}
+    arguments = {**model_args, "pretrained": pretrained, "num_classes": classes}
     try:
         with _without_retry_warnings():
             try:  # img_size exists only where parameters depend on it
@@ -95,13 +96,13 @@ def create_backbone(
         raise _unsupported_size(name, image_size, str(error)) from error
     if not pretrained:
         _drop_provenance(cast(dict[str, Any], encoder.pretrained_cfg))
+    encoder.model_args = model_args  # type: ignore[assignment]  # for the function of this name
     return encoder
 
 
 def model_args(encoder: nn.Module) -> dict[str, Any]:
     """The arguments of timm's constructor that `build_encoder` needs, beside the image size, to build the backbone."""
-    set_by_build = ("img_size", "num_classes", "in_chans")
-    return {name: value for name, value in get_model_args(encoder).items() if name not in set_by_build}
+    return getattr(encoder, "model_args", {})
 
 
 def _drop_provenance(config: dict[str, Any]) -> None:

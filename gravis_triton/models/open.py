@@ -140,7 +140,7 @@ def _loaded(directory: Path, config: dict[str, Any], size: int) -> nn.Module:
     expected = build_encoder(architecture, image_size=size, model_args=model_args).state_dict()
     _check_complete(file, architecture, saved, expected)
     # timm resamples position embeddings
-    encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True)
+    encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True, model_args=model_args)
     loaded = encoder.state_dict()
     if lost := [
         name

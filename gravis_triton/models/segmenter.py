@@ -45,7 +45,8 @@ def build_segmenter(
         near = max(32, round(image_size / 32) * 32)
         raise UserError(f"--image-size {image_size}: segmentation needs a multiple of 32, e.g. {near}")
     name = f"tu-{architecture}"
-    arguments = {key: value for key, value in model_args(encoder).items() if key != "global_pool"}
+    unknown_to_pyramids = ("global_pool", "in_chans")
+    arguments = {key: value for key, value in model_args(encoder).items() if key not in unknown_to_pyramids}
     arguments |= {"encoder_weights": None, "classes": 1}
     try:
         try:  # as in `create_backbone`
