@@ -9,7 +9,7 @@ import timm
 import torch
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
-from torch import nn
+from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.models.evaluating import evaluating
@@ -134,7 +134,38 @@ def _feature_shape(encoder: nn.Module, image_size: int) -> tuple[int, ...]:
         return tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
 
 
+def from_published_weights(encoder: nn.Module) -> bool:
+    """Whether the weights are published ones, such as ImageNet's, or were pre-trained from them, as far as their timm
+    tag tells: weights of unknown origin have none."""
+    return cast(dict[str, Any], encoder.pretrained_cfg).get("tag") not in (None, OWN_TAG)
+
+
 def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the RGB channels, in [0, 1], that the backbone expects."""
     config = resolve_model_data_config(encoder)
     return tuple(config["mean"]), tuple(config["std"])
+
+
+class Pretrainer(nn.Module):
+    """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalized.
+
+    The projection head has two layers, as published, and is discarded after pre-training.
+    hidden: width of its inner layer. Default: the width of the features.
+    """
+
+    def __init__(self, encoder: nn.Module, *, hidden: int | None, dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        features = cast(int, encoder.head_hidden_size)
+        hidden = hidden or features
+        self.projection = nn.Sequential(
+            nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
+        )
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the encoder excludes from weight decay, as timm's optimizers query them."""
+        names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
+        return {f"encoder.{name}" for name in names}
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.projection(self.encoder(images))

@@ -3,8 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
-
-from gravis_triton.models.batch_norm import keep_statistics
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class FinetunedNetwork(nn.Module):
@@ -40,7 +39,9 @@ class FinetunedNetwork(nn.Module):
         if self.frozen:
             self.pretrained.eval()
         elif self.frozen_statistics:
-            keep_statistics(self.pretrained)
+            for module in self.pretrained.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:

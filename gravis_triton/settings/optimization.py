@@ -36,9 +36,6 @@ class OptimizationSettings:
         arg(metavar="FLOAT", help_behavior_hint="(default: 1, at most an eighth of the run)"),
     ] = None
     """Epochs of linear learning rate warm-up."""
-    bn_statistics: Literal["auto", "frozen", "batch"] = "auto"
-    """Statistics that the encoder's BatchNorm normalizes by: frozen are those it has before training, batch those of
-    each batch; auto takes frozen if the encoder started from published weights, such as ImageNet's."""
     max_steps: Annotated[
         int | None, Range(min=1), arg(metavar="INT|None", help_behavior_hint="(default: None, no limit)")
     ] = None
@@ -77,6 +74,9 @@ class FinetuneOptimizationSettings(OptimizationSettings):
     """Layer-wise learning rate decay: factor from each encoder layer to the one before it."""
     freeze_encoder: bool = False
     """Train the head only."""
+    bn_statistics: Literal["auto", "frozen", "batch"] = "auto"
+    """Statistics of the encoder's BatchNorm: frozen are those of pre-training, batch those of each batch; auto takes
+    frozen if the encoder started from published weights, such as ImageNet's."""
     ema: Annotated[
         float | None,
         Range(above=0, below=1),

@@ -10,7 +10,7 @@ import gravis_triton.training as training
 from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.pretraining import PretrainingData
 from gravis_triton.losses import Objective
-from gravis_triton.models import OpenedEncoder, Pretrainer, freezes_statistics, normalization, open_encoder
+from gravis_triton.models import OpenedEncoder, Pretrainer, normalization, open_encoder
 from gravis_triton.settings import PretrainSettings, default_image_size
 from gravis_triton.workflows.launch import Launch
 
@@ -48,12 +48,7 @@ def build_networks(encoder: nn.Module, settings: PretrainSettings, job: Launch) 
     mean, std = normalization(encoder)
     views = ViewMaker(settings.augmentation, size=chosen.image_size, mean=mean, std=std)
     model = training.prepare_model(
-        Pretrainer(
-            encoder,
-            hidden=chosen.projection_hidden,
-            dim=chosen.projection_dim,
-            frozen_statistics=freezes_statistics(settings.optimization.bn_statistics, encoder),
-        ),
+        Pretrainer(encoder, hidden=chosen.projection_hidden, dim=chosen.projection_dim),
         job.accelerator,
         channels_last=loop.channels_last,
         compile=loop.compile,

@@ -21,7 +21,7 @@ from gravis_triton.errors import Interrupted
 from gravis_triton.models import (
     FinetunedNetwork,
     OpenedEncoder,
-    freezes_statistics,
+    from_published_weights,
     model_args,
     open_encoder,
 )
@@ -110,7 +110,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     settings = resolve_finetune(settings, image_size=opened.image_size)
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task.annotation)
     network = task.build_network(opened, opened.image_size, collection)
-    if freezes_statistics(settings.optimization.bn_statistics, opened.encoder):
+    if _freezes_statistics(settings, opened):
         network.freeze_statistics()
     if network.description:
         display.print(network.description)
@@ -170,6 +170,11 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     accelerator.wait_for_everyone()
     training.end_trackers(accelerator)
     return FinetuneResult(run.path, run.model, scores, finetuning.best.score)
+
+
+def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bool:
+    statistics = settings.optimization.bn_statistics
+    return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
 def _inputs(opened: OpenedEncoder, settings: FinetuneSettings) -> InputSettings:

@@ -11,12 +11,16 @@ from timm.data import create_transform, resolve_model_data_config
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.models import (
+    Pretrainer,
     build_encoder,
+    from_published_weights,
     normalization,
     open_encoder,
     save_encoder,
 )
 from gravis_triton.prediction import InputSettings
+from gravis_triton.settings import OptimizationSettings
+from gravis_triton.training import build_optimizer
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,12 @@ from gravis_triton.prediction import InputSettings
 def test_any_backbone_gives_one_vector_per_image(name, size):
     encoder = build_encoder(name, image_size=size)
     assert encoder(torch.rand(2, 3, size, size)).shape == (2, encoder.head_hidden_size)
+
+
+def test_projection_has_two_layers_and_the_dimensions_asked_for():
+    model = Pretrainer(build_encoder("test_resnet", image_size=32), hidden=24, dim=16)
+    assert [type(layer).__name__ for layer in model.projection] == ["Linear", "ReLU", "Linear"]
+    assert model(torch.rand(3, 3, 32, 32)).shape == (3, 16)
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])
@@ -113,6 +123,16 @@ def test_weights_trained_from_published_ones_keep_their_license_once(tmp_path):
     assert saved_config(again, tmp_path / "second") == config
 
 
+def test_an_encoder_knows_whether_it_started_from_published_weights(tmp_path):
+    published = timm.create_model("resnet18", num_classes=0)
+    scratch = build_encoder("resnet18", image_size=32)
+    assert (from_published_weights(published), from_published_weights(scratch)) == (True, False)
+    for encoder, name in ((published, "published"), (scratch, "scratch")):
+        save_encoder(encoder, tmp_path / name, image_size=32)
+        again = open_encoder(str(tmp_path / name), model=None, image_size=None, default_size=32).encoder
+        assert from_published_weights(again) == from_published_weights(encoder)
+
+
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])
 def test_transformers_opens_a_saved_encoder(tmp_path, name, size):
     transformers = pytest.importorskip("transformers")
@@ -135,3 +155,14 @@ def test_timms_transform_is_ours(tmp_path):
     ours = inputs.squares(collate_central_squares([pixels]))[0]
     one_level = 1 / 255 / min(inputs.std)  # Pillow rounds to whole levels
     assert (transform(Image.fromarray(pixels)) - ours).abs().max() <= one_level
+
+
+def test_what_a_transformer_leaves_undecayed_stays_so_under_the_projection_head() -> None:
+    model = Pretrainer(build_encoder("test_vit", image_size=64), hidden=None, dim=8)
+    optimizer = build_optimizer(model, OptimizationSettings(weight_decay=0.1))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {
+        names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]
+    }
+    assert "encoder.blocks.0.attn.qkv.weight" in decayed
+    assert not {"encoder.pos_embed", "encoder.cls_token"} & decayed

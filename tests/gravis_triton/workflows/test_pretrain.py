@@ -9,8 +9,6 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from gravis_triton.models import build_encoder, save_encoder
-
 RECIPE = "pretrain.py"
 
 
@@ -253,19 +251,6 @@ def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_
     # the untrained scores are those of the encoder it starts from
     before = json.loads((finished / "summary.json").read_text())
     assert summary["knn_mean_auc_untrained"] == pytest.approx(before["knn_mean_auc"])
-
-
-@pytest.mark.parametrize(("start", "kept"), [("published", True), ("scratch", False)])
-def test_batch_norm_keeps_the_statistics_of_published_weights(tiny, run_here, tmp_path, start, kept):
-    timm_model = timm.create_model("test_resnet", num_classes=0)  # timm's, with the tag of published weights
-    encoder = timm_model if start == "published" else build_encoder("test_resnet", image_size=32)
-    save_encoder(encoder, tmp_path / start, image_size=32)
-    flags = ["--encoder", str(tmp_path / start), "--no-evaluate", "--output-dir", str(tmp_path / "run")]
-    assert run_here(RECIPE, *tiny, *flags)[0] == 0
-    mean = "bn1.running_mean"
-    before = load_file(tmp_path / start / "model.safetensors")[mean]
-    after = load_file(tmp_path / "run" / "encoder" / "model.safetensors")[mean]
-    assert torch.equal(before, after) == kept
 
 
 def test_scores_while_training_are_of_a_sample_and_the_last_ones_of_all_images(tiny, run_here, tmp_path):
