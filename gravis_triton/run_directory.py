@@ -58,7 +58,12 @@ class RunDirectory:
 
     def keep_others_out(self) -> None:
         """Lock the directory against other processes until this one ends. Raises UserError if one holds the lock."""
-        file = self.lock.open("a+")
+        try:
+            file = self.lock.open("a+")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self}: {error.strerror}; choose another --output-dir"
+            ) from error
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -76,9 +81,9 @@ class RunDirectory:
         """Whether another process is running in the directory."""
         if not self.lock.is_file():
             return False
-        with self.lock.open("a") as file:
+        with self.lock.open() as file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # needs no permission to write
             except OSError:
                 return True
         return False

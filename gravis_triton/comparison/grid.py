@@ -18,7 +18,7 @@ from gravis_triton.settings import (
     flat_hints,
     read_yaml,
 )
-from gravis_triton.settings.flat import RENAMED
+from gravis_triton.settings.flat import RENAMED, at_home
 
 Values = Mapping[str, Any]
 Curves = Mapping[str, Mapping[int, str]]
@@ -103,7 +103,7 @@ def _encoder(file: Path, name: str, given: Any) -> str | Values:
         raise UserError(
             f"{file}: the encoder name {name!r} is used in paths: use only letters, digits, dots and dashes"
         )
-    return given if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
+    return at_home(given) if isinstance(given, str) else _settings(file, f"the encoder {name}", given)
 
 
 def _with_each_length(

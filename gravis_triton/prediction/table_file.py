@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gravis_triton.checksums import checksum
 from gravis_triton.data.datasets.records import ImageReference
+from gravis_triton.data.datasets.table import OUTPUT_KEY
 from gravis_triton.data.loading.decoded import Collated, decoded_loader
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
@@ -20,7 +21,6 @@ from gravis_triton.files import atomic_write, writing
 Progress = Callable[[int, int], None]
 
 _PART_ROWS = 256
-_FINGERPRINT = b"gravis_triton"  # metadata key in a finished Parquet file
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TableFile:
             metadata = pq.read_schema(self.path).metadata or {}
         except (pa.ArrowInvalid, OSError):
             return False
-        return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
+        return metadata.get(OUTPUT_KEY) == self.fingerprint.encode()
 
     def prepare(self, *, overwrite: bool) -> None:
         """Prepare to write the table.
@@ -83,7 +83,7 @@ class TableFile:
     def finish(self) -> None:
         """Join the parts; the table appears complete or not at all."""
         files = [self._part(start) for start in range(0, self.images, _PART_ROWS)]
-        schema = pq.read_schema(files[0]).with_metadata({_FINGERPRINT: self.fingerprint.encode()})
+        schema = pq.read_schema(files[0]).with_metadata({OUTPUT_KEY: self.fingerprint.encode()})
         partial = self._parts() / "joined"
         writer = pq.ParquetWriter if self.path.suffix == ".parquet" else pyarrow.csv.CSVWriter
         with writing(self.path), writer(partial, schema) as table:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import tyro
 
 from gravis_triton.settings.config import config_file, read_settings, reset_values
-from gravis_triton.settings.flat import RENAMED, flatten, override
+from gravis_triton.settings.flat import RENAMED, at_home, flatten, override
 from gravis_triton.settings.ranges import check_ranges, flag
 
 Settings = TypeVar("Settings")
@@ -52,7 +52,7 @@ def parse_flags(
 
 
 def _present_name(arg: str) -> str:
-    """The argument, with a flag of version 0.1 under its current name."""
+    """The argument, with a flag of version 0.1 under its current name, and with the home directory for ~/."""
     name, equals, value = arg.partition("=")
     present = {flag(old): flag(new) for old, new in RENAMED.items()}
-    return present.get(name, name) + equals + value
+    return present.get(name, name) + equals + at_home(value)

@@ -78,13 +78,18 @@ def checked_value(where: str, name: Any, value: Any, hints: Mapping[str, Any]) -
             return "no"
         if choice is float and (type(value) in (int, float) or _is_scientific(value)):
             return float(value)
-        if choice is str and isinstance(value, Path):
-            return str(value)
+        if choice is str and isinstance(value, str | Path):
+            return at_home(str(value))
         if isinstance(choice, type) and type(value) is choice:
             return value
         if choice == tuple[str, ...] and isinstance(value, (list, tuple)):
             return tuple(map(str, value))
     raise UserError(f"{where}: {name} must be {' or '.join(map(_shown, choices))}, not {value!r}")
+
+
+def at_home(value: str) -> str:
+    """A path that starts with ~/, expanded: the shell expands it only at the start of an argument, and YAML never."""
+    return str(Path(value).expanduser()) if value.startswith("~/") else value
 
 
 def _is_scientific(value: Any) -> bool:

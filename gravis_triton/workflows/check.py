@@ -168,7 +168,7 @@ def _findings(
         "images without a label": [r.id for r in records if some_labels and r.label is None],
         "images without a mask": [r.id for r in records if some_masks and r.mask is None],
         "unused superpixel files": [name for name in unused if _is_superpixels(name)],
-        "other unused image files, such as masks without an image": [
+        "other unused image files, such as masks without an image or formats that are not read": [
             name for name in unused if not _is_superpixels(name)
         ],
         "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],

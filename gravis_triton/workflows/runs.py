@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gravis_triton.errors import UserError
@@ -53,7 +54,8 @@ def list_runs(settings: RunsSettings) -> RunsResult:
     table = Table("run", "job", "model", "data", "state", "result", "last change", box=SIMPLE_HEAD)
     for run in found:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
-        table.add_row(run.directory, run.job, run.model, run.data, run.state, run.result, changed)
+        cells = (run.directory, run.job, run.model, run.data, run.state, run.result, changed)
+        table.add_row(*map(escape, cells))
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     console.print(table if found else f"no runs under {root}")
     return RunsResult(tuple(found))

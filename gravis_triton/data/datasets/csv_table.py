@@ -25,10 +25,11 @@ class Row:
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, stripped cells) of every non-blank line of a comma- or tab-separated file."""
+    """(line number, stripped cells) of every non-blank line of a file separated by commas, semicolons or tabs,
+    whichever its first line has most of."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            delimiter = "\t" if "\t" in stream.readline() else ","
+            delimiter = max(",;\t", key=stream.readline().count)
             stream.seek(0)
             reader = csv.reader(stream, delimiter=delimiter)
             for cells in reader:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from gravis_triton.data.datasets.isic_layouts import layout_of_folder
@@ -11,7 +11,9 @@ from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+)
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -23,7 +25,9 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
-MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations"})
+MASK_FOLDERS = frozenset(
+    {"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"}
+)
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
 _MASK_ENDINGS = ("_segmentation", "_mask")
@@ -48,9 +52,9 @@ def open_folder(directory: Path) -> Collection:
         raise UserError(
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
-    _check_no_masks(directory, paths)
-    bare = [PurePosixPath(_key(path, IMAGE_FOLDERS)) for path in paths]
-    splits = _splits(directory, paths, bare)
+    check_no_masks(directory, paths)
+    bare = [_bare(path) for path in paths]
+    splits = split_folders(directory, paths)
     folders = [
         _class_folder(path, has_splits=split is not None) for path, split in zip(bare, splits, strict=True)
     ]
@@ -109,6 +113,10 @@ def mask_key(path: PurePosixPath) -> str | None:
     return key[: len(key) - len(ending)]
 
 
+def _bare(path: PurePosixPath) -> PurePosixPath:
+    return PurePosixPath(_key(path, IMAGE_FOLDERS))
+
+
 def _key(path: PurePosixPath, without: frozenset[str]) -> str:
     folders = [part for part in path.parts[:-1] if part.lower() not in without]
     return "/".join([*folders, path.stem])
@@ -153,7 +161,8 @@ def _is_skipped(folder: Path) -> bool:
     return RunDirectory(folder).is_written() or any((folder / name).is_file() for name in _OUTPUT)
 
 
-def _check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
+def check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
+    """Raise UserError for masks among the images."""
     stems = {path.with_suffix("") for path in images}
     for stem in stems:
         for ending in _MASK_ENDINGS:
@@ -196,7 +205,12 @@ def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> Non
                 )
 
 
-def _splits(directory: Path, paths: list[PurePosixPath], bare: list[PurePosixPath]) -> list[str | None]:
+def split_folders(directory: Path, paths: Sequence[PurePosixPath]) -> list[str | None]:
+    """The split of each image by the top folder of its path, if one of them is named train or training.
+
+    Raises UserError if other images then are outside of splits.
+    """
+    bare = [_bare(path) for path in paths]
     tops = [path.parts[0].lower() if len(path.parts) > 1 else "" for path in bare]
     splits = [SPLIT_FOLDERS.get(top) for top in tops]
     if "train" not in splits and None in splits:  # a study may have arms named test and control

@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face hub, or on disk in a format that its `datasets` library reads."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,7 +119,7 @@ def label_column(features: Mapping[str, Any]) -> str | None:
         column
         for column in _LABEL_COLUMNS
         if isinstance(features.get(column), datasets.Value)
-        and (features[column].dtype in ("string", "large_string") or "int" in features[column].dtype)
+        and any(kind in features[column].dtype for kind in ("string", "int", "float"))
     ]
     named = [column for column in class_labels if column in _LABEL_COLUMNS]
     return next(iter([*named, *class_labels, *plain]), None)
@@ -130,8 +131,20 @@ def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
     kinds = [data.features[label] for data in splits.values()]
     if hasattr(kinds[0], "names"):
         return tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
-    values = {value for data in splits.values() for value in data.unique(label) if value is not None}
+    values = {known_label(value) for data in splits.values() for value in data.unique(label)} - {None}
+    if fraction := next((value for value in values if isinstance(value, float)), None):
+        raise UserError(
+            f"the column {label} has fractions such as {fraction}, not classes: rename the column"
+        )
     return tuple(str(value) for value in sorted(values))
+
+
+def known_label(value: Any) -> Any:
+    """A cell of a column of classes: None if unknown, and an int for a whole float, which integers become beside empty
+    cells."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else int(value) if value.is_integer() else value
 
 
 def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
@@ -140,7 +153,7 @@ def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
     if hasattr(data.features[label], "names"):  # each split may number the classes in its own way
         own = [index[name] for name in data.features[label].names]
         return [None if value is None or value < 0 else own[value] for value in values]
-    return [None if value is None else index[str(value)] for value in values]
+    return [None if value is None else index[str(value)] for value in map(known_label, values)]
 
 
 def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> list[str | None]:

@@ -11,13 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gravis_triton.data.datasets.csv_table import Row, read_table
-from gravis_triton.data.datasets.folder import SPLIT_FOLDERS, images_below, mask_key, pair_masks
+from gravis_triton.data.datasets.folder import (
+    SPLIT_FOLDERS,
+    check_no_masks,
+    images_below,
+    mask_key,
+    pair_masks,
+    split_folders,
+)
 from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError, did_you_mean
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+OUTPUT_KEY = b"gravis_triton"
+"""Metadata key of the Parquet files that jobs write, with a fingerprint of what the rows depend on."""
 
 COLUMNS = {
     "image": ("image", "image_path", "image_id", "image_name", "isic_id", "file_name", "filename", "file", "path"),
@@ -28,13 +38,36 @@ COLUMNS = {
 }  # fmt: skip
 """Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
 
-_UNKNOWN = ("NA", "N/A", "NaN", "nan", "<NA>", "null")
+_UNKNOWN = frozenset(
+    {
+        "NA",
+        "N/A",
+        "n/a",
+        "<NA>",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "NaN",
+        "nan",
+        "-NaN",
+        "-nan",
+        "NULL",
+        "null",
+        "None",
+    }
+)
+"""Marks of unknown values that spreadsheets and R write, and pandas reads as such."""
 
 
 def table_in(directory: Path) -> Path | None:
-    """The only CSV or Parquet file directly in `directory`, if any. Raises UserError for several, and for shards."""
+    """The only CSV or Parquet file directly in `directory`, if any, except features that `gravis embed` has written.
+
+    Raises UserError for several, and for shards.
+    """
     tables = sorted(
-        file for file in directory.iterdir() if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != "."
+        file
+        for file in directory.iterdir()
+        if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != "." and not _is_output(file)
     )
     if len(tables) > 1:
         for file in tables:
@@ -50,10 +83,11 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
     """The images that a CSV or Parquet table lists, one per row.
 
     The image column holds paths, relative to the table or absolute, or names or ids of images below its directory.
-    Masks come from the mask column, else from folders of masks (see `open_folder`).
+    Masks come from the mask column and splits from the split column, else from folders (see `open_folder`).
     columns: "image=NAME,label=NAME,..." for columns whose names are not in `COLUMNS`.
     unlisted: also include images below the table's directory that it does not list, without a label.
-    Raises UserError for a missing column, image or mask, an image listed twice, and an unknown split.
+    Raises UserError for a missing column, image or mask, an image listed twice, an unknown split, and masks among the
+    images that are not listed.
     """
     rows = _rows(file)
     names = _column_names(file, list(rows[0].cells) if rows else [], columns)
@@ -86,6 +120,7 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
         drawn = {record.mask.path for record in records.values() if isinstance(record.mask, MaskFile)}
         image_paths = [path for path in image_paths if file.parent / path not in drawn]
     if unlisted:
+        check_no_masks(file.parent, image_paths)
         for image in (file.parent / path for path in image_paths):
             mask = paired.get(image)
             more = Record(
@@ -94,8 +129,12 @@ def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False
                 mask=None if mask is None else MaskFile(mask, image),
             )
             records.setdefault(image, more)
+    found = list(records.values())
+    if "split" not in names:
+        splits = split_folders(file.parent, [PurePosixPath(record.id) for record in found])
+        found = [replace(record, split=split) for record, split in zip(found, splits, strict=True)]
     name = file.parent.name if unlisted else file.stem
-    return Collection(name, tuple(records.values()), classes=classes, scored_classes=classes)
+    return Collection(name, tuple(found), classes=classes, scored_classes=classes)
 
 
 @contextmanager
@@ -104,6 +143,14 @@ def _as_parquet(file: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+
+
+def _is_output(file: Path) -> bool:
+    """Whether a job has written this table."""
+    if file.suffix.lower() != ".parquet":
+        return False
+    with _as_parquet(file):
+        return OUTPUT_KEY in (pyarrow.parquet.read_schema(file).metadata or {})
 
 
 def _refuse_shard(file: Path) -> None:

@@ -6,10 +6,12 @@ from gravis_triton.data.datasets.folder import is_image, walk
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 
+_NOT_READ = frozenset({".avif", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".ppm", ".psd", ".svs", ".tga"})
+
 
 def unused_files(collection: Collection, directory: Path) -> list[str]:
     """Image files below `directory`, relative to it and sorted, that are neither an image nor a mask of the collection:
-    superpixels, masks whose image is missing, other images."""
+    superpixels, masks whose image is missing, formats that are not read, other images."""
     used = {
         reference.path.resolve()
         for record in collection.records
@@ -18,5 +20,9 @@ def unused_files(collection: Collection, directory: Path) -> list[str]:
     }
     if not used:  # a collection that is not read from files
         return []
-    found = (folder / name for folder, _, names in walk(directory) for name in filter(is_image, names))
+    found = (folder / name for folder, _, names in walk(directory) for name in filter(_is_any_image, names))
     return sorted(str(file.relative_to(directory)) for file in found if file.resolve() not in used)
+
+
+def _is_any_image(name: str) -> bool:
+    return is_image(name) or (not name.startswith(".") and Path(name).suffix.lower() in _NOT_READ)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from gravis_triton.data.datasets.records import Annotation, Collection, Record, 
 from gravis_triton.data.splits.label_fractions import stratified_draw
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write
+
+_LARGE_GROUP = 0.2  # of the images; larger ones are probably no lesion or patient
+_MAX_CLASSES = 12  # in a line for the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ def check_annotated(collection: Collection, annotation: Annotation) -> None:
 
 
 def describe_split(split: Split, collection: Collection, annotation: Annotation) -> list[str]:
-    """Lines for the user: the size of each part, images without the annotation, and classes that a part lacks."""
+    """Lines for the user: the size of each part, lesions and patients, classes, images without the annotation, and
+    warnings about a group or a class that is probably a mistake."""
     sizes = ", ".join(f"{len(indices):,} {part}" for part, indices in split.parts().items())
     lines = [f"images with a {annotation}: {sizes}"]
     bare = [record.id for record in collection.records if not record.is_annotated(annotation)]
@@ -109,13 +114,42 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
         total = len(collection.records)
         examples = ", ".join(bare[:3])
         lines.append(f"left out: {len(bare):,} of {total:,} images have no {annotation}, e.g. {examples}")
+    lines += _describe_groups(split, collection)
     if annotation == "label":
+        lines += _describe_classes(split, collection)
         # no error: in ISIC 2019 only the test split has images of the class UNK
         for part, indices in split.parts().items():
             present = {collection.records[index].label for index in indices}
             absent = [name for label, name in enumerate(collection.classes) if label not in present]
             if absent:
                 lines.append(f"warning: no {part} image of {', '.join(absent)}")
+    return lines
+
+
+def _describe_groups(split: Split, collection: Collection) -> list[str]:
+    used = [index for part in split.parts().values() for index in part]
+    groups = Counter(group for index in used if (group := collection.records[index].group) is not None)
+    if not groups:
+        return ["no lesion or patient is known: images are split one by one"]
+    name, most = groups.most_common(1)[0]
+    lines = [f"{len(groups):,} lesions or patients, each in one part"]
+    if most > max(_LARGE_GROUP * len(used), 2):
+        lines.append(f"warning: {most:,} of {len(used):,} images are of one lesion or patient, {name!r}")
+    return lines
+
+
+def _describe_classes(split: Split, collection: Collection) -> list[str]:
+    used = [index for part in split.parts().values() for index in part]
+    sizes = Counter(collection.classes[label] for label in collection.labels(used))
+    shown = ", ".join(f"{sizes[name]:,} {name}" for name in collection.classes[:_MAX_CLASSES])
+    more = ", ..." if len(collection.classes) > _MAX_CLASSES else ""
+    lines = [f"{len(collection.classes):,} classes: {shown}{more}"]
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in collection.classes:
+        spellings[name.casefold()].append(name)
+    twice = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    if twice:
+        lines.append(f"warning: classes that differ only in case: {', '.join(twice)}")
     return lines
 
 

@@ -26,6 +26,11 @@ def test_a_task_without_settings_may_be_left_empty(tmp_path):
     assert read(tmp_path, tasks={"classification": None}).tasks == {"classification": {}}
 
 
+def test_an_encoder_may_be_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert read(tmp_path, encoders={"mine": "~/runs/a"}).encoders == {"mine": "/home/ada/runs/a"}
+
+
 def test_several_numbers_of_views_make_an_encoder_of_each(tmp_path):
     encoders = {
         "random": "random",

@@ -18,7 +18,7 @@ def images() -> Images:
         folder.mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(names):
             pixels = np.full((8, 12, 3), 10 + number % 240, np.uint8)
-            kind = "JPEG" if Path(name).suffix.lower() in (".jpg", ".jpeg") else None
+            kind = "JPEG" if Path(name).suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else None
             Image.fromarray(pixels).save(folder / name, kind)
 
     return write

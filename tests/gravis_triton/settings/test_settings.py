@@ -169,6 +169,15 @@ def test_invalid_flags_exit_with_status_2_and_say_what_is_valid(args, message, c
     assert message in capsys.readouterr().err
 
 
+def test_paths_in_the_home_directory_are_expanded_in_flags_and_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    file = tmp_path / "config.yaml"
+    file.write_text("output_dir: ~/runs/a\ndata: ~/images\n")
+    of_file = flat(parse_settings(PretrainSettings, ["--config", str(file), "--cache-dir=~/cache"]))
+    assert (of_file.output_dir, of_file.data) == ("/home/ada/runs/a", "/home/ada/images")
+    assert of_file.cache_dir == "/home/ada/cache"
+
+
 @pytest.mark.parametrize("args", [["--held-out", "0.3"], ["--held-out=0.3"]])
 def test_flags_of_version_0_1_are_still_read(args):
     assert parse(PretrainSettings, [*args, "--synthetic-sources", "9"]).val_fraction == 0.3

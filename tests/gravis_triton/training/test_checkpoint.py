@@ -227,7 +227,9 @@ input()
         older = str(two_checkpoints.checkpoints / "step-00000001")
         with pytest.raises(UserError, match="another run is writing to"):
             start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        assert two_checkpoints.is_locked()
         other.communicate("\n")
+    assert not two_checkpoints.is_locked()
     assert sorted(path.name for path in two_checkpoints.checkpoints.iterdir()) == [
         "step-00000001",
         "step-00000002",
@@ -255,3 +257,10 @@ def test_another_optimizer_is_told(tmp_path, accelerator, model):
     with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
         start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     del optimizer
+
+
+def test_a_run_that_cannot_be_written_to_is_told(two_checkpoints, accelerator):
+    two_checkpoints.lock.unlink(missing_ok=True)
+    two_checkpoints.lock.mkdir()  # not even root can open it
+    with pytest.raises(UserError, match=r"cannot write to .*: Is a directory; choose another --output-dir"):
+        start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)

@@ -26,6 +26,7 @@ def output(tmp_path_factory):
 def write_grid(cache, output, tmp_path):
     def write(**changes) -> Path:
         common = {"synthetic_images": 60, "image_size": 32, "num_workers": 0, "cache_dir": str(cache)}
+        common["mixed_precision"] = "no"
         short = {"epochs": 1, "min_steps": 2, "batch_size": 8}
         values = {
             "output_dir": str(output),
@@ -38,7 +39,8 @@ def write_grid(cache, output, tmp_path):
             "seeds": [0, 1],
         }
         file = tmp_path / "grid.yaml"
-        file.write_text(yaml.safe_dump({**values, **changes}, sort_keys=False))
+        text = yaml.safe_dump({**values, **changes}, sort_keys=False)
+        file.write_text(text.replace("mixed_precision: 'no'", "mixed_precision: no"))  # as people write it
         return file
 
     return write

@@ -136,7 +136,7 @@ def test_a_directory_without_a_run_is_one_clear_line(tmp_path):
 
 def test_runs_are_listed_with_state_and_result(run, runs, capsys):
     run("pretrain")
-    stopped = runs / "stopped"
+    stopped = runs / "stopped [new]"
     shutil.copytree(runs / "pretrain", stopped, dirs_exist_ok=True)
     (stopped / "summary.json").unlink()
     (stopped / ".lock").unlink()
@@ -146,9 +146,11 @@ def test_runs_are_listed_with_state_and_result(run, runs, capsys):
     assert listed["pretrain"].state == "finished"
     assert listed["pretrain"].job == "pre-training"
     assert listed["pretrain"].result.startswith("kNN mean AUC on the validation images: 0.")
-    assert listed["stopped"].state == "stopped at step 2"
+    assert listed["stopped [new]"].state == "stopped at step 2"
     assert "other" not in listed
-    assert "test_resnet" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "test_resnet" in printed
+    assert "stopped [new]" in printed
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")

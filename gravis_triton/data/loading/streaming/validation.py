@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from gravis_triton.data.datasets.groups import joined_groups
+from gravis_triton.data.datasets.hub import known_label
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.data.loading.streaming.image_shards import ImageShards, Row
@@ -46,8 +47,9 @@ def labeled_images(
         if number > _MOST:
             return Collection(shards.name, ()), []
         with suppress(OSError, ValueError):  # unreadable images are left out
-            if row.label is not None and row.label != -1:
-                rows.append((row, row.label, row.pixels(short_side)))
+            label = known_label(row.label)
+            if label is not None and label != -1:
+                rows.append((row, label, row.pixels(short_side)))
         progress(number, sum(known) or _MOST)
     names = shards.class_names
     values = range(len(names)) if names else sorted({label for _, label, _ in rows})

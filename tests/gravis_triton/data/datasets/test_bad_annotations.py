@@ -61,7 +61,7 @@ def refusal(root: Path, annotation: Annotation) -> str:
 
 
 def test_whole_annotations_are_split(isic_2017: Path) -> None:
-    assert described(isic_2017, "mask") == ["images with a mask: 9 train, 3 validation, 4 test"]
+    assert described(isic_2017, "mask")[0] == "images with a mask: 9 train, 3 validation, 4 test"
     assert described(isic_2017, "label")[0] == "images with a label: 9 train, 3 validation, 4 test"
 
 

@@ -12,11 +12,13 @@ from gravis_triton.errors import UserError
 
 def test_images_of_all_suffixes_are_found_at_any_depth(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg", "b.JPG", "c.jpeg", "d.PNG", "e.bmp", "f.tif", "g.tiff", "h.webp"])
+    images(tmp_path, ["j.jfif", "k.jpe", "l.gif"])
     images(tmp_path / "deep" / "er", ["i.Jpeg"])
     (tmp_path / "notes.txt").write_text("no image")
     collection = open_collection(str(tmp_path))
     assert [record.id for record in collection.records] == [
         "a.jpg", "b.JPG", "c.jpeg", "d.PNG", "deep/er/i.Jpeg", "e.bmp", "f.tif", "g.tiff", "h.webp",
+        "j.jfif", "k.jpe", "l.gif",
     ]  # fmt: skip
     assert collection.name == tmp_path.name
     assert collection.classes == ()
@@ -135,7 +137,7 @@ def test_a_file_is_no_directory(tmp_path: Path, images) -> None:
 def test_a_directory_without_images_tells_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(
-        UserError, match=r"no images in it or below it \(looked for \.bmp, \.jpeg, \.jpg, \.png"
+        UserError, match=r"no images in it or below it \(looked for \.bmp, \.gif, \.jfif, \.jpe, "
     ):
         open_collection(str(tmp_path))
 
@@ -163,3 +165,10 @@ def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path, images) -> None:
     os.rename(tmp_path / "a.jpg", os.fsencode(tmp_path) + b"/L\xe4sion.jpg")
     with pytest.raises(UserError, match=r"file name 'L.*sion.jpg' is not UTF-8: rename it"):
         open_collection(str(tmp_path))
+
+
+def test_images_of_formats_that_are_not_read_are_unused_files(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg"])
+    for name in ("b.HEIC", "c.dcm", "notes.txt", ".d.heic"):
+        (tmp_path / name).touch()
+    assert unused_files(open_collection(str(tmp_path)), tmp_path) == ["b.HEIC", "c.dcm"]

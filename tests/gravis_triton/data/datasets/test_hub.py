@@ -122,6 +122,18 @@ def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
     assert [(r.id, r.label) for r in collection.records] == [("ISIC_1", 1), ("ISIC_2", None), ("ISIC_3", 0)]
 
 
+def test_whole_numbers_beside_empty_cells_are_classes_and_fractions_are_told(tmp_path: Path) -> None:
+    features = {"image": datasets.Image(), "label": datasets.Value("float64")}
+    for name, labels in (("whole", [1.0, None, 0.0, float("nan")]), ("fractions", [0.5, 1.0, 0.0, 0.0])):
+        columns = {"image": [image(number) for number in range(4)], "label": labels}
+        parquet(tmp_path / name, "train", columns, features)
+    collection = open_collection(f"hf:{tmp_path / 'whole'}")
+    assert collection.classes == ("0", "1")
+    assert [record.label for record in collection.records] == [1, None, 0, None]
+    with pytest.raises(UserError, match=r"the column label has fractions such as 0\.5, not classes"):
+        open_collection(f"hf:{tmp_path / 'fractions'}")
+
+
 def test_image_folder(tmp_path: Path, images) -> None:
     for split in ("train", "test"):
         for name in ("melanoma", "nevus"):

@@ -8,6 +8,7 @@ import pytest
 
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.datasets.table import OUTPUT_KEY
 from gravis_triton.errors import UserError
 
 
@@ -148,7 +149,7 @@ def test_lesions_keep_images_together_whose_patient_is_not_known(tmp_path: Path,
     assert [record.group for record in named] == ["L1", "L1", "L2", "L3"]
 
 
-@pytest.mark.parametrize("mark", ["NA", "nan", "", "N/A"])
+@pytest.mark.parametrize("mark", ["NA", "nan", "", "N/A", "None", "#N/A", "NULL"])
 def test_marks_of_unknown_values_are_no_classes(tmp_path: Path, images, mark) -> None:
     images(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     (tmp_path / "LABELS.CSV").write_text(f"image,label\na.jpg,nevus\nb.jpg,{mark}\nc.jpg,melanoma\n")
@@ -205,3 +206,42 @@ def test_masks_among_the_images_are_told(tmp_path: Path, images) -> None:
         UserError, match="all holds masks among its images, such as a_Segmentation: move them"
     ):
         open_collection(str(tmp_path))
+
+
+@pytest.mark.parametrize("listed", ["a.jpg,mel", "train/a.jpg,mel"])
+def test_a_table_without_splits_leaves_them_to_the_folders(tmp_path: Path, images, listed: str) -> None:
+    images(tmp_path / "train", ["a.jpg", "b.jpg"])
+    images(tmp_path / "test", ["c.jpg"])
+    (tmp_path / "labels.csv").write_text(f"image,label\n{listed}\nb.jpg,nv\nc.jpg,nv\n")
+    for data in (tmp_path, tmp_path / "labels.csv"):
+        assert {id: record.split for id, record in by_id(open_collection(str(data))).items()} == {
+            "test/c.jpg": "test", "train/a.jpg": "train", "train/b.jpg": "train",
+        }  # fmt: skip
+
+
+def test_masks_among_images_that_a_table_does_not_list_are_told(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "a_mask.png", "b.jpg"])
+    (tmp_path / "labels.csv").write_text("image,label\na.jpg,nv\nb.jpg,mel\n")
+    with pytest.raises(UserError, match="holds masks among its images, such as a_mask"):
+        open_collection(str(tmp_path))
+
+
+def test_a_folder_ground_truth_holds_masks(tmp_path: Path, images, masks) -> None:
+    images(tmp_path / "images", ["a.jpg"])
+    masks(tmp_path / "GroundTruth", ["a.png"])
+    (record,) = open_collection(str(tmp_path)).records
+    assert record.mask.path == tmp_path / "GroundTruth" / "a.png"
+
+
+def test_features_written_beside_the_images_are_no_table_of_theirs(tmp_path: Path, images) -> None:
+    images(tmp_path / "nevus", ["a.jpg"])
+    images(tmp_path / "melanoma", ["b.jpg"])
+    table = pa.table({"image": ["nevus/a.jpg"], "label": ["nevus"]})
+    pa.parquet.write_table(table.replace_schema_metadata({OUTPUT_KEY: b"0"}), tmp_path / "features.parquet")
+    assert [record.label for record in open_collection(str(tmp_path)).records] == [0, 1]
+
+
+def test_a_table_may_be_separated_by_semicolons(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "b.jpg"])
+    (tmp_path / "labels.csv").write_text("\ufeffimage;dx;note\na.jpg;nv;flat, brown\nb.jpg;mel;\n")
+    assert open_collection(str(tmp_path)).classes == ("mel", "nv")

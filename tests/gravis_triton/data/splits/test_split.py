@@ -1,6 +1,7 @@
 """Which images are pre-trained on, and which are trained on, chosen by and tested on afterwards."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -332,11 +333,36 @@ def test_a_class_without_an_image_in_some_part_is_told() -> None:
     third = SYNTHETIC_CLASSES[2]
     assert describe_split(split, c, "label") == [
         "images with a label: 4 train, 1 validation, 3 test",
+        "no lesion or patient is known: images are split one by one",
+        f"3 classes: 4 {SYNTHETIC_CLASSES[0]}, 3 {SYNTHETIC_CLASSES[1]}, 1 {third}",
         f"warning: no train image of {third}",
         f"warning: no validation image of {SYNTHETIC_CLASSES[0]}, {SYNTHETIC_CLASSES[1]}",
         f"warning: no test image of {third}",
     ]
-    assert describe_split(split, c, "mask") == ["images with a mask: 4 train, 1 validation, 3 test"]
+    assert describe_split(split, c, "mask") == [
+        "images with a mask: 4 train, 1 validation, 3 test",
+        "no lesion or patient is known: images are split one by one",
+    ]
+
+
+def test_lesions_and_patients_are_counted_and_one_with_most_images_is_told() -> None:
+    rows = [(index % 2, True, f"lesion {index // 2}", None) for index in range(20)]
+    c = annotated(*rows)
+    split = split_collection(c, val_fraction=0.2, seed=0, annotation="label")
+    assert describe_split(split, c, "label")[1] == "10 lesions or patients, each in one part"
+    c = annotated(*rows, *[(index % 2, True, "Control", None) for index in range(10)])
+    lines = describe_split(split_collection(c, val_fraction=0.2, seed=0, annotation="label"), c, "label")
+    assert lines[1:3] == [
+        "11 lesions or patients, each in one part",
+        "warning: 10 of 30 images are of one lesion or patient, 'Control'",
+    ]
+
+
+def test_classes_that_differ_only_in_case_are_told() -> None:
+    c = replace(annotated(*in_order(None, 20)), classes=("Nevus", "nevus"))  # type: ignore[arg-type]
+    lines = describe_split(split_collection(c, val_fraction=0.2, seed=0, annotation="label"), c, "label")
+    assert "2 classes: 10 Nevus, 10 nevus" in lines
+    assert "warning: classes that differ only in case: Nevus and nevus" in lines
 
 
 def test_the_written_split_names_the_part_of_every_image(tmp_path: Path) -> None:
@@ -356,4 +382,4 @@ def test_images_without_a_mask_are_counted_and_named() -> None:
     ]
     c = annotated(*rows)
     split = split_collection(c, val_fraction=0.2, seed=0, annotation="mask")
-    assert describe_split(split, c, "mask")[1:] == ["left out: 4 of 13 images have no mask, e.g. 9, 10, 11"]
+    assert describe_split(split, c, "mask")[1] == "left out: 4 of 13 images have no mask, e.g. 9, 10, 11"
