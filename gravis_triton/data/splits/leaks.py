@@ -66,9 +66,8 @@ def find_leaks(collection: Collection, split: Split, *, images: Images, seen: Se
     renamed = tuple(_renamed(collection, split))
     known = {frozenset((pair.image_id, pair.other_id)) for pair in renamed}
     alike = (pair for pair in _alike(collection, split, images) if frozenset((pair[0], pair[2])) not in known)
-    identities = {_identity(image_id) for image_id in seen}
     tested = [collection.records[index].id for index in split.test]
-    pretrained = tuple(image_id for image_id in tested if _identity(image_id) in identities)
+    pretrained = tuple(_pretrained(tested, seen))
     return Leaks(renamed, tuple(alike), pretrained, len(tested))
 
 
@@ -80,9 +79,10 @@ def describe_leaks(leaks: Leaks) -> list[str]:
     if leaks.alike:
         lines.append(f"images in two parts look the same {_count(leaks.alike)}")
     if leaks.pretrained:
+        by_isic = all(_ISIC_ID.fullmatch(_identity(image_id)) for image_id in leaks.pretrained)
         lines.append(
             f"the encoder was pre-trained on {len(leaks.pretrained):,} of the {leaks.tested:,} test images, "
-            f"e.g. {', '.join(leaks.pretrained[:3])}: scores will be too high"
+            f"e.g. {', '.join(leaks.pretrained[:3])}{'' if by_isic else ' (by file name)'}: scores will be too high"
         )
     return [f"warning: leakage: {line}" for line in lines]
 
@@ -106,6 +106,23 @@ def _identity(image_id: str) -> str:
     """What an image's ids in different datasets have in common."""
     stem = PurePosixPath(image_id).stem.removesuffix("_downsampled")
     return stem if _ISIC_ID.fullmatch(stem) else image_id
+
+
+def _pretrained(tested: Sequence[str], seen: SetOf[str]) -> Iterator[str]:
+    """The ids in `tested` of images in `seen`. Other ids than ISIC's are paths below --data, which may have been
+    another folder then: one may be the end of the other."""
+    identities = {_identity(image_id) for image_id in seen}
+    ends = {end for identity in identities for end in _ends(identity)}
+    for image_id in tested:
+        identity = _identity(image_id)
+        if identity in ends or not identities.isdisjoint(_ends(identity)):
+            yield image_id
+
+
+def _ends(path: str) -> Iterator[str]:
+    """The path, and the path without its first folder, first two folders and so on."""
+    parts = path.split("/")
+    return ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def _renamed(collection: Collection, split: Split) -> Iterator[Pair]:

@@ -52,6 +52,20 @@ def test_an_isic_number_is_the_same_image_in_any_folder() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seen", "tested"),
+    [
+        ("0001.jpg", "images/0001.jpg"),
+        ("images/0001.jpg", "0001.jpg"),
+        ("a/nevus/0001.jpg", "nevus/0001.jpg"),
+    ],
+)
+def test_pre_training_images_are_known_below_another_folder_too(seen: str, tested: str) -> None:
+    leaks = leaks_of([tested, "x.jpg", "y.jpg"], Split((1,), (2,), (0,)), seen=(seen,))
+    assert leaks.pretrained == (tested,)
+    assert "e.g. " + tested + " (by file name): scores" in describe_leaks(leaks)[0]
+
+
 def test_other_file_names_may_be_used_again_in_another_folder() -> None:
     ids = ["nevus/0001.jpg", "melanoma/0001.jpg", "melanoma/0002.jpg"]
     leaks = leaks_of(ids, Split((0,), (1,), (2,)), seen=("naevus/0002.jpg",))
@@ -124,7 +138,7 @@ def test_each_kind_of_leakage_is_one_line_with_count_and_examples() -> None:
         "warning: leakage: the same image is in two parts 4 times, e.g. t0 (test) and r0 (train); "
         "t1 (test) and r1 (train); t2 (test) and r2 (train)",
         "warning: leakage: images in two parts look the same once, e.g. t0 (test) and r0 (train)",
-        "warning: leakage: the encoder was pre-trained on 4 of the 1,200 test images, e.g. t0, t1, t2: "
+        "warning: leakage: the encoder was pre-trained on 4 of the 1,200 test images, e.g. t0, t1, t2 (by file name): "
         "scores will be too high",
     ]
 
