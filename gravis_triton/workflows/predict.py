@@ -56,6 +56,7 @@ def predict(settings: PredictSettings) -> PredictResult:
         output / f"predictions.{settings.format}", len(files), rows_fingerprint(predictor, files)
     )
     _check_room(output, table, overwrite=settings.overwrite)
+    earlier = _masks(table.path)
     rows: Any = (
         MaskRows(predictor, files, output)
         if isinstance(predictor, MaskPredictor)
@@ -79,8 +80,11 @@ def predict(settings: PredictSettings) -> PredictResult:
     # the complete table
     predicted = _read(table.path)
     _check_masks(predicted, output)
-    if isinstance(predictor, ClassPredictor) and processes.is_main_process:
-        _write_submission(predictor, predicted, output / "submission.csv")
+    if processes.is_main_process:
+        for mask in earlier - _masks(table.path):
+            (output / mask).unlink(missing_ok=True)
+        if isinstance(predictor, ClassPredictor):
+            _write_submission(predictor, predicted, output / "submission.csv")
     done = set(predicted["path"].to_pylist())
     display.print(f"{len(done):,} of {len(files):,} images predicted: {output}")
     return PredictResult(output, len(files), tuple(f for f in files if str(f) not in done), predicted)
@@ -119,6 +123,16 @@ def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
     is_used = output.is_dir() and any(output.iterdir())
     if is_used and not (overwrite or table.has_parts() or table.is_finished()):
         raise UserError(f"{output} is not empty: use --overwrite, or another --output-dir")
+
+
+def _masks(table: Path) -> set[str]:
+    """Names of the masks that belong to a table; none if it does not exist or is damaged."""
+    try:
+        rows = _read(table)
+    except (OSError, pa.ArrowInvalid):
+        return set()
+    masks = rows["mask"].to_pylist() if "mask" in rows.column_names else []
+    return {mask for mask in masks if mask == f"{Path(mask).stem}.png"}  # never a path that leads elsewhere
 
 
 def _check_masks(predicted: pa.Table, output: Path) -> None:

@@ -59,6 +59,18 @@ def predict(model, images, output, **settings):
     return gt.predict(model=str(model), images=(str(images),), output_dir=output, **given)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_masks_of_earlier_predictions_do_not_stay_beside_new_ones(segmenter, images, tmp_path, kind):
+    predict(segmenter, images, tmp_path / "out", format=kind)
+    (tmp_path / "out" / "notes.png").touch()
+    for index in range(18):
+        (images / f"{index:02}.png").unlink()
+    predict(segmenter, images, tmp_path / "out", format=kind, overwrite=True)
+    assert sorted(file.name for file in (tmp_path / "out").glob("*.png")) == [
+        "18_segmentation.png", "19_segmentation.png", "notes.png",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_probabilities_in_batches_are_those_of_single_images(classifier, images, tmp_path, workers):
     result = predict(classifier, images, tmp_path / "out", num_workers=workers)
