@@ -166,9 +166,10 @@ def check_consistent(run: PlannedRun) -> None:
     expected = flatten(_resolved(run.settings, saved))
     for name in sorted(expected, key=lambda name: name not in run.named):  # settings in the grid first
         if name in names and name not in IRRELEVANT and not _same(name, saved[name], expected[name]):
+            moved = "link the images at the old path if they were only moved, " if name == "data" else ""
             raise UserError(
                 f"{run.directory} was run with {name} {saved[name]}, but the grid has {expected[name]}: "
-                "delete that directory or use another --output-dir"
+                f"{moved}delete that directory or use another --output-dir"
             )
 
 

@@ -1,6 +1,7 @@
 """Images listed in a CSV or Parquet table."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -234,6 +235,11 @@ def _id(image: Path, directory: Path) -> str:
     return (path.relative_to(around) if path.is_relative_to(around) else Path(*path.parts[1:])).as_posix()
 
 
+def _normal(name: str) -> str:
+    """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
+
+
 class _Finder:
     """Find files by what a table calls them: a path, a name, or a name without its suffix."""
 
@@ -241,15 +247,15 @@ class _Finder:
         self._directory = directory
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in paths:
-            for name in {path.name, path.stem, path.with_suffix("").as_posix()}:
-                self._by_name[name].append(directory / path)
+            for name in {path.name, path.stem, path.as_posix(), path.with_suffix("").as_posix()}:
+                self._by_name[_normal(name)].append(directory / path)
 
     def find(self, row: Row, column: str) -> Path:
         """The file that a cell names. Raises UserError if there is none or more than one."""
         name = row.cells[column]
         if name and os.path.isfile(self._directory / name):  # False for a name that is too long
             return Path(self._directory / name)
-        found = self._by_name.get(name, [])
+        found = self._by_name.get(_normal(name), [])
         if len(found) > 1:
             raise row.fault(column, f"a path that matches only one file (such as {found[0]} or {found[1]})")
         if not found:

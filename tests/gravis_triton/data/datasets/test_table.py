@@ -1,5 +1,6 @@
 """Tables of images, and folders of images with folders of masks."""
 
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -245,3 +246,11 @@ def test_a_table_may_be_separated_by_semicolons(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg", "b.jpg"])
     (tmp_path / "labels.csv").write_text("\ufeffimage;dx;note\na.jpg;nv;flat, brown\nb.jpg;mel;\n")
     assert open_collection(str(tmp_path)).classes == ("mel", "nv")
+
+
+@pytest.mark.parametrize("cell", ["images\\Läsion.jpg", "images/Läsion.jpg", "Läsion.jpg", "images/Läsion"])
+def test_names_as_windows_and_macos_write_them_are_found(tmp_path: Path, images, cell: str) -> None:
+    images(tmp_path / "images", [unicodedata.normalize("NFD", "Läsion.jpg")])
+    (tmp_path / "labels.csv").write_text(f"image,label\n{unicodedata.normalize('NFC', cell)},nv\n")
+    (record,) = open_collection(str(tmp_path / "labels.csv")).records
+    assert record.image.path.is_file()
