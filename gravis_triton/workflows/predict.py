@@ -56,7 +56,7 @@ def predict(settings: PredictSettings) -> PredictResult:
         output / f"predictions.{settings.format}", len(files), rows_fingerprint(predictor, files)
     )
     _check_room(output, table, overwrite=settings.overwrite)
-    earlier = _masks(table.path)
+    earlier = _earlier_masks(table.path)
     rows: Any = (
         MaskRows(predictor, files, output)
         if isinstance(predictor, MaskPredictor)
@@ -81,7 +81,7 @@ def predict(settings: PredictSettings) -> PredictResult:
     predicted = _read(table.path)
     _check_masks(predicted, output)
     if processes.is_main_process:
-        for mask in earlier - _masks(table.path):
+        for mask in earlier.difference(_masks(predicted)):
             (output / mask).unlink(missing_ok=True)
         if isinstance(predictor, ClassPredictor):
             _write_submission(predictor, predicted, output / "submission.csv")
@@ -125,19 +125,22 @@ def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
         raise UserError(f"{output} is not empty: use --overwrite, or another --output-dir")
 
 
-def _masks(table: Path) -> set[str]:
-    """Names of the masks that belong to a table; none if it does not exist or is damaged."""
+def _earlier_masks(table: Path) -> set[str]:
+    """Names of the masks of earlier predictions; none if there are none, or their table is damaged."""
     try:
-        rows = _read(table)
+        masks = _masks(_read(table))
     except (OSError, pa.ArrowInvalid):
         return set()
-    masks = rows["mask"].to_pylist() if "mask" in rows.column_names else []
     return {mask for mask in masks if mask == f"{Path(mask).stem}.png"}  # never a path that leads elsewhere
+
+
+def _masks(predicted: pa.Table) -> list[str]:
+    return predicted["mask"].to_pylist() if "mask" in predicted.column_names else []
 
 
 def _check_masks(predicted: pa.Table, output: Path) -> None:
     """Raise UserError for masks that were deleted after an earlier launch of this job wrote them."""
-    masks = predicted["mask"].to_pylist() if "mask" in predicted.column_names else []
+    masks = _masks(predicted)
     if missing := [mask for mask in masks if not (output / mask).is_file()]:
         raise UserError(
             f"{output}: {len(missing):,} of {len(masks):,} masks are missing, e.g. {missing[0]}: "

@@ -38,7 +38,7 @@ def open_folder(directory: Path) -> Collection:
 
     If the top folders are named train (training), val (valid, validation) and test (testing), they are the splits.
     If every image then is in a sub-folder, and there are at least two of these, they are the classes.
-    Images in a folder masks (mask, segmentations, segmentation) are the masks of the images with the same name, with
+    Images in a folder masks (or another of `MASK_FOLDERS`) are the masks of the images with the same name, with
     or without a final _segmentation or _mask, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored, and runs, comparisons and predictions.
     Raises UserError if there is no image, for images beside folders of splits, for a mask without an image or among

@@ -114,9 +114,10 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
         total = len(collection.records)
         examples = ", ".join(bare[:3])
         lines.append(f"left out: {len(bare):,} of {total:,} images have no {annotation}, e.g. {examples}")
-    lines += _describe_groups(split, collection)
+    used = [index for indices in split.parts().values() for index in indices]
+    lines += _describe_groups(collection, used)
     if annotation == "label":
-        lines += _describe_classes(split, collection)
+        lines += _describe_classes(collection, used)
         # no error: in ISIC 2019 only the test split has images of the class UNK
         for part, indices in split.parts().items():
             present = {collection.records[index].label for index in indices}
@@ -126,8 +127,7 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
     return lines
 
 
-def _describe_groups(split: Split, collection: Collection) -> list[str]:
-    used = [index for part in split.parts().values() for index in part]
+def _describe_groups(collection: Collection, used: Sequence[int]) -> list[str]:
     groups = Counter(group for index in used if (group := collection.records[index].group) is not None)
     if not groups:
         return ["no lesion or patient is known: images are split one by one"]
@@ -138,8 +138,7 @@ def _describe_groups(split: Split, collection: Collection) -> list[str]:
     return lines
 
 
-def _describe_classes(split: Split, collection: Collection) -> list[str]:
-    used = [index for part in split.parts().values() for index in part]
+def _describe_classes(collection: Collection, used: Sequence[int]) -> list[str]:
     sizes = Counter(collection.classes[label] for label in collection.labels(used))
     shown = ", ".join(f"{sizes[name]:,} {name}" for name in collection.classes[:_MAX_CLASSES])
     more = ", ..." if len(collection.classes) > _MAX_CLASSES else ""
