@@ -36,7 +36,7 @@ class Machine:
 
     @property
     def upcast(self) -> bool:
-        """The interpreter cannot multiply bfloat16."""
+        """Whether products are rounded once, from float64."""
         return self.architecture == "interpreter"
 
 

@@ -12,11 +12,15 @@ FAR = tl.constexpr(3.0e38)
 
 @triton.jit
 def product(x, y, accumulator, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
-    """accumulator + x @ y in float32; UPCAST if 16-bit products are unsupported (the interpreter)."""
+    """accumulator + x @ y in float32; UPCAST: multiplied in float64 and rounded once (the interpreter).
+
+    The interpreter multiplies by NumPy's BLAS: it lacks bfloat16, and may round s_in and s_ni differently in float32.
+    """
     if UPCAST:
-        x = x.to(tl.float32)
-        y = y.to(tl.float32)
-    return tl.dot(x, y, accumulator, input_precision=PRECISION)
+        product = tl.dot(x.to(tl.float64), y.to(tl.float64), accumulator.to(tl.float64)).to(tl.float32)
+    else:
+        product = tl.dot(x, y, accumulator, input_precision=PRECISION)
+    return product
 
 
 @triton.jit
