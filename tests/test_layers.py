@@ -23,7 +23,7 @@ LAYERS = (
     ("api", "__main__"),
 )
 """Packages and modules of gravis_triton from the bottom to the top; each may import itself and lower layers."""
-ROOMS = ("datasets", "cache", "splits", "loading")
+ROOMS = ("synthetic", "datasets", "cache", "splits", "loading")
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

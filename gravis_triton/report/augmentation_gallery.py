@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 from gravis_triton.augment.crop import RandomResizedRotatedCrop
 from gravis_triton.augment.cutout import RandomCutout
 from gravis_triton.augment.views import ViewMaker, photometric_steps
-from gravis_triton.data.datasets.synthetic import render
+from gravis_triton.data.synthetic.image import render
 from gravis_triton.settings import PRESETS, ViewSettings
 
 _SIDE = 128  # pixels of a tile

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from gravis_triton.data.datasets import synthetic
 from gravis_triton.data.datasets.folder import open_folder
 from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.isic import open_isic
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
 from gravis_triton.data.datasets.table import TABLE_SUFFIXES, open_table, table_in
+from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
 

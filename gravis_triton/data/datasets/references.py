@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from gravis_triton.data.datasets import synthetic
 from gravis_triton.data.datasets.decode import decode_image, decode_mask
+from gravis_triton.data.synthetic import image as synthetic
 
 # Default side of a synthetic image.
 SYNTHETIC_SIDE = 256
@@ -132,6 +132,5 @@ def _arrow_cell(file: Path, column: str, row: int) -> Path | io.BytesIO:
 @lru_cache(maxsize=1)
 def _generator_version() -> str:
     """A hash of the generator's source: images may change whenever it does."""
-    source = Path(synthetic.__file__)
-    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
+    files = sorted(Path(synthetic.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

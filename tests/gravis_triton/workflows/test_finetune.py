@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import gravis_triton
-from gravis_triton.data.datasets.synthetic import SYNTHETIC_CLASSES
+from gravis_triton.data.synthetic.image import SYNTHETIC_CLASSES
 from gravis_triton.models import build_encoder
 
 RECIPES = {"classification": "finetune_classification.py", "segmentation": "finetune_segmentation.py"}

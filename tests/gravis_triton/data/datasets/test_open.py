@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gravis_triton.data.datasets import synthetic
 from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gravis_triton.data.datasets.records import Annotation, Collection, Record
-from gravis_triton.data.datasets.synthetic import SYNTHETIC_CLASSES
 from gravis_triton.data.splits.split import (
     Split,
     describe_split,
@@ -18,6 +17,7 @@ from gravis_triton.data.splits.split import (
     split_collection,
     write_split,
 )
+from gravis_triton.data.synthetic.image import SYNTHETIC_CLASSES
 from gravis_triton.errors import UserError
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from gravis_triton.data.datasets.synthetic import (
+from gravis_triton.data.synthetic.image import (
     SYNTHETIC_CLASSES,
-    SyntheticImage,
+    RenderedImage,
     label_of,
     render,
     render_mask,
@@ -25,7 +25,7 @@ SIZE = 128
 
 
 @pytest.fixture(scope="module")
-def gallery() -> dict[int, list[SyntheticImage]]:
+def gallery() -> dict[int, list[RenderedImage]]:
     """PER_CLASS images of every class, at SIZE pixels."""
     chosen: dict[int, list[int]] = {label: [] for label in range(3)}
     for index in range(1000):
@@ -56,7 +56,7 @@ def measure(mask: NDArray[np.uint8]) -> Shape:
     return Shape(1 - hit / len(rows), perimeter**2 / (4 * np.pi * len(rows)))
 
 
-def lightness(image: SyntheticImage) -> NDArray[np.float64]:
+def lightness(image: RenderedImage) -> NDArray[np.float64]:
     return image.pixels @ np.array([0.299, 0.587, 0.114])
 
 
@@ -115,7 +115,7 @@ def test_the_scene_does_not_depend_on_the_size(size: int) -> None:
 
 
 def test_every_lesion_lies_in_the_frame_and_leaves_skin_around_it(
-    gallery: dict[int, list[SyntheticImage]],
+    gallery: dict[int, list[RenderedImage]],
 ) -> None:
     for image in chain(*gallery.values()):
         area = (image.mask > 0).mean()
@@ -125,7 +125,7 @@ def test_every_lesion_lies_in_the_frame_and_leaves_skin_around_it(
 
 
 def test_lesions_are_darker_than_the_skin_just_outside_the_mask(
-    gallery: dict[int, list[SyntheticImage]],
+    gallery: dict[int, list[RenderedImage]],
 ) -> None:
     contrasts = []
     for image in chain(*gallery.values()):
@@ -137,7 +137,7 @@ def test_lesions_are_darker_than_the_skin_just_outside_the_mask(
     assert np.median(contrasts) > 15
 
 
-def test_the_mask_follows_the_border_that_is_seen(gallery: dict[int, list[SyntheticImage]]) -> None:
+def test_the_mask_follows_the_border_that_is_seen(gallery: dict[int, list[RenderedImage]]) -> None:
     """Moving the mask by an eighth of the frame loses most of the contrast, in every direction."""
     losses = []
     for image in chain(*gallery.values()):
@@ -150,7 +150,7 @@ def test_the_mask_follows_the_border_that_is_seen(gallery: dict[int, list[Synthe
 
 
 def test_asymmetry_and_border_order_the_classes_as_dermatologists_do(
-    gallery: dict[int, list[SyntheticImage]],
+    gallery: dict[int, list[RenderedImage]],
 ) -> None:
     shapes = {label: [measure(image.mask) for image in images] for label, images in gallery.items()}
     asymmetry = [np.median([shape.asymmetry for shape in shapes[label]]) for label in range(3)]
@@ -159,15 +159,15 @@ def test_asymmetry_and_border_order_the_classes_as_dermatologists_do(
     assert irregularity[MELANOMA] > irregularity[KERATOSIS] > irregularity[NEVUS]
 
 
-def test_no_class_is_told_by_its_outline_alone(gallery: dict[int, list[SyntheticImage]]) -> None:
+def test_no_class_is_told_by_its_outline_alone(gallery: dict[int, list[RenderedImage]]) -> None:
     values, labels = zip(
         *((measure(i.mask).irregularity, label) for label in gallery for i in gallery[label]), strict=True
     )
     assert 0.6 < roc_auc_score(np.array(labels) == MELANOMA, values) < 0.97
 
 
-def test_colors_within_the_lesion_vary_most_in_melanoma(gallery: dict[int, list[SyntheticImage]]) -> None:
-    def spread(image: SyntheticImage) -> float:
+def test_colors_within_the_lesion_vary_most_in_melanoma(gallery: dict[int, list[RenderedImage]]) -> None:
+    def spread(image: RenderedImage) -> float:
         # chromaticity of the smoothed image: hue, not structure or light
         smooth = ndimage.gaussian_filter(image.pixels.astype(float), (3, 3, 0))
         share = (smooth / smooth.sum(2, keepdims=True))[ndimage.binary_erosion(image.mask > 0, iterations=4)]
@@ -180,7 +180,7 @@ def test_colors_within_the_lesion_vary_most_in_melanoma(gallery: dict[int, list[
 @pytest.mark.parametrize("label", range(3))
 @pytest.mark.parametrize("channel", range(3))
 def test_mean_color_does_not_give_a_class_away(
-    gallery: dict[int, list[SyntheticImage]], label: int, channel: int
+    gallery: dict[int, list[RenderedImage]], label: int, channel: int
 ) -> None:
     whole, lesion, is_label = [], [], []
     for other, images in gallery.items():
@@ -193,7 +193,7 @@ def test_mean_color_does_not_give_a_class_away(
     assert abs(roc_auc_score(is_label, lesion) - 0.5) < 0.17
 
 
-def test_lesion_size_does_not_give_a_class_away(gallery: dict[int, list[SyntheticImage]]) -> None:
+def test_lesion_size_does_not_give_a_class_away(gallery: dict[int, list[RenderedImage]]) -> None:
     areas = [(image.mask > 0).mean() for images in gallery.values() for image in images]
     labels = np.repeat(list(gallery), PER_CLASS)
     for label in range(3):
