@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gravis_triton.evaluation.classification import decided_classes
+from gravis_triton.evaluation.classification import argmax_or_tie
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -78,7 +78,7 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
 
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
     """Balanced accuracy of each resample, (resamples,): the mean recall of the classes that occur."""
-    right = decided_classes(probabilities) == labels
+    right = argmax_or_tie(probabilities) == labels
     # a class may not be drawn if all its images are grouped with images of rarer classes
     with np.errstate(invalid="ignore"):
         recalls = [

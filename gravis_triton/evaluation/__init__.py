@@ -5,12 +5,25 @@ from gravis_triton.evaluation.classification import (
     ClassScores,
     classification_scores,
 )
-from gravis_triton.evaluation.color_histogram import COLOR_HISTOGRAM, ColorHistogram
-from gravis_triton.evaluation.encoder_scores import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.evaluation.examples import Examples, find_examples, read_examples, write_examples
-from gravis_triton.evaluation.features import LabeledFeatures, extract_features, labeled_features
-from gravis_triton.evaluation.flips import FlipAveraged, predict_with_flips
-from gravis_triton.evaluation.knn import KnnScores, choose_neighbors, knn_probabilities, knn_scores
+from gravis_triton.evaluation.features import (
+    COLOR_HISTOGRAM,
+    ColorHistogram,
+    FlipAveraged,
+    LabeledFeatures,
+    extract_features,
+    finite_features,
+    labeled_features,
+    predict_with_flips,
+)
+from gravis_triton.evaluation.knn import (
+    MAX_SCORED_IMAGES,
+    KnnScores,
+    choose_neighbors,
+    knn_probabilities,
+    knn_scores,
+    score_encoder,
+)
 from gravis_triton.evaluation.prediction_files import (
     mask_file,
     save_mask,
@@ -46,6 +59,7 @@ __all__ = [
     "classification_scores",
     "extract_features",
     "find_examples",
+    "finite_features",
     "fit_probe",
     "grad_cam",
     "knn_probabilities",

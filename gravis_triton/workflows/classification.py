@@ -10,8 +10,8 @@ from gravis_triton.augment import LabeledView
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import LabeledBatch, labeled_loader
 from gravis_triton.evaluation import classification_scores
-from gravis_triton.models import Classifier, OpenedEncoder
-from gravis_triton.prediction import ClassPredictor, InputSettings
+from gravis_triton.inference import ClassPredictor
+from gravis_triton.models import Classifier, OpenedEncoder, Preprocessing
 from gravis_triton.report import write_class_cases, write_class_predictions
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import ClassificationSettings
@@ -51,10 +51,10 @@ class ClassificationTask(Task):
         return view(batch.images, batch.image_sizes), batch.labels
 
     def build_predictor(
-        self, network: nn.Module, inputs: InputSettings, collection: Collection, *, tta: bool
+        self, network: nn.Module, preprocess: Preprocessing, collection: Collection, *, tta: bool
     ) -> ClassPredictor:
         return ClassPredictor(
-            network, inputs=inputs, classes=collection.classes, data_set=collection.name, tta=tta
+            network, preprocess=preprocess, classes=collection.classes, data_set=collection.name, tta=tta
         )
 
     def validate(self, predictor: ClassPredictor, data: AnnotatedData) -> dict[str, float]:

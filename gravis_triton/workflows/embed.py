@@ -9,12 +9,10 @@ import pyarrow.parquet as pq
 
 import gravis_triton.training as training
 from gravis_triton.data.datasets.open import open_collection
-from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.models import open_encoder
-from gravis_triton.prediction import Embedder, InputSettings, TableFile
+from gravis_triton.inference import FeatureRows, TableFile, join_processes, write_table
+from gravis_triton.models import Preprocessing, open_encoder
 from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size, default_image_size
-from gravis_triton.workflows.one_pass import join_processes, one_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
         default_size=default_image_size(DataSettings(data=settings.data)),
     )
     display.print(opened.loaded)
-    inputs = InputSettings.of(
+    preprocess = Preprocessing.of(
         opened.encoder, image_size=opened.image_size, cache_size=default_cache_size(opened.image_size)
     )
 
@@ -68,23 +66,17 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     collection = open_collection(
         settings.data, columns=settings.columns, synthetic_images=DataSettings.synthetic_images
     )
-    encoder = opened.encoder.to(processes.device)
-    embedder = Embedder(encoder, collection, inputs=inputs, dtype=settings.dtype)
     file = Path(settings.output)
     if file.suffix != ".parquet":
         raise UserError(f"--output {file} must end in .parquet")
-    table = TableFile(file, len(collection.records), embedder.fingerprint())
-
-    one_pass(
-        table,
-        [record.image for record in collection.records],
-        embedder.rows,
+    encoder = opened.encoder.to(processes.device)
+    rows = FeatureRows(encoder, collection, preprocess=preprocess, dtype=settings.dtype)
+    write_table(
+        TableFile(file, len(rows.images), rows.fingerprint()),
+        rows,
         processes,
         display,
-        names=[record.id for record in collection.records],
         description="embedding",
-        short_side=inputs.cache_size,
-        collate=collate_central_squares,
         batch_size=settings.batch_size,
         workers=settings.num_workers,
         overwrite=settings.overwrite,

@@ -7,8 +7,7 @@ import torch
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, write_json
-from gravis_triton.prediction.export_formats import FORMATS
-from gravis_triton.prediction.portable import Portable, open_portable
+from gravis_triton.inference.export import FORMATS, Portable, open_portable
 from gravis_triton.settings import ExportSettings
 
 _PREPROCESSING = "preprocessing.json"

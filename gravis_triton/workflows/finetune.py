@@ -18,15 +18,15 @@ from gravis_triton.augment import LabeledView
 from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
+from gravis_triton.inference import Predictor, save_predictor, weights_hash
 from gravis_triton.models import (
     FinetunedNetwork,
     OpenedEncoder,
+    Preprocessing,
     from_published_weights,
     model_args,
     open_encoder,
 )
-from gravis_triton.prediction import InputSettings, Predictor, save_predictor
-from gravis_triton.prediction.weights_hash import weights_hash
 from gravis_triton.report.page import write_run_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
@@ -62,7 +62,7 @@ class Task(ABC):
 
     @abstractmethod
     def build_predictor(
-        self, network: nn.Module, inputs: InputSettings, collection: Collection, *, tta: bool
+        self, network: nn.Module, preprocess: Preprocessing, collection: Collection, *, tta: bool
     ) -> Any:
         """Wrap the network as a predictor for whole images."""
 
@@ -121,8 +121,8 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     )
 
     # training
-    inputs = _inputs(opened, settings)
-    finetuning = _start(settings, task, job, opened, network, data, inputs)
+    preprocess = _preprocessing(opened, settings)
+    finetuning = _start(settings, task, job, opened, network, data, preprocess)
     report.print_step(display, finetuning)
     finished = finetuning.progress.step >= finetuning.last_step
     open_run(run, settings, accelerator, finished=finished)
@@ -130,7 +130,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         write_split(data.split, data.collection, run.split)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return task.validate(task.build_predictor(network, inputs, data.collection, tta=False), data)
+        return task.validate(task.build_predictor(network, preprocess, data.collection, tta=False), data)
 
     _train(finetuning, validate, job)
 
@@ -139,7 +139,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     if accelerator.is_main_process:
         network.load_state_dict(finetuning.best.weights)
         predictor: Predictor = task.build_predictor(
-            network, inputs, data.collection, tta=settings.evaluation.tta
+            network, preprocess, data.collection, tta=settings.evaluation.tta
         )
         save_predictor(
             predictor,
@@ -177,10 +177,10 @@ def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bo
     return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
-def _inputs(opened: OpenedEncoder, settings: FinetuneSettings) -> InputSettings:
+def _preprocessing(opened: OpenedEncoder, settings: FinetuneSettings) -> Preprocessing:
     cache_size = settings.data.cache_size
     assert cache_size is not None  # resolved
-    return InputSettings.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
+    return Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
 
 
 def _start(
@@ -190,14 +190,14 @@ def _start(
     opened: OpenedEncoder,
     network: FinetunedNetwork,
     data: AnnotatedData,
-    inputs: InputSettings,
+    preprocess: Preprocessing,
 ) -> training.FinetuningRun:
     """Set up batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
     workers = settings.data.num_workers
     assert workers is not None  # resolved
-    view = LabeledView(settings.augmentation, size=inputs.image_size, mean=inputs.mean, std=inputs.std).to(
-        job.accelerator.device
-    )
+    view = LabeledView(
+        settings.augmentation, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
+    ).to(job.accelerator.device)
     batches = training.finetune_batches(len(data.split.train), settings, job.accelerator)
     return training.start_finetuning(
         job.accelerator,

@@ -3,27 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from gravis_triton.data import ImageFile
 from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import write_submission_csv
-from gravis_triton.prediction import (
+from gravis_triton.inference import (
     ClassPredictor,
     ClassRows,
     MaskPredictor,
     MaskRows,
     TableFile,
+    join_processes,
     load,
-    rows_fingerprint,
+    write_table,
 )
 from gravis_triton.settings import PredictSettings
-from gravis_triton.workflows.one_pass import join_processes, one_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +50,20 @@ def predict(settings: PredictSettings) -> PredictResult:
 
     # the table, in its own directory
     output = Path(settings.output_dir)
-    table = TableFile(
-        output / f"predictions.{settings.format}", len(files), rows_fingerprint(predictor, files)
-    )
-    _check_room(output, table, overwrite=settings.overwrite)
-    earlier = _earlier_masks(table.path)
-    rows: Any = (
+    rows = (
         MaskRows(predictor, files, output)
         if isinstance(predictor, MaskPredictor)
         else ClassRows(predictor, files)
     )
-    one_pass(
+    table = TableFile(output / f"predictions.{settings.format}", len(files), rows.fingerprint())
+    _check_output(output, table, overwrite=settings.overwrite)
+    earlier = _earlier_masks(table.path)
+    write_table(
         table,
-        [ImageFile(file) for file in files],
         rows,
         processes,
         display,
-        names=[str(file) for file in files],
         description="predicting",
-        short_side=predictor.inputs.cache_size,
-        collate=rows.collate,
         batch_size=settings.batch_size,
         workers=settings.num_workers,
         overwrite=settings.overwrite,
@@ -116,7 +108,7 @@ def _check_distinct_names(files: Sequence[Path]) -> None:
         seen[file.stem] = file
 
 
-def _check_room(output: Path, table: TableFile, *, overwrite: bool) -> None:
+def _check_output(output: Path, table: TableFile, *, overwrite: bool) -> None:
     """Raise UserError if the directory contains anything but the output of an earlier launch of the same job."""
     if output.exists() and not output.is_dir():
         raise UserError(f"--output-dir {output} is a file")

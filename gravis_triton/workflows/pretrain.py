@@ -20,7 +20,7 @@ from gravis_triton.evaluation import (
     write_examples,
 )
 from gravis_triton.losses import resolve_loss
-from gravis_triton.models import evaluating
+from gravis_triton.models import eval_mode
 from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, TrainingSettings, resolve_pretrain
 from gravis_triton.workflows.contrastive import (
@@ -183,7 +183,7 @@ def _examples(
 ) -> Examples:
     """Example images for the report: views, neighbors, map."""
     images, sizes = (part[:_HEAT_MAPS].to(device) for part in data.preview)
-    with evaluating(networks.model):
+    with eval_mode(networks.model):
         views = networks.views(images, sizes)
         embeddings = networks.model(views.flatten(0, 1)).unflatten(0, views.shape[:2]).cpu()
     assert settings.model.image_size is not None  # resolved

@@ -9,8 +9,8 @@ from gravis_triton.augment import LabeledView
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import MaskBatch, mask_loader
 from gravis_triton.evaluation import save_mask, segmentation_scores, write_mask_scores_csv
-from gravis_triton.models import OpenedEncoder, Segmenter, build_segmenter
-from gravis_triton.prediction import InputSettings, MaskPredictor, compare_masks
+from gravis_triton.inference import MaskPredictor, compare_masks
+from gravis_triton.models import OpenedEncoder, Preprocessing, Segmenter, build_segmenter
 from gravis_triton.report import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import SegmentationSettings
@@ -54,9 +54,9 @@ class SegmentationTask(Task):
         return view.image_and_mask(batch.images, batch.image_sizes, batch.masks)
 
     def build_predictor(
-        self, network: nn.Module, inputs: InputSettings, collection: Collection, *, tta: bool
+        self, network: nn.Module, preprocess: Preprocessing, collection: Collection, *, tta: bool
     ) -> MaskPredictor:
-        return MaskPredictor(network, inputs=inputs, tta=tta)
+        return MaskPredictor(network, preprocess=preprocess, tta=tta)
 
     def validate(self, predictor: MaskPredictor, data: AnnotatedData) -> dict[str, float]:
         compared = compare_masks(predictor, data.collection, data.images, data.split.validation)

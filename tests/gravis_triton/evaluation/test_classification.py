@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from gravis_triton.evaluation.classification import (
+    argmax_or_tie,
     auc,
     average_precision,
     calibration_bins,
     classification_scores,
-    decided_classes,
     expected_calibration_error,
-    mean_of_known,
+    nanmean,
     recalls,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
@@ -84,7 +84,7 @@ def test_sensitivity_is_zero_where_only_a_threshold_above_all_scores_is_specific
 
 def test_a_tie_for_the_most_probable_class_is_wrong_even_with_the_right_class():
     p = np.array([[0.4, 0.4, 0.2], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]])
-    assert decided_classes(p).tolist() == [-1, 0, -1, 2]
+    assert argmax_or_tie(p).tolist() == [-1, 0, -1, 2]
     result = classification_scores(p, [0, 0, 1, 2], classes=("a", "b", "c"), scored=())
     assert result.balanced_accuracy == pytest.approx((1 / 2 + 0 + 1) / 3)
     assert result.accuracy == pytest.approx(2 / 4)
@@ -98,7 +98,7 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
     recall = recalls(predicted, labels, classes=3)
     assert recall[:2].tolist() == [0.75, 0.0]
     assert math.isnan(recall[2])
-    assert mean_of_known(recall) == pytest.approx(0.375)
+    assert nanmean(recall) == pytest.approx(0.375)
 
 
 def test_the_confusion_matrix_has_a_row_per_true_class():

@@ -1,9 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from gravis_triton.evaluation import knn_probabilities, knn_scores
+from gravis_triton.data import Collection, Record
+from gravis_triton.evaluation import extract_features, knn_probabilities, knn_scores, score_encoder
 
 
 def test_votes_weigh_by_similarity_and_by_the_rarity_of_the_class():
@@ -44,3 +47,79 @@ def test_a_class_without_examples_has_no_auc():
         reference, torch.tensor([0, 1]), reference, torch.tensor([0, 0]), classes=2, scored=[0, 1]
     )
     assert math.isnan(scores.mean_auc)
+
+
+class MeanColor(nn.Module):
+    """An encoder that reports each channel's mean, and counts as a timm model with ImageNet normalization."""
+
+    pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "input_size": (3, 8, 8)}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def forward(self, images):
+        self.modes.append(self.training)
+        return images.mean((2, 3))
+
+
+def flat(color: tuple[int, int, int], height: int = 8, width: int = 12) -> np.ndarray:
+    return np.full((height, width, 3), color, np.uint8)
+
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def collection(labels: list[int | None]) -> Collection:
+    records = tuple(Record(id=str(i), image=None, label=label) for i, label in enumerate(labels))  # type: ignore[arg-type]
+    return Collection("toy", records, ("red", "green"))
+
+
+def test_features_see_normalized_pixels_in_evaluation_mode_and_leave_the_mode_alone():
+    encoder = MeanColor().train()
+    features = extract_features(encoder, [flat(RED), flat(GREEN)], [1, 0], size=8, device=torch.device("cpu"))
+    assert features.tolist() == [pytest.approx([-1.0, 1.0, -1.0]), pytest.approx([1.0, -1.0, -1.0])]
+    assert encoder.modes == [False]
+    assert encoder.training
+
+
+def test_an_encoder_that_sees_the_difference_scores_one():
+    images = [flat(RED), flat(GREEN), flat(RED), flat(GREEN)]
+    scores = score_encoder(
+        MeanColor(), collection([0, 1, 0, 1]), images, [0, 1], [2, 3], size=8, device=torch.device("cpu")
+    )
+    assert scores is not None
+    assert (scores.balanced_accuracy, scores.mean_auc) == (1.0, 1.0)
+
+
+def test_images_without_a_label_take_no_part_and_no_labels_give_no_score():
+    images = [flat(RED), flat(GREEN), flat(GREEN), flat(RED)]
+    device = torch.device("cpu")
+    labeled = score_encoder(
+        MeanColor(), collection([0, 1, None, 0]), images, [0, 1, 2], [3], size=8, device=device
+    )
+    assert labeled is not None
+    assert labeled.balanced_accuracy == 1.0
+    nothing = score_encoder(
+        MeanColor(), collection([None] * 4), images, [0, 1], [2, 3], size=8, device=device
+    )
+    assert nothing is None
+
+
+def test_a_limit_takes_a_sample_of_either_part_in_which_every_class_is_kept():
+    images = [flat(RED)] * 90 + [flat(GREEN)] * 10
+    device, encoded = torch.device("cpu"), []
+    scores = score_encoder(
+        MeanColor(),
+        collection([0] * 90 + [1] * 10),
+        images,
+        range(0, 100, 2),
+        range(1, 100, 2),
+        size=8,
+        device=device,
+        at_most=10,
+        progress=lambda done, total: encoded.append((done, total)),
+    )
+    assert scores is not None
+    assert (scores.images, scores.balanced_accuracy) == (10, 1.0)  # 9 red, 1 green
+    assert encoded == [(20, 20)]

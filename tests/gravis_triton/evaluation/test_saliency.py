@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.evaluation import grad_cam
-from gravis_triton.models import Classifier, evaluating
+from gravis_triton.models import Classifier, eval_mode
 
 
 class OneStage(nn.Module):
@@ -22,7 +22,7 @@ class OneStage(nn.Module):
 
 
 def found(network, images, classes):
-    with evaluating(network):
+    with eval_mode(network):
         return grad_cam(network, network.encoder, images, torch.tensor(classes))
 
 

@@ -6,19 +6,24 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from timm.data import create_transform, resolve_model_data_config
+from torch import nn
+from torch.nn.functional import interpolate
 
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.models import (
+    Preprocessing,
     Pretrainer,
     build_encoder,
+    eval_mode,
     from_published_weights,
     normalization,
     open_encoder,
     save_encoder,
 )
-from gravis_triton.prediction import InputSettings
+from gravis_triton.models.encoder import packaged_weights
 from gravis_triton.settings import OptimizationSettings
 from gravis_triton.training import build_optimizer
 
@@ -151,9 +156,9 @@ def test_timms_transform_is_ours(tmp_path):
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     transform = create_transform(**resolve_model_data_config(loaded), is_training=False)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    inputs = InputSettings.of(encoder, image_size=size, cache_size=48)
-    ours = inputs.squares(collate_central_squares([pixels]))[0]
-    one_level = 1 / 255 / min(inputs.std)  # Pillow rounds to whole levels
+    preprocess = Preprocessing.of(encoder, image_size=size, cache_size=48)
+    ours = preprocess(collate_central_squares([pixels]))[0]
+    one_level = 1 / 255 / min(preprocess.std)  # Pillow rounds to whole levels
     assert (transform(Image.fromarray(pixels)) - ours).abs().max() <= one_level
 
 
@@ -166,3 +171,50 @@ def test_what_a_transformer_leaves_undecayed_stays_so_under_the_projection_head(
     }
     assert "encoder.blocks.0.attn.qkv.weight" in decayed
     assert not {"encoder.pos_embed", "encoder.cls_token"} & decayed
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_model_evaluates_without_gradients_and_gets_its_mode_back(training):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train(training)
+    with eval_mode(model):
+        assert not any(module.training for module in model.modules())
+        assert not model(torch.ones(1, 2)).requires_grad
+    assert all(module.training == training for module in model.modules())
+    assert model(torch.ones(1, 2)).requires_grad
+
+
+def test_the_mode_is_restored_after_an_error():
+    model = nn.Linear(2, 2)
+    with pytest.raises(ZeroDivisionError), eval_mode(model):
+        raise ZeroDivisionError
+    assert model.training
+    assert torch.is_grad_enabled()
+
+
+MODEL = "tf_efficientnet_lite0"
+
+
+@pytest.mark.parametrize(
+    ("image", "classes"), [("flower.jpg", {985, 723, 738}), ("china.jpg", {698, 832, 663})]
+)
+def test_the_packaged_weights_classify_photographs(image, classes):
+    # ImageNet's 985 daisy, 723 pinwheel, 738 flowerpot; 698 palace, 832 stupa, 663 monastery
+    network = timm.create_model(MODEL).eval()
+    weights = packaged_weights(MODEL)
+    network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization(network))
+    pixels = (
+        torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1).float().unsqueeze(0)[..., 107:533]
+    )
+    pixels = interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True) / 255
+    assert int(network((pixels - mean) / std).argmax()) in classes
+
+
+def test_an_encoder_starts_from_the_packaged_weights_without_a_network():
+    encoder = build_encoder(MODEL, image_size=64, pretrained=True)
+    tensors = list(encoder.state_dict().values())
+    assert all(torch.equal(one, other) for one, other in zip(tensors, packaged_weights(MODEL), strict=False))
+
+
+def test_other_architectures_have_no_packaged_weights():
+    assert packaged_weights("resnet18") is None

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.models import Classifier, build_encoder, save_encoder
-from gravis_triton.prediction import ClassPredictor, InputSettings, save_predictor
+from gravis_triton.inference import ClassPredictor, save_predictor
+from gravis_triton.models import Classifier, Preprocessing, build_encoder, save_encoder
 
 PAGE = Path(__file__).parents[3] / "docs" / "elsewhere.md"
 SECTIONS = dict(re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
@@ -36,9 +36,9 @@ def test_its_code_runs(section, tmp_path, monkeypatch):
     encoder = build_encoder("resnet18", image_size=32)
     save_encoder(encoder, Path("RUN/encoder"), image_size=32)
     if section == "A fine-tuned classifier":
-        inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+        preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
         predictor = ClassPredictor(
-            Classifier(encoder, classes=2), inputs=inputs, classes=("a", "b"), data_set="images"
+            Classifier(encoder, classes=2), preprocess=preprocess, classes=("a", "b"), data_set="images"
         )
         save_predictor(predictor, Path("RUN/model"), architecture="resnet18", decoder=None)
         gt.export(run="RUN", format="timm")

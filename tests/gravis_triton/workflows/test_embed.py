@@ -11,8 +11,8 @@ from PIL import Image
 import gravis_triton as gt
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.evaluation import extract_features
+from gravis_triton.inference import FeatureRows, image_table
 from gravis_triton.models import build_encoder, open_encoder, save_encoder
-from gravis_triton.prediction import Embedder, table_file
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def encoder(tmp_path):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(table_file, "_PART_ROWS", 8)
+    monkeypatch.setattr(image_table, "_PART_ROWS", 8)
 
 
 def embed(encoder, data, output, **settings):
@@ -66,7 +66,7 @@ def test_half_precision_halves_the_features(images, encoder, tmp_path):
 
 def test_an_interrupted_job_goes_on_where_it_stopped(images, encoder, tmp_path, monkeypatch, small_parts):
     uninterrupted = embed(encoder, images, tmp_path / "whole.parquet").table
-    original, encoded, stop_before = Embedder.rows, [], {12}  # in the second of three parts
+    original, encoded, stop_before = FeatureRows.__call__, [], {12}  # in the second of three parts
 
     def rows(self, indices, squares):
         if stop_before & set(indices):
@@ -74,7 +74,7 @@ def test_an_interrupted_job_goes_on_where_it_stopped(images, encoder, tmp_path, 
         encoded.extend(indices)
         return original(self, indices, squares)
 
-    monkeypatch.setattr(Embedder, "rows", rows)
+    monkeypatch.setattr(FeatureRows, "__call__", rows)
     with pytest.raises(KeyboardInterrupt):
         embed(encoder, images, tmp_path / "features.parquet")
     assert not (tmp_path / "features.parquet").exists()
@@ -87,7 +87,7 @@ def test_an_interrupted_job_goes_on_where_it_stopped(images, encoder, tmp_path, 
 
 def test_a_finished_table_is_not_computed_again(images, encoder, tmp_path, monkeypatch):
     first = embed(encoder, images, tmp_path / "features.parquet")
-    monkeypatch.setattr(Embedder, "rows", None)
+    monkeypatch.setattr(FeatureRows, "__call__", None)
     assert embed(encoder, images, tmp_path / "features.parquet").table.equals(first.table)
 
 

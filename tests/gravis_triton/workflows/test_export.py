@@ -9,8 +9,8 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 import gravis_triton as gt
-from gravis_triton.models import Classifier, build_encoder, build_segmenter, save_encoder
-from gravis_triton.prediction import ClassPredictor, InputSettings, MaskPredictor, save_predictor
+from gravis_triton.inference import ClassPredictor, MaskPredictor, save_predictor
+from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter, save_encoder
 
 
 @pytest.fixture(params=["encoder", "classifier", "segmenter"])
@@ -18,17 +18,17 @@ def run(request, tmp_path):
     """A run of each kind, and the shape of its output for a batch of five."""
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     if request.param == "encoder":
         save_encoder(encoder, tmp_path / "run" / "encoder", image_size=32)
         return tmp_path / "run", (5, encoder.head_hidden_size)
     if request.param == "classifier":
         network = Classifier(encoder, classes=2)
-        predictor = ClassPredictor(network, inputs=inputs, classes=("a", "b"), data_set="images")
+        predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b"), data_set="images")
         save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
         return tmp_path / "run", (5, 2)
     network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
-    predictor = MaskPredictor(network, inputs=inputs)
+    predictor = MaskPredictor(network, preprocess=preprocess)
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder="unet")
     return tmp_path / "run", (5, 1, 32, 32)
 
@@ -54,9 +54,9 @@ def test_onnxruntime_runs_it_at_any_batch_size(run):
 @pytest.mark.parametrize("tta", [False, True])
 def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network = Classifier(encoder, classes=2)
-    predictor = ClassPredictor(network, inputs=inputs, classes=("a", "b"), data_set="images", tta=tta)
+    predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b"), data_set="images", tta=tta)
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
     gt.export(run=str(tmp_path / "run"), format="torch-export")
     assert ("not exported: averaging over flips" in capsys.readouterr().out) == tta
@@ -81,9 +81,11 @@ def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)  # not timm's for the architecture
-    inputs = InputSettings(32, 48, mean=mean, std=std)
+    preprocess = Preprocessing(32, 48, mean=mean, std=std)
     network = Classifier(encoder, classes=2)
-    predictor = ClassPredictor(network, inputs=inputs, classes=("nevus", "melanoma"), data_set="images")
+    predictor = ClassPredictor(
+        network, preprocess=preprocess, classes=("nevus", "melanoma"), data_set="images"
+    )
     save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
     result = gt.export(run=str(tmp_path / "run"), format="timm")
     assert result.difference < 1e-5
@@ -112,9 +114,9 @@ def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
 def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
     size = 224 if architecture.startswith("swin") else 64
     encoder = build_encoder(architecture, image_size=size)
-    inputs = InputSettings.of(encoder, image_size=size, cache_size=size)
+    preprocess = Preprocessing.of(encoder, image_size=size, cache_size=size)
     network = Classifier(encoder, classes=3)
-    predictor = ClassPredictor(network, inputs=inputs, classes=("a", "b", "c"), data_set="images")
+    predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b", "c"), data_set="images")
     save_predictor(predictor, tmp_path / "model", architecture=architecture, decoder=None)
     assert gt.export(run=str(tmp_path), format="timm").difference < 1e-5
 
@@ -122,7 +124,7 @@ def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
 def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
     encoder = build_encoder("test_resnet", image_size=32)
     network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
-    predictor = MaskPredictor(network, inputs=InputSettings.of(encoder, image_size=32, cache_size=48))
+    predictor = MaskPredictor(network, preprocess=Preprocessing.of(encoder, image_size=32, cache_size=48))
     save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
     with pytest.raises(
         gt.UserError, match="does not support segmentation networks; use onnx or torch-export"

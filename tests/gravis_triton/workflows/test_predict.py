@@ -9,15 +9,14 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.models import Classifier, build_encoder, build_segmenter
-from gravis_triton.prediction import (
+from gravis_triton.inference import (
     ClassPredictor,
     ClassRows,
-    InputSettings,
     MaskPredictor,
+    image_table,
     save_predictor,
-    table_file,
 )
+from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter
 
 CLASSES = ("melanoma", "nevus")
 
@@ -36,9 +35,9 @@ def images(tmp_path):
 def classifier(tmp_path):
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network = Classifier(encoder, classes=2)
-    predictor = ClassPredictor(network, inputs=inputs, classes=CLASSES, data_set="images")
+    predictor = ClassPredictor(network, preprocess=preprocess, classes=CLASSES, data_set="images")
     save_predictor(predictor, tmp_path / "classifier", architecture="test_resnet", decoder=None)
     return tmp_path / "classifier"
 
@@ -47,9 +46,9 @@ def classifier(tmp_path):
 def segmenter(tmp_path):
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
-    predictor = MaskPredictor(network, inputs=inputs)
+    predictor = MaskPredictor(network, preprocess=preprocess)
     save_predictor(predictor, tmp_path / "segmenter", architecture="test_resnet", decoder="unet")
     return tmp_path / "segmenter"
 
@@ -108,7 +107,7 @@ def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
 
 
 def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(table_file, "_PART_ROWS", 8)
+    monkeypatch.setattr(image_table, "_PART_ROWS", 8)
     uninterrupted = predict(classifier, images, tmp_path / "whole").table
     original, predicted, stop_before = ClassRows.__call__, [], {12}
 
@@ -153,7 +152,7 @@ def test_masks_that_were_deleted_are_noticed(segmenter, images, tmp_path):
 
 def test_a_kill_before_the_parts_are_gone_is_no_loss(classifier, images, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("gravis_triton.prediction.table_file.shutil.rmtree", None)
+        patch.setattr("gravis_triton.inference.image_table.shutil.rmtree", None)
         with pytest.raises(TypeError):
             predict(classifier, images, tmp_path / "out")
     again = predict(classifier, images, tmp_path / "out").table

@@ -13,10 +13,9 @@ from safetensors.torch import load_file, save_file
 from gravis_triton.checksums import check_whole, write_checksums
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, write_json
-from gravis_triton.models import Classifier, FinetunedNetwork, build_encoder, build_segmenter
-from gravis_triton.prediction.class_predictor import ClassPredictor
-from gravis_triton.prediction.inputs import InputSettings
-from gravis_triton.prediction.mask_predictor import MaskPredictor
+from gravis_triton.inference.class_predictor import ClassPredictor
+from gravis_triton.inference.mask_predictor import MaskPredictor
+from gravis_triton.models import Classifier, FinetunedNetwork, Preprocessing, build_encoder, build_segmenter
 
 Predictor = ClassPredictor | MaskPredictor
 
@@ -42,7 +41,7 @@ def save_predictor(
         "classes": predictor.classes if isinstance(predictor, ClassPredictor) else [],
         "data_set": predictor.data_set if isinstance(predictor, ClassPredictor) else None,
         "tta": predictor.tta,
-        "inputs": asdict(predictor.inputs),
+        "inputs": asdict(predictor.preprocess),
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in predictor.network.state_dict().items()}
     with atomic_directory(directory) as partial:
@@ -64,8 +63,8 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
     check_whole(directory)
     try:
         description = json.loads((directory / "model.json").read_text())
-        inputs = InputSettings(**{name: _plain(value) for name, value in description["inputs"].items()})
-        network = _network(description, inputs.image_size)
+        preprocess = Preprocessing(**{name: _plain(value) for name, value in description["inputs"].items()})
+        network = _network(description, preprocess.image_size)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
     file = directory / "model.safetensors"
@@ -75,10 +74,10 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from error
     network = network.eval().to(device)
     if description["task"] == "segmentation":
-        return MaskPredictor(network, inputs=inputs, tta=description["tta"])
+        return MaskPredictor(network, preprocess=preprocess, tta=description["tta"])
     return ClassPredictor(
         network,
-        inputs=inputs,
+        preprocess=preprocess,
         classes=description["classes"],
         data_set=description["data_set"],
         tta=description["tta"],

@@ -1,26 +1,121 @@
 """A table with a row per image, computed by several processes in parts, so that interrupted jobs can resume."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from glob import escape
 from pathlib import Path
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import torch
+from accelerate import PartialState
 
 from gravis_triton.checksums import checksum
-from gravis_triton.data.datasets.records import ImageReference
+from gravis_triton.data import ImageReference
 from gravis_triton.data.datasets.table import OUTPUT_KEY
-from gravis_triton.data.loading.decoded import Collated, decoded_loader
+from gravis_triton.data.loading.decoded import decoded_loader
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, writing
-
-Progress = Callable[[int, int], None]
+from gravis_triton.models import Preprocessing
+from gravis_triton.report import Display
+from gravis_triton.settings import default_workers
 
 _PART_ROWS = 256
+_PATIENCE = timedelta(hours=12)  # processes wait for the slowest
+
+
+class Rows(Protocol):
+    """Rows about images. names: of the images, for messages."""
+
+    images: Sequence[ImageReference]
+    names: Sequence[str]
+    preprocess: Preprocessing
+
+    def collate(self, images: list[Pixels], /) -> Any:
+        """A batch of images, each with a short side of `preprocess.cache_size` pixels."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A short string that changes with anything that the rows depend on."""
+        ...
+
+    def __call__(self, indices: Sequence[int], batch: Any | None, /) -> pa.Table:
+        """A row for each of the images `indices`, which are in the batch; no row and None if all are unreadable."""
+        ...
+
+
+def join_processes() -> tuple[PartialState, Display]:
+    """The processes started by `accelerate launch` or torchrun, and the display of the first one."""
+    processes = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    return processes, Display(processes.is_main_process)
+
+
+def write_table(
+    table: "TableFile",
+    rows: Rows,
+    processes: PartialState,
+    display: Display,
+    *,
+    description: str,
+    batch_size: int,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Compute a table in all processes, unless it is finished; returns in each of them once the file exists.
+
+    An image that cannot be read is skipped, with a line on stderr. Raises UserError as `TableFile.prepare` does.
+    """
+    if table.is_finished() and not overwrite:
+        if processes.is_main_process:
+            table.remove_parts()  # left if a process was killed
+        display.print(f"{table.path} is already complete")
+        return
+    table.prepare(overwrite=overwrite)
+    processes.wait_for_everyone()
+    workers = default_workers() if workers is None else workers
+    parts = table.unfinished(processes.process_index, processes.num_processes)
+    with display.task(description) as progress:
+        for index, reason in _write_parts(table, parts, rows, batch_size, workers, progress):
+            print(f"skipped: {rows.names[index]}: cannot be read as an image ({reason})", file=sys.stderr)
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        table.finish()
+    processes.wait_for_everyone()
+
+
+def _write_parts(
+    table: "TableFile",
+    parts: Sequence[range],
+    rows: Rows,
+    batch_size: int,
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[int, str]]:
+    """Compute and write parts; yields every image that cannot be read, with the reason."""
+    batches = [
+        list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)
+    ]
+    ends = {part[-1]: part.start for part in parts}
+    short_side = rows.preprocess.cache_size
+    loader = decoded_loader(
+        rows.images, batches, short_side=short_side, collate=rows.collate, workers=workers
+    )
+    finished: list[pa.Table] = []
+    done, total = 0, sum(map(len, parts))
+    for indices, batch in zip(batches, loader, strict=True):
+        yield from batch.skipped
+        finished.append(rows(batch.indices, batch.images))
+        done += len(indices)
+        progress(done, total)
+        if indices[-1] in ends:
+            table.write_part(ends[indices[-1]], pa.concat_tables(finished))
+            finished = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +205,3 @@ class TableFile:
 
     def _part(self, start: int) -> Path:
         return self._parts() / f"{start:09}.parquet"
-
-
-def compute_rows(
-    table: TableFile,
-    images: Sequence[ImageReference],
-    rows: Callable[[list[int], Collated | None], pa.Table],
-    *,
-    short_side: int,
-    collate: Callable[[list[Pixels]], Collated],
-    batch_size: int,
-    workers: int,
-    process: int,
-    processes: int,
-    progress: Progress,
-) -> Iterator[tuple[int, str]]:
-    """Compute and write the parts of one process; yields every image that cannot be read, with the reason.
-
-    rows: from indices and collated images to rows of the table; if indices are empty, images are None.
-    progress: called with (images done, images in total) of this process.
-    """
-    parts = table.unfinished(process, processes)
-    total = sum(map(len, parts))
-    batches = [
-        list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)
-    ]
-    ends = {part[-1]: part for part in parts}
-    finished: list[pa.Table] = []
-    done = 0
-    loader = decoded_loader(images, batches, short_side=short_side, collate=collate, workers=workers)
-    for indices, batch in zip(batches, loader, strict=True):
-        yield from batch.skipped
-        finished.append(rows(batch.indices, batch.images))
-        done += len(indices)
-        progress(done, total)
-        if indices[-1] in ends:
-            table.write_part(ends[indices[-1]].start, pa.concat_tables(finished))
-            finished = []

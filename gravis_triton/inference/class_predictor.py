@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import Images, central_square_loader, collate_central_squares
-from gravis_triton.evaluation import Saliency, grad_cam
-from gravis_triton.evaluation.flips import predict_with_flips
-from gravis_triton.models import Classifier, evaluating
-from gravis_triton.prediction.inputs import ImageLike, InputSettings, check_finite, open_image
+from gravis_triton.evaluation import Saliency, grad_cam, predict_with_flips
+from gravis_triton.models import Classifier, ImageLike, Preprocessing, check_finite, eval_mode, open_image
 
 
 class ClassPredictor:
@@ -24,17 +22,17 @@ class ClassPredictor:
         self,
         network: nn.Module,
         *,
-        inputs: InputSettings,
+        preprocess: Preprocessing,
         classes: Sequence[str],
         data_set: str,
         tta: bool = False,
     ) -> None:
-        self.network, self.inputs, self.tta = network, inputs, tta
+        self.network, self.preprocess, self.tta = network, preprocess, tta
         self.classes, self.data_set = tuple(classes), data_set
 
     def predict(self, image: ImageLike) -> dict[str, float]:
         """The probability of each class. Raises UserError for an image that cannot be read."""
-        pixels = open_image(image, self.inputs.cache_size)
+        pixels = open_image(image, self.preprocess.cache_size)
         probabilities = self.probabilities(collate_central_squares([pixels]))[0]
         return dict(zip(self.classes, probabilities.tolist(), strict=True))
 
@@ -49,8 +47,8 @@ class ClassPredictor:
         def predict(inputs: Tensor) -> Tensor:
             return check_finite(self.network(inputs).float()).softmax(1)
 
-        inputs = self.inputs.squares(squares.to(next(self.network.parameters()).device))
-        with evaluating(self.network):
+        inputs = self.preprocess(squares.to(next(self.network.parameters()).device))
+        with eval_mode(self.network):
             return (predict_with_flips(predict, inputs, masks=False) if self.tta else predict(inputs)).cpu()
 
     def saliency(self, squares: Tensor, classes: Tensor) -> Saliency | None:
@@ -59,8 +57,8 @@ class ClassPredictor:
         classes: (images,). None for an encoder without feature maps; see `grad_cam`.
         """
         device = next(self.network.parameters()).device
-        inputs = self.inputs.squares(squares.to(device))
-        with evaluating(self.network):
+        inputs = self.preprocess(squares.to(device))
+        with eval_mode(self.network):
             encoder = cast(Classifier, self.network).encoder
             found = grad_cam(self.network, encoder, inputs, classes.to(device))
         return None if found is None else Saliency(found.layer, found.maps.cpu())

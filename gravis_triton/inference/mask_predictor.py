@@ -10,16 +10,8 @@ from torch import Tensor, nn
 from gravis_triton.data.cache.pixels import native_mask
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import ImageBatch, Images, collate_images, whole_image_loader
-from gravis_triton.evaluation.flips import predict_with_flips
-from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resize_probability
-from gravis_triton.models import evaluating
-from gravis_triton.prediction.inputs import (
-    ImageLike,
-    InputSettings,
-    check_finite,
-    native_size,
-    open_image,
-)
+from gravis_triton.evaluation import MaskScores, mask_scores, predict_with_flips, resize_probability
+from gravis_triton.models import ImageLike, Preprocessing, check_finite, eval_mode, native_size, open_image
 
 
 class MaskPredictor:
@@ -28,15 +20,15 @@ class MaskPredictor:
     network: images to logits (batch, 1, size, size). tta: average over the four flips.
     """
 
-    def __init__(self, network: nn.Module, *, inputs: InputSettings, tta: bool = False) -> None:
-        self.network, self.inputs, self.tta = network, inputs, tta
+    def __init__(self, network: nn.Module, *, preprocess: Preprocessing, tta: bool = False) -> None:
+        self.network, self.preprocess, self.tta = network, preprocess, tta
 
     def predict(self, image: ImageLike) -> np.ndarray:
         """The lesion mask, bool (height, width) at the native size of the image.
 
         Raises UserError for an image that cannot be read.
         """
-        batch = collate_images([open_image(image, self.inputs.cache_size)])
+        batch = collate_images([open_image(image, self.preprocess.cache_size)])
         return resize_probability(self.probabilities(batch)[0], native_size(image)).numpy()
 
     def predict_all(self, images: Images, indices: Sequence[int]) -> Iterator[Tensor]:
@@ -55,8 +47,8 @@ class MaskPredictor:
             image[None, :, :height, :width].to(device)
             for image, (height, width) in zip(batch.images, batch.image_sizes.tolist(), strict=True)
         ]
-        inputs = torch.cat([self.inputs.squares(image) for image in images])
-        with evaluating(self.network):
+        inputs = torch.cat([self.preprocess(image) for image in images])
+        with eval_mode(self.network):
             return (predict_with_flips(predict, inputs, masks=True) if self.tta else predict(inputs)).cpu()
 
 

@@ -1,5 +1,6 @@
-"""Convert images to network inputs."""
+"""From an image to the input of a network: the one way that training features, evaluation and predictions share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +14,17 @@ from gravis_triton.data.cache.pixels import resized_pixels
 from gravis_triton.data.datasets.decode import as_upright_image, decode_image, upright_size
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
-from gravis_triton.models import normalization
+from gravis_triton.models.encoder import normalization
 
 ImageLike = str | Path | Image.Image | np.ndarray
 """A file, a PIL image, or (height, width, 3) uint8."""
 
 
 @dataclass(frozen=True, slots=True)
-class InputSettings:
-    """Sizes and normalization of a network's inputs.
+class Preprocessing:
+    """How an image becomes the input of a network.
 
-    An image is resized to a short side of `cache_size` pixels, as in the image cache, then to a square of `image_size`
+    It is resized to a short side of `cache_size` pixels, as in the image cache, then to a square of `image_size`
     pixels, and normalized by the RGB `mean` and `std`, in [0, 1].
     """
 
@@ -33,16 +34,21 @@ class InputSettings:
     std: tuple[float, ...]
 
     @staticmethod
-    def of(encoder: nn.Module, *, image_size: int, cache_size: int) -> "InputSettings":
+    def of(encoder: nn.Module, *, image_size: int, cache_size: int) -> "Preprocessing":
         mean, std = normalization(encoder)
-        return InputSettings(image_size, cache_size, mean, std)
+        return Preprocessing(image_size, cache_size, mean, std)
 
-    def squares(self, images: Tensor) -> Tensor:
-        """Images (batch, 3, height, width) uint8 as normalized squares (batch, 3, size, size)."""
-        size = (self.image_size, self.image_size)
-        pixels = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (self.mean, self.std))
-        return pixels.div_(255).sub_(mean).div_(std)  # in place: each saves a pass over memory
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (batch, 3, height, width) uint8, as in the cache, to inputs (batch, 3, size, size)."""
+        return resize_and_normalize(images, self.image_size, self.mean, self.std)
+
+
+def resize_and_normalize(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images (batch, 3, height, width) uint8 as squares (batch, 3, size, size) float32, (resized / 255 - mean) / std;
+    bilinear, antialiased."""
+    resized = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
+    shift, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return resized.div_(255).sub_(shift).div_(scale)  # in place: each saves a pass over memory
 
 
 def open_image(image: ImageLike, short_side: int) -> Pixels:

@@ -8,8 +8,8 @@ from PIL import Image
 import gravis_triton
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
-from gravis_triton.models import Classifier, build_encoder, build_segmenter, model_args
-from gravis_triton.prediction import ClassPredictor, InputSettings, MaskPredictor, load, save_predictor
+from gravis_triton.inference import ClassPredictor, MaskPredictor, load, save_predictor
+from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter, model_args
 
 CLASSES = ("melanoma", "nevus")
 
@@ -26,18 +26,18 @@ def image_file(tmp_path):
 def class_predictor(tta: bool = False) -> ClassPredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     return ClassPredictor(
-        Classifier(encoder, classes=2), inputs=inputs, classes=CLASSES, data_set="ISIC 2017", tta=tta
+        Classifier(encoder, classes=2), preprocess=preprocess, classes=CLASSES, data_set="ISIC 2017", tta=tta
     )
 
 
 def mask_predictor(tta: bool = False) -> MaskPredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
-    return MaskPredictor(network, inputs=inputs, tta=tta)
+    return MaskPredictor(network, preprocess=preprocess, tta=tta)
 
 
 def test_an_image_is_predicted_as_from_the_cache(image_file, tmp_path):
@@ -105,14 +105,14 @@ def test_a_backbone_with_other_arguments_than_the_defaults_is_saved_and_exported
     torch.manual_seed(0)
     arguments = {"global_pool": "max", "act_layer": "silu"}
     encoder = build_encoder("test_resnet", image_size=32, model_args=arguments)
-    inputs = InputSettings.of(encoder, image_size=32, cache_size=48)
+    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     if task == "classification":
         network, decoder = Classifier(encoder, classes=2), None
-        predictor = ClassPredictor(network, inputs=inputs, classes=CLASSES, data_set="images")
+        predictor = ClassPredictor(network, preprocess=preprocess, classes=CLASSES, data_set="images")
     else:
         decoder = "unet"
         network, _ = build_segmenter(encoder, architecture="test_resnet", decoder=decoder, image_size=32)
-        predictor = MaskPredictor(network, inputs=inputs)
+        predictor = MaskPredictor(network, preprocess=preprocess)
     save_predictor(
         predictor,
         tmp_path / "model",

@@ -1,0 +1,159 @@
+"""The rows of a table about images: their features, or the predictions of a fine-tuned model."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from gravis_triton.data import ImageFile, ImageReference
+from gravis_triton.data.datasets.records import Collection, fingerprint_of
+from gravis_triton.data.loading.loader import ImageBatch, collate_central_squares, collate_images
+from gravis_triton.errors import UserError
+from gravis_triton.evaluation import finite_features, resize_probability, save_mask
+from gravis_triton.inference.class_predictor import ClassPredictor
+from gravis_triton.inference.mask_predictor import MaskPredictor
+from gravis_triton.models import Preprocessing, eval_mode, native_size
+
+
+class FeatureRows:
+    """Features of the central squares of a collection's images: id, path, label, split, group, features.
+
+    dtype: of the features, float32 or float16.
+    """
+
+    collate = staticmethod(collate_central_squares)
+
+    def __init__(
+        self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str
+    ) -> None:
+        self.encoder, self.collection, self.preprocess = encoder, collection, preprocess
+        self.dtype = pa.float16() if dtype == "float16" else pa.float32()
+        self.images: Sequence[ImageReference] = [record.image for record in collection.records]
+        self.names: Sequence[str] = [record.id for record in collection.records]
+
+    def fingerprint(self) -> str:
+        images = [
+            f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records
+        ]
+        classes = self.collection.classes
+        return fingerprint_of(
+            [weights_hash(self.encoder), repr(self.preprocess), str(self.dtype), *classes, *images]
+        )
+
+    def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
+        """Raises UserError for features that are not finite."""
+        records = [self.collection.records[index] for index in indices]
+        classes = self.collection.classes
+        text = {
+            "id": [record.id for record in records],
+            "path": [_path(record.image) for record in records],
+            "label": [None if record.label is None else classes[record.label] for record in records],
+            "split": [record.split for record in records],
+            "group": [record.group for record in records],
+        }
+        columns = {name: pa.array(values, pa.string()) for name, values in text.items()}
+        return pa.table({**columns, "features": self._features(squares)})
+
+    def _features(self, squares: Tensor | None) -> pa.FixedSizeListArray:
+        dim = int(self.encoder.head_hidden_size)  # type: ignore[arg-type]
+        features = finite_features(torch.empty(0, dim) if squares is None else self._encode(squares))
+        values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
+        if not np.isfinite(values).all():
+            raise UserError("features are too large for --dtype float16: use float32")
+        return pa.FixedSizeListArray.from_arrays(pa.array(values, self.dtype), dim)
+
+    def _encode(self, squares: Tensor) -> Tensor:
+        with eval_mode(self.encoder):
+            device = next(self.encoder.parameters()).device
+            return self.encoder(self.preprocess(squares.to(device))).float().cpu()
+
+
+class _PredictionRows:
+    """Predictions of image files."""
+
+    def __init__(self, predictor: ClassPredictor | MaskPredictor, files: Sequence[Path]) -> None:
+        self.files, self.preprocess = files, predictor.preprocess
+        self.images: Sequence[ImageReference] = [ImageFile(file) for file in files]
+        self.names: Sequence[str] = [str(file) for file in files]
+        self._settings = [
+            weights_hash(predictor.network),
+            repr(predictor.preprocess),
+            str(predictor.tta),
+            *getattr(predictor, "classes", ()),
+        ]
+
+    def fingerprint(self) -> str:
+        images = [
+            f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)
+        ]
+        return fingerprint_of([*self._settings, *images])
+
+    def _named(self, indices: Sequence[int], columns: dict[str, pa.Array]) -> pa.Table:
+        """The columns, preceded by image and path."""
+        chosen = [self.files[index] for index in indices]
+        return pa.table(
+            {
+                "image": pa.array([file.stem for file in chosen], pa.string()),
+                "path": pa.array(map(str, chosen), pa.string()),
+                **columns,
+            }
+        )
+
+
+class ClassRows(_PredictionRows):
+    """image, path, and the probability of each class."""
+
+    collate = staticmethod(collate_central_squares)
+
+    def __init__(self, predictor: ClassPredictor, files: Sequence[Path]) -> None:
+        super().__init__(predictor, files)
+        self.predictor = predictor
+
+    def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
+        classes = self.predictor.classes
+        rows = torch.empty(0, len(classes)) if squares is None else self.predictor.probabilities(squares)
+        return self._named(indices, {name: pa.array(rows[:, i].numpy()) for i, name in enumerate(classes)})
+
+
+class MaskRows(_PredictionRows):
+    """image, path, mask (its file in `directory`), and lesion_fraction of the image."""
+
+    collate = staticmethod(collate_images)
+
+    def __init__(self, predictor: MaskPredictor, files: Sequence[Path], directory: Path) -> None:
+        super().__init__(predictor, files)
+        self.predictor, self.directory = predictor, directory
+
+    def __call__(self, indices: Sequence[int], batch: ImageBatch | None) -> pa.Table:
+        probabilities = [] if batch is None else list(self.predictor.probabilities(batch))
+        with ThreadPoolExecutor() as threads:  # resizing and encoding large masks take as long as the network
+            written = list(threads.map(self._write, indices, probabilities))
+        columns = {
+            "mask": pa.array([name for name, _ in written], pa.string()),
+            "lesion_fraction": pa.array([fraction for _, fraction in written], pa.float32()),
+        }
+        return self._named(indices, columns)
+
+    def _write(self, index: int, probability: Tensor) -> tuple[str, float]:
+        file = self.files[index]
+        mask = resize_probability(probability, native_size(file))
+        return save_mask(self.directory, file.stem, mask).name, mask.float().mean().item()
+
+
+def weights_hash(network: nn.Module) -> str:
+    """A hash of all tensors of a network."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _path(image: object) -> str | None:
+    """The path of an image that has its own file, else None."""
+    path = getattr(image, "path", None)
+    return None if path is None else str(path)
