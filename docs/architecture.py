@@ -11,7 +11,7 @@ LAYERS = (
     ("data",),
     ("augment", "models", "losses"),
     ("evaluation",),
-    ("training", "prediction", "comparison"),
+    ("training", "comparison"),
     ("benchmark", "report"),
     ("workflows",),
     ("cli", "api"),
