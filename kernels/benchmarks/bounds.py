@@ -41,7 +41,7 @@ H200 = Gpu(capability=9, multiprocessors=132, hertz=1.98e9, bytes_per_second=4.8
 DEFAULT = Cost(products=3, exponentials=2, instructions=12.9)
 
 
-def cost_of(loss: str, views: int) -> Cost:
+def estimate_cost(loss: str, views: int) -> Cost:
     """Cost of a loss in loss.py; for hinge and rank, the compares and additions that every triple needs."""
     return {
         "hinge": Cost(2, 0, 6 * views),

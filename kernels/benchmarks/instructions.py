@@ -95,23 +95,23 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Launch:
+class RecordedLaunch:
     kernel: JITFunction
     signature: dict[str, str]
     constants: dict[str, Any]
     options: dict[str, int]
 
 
-def recorded(case: Case, sources: int = 2) -> list[Launch]:
+def recorded(case: Case, sources: int = 2) -> list[RecordedLaunch]:
     """The kernel launches of one call of a loss."""
-    launches: list[Launch] = []
+    launches: list[RecordedLaunch] = []
 
     def record(kernel: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
         named = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
         options = {"num_warps": named.pop("num_warps", 4), "num_stages": named.pop("num_stages", 3)}
         constants = {p.name: named[p.name] for p in kernel.params if p.is_constexpr}
-        signature = {n: "constexpr" if n in constants else type_of(named[n]) for n in kernel.arg_names}
-        launches.append(Launch(kernel, signature, constants, options))
+        signature = {n: "constexpr" if n in constants else triton_type(named[n]) for n in kernel.arg_names}
+        launches.append(RecordedLaunch(kernel, signature, constants, options))
 
     columns = torch.zeros(sources * case.views, case.dim, dtype=DTYPES[case.element_size])
     run, machine = JITFunction.run, configs.machine
@@ -125,13 +125,13 @@ def recorded(case: Case, sources: int = 2) -> list[Launch]:
     return launches
 
 
-def type_of(argument: Any) -> str:
+def triton_type(argument: Any) -> str:
     if isinstance(argument, torch.Tensor):
         return TORCH_TO_TRITON[argument.dtype]
     return "fp32" if isinstance(argument, float) else "i32"
 
 
-def examined(launch: Launch, case: Case) -> Report:
+def examined(launch: RecordedLaunch, case: Case) -> Report:
     pointers = [i for i, n in enumerate(launch.kernel.arg_names) if launch.signature[n].startswith("*")]
     aligned = {(i,): [["tt.divisibility", 16]] for i in pointers}
     binary = triton.compile(
@@ -144,7 +144,7 @@ def examined(launch: Launch, case: Case) -> Report:
     constants = launch.constants
     hot: dict[Range, Loop] = {}
     rest = mask = 0.0
-    if launch.kernel.__name__ in ("sweep", "soft_maximum", "pull_logsumexp") and loops:
+    if launch.kernel.__name__ in ("sweep", "sum_exp", "grad_logsumexp") and loops:
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
         if launch.kernel.__name__ == "sweep":
@@ -177,9 +177,9 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
         "softmax-hinge-mean": [],
         "softmax-softplus-mean": ["sweep"],
         "softmax-softplus-logsumexp": [
-            "soft_maximum",
+            "sum_exp",
             "weigh_logsumexp",
-            "pull_logsumexp",
+            "grad_logsumexp",
             "finish_logsumexp",
         ],
         "rank": ["weigh_rank", "finish_rank"],

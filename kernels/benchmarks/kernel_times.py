@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from gravis_kernels import gravis_loss, nt_xent_loss
-from measure import describe_machine, seconds_of
+from measure import describe_machine, measure_seconds
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -38,8 +38,8 @@ def measured(name: str, sources: int, dtype: torch.dtype) -> dict[str, Any]:
         embeddings.grad = None
         LOSSES[name](embeddings).backward()
 
-    first = seconds_of(step, DEVICE)
-    wall = [seconds_of(step, DEVICE) for _ in range(20)][5:]
+    first = measure_seconds(step, DEVICE)
+    wall = [measure_seconds(step, DEVICE) for _ in range(20)][5:]
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         for _ in range(PROFILED):
             step()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from gravis_kernels import configs, gravis_loss
-from measure import describe_machine, seconds_of
+from measure import describe_machine, measure_seconds
 from torch import Tensor
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,14 +32,14 @@ VALUES: dict[str, tuple[int, ...]] = {
 }
 
 
-def candidates(kept: configs.Launch) -> list[configs.Launch]:
+def candidates(kept: configs.LaunchConfig) -> list[configs.LaunchConfig]:
     """The launch in the table, then those that differ from it in one number."""
     others = [replace(kept, **{name: value}) for name, values in VALUES.items() for value in values]
     return [kept, *(other for other in others if other != kept)]
 
 
 @contextmanager
-def launched_by(launch: configs.Launch, key: tuple[str, int, int]) -> Iterator[None]:
+def override_launch(launch: configs.LaunchConfig, key: tuple[str, int, int]) -> Iterator[None]:
     kept = configs.TABLE[key]
     configs.TABLE[key] = launch
     try:
@@ -51,18 +51,18 @@ def launched_by(launch: configs.Launch, key: tuple[str, int, int]) -> Iterator[N
 def times(loss: str, embeddings: Tensor, rounds: int) -> list[dict[str, Any]]:
     """A row per launch: its numbers, median milliseconds and the ratio to the table's launch; or its error."""
     architecture = configs.machine(embeddings.device).architecture
-    kept = configs.launch(architecture, embeddings.shape[-1], embeddings.element_size())
+    kept = configs.launch_config(architecture, embeddings.shape[-1], embeddings.element_size())
     key = next(key for key, launch in configs.TABLE.items() if key[0] == architecture and launch is kept)
     leaf = embeddings.detach().requires_grad_()
-    seconds: dict[configs.Launch, list[float]] = {launch: [] for launch in candidates(kept)}
-    errors: dict[configs.Launch, str] = {}
+    seconds: dict[configs.LaunchConfig, list[float]] = {launch: [] for launch in candidates(kept)}
+    errors: dict[configs.LaunchConfig, str] = {}
     for turn in range(1 + rounds):  # the first round compiles
         for launch in seconds:
             if launch in errors:
                 continue
-            with launched_by(launch, key):
+            with override_launch(launch, key):
                 try:
-                    taken = seconds_of(lambda: LOSSES[loss](leaf).backward(), leaf.device)
+                    taken = measure_seconds(lambda: LOSSES[loss](leaf).backward(), leaf.device)
                 except Exception as error:  # out of shared memory, or any compiler error
                     errors[launch] = f"{type(error).__name__}: {error}"[:200]
                     continue

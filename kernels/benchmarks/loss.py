@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from bounds import Gpu, cost_of, seconds_by_pipe
+from bounds import Gpu, estimate_cost, seconds_by_pipe
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
-from measure import available_bytes, describe_machine, extra_bytes_of, seconds_of
+from measure import available_bytes, describe_machine, measure_extra_bytes, measure_seconds
 from peer_losses import TEMPERATURE, Loss, labelled, queue_loss, towers_loss
-from peers import FAMILY, LOSSES, Peer, peers_of, subject
+from peers import FAMILY, LOSSES, Peer, list_peers, subject
 from report import Row, median, plot, show, write_json
 from torch import Tensor
 
@@ -96,7 +96,7 @@ def measure_batch(
     embeddings = embeddings.to(device, DTYPES[arguments.dtype])
 
     rows, runners = [], []
-    for peer in [subject(loss, arguments.backend), *peers_of(loss, device.type)]:
+    for peer in [subject(loss, arguments.backend), *list_peers(loss, device.type)]:
         row = Row(loss, peer.name, sources, arguments.views, sources * arguments.views)
         rows.append(row)
         print(f"{loss}, batch {row.batch}: {peer.name}", flush=True)
@@ -107,8 +107,8 @@ def measure_batch(
     for _ in range(arguments.rounds):
         for runner in runners:
             if runner.seconds_spent < arguments.budget:
-                runner.row.forward.append(seconds_of(runner.forward, device))
-                runner.row.forward_backward.append(seconds_of(runner.forward_backward, device))
+                runner.row.forward.append(measure_seconds(runner.forward, device))
+                runner.row.forward_backward.append(measure_seconds(runner.forward_backward, device))
     for runner in runners:
         finish(runner, loss, embeddings, device, rows[0])
     return rows
@@ -138,14 +138,14 @@ def start(peer: Peer, row: Row, embeddings: Tensor, device: torch.device) -> Run
         runner = Runner(peer, peer.build(row.views), embeddings.clone().requires_grad_(), row)
 
         def first() -> None:
-            row.first_call = seconds_of(runner.forward_backward, device)
+            row.first_call = measure_seconds(runner.forward_backward, device)
 
-        row.extra_bytes = extra_bytes_of(first, device)
+        row.extra_bytes = measure_extra_bytes(first, device)
         if peer.compiled:
             runner.forward()  # a separate graph, whose compilation must not be a sample either
         # one-time allocations of the first call are not the loss's memory; slow peers are not run again
         if row.first_call is not None and row.first_call < 5:
-            row.extra_bytes = extra_bytes_of(runner.forward_backward, device)
+            row.extra_bytes = measure_extra_bytes(runner.forward_backward, device)
     except ImportError as error:
         row.note = f"not installed: {error.name}"
     except (torch.OutOfMemoryError, MemoryError):
@@ -195,7 +195,7 @@ def least_seconds(loss: str, embeddings: Tensor, device: torch.device) -> float:
     properties = torch.cuda.get_device_properties(device)
     gpu = Gpu(min(properties.major, 10), properties.multi_processor_count, properties.clock_rate * 1e3)
     sources, views, dim = embeddings.shape
-    cost = cost_of(loss, views)
+    cost = estimate_cost(loss, views)
     return max(seconds_by_pipe(cost, sources * views, dim, gpu, embeddings.element_size()).values())
 
 

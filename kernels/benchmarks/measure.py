@@ -21,7 +21,7 @@ import torch
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+def measure_seconds(call: Callable[[], object], device: torch.device) -> float:
     """Wall-clock time of the call, including its work on the GPU."""
     _synchronise(device)
     start = time.perf_counter()
@@ -30,7 +30,7 @@ def seconds_of(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def extra_bytes_of(call: Callable[[], object], device: torch.device) -> int | None:
+def measure_extra_bytes(call: Callable[[], object], device: torch.device) -> int | None:
     """Peak memory of the call above the memory used before; None if it cannot be measured.
 
     On a GPU, memory allocated by PyTorch; on a CPU, resident memory of the process (Linux only).
@@ -38,7 +38,7 @@ def extra_bytes_of(call: Callable[[], object], device: torch.device) -> int | No
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        seconds_of(call, device)
+        measure_seconds(call, device)
         return torch.cuda.max_memory_allocated(device) - before
     if not os.access(CLEAR_REFS, os.W_OK):
         call()

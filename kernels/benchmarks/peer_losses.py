@@ -124,7 +124,7 @@ def metric_queue(views: int) -> Loss:
     from pytorch_metric_learning.losses import CrossBatchMemory, SupConLoss
 
     @cache
-    def memory_of(dim: int, dtype: torch.dtype, device: torch.device) -> CrossBatchMemory:
+    def new_memory(dim: int, dtype: torch.dtype, device: torch.device) -> CrossBatchMemory:
         memory = CrossBatchMemory(SupConLoss(temperature=TEMPERATURE), dim, memory_size=QUEUE)
         memory.embedding_memory = queue(dim, dtype, device).clone()
         memory.label_memory = torch.arange(-QUEUE, 0, device=device)
@@ -132,7 +132,7 @@ def metric_queue(views: int) -> Loss:
         return memory
 
     def loss(x: Tensor) -> Tensor:
-        memory = memory_of(x.shape[2], x.dtype, x.device)
+        memory = new_memory(x.shape[2], x.dtype, x.device)
         memory.queue_idx = 0  # otherwise the rows of the last call would be positives
         return memory(*labelled(x))
 

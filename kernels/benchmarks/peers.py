@@ -74,7 +74,7 @@ def subject(loss: str, backend: str) -> Peer:
     return Peer(f"gravis_kernels ({backend})", build, lambda batch, views: 64 * 2**20 + 4e3 * batch)
 
 
-def peers_of(loss: str, device: str) -> list[Peer]:
+def list_peers(loss: str, device: str) -> list[Peer]:
     """All peers of a loss, its dense formula first."""
     if loss == "nt-xent":
         return _nt_xent_peers(device)

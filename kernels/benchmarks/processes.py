@@ -12,7 +12,7 @@ import statistics
 import torch
 from gravis_kernels.gravis.compute import prepare
 from gravis_kernels.settings import DEFAULTS
-from measure import seconds_of
+from measure import measure_seconds
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -61,7 +61,7 @@ def main() -> None:
     seconds: dict[int, list[float]] = {n: [] for n in arguments.processes}
     for _ in range(arguments.rounds):
         for n, times in seconds.items():
-            times.append(seconds_of(lambda n=n: first.share(n), device))
+            times.append(measure_seconds(lambda n=n: first.share(n), device))
     alone = statistics.median(seconds[arguments.processes[0]])
     print(f"{len(first.columns):,} views, {arguments.dim} dimensions; medians of {arguments.rounds} rounds")
     for n, times in seconds.items():

@@ -10,7 +10,7 @@ LARGEST_VIEWS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchConfig:
     """A tile has block_rows x block_columns similarities, computed block_inner dimensions at a time; a program
     computes block_dim dimensions of the gradient; num_stages - 1 tiles of columns are prefetched."""
 
@@ -40,29 +40,29 @@ class Machine:
         return self.architecture == "interpreter"
 
 
-def launch(architecture: str, dim: int, element_size: int) -> Launch:
+def launch_config(architecture: str, dim: int, element_size: int) -> LaunchConfig:
     """The launch configuration of a `Machine.architecture`; element_size: bytes per embedding element, 2 or 4."""
     return TABLE[architecture, element_size, 128 if dim <= 128 or element_size == 4 else 256]
 
 
 # Chosen by inner-loop instruction counts among configurations that compile without spills (kernels/README.md).
 # float32 products are three tf32 products, whose operands fill the registers unless block_inner is small.
-TABLE: dict[tuple[str, int, int], Launch] = {
-    ("sm80", 2, 128): Launch(64, 64, 128, 128, 4, 2),
-    ("sm80", 2, 256): Launch(64, 64, 256, 256, 8, 2),
-    ("sm80", 4, 128): Launch(64, 32, 128, 16, 8, 2),
-    ("sm90", 2, 128): Launch(64, 128, 128, 128, 4, 2),
-    ("sm90", 2, 256): Launch(64, 128, 256, 256, 8, 2),
-    ("sm90", 4, 128): Launch(64, 32, 128, 16, 4, 2),
-    ("sm100", 2, 128): Launch(64, 64, 128, 128, 4, 2),
-    ("sm100", 2, 256): Launch(64, 64, 256, 256, 8, 2),
-    ("sm100", 4, 128): Launch(64, 32, 128, 16, 4, 2),
-    ("gfx942", 2, 128): Launch(64, 64, 128, 128, 4, 1),
-    ("gfx942", 2, 256): Launch(64, 64, 256, 64, 8, 1),
-    ("gfx942", 4, 128): Launch(64, 64, 128, 16, 4, 1),
-    ("interpreter", 2, 128): Launch(64, 128, 128, 128, 4, 1),
-    ("interpreter", 2, 256): Launch(64, 128, 256, 128, 4, 1),
-    ("interpreter", 4, 128): Launch(64, 128, 256, 128, 4, 1),
+TABLE: dict[tuple[str, int, int], LaunchConfig] = {
+    ("sm80", 2, 128): LaunchConfig(64, 64, 128, 128, 4, 2),
+    ("sm80", 2, 256): LaunchConfig(64, 64, 256, 256, 8, 2),
+    ("sm80", 4, 128): LaunchConfig(64, 32, 128, 16, 8, 2),
+    ("sm90", 2, 128): LaunchConfig(64, 128, 128, 128, 4, 2),
+    ("sm90", 2, 256): LaunchConfig(64, 128, 256, 256, 8, 2),
+    ("sm90", 4, 128): LaunchConfig(64, 32, 128, 16, 4, 2),
+    ("sm100", 2, 128): LaunchConfig(64, 64, 128, 128, 4, 2),
+    ("sm100", 2, 256): LaunchConfig(64, 64, 256, 256, 8, 2),
+    ("sm100", 4, 128): LaunchConfig(64, 32, 128, 16, 4, 2),
+    ("gfx942", 2, 128): LaunchConfig(64, 64, 128, 128, 4, 1),
+    ("gfx942", 2, 256): LaunchConfig(64, 64, 256, 64, 8, 1),
+    ("gfx942", 4, 128): LaunchConfig(64, 64, 128, 16, 4, 1),
+    ("interpreter", 2, 128): LaunchConfig(64, 128, 128, 128, 4, 1),
+    ("interpreter", 2, 256): LaunchConfig(64, 128, 256, 128, 4, 1),
+    ("interpreter", 4, 128): LaunchConfig(64, 128, 256, 128, 4, 1),
 }
 
 

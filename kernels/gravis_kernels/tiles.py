@@ -58,7 +58,7 @@ def store_part(
 
 
 @triton.jit
-def tile_of_negatives(
+def compute_negatives(
     z_ptr, z_row, row, count_rows, col, B, views, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
     BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
@@ -96,13 +96,13 @@ def keep_negatives(s, row, first_col, B, views):
 
 
 @triton.jit
-def thresholds_of_rows(table_ptr, row, slots, TILE: tl.constexpr):
+def threshold_pointers(table_ptr, row, slots, TILE: tl.constexpr):
     """Pointers to the first threshold of each row in the table [tile, slot, (threshold, weight), row of tile]."""
     return table_ptr + (row // TILE).to(tl.int64) * (slots * 2 * TILE) + row % TILE
 
 
 @triton.jit
-def halves(x):
+def split2(x):
     """The left and right halves of the columns of x."""
     M: tl.constexpr = x.shape[0]
     N: tl.constexpr = x.shape[1]
@@ -110,32 +110,32 @@ def halves(x):
 
 
 @triton.jit
-def join_halves(x, y):
-    """The inverse of `halves`."""
+def concat2(x, y):
+    """The inverse of `split2`."""
     M: tl.constexpr = x.shape[0]
     N: tl.constexpr = x.shape[1]
     return tl.reshape(tl.permute(tl.join(x, y), (0, 2, 1)), [M, 2 * N])
 
 
 @triton.jit
-def pieces(x):
+def split8(x):
     """Split x into eight blocks of columns, left to right; this only renames registers.
 
     Summing over columns block by block is a chain of fused multiply-adds; over a whole tile it is a tree,
     which cannot fuse the multiplications.
     """
-    a, b = halves(x)
-    a0, a1 = halves(a)
-    b0, b1 = halves(b)
-    return halves(a0) + halves(a1) + halves(b0) + halves(b1)
+    a, b = split2(x)
+    a0, a1 = split2(a)
+    b0, b1 = split2(b)
+    return split2(a0) + split2(a1) + split2(b0) + split2(b1)
 
 
 @triton.jit
-def whole(p):
-    """The inverse of `pieces`."""
-    left = join_halves(join_halves(p[0], p[1]), join_halves(p[2], p[3]))
-    right = join_halves(join_halves(p[4], p[5]), join_halves(p[6], p[7]))
-    return join_halves(left, right)
+def concat8(p):
+    """The inverse of `split8`."""
+    left = concat2(concat2(p[0], p[1]), concat2(p[2], p[3]))
+    right = concat2(concat2(p[4], p[5]), concat2(p[6], p[7]))
+    return concat2(left, right)
 
 
 @triton.jit
@@ -210,8 +210,8 @@ def exact_value_and_slope(s, t, log2_rate, PENALTY: tl.constexpr):
     if PENALTY == "softplus":
         # log(1 + e) = log(f) e / (f - 1): rounding errors cancel
         e = tl.exp2(-tl.abs(s - t) * log2_rate)
-        grown = tl.where(f == 1.0, 1.0, f - 1.0)
-        v += tl.where(f == 1.0, e * 1.4426950408889634, tl.log2(f) * (e / grown)) / log2_rate
+        safe = tl.where(f == 1.0, 1.0, f - 1.0)
+        v += tl.where(f == 1.0, e * 1.4426950408889634, tl.log2(f) * (e / safe)) / log2_rate
     else:
         v = value_alone(v, f, d, t, log2_rate, PENALTY)
     return v, d

@@ -2,18 +2,20 @@
 
 import pytest
 import torch
-from bounds import Cost, Gpu, cost_of, seconds_by_pipe
+from bounds import Cost, Gpu, estimate_cost, seconds_by_pipe
 from cases import relative_error
 from gravis_kernels import configs
 from launches import LOSSES as LAUNCHED
-from launches import candidates, launched_by, times
+from launches import candidates, override_launch, times
 from loss import exact_gradient
-from measure import extra_bytes_of
-from peers import LOSSES, Peer, peers_of
+from measure import measure_extra_bytes
+from peers import LOSSES, Peer, list_peers
 from processes import FirstProcess
 from report import percentiles
 
-SAME = [(loss, peer) for loss in LOSSES for peer in peers_of(loss, "cpu") if peer.same and not peer.compiled]
+SAME = [
+    (loss, peer) for loss in LOSSES for peer in list_peers(loss, "cpu") if peer.same and not peer.compiled
+]
 
 
 @pytest.mark.parametrize(("loss", "peer"), SAME, ids=[f"{loss}-{peer.name}" for loss, peer in SAME])
@@ -34,7 +36,7 @@ def test_percentiles_of_ten_steps() -> None:
 
 
 def test_memory_of_a_call_is_what_it_allocates() -> None:
-    size = extra_bytes_of(lambda: torch.ones(2**24), torch.device("cpu"))
+    size = measure_extra_bytes(lambda: torch.ones(2**24), torch.device("cpu"))
     if size is None:
         pytest.skip("this system does not tell the peak of the resident memory")
     assert size == pytest.approx(2**26, rel=0.1)
@@ -52,7 +54,9 @@ def test_a_bound_is_work_by_the_rate_of_its_pipe() -> None:
         }
     )
     assert seconds_by_pipe(cost, 1000, 128, gpu, element_size=4)["tensor"] == pytest.approx(6 * 1.25e-6)
-    assert all(min(cost_of(loss, 20).products, cost_of(loss, 20).instructions) > 0 for loss in LOSSES)
+    assert all(
+        min(estimate_cost(loss, 20).products, estimate_cost(loss, 20).instructions) > 0 for loss in LOSSES
+    )
 
 
 def test_a_process_of_several_does_its_share_with_what_the_others_sent() -> None:
@@ -94,6 +98,6 @@ def test_candidates_differ_from_the_table_in_one_number() -> None:
     for other in others:
         names = [name for name in kept.__dataclass_fields__ if getattr(kept, name) != getattr(other, name)]
         assert len(names) == 1
-        with launched_by(other, ("sm90", 2, 128)):
-            assert configs.launch("sm90", 128, 2) == other
-    assert configs.launch("sm90", 128, 2) == kept
+        with override_launch(other, ("sm90", 2, 128)):
+            assert configs.launch_config("sm90", 128, 2) == other
+    assert configs.launch_config("sm90", 128, 2) == kept

@@ -33,8 +33,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 def test_every_kernel_is_there_for_every_target(reports: list[dict[str, Any]]) -> None:
     kernels = {
-        "thresholds", "tile_bounds", "sweep", "finish_mean", "weigh_rank", "finish_rank", "soft_maximum",
-        "weigh_logsumexp", "pull_logsumexp", "finish_logsumexp",
+        "thresholds", "tile_bounds", "sweep", "finish_mean", "weigh_rank", "finish_rank", "sum_exp",
+        "weigh_logsumexp", "grad_logsumexp", "finish_logsumexp",
     }  # fmt: skip
     for target in ("sm80", "sm90", "sm100", "gfx942"):
         assert {r["kernel"] for r in reports if r["target"] == target} == kernels
@@ -47,7 +47,7 @@ def default(reports: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         r["kernel"]: r
         for r in reports
         if (r["target"], r["dtype"], r["dim"]) == ("sm90", "bfloat16", 128)
-        and r["kernel"] in ("soft_maximum", "pull_logsumexp")
+        and r["kernel"] in ("sum_exp", "grad_logsumexp")
     }
     assert len(passes) == 2
     return passes
@@ -104,9 +104,7 @@ for launch in few:
     assert "sweep" in without_interpreter(tmp_path, "-c", code)
 
 
-def test_supcon_sums_by_the_kernel_of_the_default_loss_and_pulls_by_its_own_without_spilling(
-    tmp_path: Path,
-) -> None:
+def test_supcon_shares_the_first_pass_and_does_not_spill(tmp_path: Path) -> None:
     code = """
 import instructions, torch
 from gravis_kernels.supcon.triton import loss_and_gradient
@@ -119,16 +117,16 @@ for target, element_size in (("sm80", 2), ("sm90", 2), ("sm90", 4), ("sm100", 2)
     case = instructions.Case(target, "softmax-softplus-logsumexp", 128, element_size, 20, True)
     default = instructions.recorded(case)
     instructions.loss_and_gradient, original = supcon, instructions.loss_and_gradient
-    sums, pulls = instructions.recorded(case)
+    sums, grads = instructions.recorded(case)
     instructions.loss_and_gradient = original
     assert sums in default
-    report = instructions.examined(pulls, case)
+    report = instructions.examined(grads, case)
     assert report.spilled_bytes <= 64, report
     assert report.shared_bytes <= report.shared_limit, report
     print(report.kernel, target, report.spilled_bytes)
 """
     printed = without_interpreter(tmp_path, "-c", code)
-    assert printed.count("pull_supcon") == 5
+    assert printed.count("grad_supcon") == 5
 
 
 def test_losses_of_two_towers_compile_without_spilling(tmp_path: Path) -> None:
@@ -154,4 +152,4 @@ for target, element_size in (("sm80", 2), ("sm90", 2), ("sm90", 4), ("sm100", 2)
 print(*sorted(set(names)), len(names))
 """
     printed = without_interpreter(tmp_path, "-c", code)
-    assert printed == "log_sum_clip pull_clip pull_siglip 20\n"
+    assert printed == "sum_exp_clip grad_clip grad_siglip 20\n"

@@ -212,7 +212,7 @@ def test_what_the_kernels_cannot_do_is_said(rows: Tensor, views: int, message: s
 
 def test_every_launch_covers_its_tiles_once() -> None:
     for architecture, element_size, dim in configs.TABLE:
-        launch = configs.launch(architecture, dim, element_size)
+        launch = configs.launch_config(architecture, dim, element_size)
         rows, machine = torch.zeros(1000, dim), configs.Machine(architecture, 132)
         work = triton_work.Work(rows, 0, 1000, 5, GravisSettings(), machine, launch, {})
         grid = triton_work.grid(work, 0, 1000, work.chunks)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gravis_kernels.clip.matches import add_matches
 from gravis_kernels.distributed import Gather
-from gravis_kernels.towers.streaming import pull, tiles_of_logits
+from gravis_kernels.towers.streaming import accumulate_grad, tiles_of_logits
 
 
 def loss_and_gradient(
@@ -35,6 +35,6 @@ def loss_and_gradient(
     for images, texts, logits in tiles_of_logits(columns, no_bias, own):
         slopes = (logits - by_image[images, None]).exp_()
         slopes += logits.sub_(by_text[texts]).exp_()
-        pull(gradient, columns, images, texts, slopes)
+        accumulate_grad(gradient, columns, images, texts, slopes)
     gradient = gradient[own].div_(2).addcmul_(matches.slopes[:, None, None], columns[own].flip(1))
     return loss, (gradient.div_(len(columns)), no_bias)

@@ -13,13 +13,13 @@ from torch import Tensor
 from gravis_kernels import tiles as tk
 from gravis_kernels.clip.matches import add_matches
 from gravis_kernels.distributed import Gather
-from gravis_kernels.gravis.triton_logsumexp import share
+from gravis_kernels.gravis.triton_logsumexp import softmax_term
 from gravis_kernels.gravis.triton_work import Work, own_rows
 from gravis_kernels.towers.triton import plan_tower, similarities
 
 
 @triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
-def log_sum_clip(
+def sum_exp_clip(
     x_ptr, y_ptr, partial_ptr, B, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
@@ -50,7 +50,7 @@ def log_sum_clip(
 
 
 @triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
-def pull_clip(
+def grad_clip(
     x_ptr, y_ptr, log_x_ptr, log_y_ptr, dx_ptr, B, row_start, rows, tiles_per_split, log2_rate, weight_scale,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
@@ -73,7 +73,7 @@ def pull_clip(
         log_y = tl.load(log_y_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
         s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
-        g = (share(s, log_x, log2_rate) + share(s, log_y, log2_rate)) * weight_scale
+        g = (softmax_term(s, log_x, log2_rate) + softmax_term(s, log_y, log2_rate)) * weight_scale
         if D > BLOCK_INNER:
             y = tk.load_columns(y_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
         dx = tk.product(g.to(y.dtype), y, dx, PRECISION, UPCAST)
@@ -104,8 +104,8 @@ def loss_and_gradient(
             return loss, None
         logs = matches.logs if gather is None else gather(matches.logs)
         by_image, by_text = (log.contiguous() for log in logs.unbind(1))
-        pulled = [_pulled(of_images, text, by_image, by_text), _pulled(of_texts, image, by_text, by_image)]
-        gradient = torch.stack(pulled, 1) / 2 + matches.slopes[:, None, None] * columns[own].flip(1)
+        grads = [_grad(of_images, text, by_image, by_text), _grad(of_texts, image, by_text, by_image)]
+        gradient = torch.stack(grads, 1) / 2 + matches.slopes[:, None, None] * columns[own].flip(1)
     return loss, (gradient / len(columns), torch.zeros_like(bias))
 
 
@@ -113,18 +113,18 @@ def _log_sums(work: Work, other: Tensor) -> Tensor:
     """Log-sum-exp of own rows' logits over the other tower except their match, (own rows,)."""
     grid = own_rows(work, 1)
     partial = work.new(grid.splits, 2, grid.rows)
-    log_sum_clip[grid.programs](
+    sum_exp_clip[grid.programs](
         work.columns, other, partial, work.size, *grid.range, work.log2_rate, **work.tile | {"num_warps": 4}
     )
     maxima, totals = partial.unbind(1)
     return (maxima + totals.log()).logsumexp(0)
 
 
-def _pulled(work: Work, other: Tensor, logs: Tensor, other_logs: Tensor) -> Tensor:
+def _grad(work: Work, other: Tensor, logs: Tensor, other_logs: Tensor) -> Tensor:
     """Sum of (softmax of the row + softmax of the column) times the column, (own rows, dim)."""
     grid = own_rows(work, work.chunks)
     parts = work.new(grid.splits, grid.rows, other.shape[1])
-    pull_clip[grid.programs](
+    grad_clip[grid.programs](
         work.columns, other, logs, other_logs, parts, work.size, *grid.range, work.log2_rate, work.weight_scale,
         **work.tile,
     )  # fmt: skip

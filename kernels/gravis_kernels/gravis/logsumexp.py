@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gravis_kernels.gravis.pairs import Pair, pairs, pull, sweep
+from gravis_kernels.gravis.pairs import Pair, accumulate_grad, pairs, sweep
 
 # maximum number of exponentials kept from one pass to the next: 4 MiB in float32
 KEPT = 2**20
@@ -76,7 +76,7 @@ class PlainLogSumExp:
         for rows, others, both, tile in self.kept if reuse else self._pairs(own):
             exponentials = tile if reuse else tile.mul_(self.rate).exp2_()
             slopes = exponentials.mul_(weights[rows, None] + weights[others])
-            pull(gradient, self.columns, own, rows, others, both, slopes)
+            accumulate_grad(gradient, self.columns, own, rows, others, both, slopes)
         return gradient
 
     def _pairs(self, own: slice) -> Iterator[Pair]:

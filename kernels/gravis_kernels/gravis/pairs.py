@@ -52,11 +52,11 @@ def sweep(
             backward = visit(others, similarities.T.contiguous()) if visited else None
         slopes = _both_directions(forward, backward)
         if gradient is not None and slopes is not None:
-            pull(gradient, columns, own, rows, others, both, slopes)
+            accumulate_grad(gradient, columns, own, rows, others, both, slopes)
     return gradient
 
 
-def pull(
+def accumulate_grad(
     gradient: Tensor, columns: Tensor, own: slice, rows: slice, others: slice, both: bool, slopes: Tensor
 ) -> None:
     """Add the contribution of a pair of tiles to the gradient of own rows; slopes: both directions summed."""

@@ -90,9 +90,9 @@ def _logsumexp(
     # a column's slopes for own rows need its own soft maximum: computed here unless other processes send it
     anchors = own if gather is not None or not need_gradient else slice(0, batch)
     negatives = (PlainLogSumExp if plain else LogSumExp)(columns, anchors, views, batch, settings.temperature)
-    soft = negatives.values()
+    lse = negatives.values()
     attention = attention_weights(positives[anchors], settings)
-    violations = soft[:, None] - positives[anchors] + settings.margin
+    violations = lse[:, None] - positives[anchors] + settings.margin
     hardness, slopes = value_and_slope(violations, settings)
     losses = (attention * hardness).sum(1)
     mine = _shift(own, anchors)
@@ -101,9 +101,9 @@ def _logsumexp(
     slopes = attention * slopes / batch
     weights = slopes.sum(1)
     if gather is not None:
-        soft, weights = gather(torch.stack([soft, weights], 1)).unbind(1)
+        lse, weights = gather(torch.stack([lse, weights], 1)).unbind(1)
     positive_slopes = _attention_slopes(attention, hardness, losses, batch, settings) - slopes
-    return losses[mine], positive_slopes[mine], negatives.gradient(own, soft, weights)
+    return losses[mine], positive_slopes[mine], negatives.gradient(own, lse, weights)
 
 
 def _rank(

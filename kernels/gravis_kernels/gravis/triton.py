@@ -156,14 +156,14 @@ def _logsumexp(
     names = {"ATTENTION": settings.attention, "PENALTY": settings.penalty}
     grid = own_rows(work, 1) if gather is not None or not need_gradient else all_rows(work)
     partial = work.new(grid.splits, 2, grid.rows)
-    triton_logsumexp.soft_maximum[grid.programs](
+    triton_logsumexp.sum_exp[grid.programs](
         work.columns, partial, work.size, work.views, *grid.range, work.log2_rate, PLAIN=plain,
         **work.tile | {"num_warps": 4},  # no gradient accumulator, and eight warps of few registers spill
     )  # fmt: skip
-    soft, weights = work.new(grid.rows), work.new(grid.rows)
+    lse, weights = work.new(grid.rows), work.new(grid.rows)
     losses = work.new(grid.rows // work.views)
     triton_logsumexp.weigh_logsumexp[(len(losses),)](
-        work.columns, partial, soft, weights, losses, work.batch, work.views, grid.first, grid.rows, grid.splits,
+        work.columns, partial, lse, weights, losses, work.batch, work.views, grid.first, grid.rows, grid.splits,
         settings.margin, work.attention_log2_rate, work.log2_rate, work.weight_scale, PLAIN=plain, **names,
         **work.source,
     )  # fmt: skip
@@ -172,17 +172,17 @@ def _logsumexp(
     if not need_gradient:
         return own_losses.sum(), None
     if gather is not None:
-        soft, weights = (x.contiguous() for x in gather(torch.stack([soft, weights], 1)).unbind(1))
-    soft, weights = work.of_all_columns(soft), work.of_all_columns(weights)
+        lse, weights = (x.contiguous() for x in gather(torch.stack([lse, weights], 1)).unbind(1))
+    lse, weights = work.of_all_columns(lse), work.of_all_columns(weights)
     own = own_rows(work, work.chunks)
     parts = work.new(own.splits, work.rows, work.columns.shape[1])
-    triton_logsumexp.pull_logsumexp[own.programs](
-        work.columns, soft, weights, parts, work.size, work.views, *own.range, work.log2_rate,
+    triton_logsumexp.grad_logsumexp[own.programs](
+        work.columns, lse, weights, parts, work.size, work.views, *own.range, work.log2_rate,
         PENALTY=settings.penalty, PLAIN=plain, **work.tile,
     )  # fmt: skip
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_logsumexp.finish_logsumexp[(len(own_losses),)](
-        work.columns, soft, parts, gradient, work.batch, work.views, work.row_start, work.rows, own.splits,
+        work.columns, lse, parts, gradient, work.batch, work.views, work.row_start, work.rows, own.splits,
         settings.margin, work.attention_log2_rate, work.attention_rate, work.log2_rate, work.weight_scale,
         **names, **work.source,
     )  # fmt: skip

@@ -14,11 +14,11 @@ import triton
 import triton.language as tl
 
 from gravis_kernels import tiles as tk
-from gravis_kernels.gravis.triton_positives import add_negatives_and_store, attention_of, own_similarity
+from gravis_kernels.gravis.triton_positives import add_negatives_and_store, attention_weights, own_similarity
 
 
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
-def soft_maximum(
+def sum_exp(
     z_ptr, partial_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
@@ -36,15 +36,15 @@ def soft_maximum(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        _, s = tk.tile_of_negatives(
+        _, s = tk.compute_negatives(
             z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
         if PLAIN:
             total += tl.sum(tl.exp2(s * log2_rate), 1)
         else:
             higher = tl.maximum(m, tl.max(s, 1))
-            grown = tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
-            total = total * tl.exp2((m - higher) * log2_rate) + grown
+            added = tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
+            total = total * tl.exp2((m - higher) * log2_rate) + added
             m = higher
     o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
     p_m = partial_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
@@ -54,20 +54,20 @@ def soft_maximum(
 
 @triton.jit
 def terms(
-    s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
+    s, lse, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
 ):  # fmt: skip
     """a_ij, h_ij and phi' among the views of a source, zero where j is not a positive."""
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
-    a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
+    a = attention_weights(s, others, views, attention_log2_rate, ATTENTION)
     t = s - margin
-    h, slope = tk.exact_value_and_slope(soft[:, None], t, log2_rate, PENALTY)
+    h, slope = tk.exact_value_and_slope(lse[:, None], t, log2_rate, PENALTY)
     positive = others & (o_k[:, None] < views)
     return tl.where(positive, a, 0.0), tl.where(positive, h, 0.0), tl.where(positive, slope, 0.0)
 
 
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "splits"])
 def weigh_logsumexp(
-    z_ptr, partial_ptr, soft_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
+    z_ptr, partial_ptr, lse_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
     attention_log2_rate, log2_rate, weight_scale,
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
@@ -83,12 +83,12 @@ def weigh_logsumexp(
         p_m = partial_ptr + tl.cast(split, tl.int64) * 2 * rows + o_own
         part = tl.load(p_m, mask=inside, other=0.0)
         higher = tl.maximum(m, part)
-        grown = tl.load(p_m + rows, mask=inside, other=1.0) * tl.exp2((part - higher) * log2_rate)
-        total = total * tl.exp2((m - higher) * log2_rate) + grown
+        added = tl.load(p_m + rows, mask=inside, other=1.0) * tl.exp2((part - higher) * log2_rate)
+        total = total * tl.exp2((m - higher) * log2_rate) + added
         m = higher
-    soft = m + tl.log2(total) / log2_rate
-    a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
-    tl.store(soft_ptr + o_own, soft, mask=inside)
+    lse = m + tl.log2(total) / log2_rate
+    a, h, slope = terms(s, lse, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
+    tl.store(lse_ptr + o_own, lse, mask=inside)
     weight = tl.sum(a * slope, 1) * weight_scale
     if PLAIN:
         weight = weight / total
@@ -97,25 +97,26 @@ def weigh_logsumexp(
 
 
 @triton.jit
-def share(s, soft, log2_rate):
+def softmax_term(s, lse, log2_rate):
     """exp((s - v) / t), clamped to 1, as v is rounded and s may be huge."""
-    return tl.exp2(tl.minimum((s - soft) * log2_rate, 0.0))
+    return tl.exp2(tl.minimum((s - lse) * log2_rate, 0.0))
 
 
 @triton.jit
-def pull_of_tile(s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN: tl.constexpr):
+def tile_grad(s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN: tl.constexpr):
     """G_in of a tile."""
     if PLAIN:
         g = tl.exp2(s * log2_rate) * (weight_row + weight_col)
     else:
-        soft_col = tl.load(soft_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-        g = weight_row * share(s, soft_row, log2_rate) + weight_col * share(s, soft_col, log2_rate)
+        lse_col = tl.load(lse_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
+        g = weight_row * softmax_term(s, lse_row, log2_rate)
+        g += weight_col * softmax_term(s, lse_col, log2_rate)
     return g
 
 
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
-def pull_logsumexp(
-    z_ptr, soft_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
+def grad_logsumexp(
+    z_ptr, lse_ptr, weight_ptr, dz_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PENALTY: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
@@ -127,7 +128,7 @@ def pull_logsumexp(
     count_rows = row_start + rows - row
     o_row = row + tl.arange(0, BLOCK_M)
     z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    soft_row = tl.load(soft_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
+    lse_row = tl.load(lse_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
     weight_row = tl.load(weight_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
     most = tl.max(weight_row)
     dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
@@ -137,15 +138,15 @@ def pull_logsumexp(
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
-        pulled = True
+        needed = True
         if PENALTY == "hinge":
             # smooth penalties have weights everywhere, and their loads are pipelined only without a branch
-            pulled = most + tl.max(weight_col) > 0
-        if pulled:
-            z_col, s = tk.tile_of_negatives(
+            needed = most + tl.max(weight_col) > 0
+        if needed:
+            z_col, s = tk.compute_negatives(
                 z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
             )  # fmt: skip
-            g = pull_of_tile(s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
+            g = tile_grad(s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
             if D > BLOCK_INNER:
                 z_col = tk.load_columns(z_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
             dz = tk.product(g.to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
@@ -154,7 +155,7 @@ def pull_logsumexp(
 
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "splits"])
 def finish_logsumexp(
-    z_ptr, soft_ptr, parts_ptr, gradient_ptr, B, views, row_start, rows, splits, margin, attention_log2_rate,
+    z_ptr, lse_ptr, parts_ptr, gradient_ptr, B, views, row_start, rows, splits, margin, attention_log2_rate,
     attention_rate, log2_rate, weight_scale,
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
@@ -162,9 +163,9 @@ def finish_logsumexp(
     """The gradient of a source's views; attention_rate is 0 if attention is constant."""
     own_row = tl.program_id(0) * views
     o_k = tl.arange(0, BLOCK_K)
-    soft = tl.load(soft_ptr + row_start + own_row + o_k, mask=o_k < views, other=0.0)
+    lse = tl.load(lse_ptr + row_start + own_row + o_k, mask=o_k < views, other=0.0)
     s = own_similarity(z_ptr, row_start // views + tl.program_id(0), views, D, BLOCK_K, PRECISION, UPCAST)
-    a, h, slope = terms(s, soft, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
+    a, h, slope = terms(s, lse, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
     losses = tl.sum(a * h, 1)
     dsp = a * ((h - losses[:, None]) * attention_rate - slope) / B.to(tl.float32)
     add_negatives_and_store(

@@ -36,7 +36,7 @@ def tile_bounds(
     row = first + tl.arange(0, BLOCK_M if BLOCK_M > BLOCK_N else BLOCK_N)[None, :]
     o_slot = tl.arange(0, BLOCK_SLOTS)
     inside = (o_slot < slots)[:, None] & (row < end)
-    p_t = tk.thresholds_of_rows(table_ptr, row, slots, BLOCK_N) + o_slot[:, None] * (2 * BLOCK_N)
+    p_t = tk.threshold_pointers(table_ptr, row, slots, BLOCK_N) + o_slot[:, None] * (2 * BLOCK_N)
     t = tl.load(p_t, mask=inside, other=tk.FAR)
     out = bounds_ptr + tl.cast(i_tile, tl.int64) * (2 * BLOCK_SLOTS) + o_slot
     tl.store(out, tl.min(t, 1))
@@ -71,7 +71,7 @@ def visit_rows(
         h = tl.zeros([M, N], tl.float32)
         u = tl.zeros([M, N], tl.float32)
         factors = tl.full([M, N], 1.0, tl.float32)
-        grown = g[:0]
+        new_g = g[:0]
         for q in tl.static_range(8):
             if STATISTICS:
                 value, factor, d = tk.value_and_slope(s[q], t, log2_rate, PENALTY)
@@ -81,8 +81,8 @@ def visit_rows(
                 u += d
             else:
                 d = tk.slope(s[q], t, log2_rate, PENALTY)
-            grown += (g[q] + w * d if GRADIENT else g[q],)
-        g = grown
+            new_g += (g[q] + w * d if GRADIENT else g[q],)
+        g = new_g
         if STATISTICS:
             if PENALTY == "softplus":
                 h += tl.log2(factors) / log2_rate
@@ -98,17 +98,17 @@ def visit_columns(s, g, table_ptr, first, last, log2_rate, PENALTY: tl.constexpr
     o_col = tl.arange(0, N)
     for k in range(first, last):
         p_t = table_ptr + k * (2 * TILE) + o_col
-        grown = g[:0]
+        new_g = g[:0]
         for q in tl.static_range(8):
             t = tl.load(p_t + q * N)[None, :]
             w = tl.load(p_t + (q * N + TILE))[None, :]
-            grown += (g[q] + w * tk.slope(s[q], t, log2_rate, PENALTY),)
-        g = grown
+            new_g += (g[q] + w * tk.slope(s[q], t, log2_rate, PENALTY),)
+        g = new_g
     return g
 
 
 @triton.jit
-def weight_of_violated_rows(s, t_ptrs, sums_ptrs, keep, last, STATISTICS: tl.constexpr, TILE: tl.constexpr):
+def weigh_violated_rows(s, t_ptrs, sums_ptrs, keep, last, STATISTICS: tl.constexpr, TILE: tl.constexpr):
     """Sum the weights of thresholds 0 .. last, which every similarity of the tile exceeds, and add to their sums."""
     M: tl.constexpr = s[0].shape[0]
     N: tl.constexpr = s[0].shape[1]
@@ -127,15 +127,15 @@ def weight_of_violated_rows(s, t_ptrs, sums_ptrs, keep, last, STATISTICS: tl.con
 
 
 @triton.jit
-def weight_of_violated_columns(g, table_ptr, last, TILE: tl.constexpr):
+def weigh_violated_columns(g, table_ptr, last, TILE: tl.constexpr):
     N: tl.constexpr = g[0].shape[1]
     o_col = tl.arange(0, N)
     for k in range(last):
         p_w = table_ptr + (k * (2 * TILE) + TILE) + o_col
-        grown = g[:0]
+        new_g = g[:0]
         for q in tl.static_range(8):
-            grown += (g[q] + tl.load(p_w + q * N)[None, :],)
-        g = grown
+            new_g += (g[q] + tl.load(p_w + q * N)[None, :],)
+        g = new_g
     return g
 
 
@@ -157,7 +157,7 @@ def sweep(
     count_rows = row_start + rows - row
     o_row = row + tl.arange(0, BLOCK_M)
     z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    t_ptrs = tk.thresholds_of_rows(table_ptr, o_row, slots, BLOCK_N)
+    t_ptrs = tk.threshold_pointers(table_ptr, o_row, slots, BLOCK_N)
     sums_ptrs = sums_ptr + (i_split * tl.num_programs(0) + i_tile).to(tl.int64) * slots * (2 * BLOCK_M)
     sums_ptrs += tl.arange(0, BLOCK_M)[:, None] * 2 + tl.arange(0, 2)[None, :]
     keep = tl.full([1, 1], 0, tl.int32) == i_chunk  # every chunk computes the same sums
@@ -167,7 +167,7 @@ def sweep(
     last_tile = tl.minimum((i_split + 1) * tiles_per_split, col_tiles)
     for j_tile in range(i_split * tiles_per_split, last_tile):
         col = j_tile * BLOCK_N
-        z_col, s = tk.tile_of_negatives(
+        z_col, s = tk.compute_negatives(
             z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
         row_first, row_last, col_first, col_last = 0, slots, 0, slots
@@ -183,22 +183,22 @@ def sweep(
             if GRADIENT:
                 violated = violated | (col_last > 0)
         if violated:
-            p = tk.pieces(s)
-            g = tk.pieces(tl.zeros([BLOCK_M, BLOCK_N], tl.float32))
+            p = tk.split8(s)
+            g = tk.split8(tl.zeros([BLOCK_M, BLOCK_N], tl.float32))
             if PENALTY == "hinge":
-                weight = weight_of_violated_rows(p, t_ptrs, sums_ptrs, keep, row_first, STATISTICS, BLOCK_N)
+                weight = weigh_violated_rows(p, t_ptrs, sums_ptrs, keep, row_first, STATISTICS, BLOCK_N)
                 if GRADIENT:
-                    g = tk.pieces(tl.broadcast_to(weight, [BLOCK_M, BLOCK_N]))
+                    g = tk.split8(tl.broadcast_to(weight, [BLOCK_M, BLOCK_N]))
             g = visit_rows(
                 p, g, t_ptrs, sums_ptrs, keep, row_first, row_last, log2_rate, PENALTY, STATISTICS, GRADIENT, BLOCK_N
             )  # fmt: skip
             if GRADIENT:
                 p_table = table_ptr + tl.cast(j_tile, tl.int64) * slots * (2 * BLOCK_N)
                 if PENALTY == "hinge":
-                    g = weight_of_violated_columns(g, p_table, col_first, BLOCK_N)
+                    g = weigh_violated_columns(g, p_table, col_first, BLOCK_N)
                 g = visit_columns(p, g, p_table, col_first, col_last, log2_rate, PENALTY, BLOCK_N)
                 if D > BLOCK_INNER:
                     z_col = tk.load_columns(z_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
-                dz = tk.product(tk.whole(g).to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
+                dz = tk.product(tk.concat8(g).to(z_col.dtype), z_col, dz, PRECISION, UPCAST)
     if GRADIENT:
         tk.store_part(dz_ptr, dz, i_split, i_chunk, i_tile * BLOCK_M, rows, D, BLOCK_M, BLOCK_D)

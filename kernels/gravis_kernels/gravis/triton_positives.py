@@ -24,7 +24,7 @@ def own_similarity(
 
 
 @triton.jit
-def attention_of(s, others, views, log2_rate, ATTENTION: tl.constexpr):
+def attention_weights(s, others, views, log2_rate, ATTENTION: tl.constexpr):
     """a_ij over the other views of the source; log2_rate = log2(e) / attention_temperature."""
     if ATTENTION == "softmax":
         x = tl.where(others, s, tk.ABSENT)
@@ -90,11 +90,11 @@ def thresholds(
     tl.store(
         order_ptr + tl.cast(row, tl.int64)[:, None] * views + o_k[None, :], rank.to(tl.int8), mask=inside
     )
-    p_t = tk.thresholds_of_rows(table_ptr, row, slots, TILE)[:, None] + rank * (2 * TILE)
+    p_t = tk.threshold_pointers(table_ptr, row, slots, TILE)[:, None] + rank * (2 * TILE)
     tl.store(p_t, s - margin, mask=taking_part & (rank < slots))
     if ATTENTION != "rank":
         others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
-        a = attention_of(s, others, views, log2_rate, ATTENTION)
+        a = attention_weights(s, others, views, log2_rate, ATTENTION)
         tl.store(p_t + TILE, a * weight_scale, mask=taking_part & (rank < slots))
 
 
@@ -138,7 +138,7 @@ def finish_mean(
     o_k = tl.arange(0, BLOCK_K)
     others = (o_k[None, :] < views) & (o_k[:, None] != o_k[None, :])
     taking_part = others & (o_k[:, None] < views)
-    a = attention_of(s, others, views, attention_log2_rate, ATTENTION)
+    a = attention_weights(s, others, views, attention_log2_rate, ATTENTION)
     order = load_order(order_ptr, row_start + own_row, views, o_k, taking_part)
     h, u = sums_over_negatives(
         sums_ptr, order, own_row, row_tiles, splits, views - 1, taking_part, BLOCK_K, BLOCK_M

@@ -45,7 +45,7 @@ def weigh_rank(
     above, _ = sums_over_negatives(sums_ptr, order, row, row_tiles, splits, views, inside, BLOCK_K, BLOCK_M)
     rank = rank_among_positives(s, o_k, views, log2_rate)
     all_rank = rank + above
-    p_w = tk.thresholds_of_rows(table_ptr, row + o_k, views, BLOCK_N)[:, None] + (order * 2 + 1) * BLOCK_N
+    p_w = tk.threshold_pointers(table_ptr, row + o_k, views, BLOCK_N)[:, None] + (order * 2 + 1) * BLOCK_N
     tl.store(p_w, rank / (all_rank * all_rank) * (weight_scale / views.to(tl.float32)), mask=inside)
     losses = tl.where(inside, above / all_rank, 0.0)
     tl.store(loss_ptr + tl.program_id(0), tl.sum(losses) / (views.to(tl.float32) * B.to(tl.float32)))
@@ -74,8 +74,8 @@ def finish_rank(
     for k in range(views):
         # effect of s_ik on the ranks of all j
         _, _, slope = tk.value_and_slope(tk.column(s, k, o_k)[:, None], s, log2_rate, "sigmoid")
-        pull = tl.where(o_k[None, :] == k, 0.0, d_rank * slope)
-        dsp += tl.where(o_k[None, :] == k, tl.sum(pull, 1)[:, None], -pull)
+        change = tl.where(o_k[None, :] == k, 0.0, d_rank * slope)
+        dsp += tl.where(o_k[None, :] == k, tl.sum(change, 1)[:, None], -change)
     dsp = tl.where(inside, dsp, 0.0) * (rate / (views.to(tl.float32) * B.to(tl.float32)))
     add_negatives_and_store(
         dsp, z_ptr, parts_ptr, gradient_ptr, row, own_row, rows, views, part_splits,

@@ -31,7 +31,7 @@ class Work:
     views: int
     settings: GravisSettings
     machine: configs.Machine
-    launch: configs.Launch
+    launch: configs.LaunchConfig
     constants: dict[str, Any]
     extra: int = 0
 
@@ -127,7 +127,7 @@ def plan(
     columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, extra: int = 0
 ) -> Work:
     machine = configs.machine(columns.device)
-    launch = configs.launch(machine.architecture, columns.shape[1], columns.element_size())
+    launch = configs.launch_config(machine.architecture, columns.shape[1], columns.element_size())
     constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
     return Work(columns, row_start, rows, views, settings, machine, launch, constants, extra)
 
@@ -135,8 +135,8 @@ def plan(
 def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
     """Split columns only if the rows alone leave processors idle."""
     row_tiles = blocks(rows, work.launch.block_rows)
-    wanted = max(1, 2 * work.machine.processors // (row_tiles * chunks))
-    tiles_per_split = blocks(work.column_tiles, min(wanted, work.column_tiles))
+    needed = max(1, 2 * work.machine.processors // (row_tiles * chunks))
+    tiles_per_split = blocks(work.column_tiles, min(needed, work.column_tiles))
     splits = blocks(work.column_tiles, tiles_per_split)
     return Grid(first, rows, row_tiles, splits, tiles_per_split, chunks)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from gravis_kernels.towers.streaming import pull, tiles_of_logits
+from gravis_kernels.towers.streaming import accumulate_grad, tiles_of_logits
 
 
 def loss_and_gradient(
@@ -24,9 +24,9 @@ def loss_and_gradient(
         if gradient is not None:
             slopes = logits.sigmoid_()
             slope += slopes.sum() if mine else 0
-            pull(gradient, columns, images, texts, slopes)
+            accumulate_grad(gradient, columns, images, texts, slopes)
     if gradient is None:
         return loss / len(columns), None
     missing = torch.sigmoid(-match)[:, None, None]
-    pulled = gradient[own].addcmul_(missing, columns[own].flip(1), value=-1).div_(len(columns))
-    return loss / len(columns), (pulled, slope / len(columns))
+    grads = gradient[own].addcmul_(missing, columns[own].flip(1), value=-1).div_(len(columns))
+    return loss / len(columns), (grads, slope / len(columns))

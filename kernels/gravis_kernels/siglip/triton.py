@@ -29,7 +29,7 @@ def softplus_and_sigmoid(x):
 
 
 @triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
-def pull_siglip(
+def grad_siglip(
     x_ptr, y_ptr, bias_ptr, sums_ptr, dx_ptr, B, row_start, rows, tiles_per_split, weight_scale,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, STATISTICS: tl.constexpr, GRADIENT: tl.constexpr,
@@ -88,8 +88,8 @@ def loss_and_gradient(
             return loss, None
         of_texts = _sweep(plan_tower(text, own), image, bias, False, True)[1]
         missing = torch.sigmoid(-match)
-        pulled = torch.stack([of_images, of_texts], 1) - missing[:, None, None] * matched.flip(1)
-    return loss, (pulled / batch, (slope - missing.sum()) / batch)
+        grads = torch.stack([of_images, of_texts], 1) - missing[:, None, None] * matched.flip(1)
+    return loss, (grads / batch, (slope - missing.sum()) / batch)
 
 
 def _sweep(
@@ -101,7 +101,7 @@ def _sweep(
     parts = work.new(grid.splits, grid.rows, other.shape[1]) if gradient else work.new(0, grid.rows, 0)
     # loss and slope of a whole tile are live at once: too much for the registers of four warps
     tile = work.tile | {"num_warps": 8} if statistics else work.tile
-    pull_siglip[grid.programs](
+    grad_siglip[grid.programs](
         work.columns, other, bias, sums, parts, work.size, *grid.range, work.weight_scale,
         STATISTICS=statistics, GRADIENT=gradient, **tile,
     )  # fmt: skip

@@ -9,20 +9,20 @@ from torch import Tensor
 @dataclass(frozen=True, slots=True)
 class Positives:
     """For every labeled row: `means`, (B, dim), the mean of its positives; `weights`, (B,), 1 / (A t) for A anchors;
-    `shares`, (B,), 1 / |P|; `group`, (B,), int32, the index of its label.
+    `inverse_counts`, (B,), 1 / |P|; `group`, (B,), int32, the index of its label.
 
     All except `group` are 0 for a row without positives.
     """
 
     means: Tensor
     weights: Tensor
-    shares: Tensor
+    inverse_counts: Tensor
     group: Tensor
 
-    def loss(self, own: slice, columns: Tensor, soft: Tensor) -> Tensor:
-        """Own rows' share of the loss; soft: (own rows,), t log(sum over n != i of exp(s_in / t))."""
+    def loss(self, own: slice, columns: Tensor, lse: Tensor) -> Tensor:
+        """Own rows' share of the loss; lse: (own rows,), t log(sum over n != i of exp(s_in / t))."""
         towards = (columns[own].to(self.means.dtype) * self.means[own]).sum(1)
-        return ((soft - towards) * self.weights[own]).sum()
+        return ((lse - towards) * self.weights[own]).sum()
 
     def gradient(self, own: slice) -> Tensor:
         """(own rows, dim); a pair of positives counts twice, as both rows have the same number of positives."""
@@ -37,7 +37,7 @@ def find_positives(rows: Tensor, labels: Tensor, temperature: float) -> Positive
     sums = rows.new_zeros(len(values), rows.shape[1]).index_add_(0, group, rows)
     others = counts[group] - 1
     has_any = others > 0
-    shares = has_any / others.clamp(min=1).to(dtype)
-    means = (sums[group] - rows) * shares[:, None]
+    inverse_counts = has_any / others.clamp(min=1).to(dtype)
+    means = (sums[group] - rows) * inverse_counts[:, None]
     weights = has_any.to(dtype) / (has_any.sum().clamp(min=1).to(dtype) * temperature)
-    return Positives(means, weights, shares, group.to(torch.int32))
+    return Positives(means, weights, inverse_counts, group.to(torch.int32))

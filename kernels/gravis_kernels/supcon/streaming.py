@@ -30,12 +30,12 @@ def loss_and_gradient(
     positives = find_positives(columns[:batch], labels, temperature)
     plain = unit_rows and temperature >= SMALLEST_PLAIN_TEMPERATURE
     others = (PlainLogSumExp if plain else LogSumExp)(columns, own, 1, batch, temperature)
-    soft = others.values()
-    loss = positives.loss(own, columns, soft)
+    lse = others.values()
+    loss = positives.loss(own, columns, lse)
     if not need_gradient:
         return loss, None
     if gather is not None:
-        soft = gather(soft[:, None])[:, 0]
-    gradient = others.gradient(own, soft, positives.weights)
+        lse = gather(lse[:, None])[:, 0]
+    gradient = others.gradient(own, lse, positives.weights)
     assert gradient is not None
     return loss, gradient + positives.gradient(own)

@@ -23,8 +23,8 @@ from gravis_kernels.supcon.positives import find_positives
 
 
 @triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
-def pull_supcon(
-    z_ptr, soft_ptr, weight_ptr, label_ptr, target_ptr, dz_ptr, B, row_start, rows, tiles_per_split, log2_rate,
+def grad_supcon(
+    z_ptr, lse_ptr, weight_ptr, label_ptr, target_ptr, dz_ptr, B, row_start, rows, tiles_per_split, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
 ):  # fmt: skip
@@ -37,7 +37,7 @@ def pull_supcon(
     o_row = row + tl.arange(0, BLOCK_M)
     own = o_row < row_start + rows
     z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    soft_row = tl.load(soft_ptr + o_row, mask=own, other=0.0)[:, None]
+    lse_row = tl.load(lse_ptr + o_row, mask=own, other=0.0)[:, None]
     weight_row = tl.load(weight_ptr + o_row, mask=own, other=0.0)[:, None]
     label_row = tl.load(label_ptr + o_row, mask=own, other=0)[:, None]
     target_row = tl.load(target_ptr + o_row, mask=own, other=0.0)[:, None]
@@ -49,11 +49,11 @@ def pull_supcon(
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         label_col = tl.load(label_ptr + o_col, mask=o_col < B, other=-1)[None, :]
-        z_col, s = tk.tile_of_negatives(
+        z_col, s = tk.compute_negatives(
             z_ptr, z_row, row, count_rows, col, B, 1, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
-        g = triton_logsumexp.pull_of_tile(
-            s, soft_ptr, soft_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN
+        g = triton_logsumexp.tile_grad(
+            s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN
         )
         positive = (label_row == label_col) & (o_row[:, None] != o_col[None, :])
         g = tl.where(positive, g - target_row, g)
@@ -87,28 +87,28 @@ def loss_and_gradient(
         work = plan(columns, row_start, rows, 1, settings, extra=len(columns) - batch)
         grid = own_rows(work, 1)
         partial = work.new(grid.splits, 2, rows)
-        triton_logsumexp.soft_maximum[grid.programs](
+        triton_logsumexp.sum_exp[grid.programs](
             columns, partial, work.size, 1, *grid.range, work.log2_rate, PLAIN=plain,
             **work.tile | {"num_warps": 4},
         )  # fmt: skip
         maxima, totals = partial.unbind(1)
         largest = maxima.amax(0)
-        soft = largest + (totals * ((maxima - largest) / temperature).exp()).sum(0).log() * temperature
-        loss = positives.loss(own, columns, soft)
+        lse = largest + (totals * ((maxima - largest) / temperature).exp()).sum(0).log() * temperature
+        loss = positives.loss(own, columns, lse)
         if not need_gradient:
             return loss, None
         if gather is not None:
-            soft = gather(soft[:, None])[:, 0]
+            lse = gather(lse[:, None])[:, 0]
         # weight 1 per anchor: the magnitude that the float16 scale is meant for
         weights = (positives.weights > 0) * work.weight_scale
         if plain:
-            weights = weights * torch.exp(soft / -temperature)
-        soft, weights = work.of_all_columns(soft), work.of_all_columns(weights)
+            weights = weights * torch.exp(lse / -temperature)
+        lse, weights = work.of_all_columns(lse), work.of_all_columns(weights)
         found = pad(positives.group, (0, work.extra), value=-1)
         grid = own_rows(work, work.chunks)
         parts = work.new(grid.splits, rows, columns.shape[1])
-        pull_supcon[grid.programs](
-            columns, soft, weights, found, positives.shares * (2 * work.weight_scale), parts, work.size,
+        grad_supcon[grid.programs](
+            columns, lse, weights, found, positives.inverse_counts * (2 * work.weight_scale), parts, work.size,
             *grid.range, work.log2_rate, PLAIN=plain, **work.tile,
         )  # fmt: skip
         return loss, parts.sum(0) * (positives.weights.amax() / work.weight_scale)

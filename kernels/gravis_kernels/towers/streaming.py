@@ -24,7 +24,7 @@ def tiles_of_logits(columns: Tensor, bias: Tensor, own: slice) -> Iterator[tuple
             yield images, texts, logits
 
 
-def pull(gradient: Tensor, columns: Tensor, images: slice, texts: slice, slopes: Tensor) -> None:
+def accumulate_grad(gradient: Tensor, columns: Tensor, images: slice, texts: slice, slopes: Tensor) -> None:
     """Add a tile's contribution to the gradient (B, 2, dim), complete only for own pairs; slopes: d(loss)/d(logits)."""
     gradient[images, 0].addmm_(slopes, columns[texts, 1])
     gradient[texts, 1].addmm_(slopes.T, columns[images, 0])
