@@ -113,7 +113,7 @@ def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
         return "", False
     try:
         mask = record.mask.read()
-        check_fit(mask, image)
+        check_fit(mask.size, image.size)
         return "", not lesion_pixels(mask).any()
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return f"{record.id}: {error}", False

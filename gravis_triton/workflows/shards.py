@@ -98,7 +98,7 @@ def _row(record: Record, short_side: int) -> dict[str, Any] | None:
         width, height = (max(1, round(side * scale)) for side in image.size)
         mask = None if record.mask is None else record.mask.read()
         if mask is not None:
-            check_fit(mask, image)
+            check_fit(mask.size, record.image.size())
             mask = mask.resize((width, height), Image.Resampling.NEAREST)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

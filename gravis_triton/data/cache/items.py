@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gravis_triton.data.cache.pixels import fitted_mask, resized_pixels
+from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixels
 from gravis_triton.data.datasets.records import ImageReference
 
 
@@ -46,7 +46,7 @@ class ImageItem:
 class MaskItem:
     """The mask of an image, at the cached image's (height, width); 255 where lesion, else 0.
 
-    `pixels` raises ValueError unless the mask has the image's aspect ratio, to within one pixel of that size.
+    `pixels` raises ValueError if the mask does not fit its image (`check_fit`).
     """
 
     id: str
@@ -57,12 +57,7 @@ class MaskItem:
 
     def pixels(self) -> np.ndarray:
         mask = self.mask.read(min(self.height, self.width))
-        scale = min(self.height, self.width) / min(mask.size)
-        if abs(mask.width * scale - self.width) > 1 or abs(mask.height * scale - self.height) > 1:
-            image = self.image.read()
-            raise ValueError(
-                f"mask ({mask.width} x {mask.height}) and image ({image.width} x {image.height}) differ in aspect ratio"
-            )
+        check_fit(mask.size, self.image.size())
         return fitted_mask(mask, self.height, self.width)
 
     def fingerprint(self) -> str:

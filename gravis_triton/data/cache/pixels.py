@@ -32,12 +32,12 @@ def check_aspect(image: Image.Image) -> None:
         )
 
 
-def check_fit(mask: Image.Image, image: Image.Image) -> None:
-    """Raise ValueError unless the mask has the aspect ratio of its image, to within a pixel of the larger one."""
-    difference = abs(image.width * mask.height - image.height * mask.width)
-    if difference > max(*image.size, *mask.size):
+def check_fit(mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """Raise ValueError unless a mask fits its image: their (width, height) have the same aspect ratio, to within a pixel
+    of the larger one."""
+    if abs(image[0] * mask[1] - image[1] * mask[0]) > max(*image, *mask):
         raise ValueError(
-            f"mask ({mask.width} x {mask.height}) and image ({image.width} x {image.height}) differ in aspect ratio"
+            f"mask ({mask[0]} x {mask[1]}) and image ({image[0]} x {image[1]}) differ in aspect ratio"
         )
 
 

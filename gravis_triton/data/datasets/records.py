@@ -24,6 +24,10 @@ class ImageReference(Protocol):
         """
         ...
 
+    def size(self) -> tuple[int, int]:
+        """Upright (width, height) in full, from the image's header. Raises OSError or ValueError if it is damaged."""
+        ...
+
     def fingerprint(self) -> str:
         """A string that changes whenever the image may have changed; needs no decoding."""
         ...

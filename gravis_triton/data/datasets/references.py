@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from gravis_triton.data.datasets.decode import decode_image, decode_mask
+from gravis_triton.data.datasets.decode import decode_image, decode_mask, upright_size
 from gravis_triton.data.synthetic import image as synthetic
 
 # Default side of a synthetic image.
@@ -24,6 +24,9 @@ class ImageFile:
 
     def read(self, short_side: int | None = None) -> Image.Image:
         return decode_image(self.path, short_side)
+
+    def size(self) -> tuple[int, int]:
+        return upright_size(self.path)
 
     def fingerprint(self) -> str:
         return file_fingerprint(self.path)
@@ -42,6 +45,9 @@ class MaskFile:
     def read(self, short_side: int | None = None) -> Image.Image:
         return decode_mask(self.path, self.image)
 
+    def size(self) -> tuple[int, int]:
+        return self.read().size
+
     def fingerprint(self) -> str:
         files = [self.path] if self.image is None else [self.path, self.image]
         return ":".join(map(file_fingerprint, files))
@@ -57,6 +63,9 @@ class ArrowImage:
 
     def read(self, short_side: int | None = None) -> Image.Image:
         return decode_image(_arrow_cell(self.file, self.column, self.row), short_side)
+
+    def size(self) -> tuple[int, int]:
+        return upright_size(_arrow_cell(self.file, self.column, self.row))
 
     def fingerprint(self) -> str:
         return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
@@ -75,6 +84,9 @@ class ArrowMask:
         image = _arrow_cell(self.file, self.image, self.row)
         return decode_mask(_arrow_cell(self.file, self.column, self.row), image)
 
+    def size(self) -> tuple[int, int]:
+        return self.read().size
+
     def fingerprint(self) -> str:
         return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
 
@@ -89,6 +101,9 @@ class SyntheticImage:
     def read(self, short_side: int | None = None) -> Image.Image:
         return Image.fromarray(synthetic.render(self.seed, self.index, short_side or SYNTHETIC_SIDE).pixels)
 
+    def size(self) -> tuple[int, int]:
+        return SYNTHETIC_SIDE, SYNTHETIC_SIDE
+
     def fingerprint(self) -> str:
         return f"{_generator_version()}:{self.seed}:{self.index}"
 
@@ -102,6 +117,9 @@ class SyntheticMask:
 
     def read(self, short_side: int | None = None) -> Image.Image:
         return Image.fromarray(synthetic.render_mask(self.seed, self.index, short_side or SYNTHETIC_SIDE))
+
+    def size(self) -> tuple[int, int]:
+        return SYNTHETIC_SIDE, SYNTHETIC_SIDE
 
     def fingerprint(self) -> str:
         return f"{_generator_version()}:{self.seed}:{self.index}:mask"

@@ -27,6 +27,9 @@ class DecodedImage:
     def read(self, short_side: int | None = None) -> Image.Image:
         return Image.fromarray(self.pixels)
 
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[1], self.pixels.shape[0]
+
     def fingerprint(self) -> str:
         return self.id
 

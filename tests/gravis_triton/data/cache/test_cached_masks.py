@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from gravis_triton.data.cache.build import cached_images, cached_masks
 from gravis_triton.data.cache.images import CachedMasks
+from gravis_triton.data.cache.pixels import check_fit
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -59,6 +61,33 @@ def test_a_mask_of_the_images_aspect_ratio_fits_at_any_size(
     pair: Pair, tmp_path: Path, mask: tuple[int, int]
 ) -> None:
     assert masks_of([pair("a", (120, 80), mask)], tmp_path / "cache")[0].shape == (16, 24)
+
+
+@pytest.mark.parametrize("short_side", [8, 33, 224])
+@pytest.mark.parametrize(
+    ("image", "mask", "fits"),
+    [
+        ((1000, 750), (500, 376), True),
+        ((1000, 750), (1001, 750), True),
+        ((1000, 750), (998, 750), False),
+        ((1000, 750), (100, 73), False),
+        ((767, 1022), (768, 1022), True),
+    ],
+)
+def test_a_mask_fits_by_native_sizes_whatever_the_size_of_the_cache(
+    pair: Pair,
+    tmp_path: Path,
+    image: tuple[int, int],
+    mask: tuple[int, int],
+    fits: bool,
+    short_side: int,
+) -> None:
+    record = pair("a", image, mask)
+    refused = nullcontext() if fits else pytest.raises(UserError, match="differ in aspect ratio")
+    with refused:
+        masks_of([record], tmp_path / "cache", short_side)
+    with nullcontext() if fits else pytest.raises(ValueError, match="differ in aspect ratio"):
+        check_fit(mask, image)
 
 
 def test_masks_of_another_shape_are_named_with_both_sizes(pair: Pair, tmp_path: Path) -> None:
