@@ -23,7 +23,8 @@ NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
 """Values of k that `choose_neighbors` tries."""
 MAX_SCORED_IMAGES = 20_000
 """Per set; more would change the scores by less than their error."""
-_ROWS = 1024  # queries compared with the whole reference set at a time
+_ROWS = 1024  # queries compared with the whole reference set at a time, at most
+_MAX_SIMILARITIES = 2**27  # at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +52,48 @@ def knn_probabilities(
     al., 2018, arXiv 1805.01978), divided by the number of reference images of their class, which targets balanced
     accuracy.
     """
+    (probabilities,) = _probabilities(reference, labels, queries, classes, (neighbors,), temperature)
+    return probabilities
+
+
+def _probabilities(
+    reference: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    classes: int,
+    numbers: Sequence[int],
+    temperature: float = 0.07,
+) -> list[Tensor]:
+    """`knn_probabilities` for several ascending numbers of neighbors, from one search for the largest."""
     reference, queries = F.normalize(reference, dim=1), F.normalize(queries, dim=1)
     class_weight = 1 / torch.bincount(labels, minlength=classes).clamp(min=1).float()
-    votes = []
-    for rows in queries.split(_ROWS):
-        similarity, nearest = (rows @ reference.T).topk(min(neighbors, len(reference)), dim=1)
-        weight = torch.exp((similarity - 1) / temperature) * class_weight[labels[nearest]]
-        votes.append(torch.zeros(len(rows), classes).scatter_add_(1, labels[nearest], weight))
-    return F.normalize(torch.cat(votes), p=1, dim=1)
+    numbers = [min(number, len(reference)) for number in numbers]
+    votes: list[list[Tensor]] = [[] for _ in numbers]
+    for rows in queries.split(min(_ROWS, max(1, _MAX_SIMILARITIES // len(reference)))):
+        similarities = rows @ reference.T
+        largest, indices = similarities.topk(numbers[-1], dim=1)
+        for number, of_number in zip(numbers, votes, strict=True):
+            similarity, nearest = largest[:, :number], indices[:, :number]
+            if number < numbers[-1]:  # topk decides a tie at the last neighbor otherwise for another number
+                tied = largest[:, number - 1] == largest[:, number]
+                nearest = nearest.clone()
+                nearest[tied] = similarities[tied].topk(number, dim=1).indices
+            weight = torch.exp((similarity - 1) / temperature) * class_weight[labels[nearest]]
+            of_number.append(torch.zeros(len(rows), classes).scatter_add_(1, labels[nearest], weight))
+    return [F.normalize(torch.cat(of_number), p=1, dim=1) for of_number in votes]
 
 
 def choose_neighbors(
     reference: LabeledFeatures, validation: LabeledFeatures, *, classes: int, scored: Sequence[int]
 ) -> int:
     """The k with the highest `selection_score` on the validation features; ties go to the largest."""
-    known = validation.labels.numpy()
-
-    def score(neighbors: int) -> float:
-        p = knn_probabilities(
-            reference.features, reference.labels, validation.features, classes=classes, neighbors=neighbors
-        )
-        return selection_score(p.double().numpy(), known, scored)
-
     numbers = [number for number in NEIGHBORS if number <= len(reference.labels)]
-    return max(numbers, key=lambda number: (score(number), number))
+    probabilities = _probabilities(
+        reference.features, reference.labels, validation.features, classes, numbers
+    )
+    known = validation.labels.numpy()
+    scores = [selection_score(p.double().numpy(), known, scored) for p in probabilities]
+    return max(zip(scores, numbers, strict=True))[1]
 
 
 def knn_scores(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gravis_triton.data import Collection, Record
-from gravis_triton.evaluation import extract_features, knn_probabilities, knn_scores, score_encoder
+from gravis_triton.evaluation import extract_features, knn, knn_probabilities, knn_scores, score_encoder
 
 
 def test_votes_weigh_by_similarity_and_by_the_rarity_of_the_class():
@@ -27,6 +27,19 @@ def test_only_the_nearest_neighbors_vote():
         reference, torch.tensor([0, 0, 1]), torch.tensor([[1.0, 0.0]]), classes=2, neighbors=2
     )
     assert p[0].tolist() == [1.0, 0.0]
+
+
+def test_one_search_for_several_k_gives_what_a_search_for_each_gives():
+    # features on a grid: most similarities occur several times, in both classes
+    generator = torch.Generator().manual_seed(0)
+    reference = torch.randint(-1, 2, (400, 4), generator=generator).float()
+    queries = torch.randint(-1, 2, (50, 4), generator=generator).float()
+    labels = torch.randint(2, (400,), generator=generator)
+    numbers = (1, 2, 5, 20, 100)
+    together = knn._probabilities(reference, labels, queries, 2, numbers)
+    for number, p in zip(numbers, together, strict=True):
+        alone = knn_probabilities(reference, labels, queries, classes=2, neighbors=number)
+        assert torch.equal(p, alone)
 
 
 def test_scores_of_a_hand_made_case():
