@@ -1,11 +1,11 @@
 """Settings, shapes and measures that the tests of every backend share."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import GravisSettings, gravis_loss
-from gravis_kernels.gravis.streaming import attention_weights
+from gravis_kernels import gravis_loss
 from torch import Tensor
 
 HINGE: dict[str, Any] = {"margin": 0.5, "attention_temperature": 0.1, "negatives": "mean", "penalty": "hinge"}
@@ -79,44 +79,13 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return float((actual.double() - expected.double()).norm() / expected.double().norm())
 
 
-def relative_error_off_the_kink(
-    actual: Tensor, expected: Tensor, rows: Tensor, views: int, settings: GravisSettings
-) -> float:
-    """`relative_error` of the hinge's gradient, were triples within 1e-6 of its kink counted as in `actual`.
+def without_rounding(rows: Tensor) -> Tensor:
+    """Rows (B, dim) in steps of 2^-8 of the longest's length: float32 holds their similarities exactly.
 
-    rows: (B, dim), what both gradients are for. Where rounding moves s_in - s_ij + margin across 0, a triple is
-    counted or not, and both are right. Each such triple has a gradient of its own: how often `actual` has it more
-    than `expected` comes out by least squares, and must be a whole number.
+    Elsewhere rounding moves some s_in - s_ij + margin across the kink of the hinge, where both slopes are right.
     """
-    triples = gradients_of_triples_at_the_kink(rows, views, settings).flatten(1)
-    if len(triples) == 0:
-        return relative_error(actual, expected)
-    difference = (actual - expected).flatten()
-    counted = torch.linalg.solve(triples @ triples.T, triples @ difference)
-    assert (counted - counted.round()).abs().max() < 0.02
-    return relative_error(actual.flatten(), expected.flatten() + counted.round() @ triples)
-
-
-def gradients_of_triples_at_the_kink(rows: Tensor, views: int, settings: GravisSettings) -> Tensor:
-    """(triples, B, dim): what each triple within 1e-6 of the kink adds to the gradient, if it is counted."""
-    rows = rows.double().cpu()
-    batch, similarities = len(rows), rows @ rows.T
-    source = torch.arange(batch) // views
-    own = source[:, None] == source
-    positives = similarities[own].view(batch, views)
-    weights = attention_weights(positives, settings) / (batch * (batch - views))
-    found = []
-    for view in range(views):
-        near = (similarities - positives[:, view, None] + settings.margin).abs() < 1e-6
-        near &= ~own & (weights[:, view, None] > 0)
-        for i, n in near.nonzero().tolist():
-            j, weight = i // views * views + view, weights[i, view]
-            gradient = torch.zeros_like(rows)
-            gradient[i] = weight * (rows[n] - rows[j])
-            gradient[n] += weight * rows[i]
-            gradient[j] -= weight * rows[i]
-            found.append(gradient)
-    return torch.stack(found) if found else rows.new_zeros(0, *rows.shape)
+    step = 2.0 ** round(math.log2(rows.norm(dim=1).max()) - 8)
+    return (rows / step).round() * step
 
 
 def surrounded_by_nan(embeddings: Tensor) -> Tensor:
