@@ -12,7 +12,7 @@ LAYERS = (
     ("augment", "models", "losses"),
     ("evaluation",),
     ("training", "comparison"),
-    ("benchmark", "report"),
+    ("report",),
     ("workflows",),
     ("cli", "api"),
     ("recipes",),

@@ -17,7 +17,7 @@ __version__ = "0.2.0"
 
 _JOBS = (
     "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "embed", "predict",
-    "export", "compare", "benchmark", "check", "shards",
+    "export", "compare", "check", "shards",
     "push", "write_report", "list_runs",
 )  # fmt: skip
 __all__ = ["Interrupted", "UserError", "__version__", "load", *_JOBS]

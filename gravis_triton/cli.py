@@ -51,7 +51,6 @@ JOBS = {
     "report": Job("report", "write_report", tools.ReportSettings),
     "runs": Job("runs", "list_runs", tools.RunsSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
-    "benchmark": Job("benchmark", "benchmark", jobs.BenchmarkSettings),
 }
 
 

@@ -13,7 +13,7 @@ from gravis_triton.errors import UserError
 # Everything that jobs and their trackers write to a run directory.
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
-    "masks", "command", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png",
+    "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png",
     "export-*", "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial",
     ".partial-*",
 )  # fmt: skip
@@ -35,7 +35,6 @@ class RunDirectory:
 
         self.encoder = self.path / "encoder"
         self.views = self.path / "views.png"
-        self.command = self.path / "command"  # of another toolkit: its images, weights and output
         self.examples = self.path / "examples.npz"
 
         self.split = self.path / "split.csv"

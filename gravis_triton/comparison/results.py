@@ -1,18 +1,33 @@
-"""Results of finished runs: scores from summary.json, per-image predictions from CSV files."""
+"""Scores of finished runs: means over seeds, and differences from the baseline with confidence intervals."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
-from gravis_triton.comparison.plan import PlannedRun
+from gravis_triton.comparison.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    ClassPredictions,
+    Floats,
+    Interval,
+    MaskPredictions,
+    paired_interval,
+    resampled_scores,
+)
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
-from gravis_triton.files import atomic_write, read_json
+from gravis_triton.files import atomic_write, read_json, write_json
+
+if TYPE_CHECKING:  # the grid knows all jobs and thereby torch
+    from gravis_triton.comparison.grid import PlannedRun
+
+Curves = Mapping[str, Mapping[int, str]]
 
 SCORES = {
     "knn": ("mean_auc", "balanced_accuracy"),
@@ -28,7 +43,7 @@ _FROZEN = ("knn", "probe")  # what the task `evaluate` is reported as
 class Result:
     """The scores of one run on one task.
 
-    values: all numbers of its summary. images: the CSV file of its per-image predictions.
+    values: all numbers of its summary. predictions: the CSV file of its scores or probabilities per test image.
     """
 
     encoder: str
@@ -37,41 +52,200 @@ class Result:
     seed: int
     values: dict[str, float]
     directory: Path
-    images: Path
+    predictions: Path
 
 
-def read_results(runs: Iterable[PlannedRun]) -> list[Result]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One score of one encoder on one task with one label fraction.
+
+    values: seed -> score. spread: standard deviation over the seeds (n - 1), None for one seed. against_baseline: None
+    for the baseline itself and if no seed has both.
+    """
+
+    task: str
+    label_fraction: float
+    encoder: str
+    score: str
+    values: dict[int, float]
+    mean: float
+    spread: float | None
+    against_baseline: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """entries: for every task, label fraction, encoder and score, in grid order. curves: as in `Grid`."""
+
+    baseline: str
+    entries: tuple[Entry, ...]
+    curves: Curves = field(default_factory=dict)
+
+    def of(self, task: str, score: str) -> list[Entry]:
+        return [entry for entry in self.entries if (entry.task, entry.score) == (task, score)]
+
+    @property
+    def tasks(self) -> list[str]:
+        known = {entry.task for entry in self.entries}
+        return [task for task in SCORES if task in known]
+
+
+@dataclass(frozen=True, slots=True)
+class _Resampled:
+    """Bootstrap scores of one run: score name -> (resamples,), and the images they are from."""
+
+    ids: tuple[str, ...]
+    labels: bytes
+    scores: dict[str, Floats]
+
+
+def read_results(runs: Iterable["PlannedRun"]) -> list[Result]:
     """The results of all finished runs; pre-training has none."""
     return [
         result for run in runs if run.finished and run.label_fraction is not None for result in _read(run)
     ]
 
 
-def _read(run: PlannedRun) -> list[Result]:
+def _read(run: "PlannedRun") -> Iterable[Result]:
+    assert run.label_fraction is not None
     summary = read_json(run.directory.summary)
     numbers = {name: value for name, value in summary.items() if type(value) in (int, float)}
-    tasks = _FROZEN if run.task == "evaluate" else (run.task,)
-    others = [f"{task}_" for task in _FROZEN]
-    results = []
-    for task in tasks:
-        values = {
-            name.removeprefix(f"{task}_"): value
-            for name, value in numbers.items()
-            if name.startswith(f"{task}_") or not name.startswith(tuple(others))
-        }
-        assert run.label_fraction is not None
-        results.append(
-            Result(
-                encoder=run.encoder,
-                task=task,
-                label_fraction=run.label_fraction,
-                seed=run.seed,
-                values=values,
-                directory=run.directory.path,
-                images=run.directory.predictions("image_scores.csv", task if run.task == "evaluate" else ""),
-            )
+    frozen = run.task == "evaluate"
+    for task in _FROZEN if frozen else (run.task,):
+        others = tuple(f"{name}_" for name in _FROZEN if name != task)
+        yield Result(
+            encoder=run.encoder,
+            task=task,
+            label_fraction=run.label_fraction,
+            seed=run.seed,
+            values={
+                name.removeprefix(f"{task}_"): number
+                for name, number in numbers.items()
+                if not name.startswith(others)
+            },
+            directory=run.directory.path,
+            predictions=run.directory.predictions("image_scores.csv", task if frozen else ""),
         )
-    return results
+
+
+def read_predictions(file: Path, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
+    """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged, all if empty.
+
+    Raises UserError if the file is missing or incomplete.
+    """
+    try:
+        with file.open(newline="") as opened:
+            header, *rows = csv.reader(opened)
+        rows.sort()
+        first = 2 if header[1] == "group" else 1  # column of values
+        ids = tuple(row[0] for row in rows)
+        groups = tuple(row[1] if first == 2 else "" for row in rows)
+        header, rows = header[first:], [row[first:] for row in rows]
+        if header[0] != "label":
+            return _masks(header, rows, ids, groups)
+        classes = header[1:]
+        labels = np.array([classes.index(row[0]) for row in rows], np.int64)
+        probabilities = np.array([row[1:] for row in rows], np.float64)
+        averaged = tuple(classes.index(name) for name in scored or classes)
+        return ClassPredictions(ids, groups, labels, probabilities, averaged)
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(f"{file} cannot be read ({error}): delete {file.parent} to repeat the run") from error
+
+
+def _masks(
+    header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]
+) -> MaskPredictions:
+    values = dict(zip(header, np.array(rows, np.float64).T, strict=True))
+    jaccard = values["jaccard"]
+    values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
+    return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
+
+
+def compare(
+    results: Sequence[Result], *, baseline: str, scored: Sequence[str], curves: Curves | None = None
+) -> Comparison:
+    """Means and spreads over seeds, and differences from the encoder `baseline`; if it was pre-trained with several
+    numbers of views, from the one with the same number.
+
+    A difference is over the same task, label fraction and seeds; its interval is that of `paired_interval` over the
+    test images' predictions. scored: the classes whose AUCs are averaged, all if empty.
+    Raises UserError if two encoders were tested on different images, or predictions are missing.
+    """
+    curves = curves or {}
+    groups: dict[tuple[str, float], dict[str, dict[int, Result]]] = defaultdict(lambda: defaultdict(dict))
+    for result in results:
+        groups[result.task, result.label_fraction][result.encoder][result.seed] = result
+    entries: list[Entry] = []
+    for (task, _), encoders in groups.items():
+        resampled = {
+            name: {seed: _resample(result, scored) for seed, result in seeds.items()}
+            for name, seeds in encoders.items()
+        }
+        for name, seeds in encoders.items():
+            base = _baseline_of(name, baseline, curves)
+            for score in SCORES[task]:
+                against = None
+                if name != base and base in encoders:
+                    against = _against(seeds, encoders[base], resampled[name], resampled[base], score)
+                entries.append(_entry(seeds, score, against))
+    return Comparison(baseline, tuple(entries), curves)
+
+
+def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
+    """The encoder to compare with: the baseline; if it is a curve, the one with as many views, else with the most."""
+    if baseline not in curves:
+        return baseline
+    views = [views for curve in curves.values() for views, name in curve.items() if name == encoder]
+    return curves[baseline].get(views[0] if views else max(curves[baseline]), "")
+
+
+def _resample(result: Result, scored: Sequence[str]) -> _Resampled:
+    predictions = read_predictions(result.predictions, scored)
+    return _Resampled(predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions))
+
+
+def _entry(seeds: Mapping[int, Result], score: str, against: Interval | None) -> Entry:
+    first = next(iter(seeds.values()))
+    values = {seed: result.values.get(score, float("nan")) for seed, result in seeds.items()}
+    return Entry(
+        task=first.task,
+        label_fraction=first.label_fraction,
+        encoder=first.encoder,
+        score=score,
+        values=values,
+        mean=float(np.mean(list(values.values()))),
+        spread=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+        against_baseline=against,
+    )
+
+
+def _against(
+    seeds: Mapping[int, Result],
+    base_seeds: Mapping[int, Result],
+    resampled: Mapping[int, _Resampled],
+    base_resampled: Mapping[int, _Resampled],
+    score: str,
+) -> Interval | None:
+    shared = [seed for seed in seeds if seed in base_seeds]
+    if not shared:
+        return None
+    for seed in shared:
+        own, base = resampled[seed], base_resampled[seed]
+        if (own.ids, own.labels) != (base.ids, base.labels):
+            raise UserError(
+                f"{seeds[seed].predictions} and {base_seeds[seed].predictions} have different test images: "
+                "delete the older run"
+            )
+    observed = [seeds[s].values.get(score, np.nan) - base_seeds[s].values.get(score, np.nan) for s in shared]
+    differences = [resampled[s].scores[score] - base_resampled[s].scores[score] for s in shared]
+    same_images = len({resampled[s].ids for s in shared}) == 1
+    return paired_interval(observed, differences, same_images=same_images)
+
+
+def write_comparison(file: Path, comparison: Comparison) -> None:
+    """Write comparison.json: every entry, with the scores of all seeds."""
+    content = {"baseline": comparison.baseline, "level": LEVEL, "resamples": RESAMPLES}
+    write_json(file, {**content, "entries": [asdict(entry) for entry in comparison.entries]})
 
 
 def write_results_csv(file: Path, results: Sequence[Result]) -> None:
@@ -83,44 +257,9 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
     writer.writerow(
         ["encoder", "task", "label_fraction", "seed", "score_name", "score", *columns, "directory"]
     )
-    for one in results:
-        main = SCORES[one.task][0]
-        numbers = [one.values.get(name, "") for name in (main, *columns)]
-        key = [one.encoder, one.task, f"{one.label_fraction:g}", one.seed, main]
-        writer.writerow([*key, *numbers, one.directory])
+    for result in results:
+        main = SCORES[result.task][0]
+        numbers = [result.values.get(name, "") for name in (main, *columns)]
+        key = [result.encoder, result.task, f"{result.label_fraction:g}", result.seed, main]
+        writer.writerow([*key, *numbers, result.directory])
     atomic_write(file, text.getvalue())
-
-
-def read_predictions(result: Result, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
-    """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged, all if empty.
-
-    Raises UserError if the file is missing or incomplete.
-    """
-    try:
-        with result.images.open(newline="") as file:
-            header, *rows = csv.reader(file)
-        rows.sort()
-        ids = tuple(row[0] for row in rows)
-        grouped = header[1] == "group"
-        groups = tuple(row[1] if grouped else "" for row in rows)
-        header, rows = header[1 + grouped :], [row[1 + grouped :] for row in rows]
-        if result.task == "segmentation":
-            return _masks(header, rows, ids, groups)
-        classes = header[1:]
-        labels = np.array([classes.index(row[0]) for row in rows], np.int64)
-        probabilities = np.array([row[1:] for row in rows], np.float64)
-        averaged = tuple(classes.index(name) for name in scored or classes)
-        return ClassPredictions(ids, groups, labels, probabilities, averaged)
-    except (OSError, ValueError, IndexError) as error:
-        raise UserError(
-            f"{result.images} cannot be read ({error}): delete {result.directory} to repeat the run"
-        ) from error
-
-
-def _masks(
-    header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]
-) -> MaskPredictions:
-    values = dict(zip(header, np.array(rows, np.float64).T, strict=True))
-    jaccard = values["jaccard"]
-    values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
-    return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})

@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gravis_triton.comparison.against_baseline import Comparison, Entry
-from gravis_triton.comparison.results import SCORES
+from gravis_triton.comparison.results import SCORES, Comparison, Entry
 from gravis_triton.report.figures import COLORS, new_figure, plain_axes
 from gravis_triton.run_summary import shown
 

@@ -8,8 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from gravis_triton.comparison.against_baseline import Comparison, Entry
-from gravis_triton.comparison.results import SCORES
+from gravis_triton.comparison.results import SCORES, Comparison, Entry
 from gravis_triton.run_summary import shown
 
 Value = TypeVar("Value")

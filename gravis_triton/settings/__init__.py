@@ -14,9 +14,7 @@ from gravis_triton.settings.config import (
 from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.flat import checked_value, checked_values, flat_hints, flatten, override
 from gravis_triton.settings.jobs import (
-    BenchmarkSettings,
     ClassificationSettings,
-    CommandSettings,
     CompareSettings,
     Decoder,
     EvaluateSettings,
@@ -34,7 +32,6 @@ from gravis_triton.settings.resolve import (
     default_cache_size,
     default_image_size,
     default_workers,
-    resolve_command,
     resolve_evaluate,
     resolve_finetune,
     resolve_pretrain,
@@ -61,10 +58,8 @@ __all__ = [
     "DEFAULT_MODEL",
     "IRRELEVANT",
     "PRESETS",
-    "BenchmarkSettings",
     "CheckSettings",
     "ClassificationSettings",
-    "CommandSettings",
     "CompareSettings",
     "DataSettings",
     "Decoder",
@@ -109,7 +104,6 @@ __all__ = [
     "override",
     "read_settings",
     "read_yaml",
-    "resolve_command",
     "resolve_evaluate",
     "resolve_finetune",
     "resolve_pretrain",

@@ -32,20 +32,6 @@ class PretrainSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandSettings:
-    """Pre-train an encoder with a command of another toolkit; only in a comparison grid."""
-
-    command: str
-    """Shell command; see docs/comparison.md for its environment variables."""
-    model: str | None = None
-    """timm backbone whose state dict the command writes."""
-    image_size: Annotated[int | None, Range(min=1, max=4096)] = None
-    """Size of the square input images in pixels."""
-    data: DataSettings = field(default_factory=DataSettings)
-    run: RunSettings = field(default_factory=RunSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """Label fraction and test-time augmentation."""
 
@@ -120,27 +106,6 @@ class SegmentationSettings(FinetuneSettings):
     """
 
     head: DecoderSettings = field(default_factory=DecoderSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasurementSettings:
-    """Duration and clock of the measurement."""
-
-    seconds: Annotated[float, Range(min=0)] = 45.0
-    """Seconds to alternate between timing the stages and whole steps; at least two rounds."""
-    processor_time: bool = False
-    """Measure the CPU time of one thread instead of wall time, for shared CPUs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkSettings(PretrainSettings):
-    """Benchmark the stages of a pre-training step, and augmentation on one core against torchvision.
-
-    Takes all settings of pre-training, so that any run can be measured.
-    """
-
-    data: DataSettings = field(default_factory=lambda: DataSettings(synthetic_images=320))
-    measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from gravis_triton.cores import available_cores
 from gravis_triton.errors import UserError
 from gravis_triton.settings.data import DataSettings
 from gravis_triton.settings.flat import override
-from gravis_triton.settings.jobs import CommandSettings, EvaluateSettings, FinetuneSettings, PretrainSettings
+from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings
 
 Pretraining = TypeVar("Pretraining", bound=PretrainSettings)
 Finetuning = TypeVar("Finetuning", bound=FinetuneSettings)
@@ -45,13 +45,6 @@ def resolve_pretrain(
         "image_size": size,
         "epochs": epochs,
     }
-    return override(settings, resolved | _data(settings.data, size))
-
-
-def resolve_command(settings: CommandSettings) -> CommandSettings:
-    """The settings with defaults in place of None."""
-    size = settings.image_size or default_image_size(settings.data)
-    resolved = {"model": settings.model or DEFAULT_MODEL, "image_size": size}
     return override(settings, resolved | _data(settings.data, size))
 
 

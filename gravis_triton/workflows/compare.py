@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gravis_triton.comparison as comparison
+import gravis_triton.comparison.results as results
 import gravis_triton.report as report
-from gravis_triton.comparison import Comparison, Grid, PlannedRun
+from gravis_triton.comparison.grid import (
+    Grid,
+    PlannedRun,
+    check_consistent,
+    check_encoders,
+    plan_runs,
+    read_grid,
+)
+from gravis_triton.comparison.results import Comparison
 from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
@@ -20,7 +28,6 @@ from gravis_triton.report.page import write_comparison_page
 from gravis_triton.settings import CompareSettings, RunSettings, find_config, settings_from
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.classification import finetune_classification
-from gravis_triton.workflows.command import pretrain_by_command
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.pretrain import pretrain
 from gravis_triton.workflows.segmentation import finetune_segmentation
@@ -28,7 +35,6 @@ from gravis_triton.workflows.segmentation import finetune_segmentation
 _FILE_WIDTH = 200  # of tables in a file, to avoid wrapping
 _WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
     "pretrain": pretrain,
-    "command": pretrain_by_command,
     "evaluate": evaluate,
     "classification": finetune_classification,
     "segmentation": finetune_segmentation,
@@ -49,20 +55,20 @@ def compare(settings: CompareSettings) -> CompareResult:
     Raises UserError for anything the user can fix; finished runs are kept, and the next call continues.
     """
     file = find_config(settings.grid)
-    grid = comparison.read_grid(file)
+    grid = read_grid(file)
     grid = dataclasses.replace(
         grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
     )
-    collection = open_collection(
+    collection = open_collection(  # a wrong --data fails before anything runs
         grid.data, columns=grid.common.get("columns")
-    )  # a wrong --data fails before anything runs
+    )
     try:
-        comparison.check_encoders(grid)
-        runs = comparison.plan_runs(grid)
+        check_encoders(grid)
+        runs = plan_runs(grid)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     for run in runs:
-        comparison.check_consistent(run)
+        check_consistent(run)
 
     # one run after another, the same in all processes
     precision = {name: value for name, value in grid.common.items() if name == "mixed_precision"}
@@ -78,7 +84,7 @@ def compare(settings: CompareSettings) -> CompareResult:
             _run(run)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
-                comparison.write_results_csv(output / "results.csv", comparison.read_results(runs))
+                results.write_results_csv(output / "results.csv", results.read_results(runs))
     except (UserError, Interrupted):
         if accelerator.is_main_process:
             with suppress(UserError):  # the first error is the one to report
@@ -107,21 +113,21 @@ def _compare_finished(
 ) -> Comparison | None:
     """Print and write scores, differences and figures of the finished runs; None if there are none."""
     output = Path(grid.output_dir)
-    results = comparison.read_results(runs)
-    if not results:
+    finished = results.read_results(runs)
+    if not finished:
         return None
-    comparison.write_results_csv(output / "results.csv", results)
-    compared = comparison.compare(
-        results, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves
+    results.write_results_csv(output / "results.csv", finished)
+    compared = results.compare(
+        finished, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves
     )
-    comparison.write_comparison(output / "comparison.json", compared)
+    results.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
     figures = {"comparison.png": draw_comparison(compared, compared.tasks)}
     if compared.curves:
         figures["comparison_views.png"] = draw_against_views(compared, compared.tasks)
     for name, figure in figures.items():
         report.write_figure(figure, output / name, caption=collection.name)
-    write_comparison_page(compared, results, output, data=collection.name)
+    write_comparison_page(compared, finished, output, data=collection.name)
     display.print("")
     for table in score_tables(compared):
         display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)

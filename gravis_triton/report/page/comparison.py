@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gravis_triton.comparison.against_baseline import Comparison
-from gravis_triton.comparison.results import SCORES, Result
+from gravis_triton.comparison.results import SCORES, Comparison, Result
 from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import cells, reading
 from gravis_triton.report.page.html import Page, Picture, Section, Table, styled, write_page

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions, resampled_scores
-from gravis_triton.comparison.results import SCORES, Result, read_predictions
+from gravis_triton.comparison.results import SCORES, read_predictions
 from gravis_triton.files import read_metrics
 from gravis_triton.report.figures import COLORS, shown_name
 from gravis_triton.report.page.curves import curve_pictures, metric_points
@@ -109,10 +109,7 @@ def read_test_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> list
             continue
         with file.open(newline="") as opened:
             task = name or ("segmentation" if "jaccard" in next(csv.reader(opened)) else "classification")
-        result = Result(
-            encoder="", task=task, label_fraction=1.0, seed=0, values={}, directory=run.path, images=file
-        )
-        predictions = read_predictions(result, summary.get("scored_classes") or ())
+        predictions = read_predictions(file, summary.get("scored_classes") or ())
         found.append(TestPredictions(name, task, file, predictions))
     return found
 

@@ -1,12 +1,12 @@
 import dataclasses
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from gravis_triton.comparison import check_consistent, check_encoders, plan_runs
-from gravis_triton.comparison.grid import Grid
+from gravis_triton.comparison.grid import Grid, check_consistent, check_encoders, plan_runs
 from gravis_triton.errors import UserError
 from gravis_triton.losses import resolve_loss
 from gravis_triton.settings import flatten, override, resolve_pretrain, write_settings
@@ -46,13 +46,12 @@ def test_an_encoder_is_pre_trained_once_a_seed_and_before_its_tasks(tmp_path):
     assert [run.seed for run in runs] == [0] * 11 + [7] * 11
 
 
-def test_a_command_knows_the_model_and_its_encoder_is_used_as_one_of_ours(tmp_path):
-    runs = only(plan_runs(grid(tmp_path, encoders={"theirs": {"command": "train"}})), seed=7)
-    assert [run.task for run in runs] == ["command", *["evaluate"] * 2, *["classification"] * 2]
-    first, *tasks = map(values, runs)
-    assert (first.command, first.model, first.image_size) == ("train", "test_resnet", 32)
-    assert (first.seed, first.split_seed, first.overwrite) == (7, 7, True)
-    assert {run.encoder for run in tasks} == {str(tmp_path / "encoders" / "theirs-7" / "encoder")}
+def test_a_path_with_seed_names_an_encoder_for_each_seed(tmp_path):
+    runs = plan_runs(grid(tmp_path, encoders={"theirs": "peer-{seed}.pth"}, baseline="theirs"))
+    assert {(run.task, run.seed) for run in runs} == {
+        (task, seed) for task in ("evaluate", "classification") for seed in (0, 7)
+    }
+    assert {run.settings.encoder.encoder for run in only(runs, seed=7)} == {"peer-7.pth"}
 
 
 def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path):
@@ -102,11 +101,39 @@ def test_switches_of_the_grid_reach_the_runs(tmp_path):
     assert all(values(run).tta for run in runs if run.task != "pretrain")
 
 
-def test_a_value_that_no_run_can_work_with_is_told_before_anything_runs(tmp_path):
-    with pytest.raises(UserError, match="classification random: epochs must be at least 1, not -3"):
-        plan_runs(grid(tmp_path, tasks={"classification": {"epochs": -3}}))
-    with pytest.raises(UserError, match=r"pretrain ours: epochs must be int or null, not .many."):
-        plan_runs(grid(tmp_path, pretrain={"epochs": "many"}))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"tasks": {"classification": {"epochs": -3}}},
+            "classification random: epochs must be at least 1, not -3",
+        ),
+        ({"tasks": {"evaluate": {"decoder": "unet"}}}, "evaluate floor: unknown setting 'decoder'"),
+        ({"pretrain": {"epochs": "many"}}, "pretrain ours: epochs must be int or null, not 'many'"),
+        (
+            {"pretrain": {"total_views": 10, "epochs": 2}},
+            "pretrain ours: --total-views and --epochs both set",
+        ),
+        (
+            {"encoders": {"ours": {"los": "gravis"}}},
+            "pretrain ours: unknown setting 'los'; did you mean loss?",
+        ),
+        (
+            {"encoders": {"ours": {"total_views": 1.5}}},
+            "pretrain ours: total_views must be int or null, not 1.5",
+        ),
+        ({"common": {"rotation": None}}, "classification random: rotation must be float, not None"),
+        (
+            {"label_fractions": [0.5, 5]},
+            "evaluate floor: label_fraction must be at most 1, not 5",
+        ),
+        ({"seeds": [-1]}, "evaluate floor: split_seed must be at least 0, not -1"),
+        ({"seeds": ["a"]}, "evaluate floor: seed must be int"),
+    ],
+)
+def test_a_wrong_value_is_rejected_before_anything_runs(tmp_path, changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan_runs(grid(tmp_path, **changes))
 
 
 def saved(run):
@@ -194,6 +221,7 @@ def test_a_file_of_weights_is_told_its_architecture(tmp_path):
     [
         ({"encoders": {"random": "randm"}}, r"encoder random: there is no randm; give random, imagenet,"),
         ({"encoders": {"theirs": "runs/none"}}, r"encoder theirs: there is no runs/none"),
+        ({"encoders": {"theirs": "none-{seed}.pth"}}, r"encoder theirs: there is no none-[07].pth"),
         ({"pretrain": {"model": "resnet999"}}, r"unknown model 'resnet999'"),
     ],
 )

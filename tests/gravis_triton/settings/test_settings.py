@@ -11,7 +11,6 @@ from gravis_triton.errors import UserError
 from gravis_triton.losses import resolve_loss
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
-    BenchmarkSettings,
     ClassificationSettings,
     EvaluateSettings,
     PretrainSettings,
@@ -30,7 +29,7 @@ from gravis_triton.settings import (
 )
 from gravis_triton.settings.flags import parse_settings
 
-JOBS = [PretrainSettings, EvaluateSettings, ClassificationSettings, SegmentationSettings, BenchmarkSettings]
+JOBS = [PretrainSettings, EvaluateSettings, ClassificationSettings, SegmentationSettings]
 FLOATS = [
     (kind, name) for kind in JOBS for name, hint in flat_hints(kind).items() if hint in (float, float | None)
 ]

@@ -1,4 +1,4 @@
-"""Running a recipe as a user does, small enough for a test."""
+"""Running a recipe or, where it has none, a job as a user does, small enough for a test."""
 
 import os
 import runpy
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+
+from gravis_triton import cli
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -33,8 +35,11 @@ def launch():
 
     def start(recipe: str, *flags: str, processes: int = 1, say_cpu: bool = True) -> subprocess.Popen[str]:
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        program = [str(RECIPES / recipe)]
+        if not (RECIPES / recipe).is_file():
+            program = ["-m", "gravis_triton", recipe.removesuffix(".py")]
         return subprocess.Popen(
-            [sys.executable, *(torchrun if processes > 1 else []), str(RECIPES / recipe), *flags],
+            [sys.executable, *(torchrun if processes > 1 else []), *program, *flags],
             env={
                 **os.environ,
                 **({"ACCELERATE_USE_CPU": "true"} if say_cpu else {}),
@@ -58,13 +63,18 @@ def run_here(monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
+    def start(recipe: str, *flags: str) -> None:
+        if (RECIPES / recipe).is_file():
+            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+        cli.main([recipe.removesuffix(".py"), *flags])
+
     def run(recipe: str, *flags: str) -> tuple[int, str, str]:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
         monkeypatch.setattr(sys, "argv", [recipe, *flags])
         for state in (AcceleratorState, PartialState, GradientState):
             state._reset_state()
         with pytest.raises(SystemExit) as exit:
-            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+            start(recipe, *flags)
         out, err = capsys.readouterr()
         return int(exit.value.code or 0), out, err
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from gravis_triton.comparison import plan_runs, read_grid
+from gravis_triton.comparison.grid import plan_runs, read_grid
 from gravis_triton.settings import find_config
 
 RECIPE = "compare.py"
@@ -189,7 +189,7 @@ def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pretrain": {"rotation": None}}, "pretrain: rotation must be float, not None"),
+        ({"pretrain": {"rotation": None}}, "pretrain ours: rotation must be float, not None"),
         ({"pretrain": {"epochs": -1}}, "pretrain ours: epochs must be at least 1, not -1"),
     ],
 )
@@ -225,7 +225,7 @@ def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp
         ("compare-budget", "simclr", 170),
         ("compare-budget-imagenet", "imagenet", 135),
         ("compare-isic2017", "imagenet", 234),
-        ("compare-peer", "lightly-train", 45),
+        ("compare-peer", "lightly-train", 42),
         ("compare-views", "simclr", 60),
     ],
 )

@@ -4,8 +4,13 @@ import json
 import numpy as np
 import pytest
 
-from gravis_triton.comparison import compare, write_comparison
-from gravis_triton.comparison.results import Result, read_predictions, write_results_csv
+from gravis_triton.comparison.results import (
+    Result,
+    compare,
+    read_predictions,
+    write_comparison,
+    write_results_csv,
+)
 from gravis_triton.errors import UserError
 from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import markdown, score_tables
@@ -28,7 +33,7 @@ def result(
         seed=seed,
         values={"jaccard": mean, "dice": mean, "thresholded_jaccard": 0.0},
         directory=directory,
-        images=images,
+        predictions=images,
     )
 
 
@@ -148,18 +153,15 @@ def test_other_test_images_are_refused(tmp_path):
 
 def test_predictions_that_are_not_whole_are_named_with_the_way_out(tmp_path):
     broken = result(tmp_path, "base", 0, [0.1])
-    broken.images.write_text("image_id,jaccard\na\n")
+    broken.predictions.write_text("image_id,jaccard\na\n")
     with pytest.raises(UserError, match=f"delete {broken.directory} to repeat the run"):
-        read_predictions(broken, ())
+        read_predictions(broken.predictions, ())
 
 
 def test_diagnoses_are_read_by_class_and_only_the_scored_ones_are_averaged(tmp_path):
     file = tmp_path / "image_scores_knn.csv"
     file.write_text("image_id,label,mel,nv\nb,nv,0.25,0.75\na,mel,0.5,0.5\n")
-    read = read_predictions(
-        Result(encoder="x", task="knn", label_fraction=1, seed=0, values={}, directory=tmp_path, images=file),
-        ("mel",),
-    )
+    read = read_predictions(file, ("mel",))
     assert read.ids == ("a", "b")
     assert read.labels.tolist() == [0, 1]
     assert read.probabilities.tolist() == [[0.5, 0.5], [0.25, 0.75]]
@@ -169,10 +171,7 @@ def test_diagnoses_are_read_by_class_and_only_the_scored_ones_are_averaged(tmp_p
 def test_patients_are_read_with_their_images(tmp_path):
     file = tmp_path / "image_scores.csv"
     file.write_text("image_id,group,label,mel,nv\nb,,nv,0.25,0.75\na,P1,mel,0.5,0.5\n")
-    read = read_predictions(
-        Result(encoder="x", task="knn", label_fraction=1, seed=0, values={}, directory=tmp_path, images=file),
-        (),
-    )
+    read = read_predictions(file, ())
     assert (read.ids, read.groups, read.labels.tolist()) == (("a", "b"), ("P1", ""), [0, 1])
     assert read.probabilities.tolist() == [[0.5, 0.5], [0.25, 0.75]]
 
