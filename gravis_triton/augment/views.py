@@ -39,7 +39,7 @@ class ViewMaker(nn.Module):
         self, settings: ViewSettings, *, size: int, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
         super().__init__()
-        self.views_per_image = settings.views
+        self.views_per_image, self.size = settings.views, size
         self.crop = RandomResizedRotatedCrop(
             size,
             scale=(settings.crop_scale, 1.0),
@@ -55,8 +55,7 @@ class ViewMaker(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         # a few images at a time on a CPU: reused memory is faster than new memory
-        size = self.crop.flags["size"]
-        made = torch.empty(len(images), self.views_per_image, 3, size, size, device=images.device)
+        made = torch.empty(len(images), self.views_per_image, 3, self.size, self.size, device=images.device)
         each = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
         for some, true_size, into in zip(
             images.split(each), image_sizes.split(each), made.split(each), strict=True

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch.distributed
-from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_xent_loss
-from torch import Tensor, nn
+from gravis_kernels import GravisSettings, complete_settings
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings import LossSettings, PretrainSettings, flag, flatten, override
@@ -59,21 +57,3 @@ def gravis_settings(settings: LossSettings) -> GravisSettings:
     return complete_settings(
         **loss.fixed, **{name: value for name, value in given.items() if value is not None}
     )
-
-
-class Objective(nn.Module):
-    """Loss of the global batch over all processes: embeddings (sources, views, dim) to a scalar.
-
-    Each process passes its own sources and gets the global loss, with its exact gradient for the process's own
-    embeddings. DistributedDataParallel averages over processes: multiply by their number before the backward pass.
-    """
-
-    def __init__(self, settings: LossSettings) -> None:
-        super().__init__()
-        self.name, self.settings = settings.loss, gravis_settings(settings)
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
-        if self.name == "nt-xent":
-            return nt_xent_loss(embeddings, temperature=self.settings.temperature, process_group=group)
-        return grouping_loss(embeddings, self.settings, process_group=group)

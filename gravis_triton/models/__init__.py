@@ -2,7 +2,6 @@
 
 from gravis_triton.models.classifier import Classifier
 from gravis_triton.models.encoder import (
-    Pretrainer,
     build_encoder,
     eval_mode,
     from_published_weights,
@@ -29,7 +28,6 @@ __all__ = [
     "ImageLike",
     "OpenedEncoder",
     "Preprocessing",
-    "Pretrainer",
     "Segmenter",
     "build_encoder",
     "build_segmenter",

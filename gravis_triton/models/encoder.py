@@ -11,7 +11,7 @@ import timm
 import torch
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
-from torch import Tensor, nn
+from torch import nn
 
 from gravis_triton.errors import UserError, did_you_mean
 
@@ -175,28 +175,3 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-class Pretrainer(nn.Module):
-    """Encoder and projection head: images (batch, 3, size, size) to embeddings (batch, dim), not normalized.
-
-    The projection head has two layers, as published, and is discarded after pre-training.
-    hidden: width of its inner layer. Default: the width of the features.
-    """
-
-    def __init__(self, encoder: nn.Module, *, hidden: int | None, dim: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        features = cast(int, encoder.head_hidden_size)
-        hidden = hidden or features
-        self.projection = nn.Sequential(
-            nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
-        )
-
-    def no_weight_decay(self) -> set[str]:
-        """Parameters that the encoder excludes from weight decay, as timm's optimizers query them."""
-        names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
-        return {f"encoder.{name}" for name in names}
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.projection(self.encoder(images))

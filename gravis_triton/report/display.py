@@ -1,13 +1,12 @@
 """Console output of the main process: a live display on a terminal, plain lines elsewhere."""
 
 import itertools
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
-import torch
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import (
@@ -21,11 +20,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from gravis_triton.training.metrics import StepMetrics
-
-_CROWDED = 0.3  # of the time
-_SECONDS_BETWEEN_WARNINGS = 600.0
 _PLAIN_SECONDS = 5.0  # between two plain lines about the same task
+
+
+Metrics: TypeAlias = Mapping[str, Any]
 
 
 class Display:
@@ -60,19 +58,21 @@ class Display:
         return report
 
     @contextmanager
-    def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[StepMetrics], None]]:
+    def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[Metrics], None]]:
         """Show training progress from `first_step`; yields a function to call with new metrics."""
         start = time.monotonic()
 
         def remaining(step: int) -> float:
             return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
 
-        warn = _CrowdingWarning(self.print)
         if not self.console.is_terminal:
 
-            def show_line(metrics: StepMetrics) -> None:
-                self.print(f"{metrics.line()}  eta {_clock(remaining(metrics.step))}")
-                warn(metrics)
+            def show_line(metrics: Metrics) -> None:
+                texts = "  ".join(f"{name} {text}" for name, text in format_metrics(metrics).items())
+                self.print(
+                    f"epoch {metrics['epoch']}/{metrics['epochs']}  step {metrics['step']}  {texts}  "
+                    f"eta {_clock(remaining(metrics['step']))}"
+                )
 
             yield show_line
             return
@@ -80,30 +80,32 @@ class Display:
         task = bar.add_task("training", total=total_steps, completed=first_step)
         with Live(bar, console=self.console, refresh_per_second=4) as live:
 
-            def show(metrics: StepMetrics) -> None:
-                bar.update(
-                    task, completed=metrics.step, description=f"epoch {metrics.epoch}/{metrics.epochs}"
-                )
-                warn(metrics)
-                live.update(Group(bar, *_metrics_tables(metrics.texts(), self.console.width)))
+            def show(metrics: Metrics) -> None:
+                epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
+                bar.update(task, completed=metrics["step"], description=epoch)
+                live.update(Group(bar, *_metrics_tables(format_metrics(metrics), self.console.width)))
 
             yield show
 
 
-class _CrowdingWarning:
-    """Warns, at most every ten minutes, if other processes occupy the cores."""
+_FORMATS = {
+    "loss": ".4f",
+    "lr": ".2e",
+    "images_per_second": ".0f",
+    "views_per_second": ".0f",
+    "data_time": ".0%",
+    "bad_steps": "d",
+}
+_NOT_SHOWN = ("step", "epoch", "epochs")
 
-    def __init__(self, print_line: Callable[[str], None]) -> None:
-        self.print_line, self.last = print_line, -math.inf
 
-    def __call__(self, metrics: StepMetrics) -> None:
-        if metrics.core_wait > _CROWDED and time.monotonic() - self.last > _SECONDS_BETWEEN_WARNINGS:
-            self.last = time.monotonic()
-            several = torch.get_num_threads() > 1
-            self.print_line(
-                f"warning: threads wait for a CPU core {metrics.core_wait:.0%} of the time, as other processes use the "
-                + ("cores; --cpu-threads 1 may be faster" if several else "cores")
-            )
+def format_metrics(metrics: Metrics) -> dict[str, str]:
+    """Metrics as texts by their names in words; without the step, and without bad steps if there are none."""
+    return {
+        name.replace("_per_second", "/s").replace("_", " "): f"{value:{_FORMATS.get(name, '.3f')}}"
+        for name, value in metrics.items()
+        if name not in _NOT_SHOWN and not (name == "bad_steps" and not value)
+    }
 
 
 def _bar_columns() -> tuple[

@@ -59,9 +59,10 @@ def print_leaks(display: Display, leaks: Leaks) -> None:
 def print_step(display: Display, run: FinetuningRun) -> None:
     """Print the size of a step, and the number of steps and epochs."""
     batches, processes = run.training.batches, run.training.accelerator.num_processes
+    epochs = run.training.steps // len(batches)
     display.print(
         f"step: {batches.batch_size} images x {processes} process{'es' if processes > 1 else ''}; "
-        f"{len(batches):,} steps per epoch, {run.training.epochs} epochs"
+        f"{len(batches):,} steps per epoch, {epochs} epochs"
     )
 
 
@@ -88,12 +89,12 @@ def write_finetune_summary(
         "scored_classes": list(collection.scored_classes or collection.classes),
         "validation_score": run.best.score,
         "best_step": run.best.step,
-        "steps": run.progress.step,
+        "steps": run.state.step,
         "training_images": len(split.train),
         "validation_images": len(split.validation),
         "test_images": len(split.test),
         "seconds": seconds,
-        "processes": run.progress.processes,
+        "processes": run.state.processes,
         "device": device_name(run.training.accelerator.device),
         "versions": versions(),
     }
@@ -109,7 +110,7 @@ def print_finished(display: Display, finetuning: FinetuningRun, run: RunDirector
     """Print which checkpoint was tested, and the paths of the files."""
     best = finetuning.best
     display.print(
-        f"best checkpoint: step {best.step:,} of {finetuning.progress.step:,}, validation score {best.score:.3f}"
+        f"best checkpoint: step {best.step:,} of {finetuning.state.step:,}, validation score {best.score:.3f}"
     )
     display.print(f"scores, predictions, figures, model: {run}")
     display.print(f"predict: gravis predict {run} IMAGES, or gravis_triton.load('{run}').predict(image)")

@@ -13,7 +13,7 @@ from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import shown_number
 from gravis_triton.settings import PretrainSettings
-from gravis_triton.training import Progress, Training
+from gravis_triton.training import Training, TrainState
 
 _MAX_NAMED = 5  # skipped images
 
@@ -96,7 +96,7 @@ def log_scores(
 def summarize(
     metric_logger: MetricLogger,
     training: Training,
-    progress: Progress,
+    state: TrainState,
     *,
     views: int,
     seconds: float,
@@ -104,7 +104,7 @@ def summarize(
     skipped: int,
 ) -> PretrainSummary:
     """The summary of a run from its metrics; seconds: duration of this launch."""
-    made = progress.step * training.batches.batch_size * progress.processes * views
+    made = state.step * training.batches.batch_size * state.processes * views
     return PretrainSummary(
         loss=metric_logger.last("loss"),
         knn_balanced_accuracy=metric_logger.last("knn_balanced_accuracy"),
@@ -113,13 +113,13 @@ def summarize(
         knn_mean_auc_untrained=metric_logger.at(0, "knn_mean_auc"),
         knn_all_balanced_accuracy=metric_logger.last("knn_all_balanced_accuracy"),
         knn_all_mean_auc=metric_logger.last("knn_all_mean_auc"),
-        views_per_second=made / progress.seconds,
+        views_per_second=made / state.seconds,
         seconds=seconds,
-        steps=progress.step,
+        steps=state.step,
         training_images=training.batches.images,
         validation_images=validation_images,
         skipped=skipped,
-        processes=progress.processes,
+        processes=state.processes,
         device=device_name(training.accelerator.device),
         versions=versions(),
     )

@@ -28,6 +28,10 @@ class OptimizationSettings:
     """Momentum, for optimizers that have one."""
     weight_decay: Annotated[float, Range(min=0)] = 0.05
     """Weight decay of all parameters except biases and normalization layers."""
+    clip_grad: Annotated[
+        float | None, Range(above=0), arg(metavar="FLOAT", help_behavior_hint="(default: no clipping)")
+    ] = None
+    """Maximum norm of the gradient; vision transformers need it."""
     sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
     """Learning rate schedule after the warm-up."""
     warmup_epochs: Annotated[

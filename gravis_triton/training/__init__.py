@@ -1,9 +1,14 @@
-"""Training: setup, steps, epochs, checkpoints."""
+"""Training: the loop, checkpoints, optimizers, processes."""
 
-from gravis_triton.training.checkpoint import Progress, save_checkpoint, start_progress
-from gravis_triton.training.contrastive import ContrastiveStep
-from gravis_triton.training.epoch import Training, TrainingStep, seed_step, train_epoch
-from gravis_triton.training.export import check_export, export_encoder
+from gravis_triton.training.checkpoint import (
+    Stateful,
+    TrainState,
+    check_export,
+    export_encoder,
+    save_checkpoint,
+    start_or_resume,
+)
+from gravis_triton.training.engine import Training, seed_step, train_epoch
 from gravis_triton.training.finetune import (
     Best,
     FinetuningRun,
@@ -12,31 +17,19 @@ from gravis_triton.training.finetune import (
     train_and_validate,
 )
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
-from gravis_triton.training.metrics import StepMetrics
-from gravis_triton.training.setup import (
-    build_optimizer,
-    build_scheduler,
-    check_optimizer,
-    end_trackers,
-    prepare_model,
-    start_accelerator,
-)
-from gravis_triton.training.step import backward
-from gravis_triton.training.supervised import ClassLoss, MaskLoss, SupervisedStep
+from gravis_triton.training.optimizers import build_optimizer, build_scheduler, check_optimizer
+from gravis_triton.training.setup import end_trackers, prepare_model, start_accelerator
+from gravis_triton.training.supervised import ClassLoss, MaskLoss
 
 __all__ = [
     "Best",
     "ClassLoss",
-    "ContrastiveStep",
     "FinetuningRun",
     "MaskLoss",
-    "Progress",
-    "StepMetrics",
+    "Stateful",
     "StopRequest",
-    "SupervisedStep",
+    "TrainState",
     "Training",
-    "TrainingStep",
-    "backward",
     "build_optimizer",
     "build_scheduler",
     "check_export",
@@ -49,7 +42,7 @@ __all__ = [
     "seed_step",
     "start_accelerator",
     "start_finetuning",
-    "start_progress",
+    "start_or_resume",
     "stop_on_signals",
     "train_and_validate",
     "train_epoch",

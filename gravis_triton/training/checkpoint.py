@@ -1,26 +1,30 @@
-"""Atomic checkpoints with checksums, for exact resumption; loading them executes no code."""
+"""Atomic checkpoints with checksums, for exact resumption, and the exported encoder; loading them executes no code."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
 from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
+from torch import nn
+from torch.optim import Optimizer
 
 from gravis_triton.checksums import CHECKSUMS, checksums, read_checksums, write_checksums
 from gravis_triton.errors import UserError
-from gravis_triton.files import free_space
+from gravis_triton.files import atomic_directory, free_space, writing
+from gravis_triton.models import save_encoder
 from gravis_triton.run_directory import RunDirectory
 
 _KEPT = 2
-_PROGRESS = "progress.json"
+_STATE = "progress.json"
 _ASIDE = "superseded-"
 _SETTINGS = ("weight_decay", "momentum", "betas", "lr_scale")  # from this launch, not the checkpoint
 
@@ -34,25 +38,39 @@ class Stateful(Protocol):
 
 
 @dataclass(slots=True)
-class Progress:
-    """Progress of a run. step: optimizer steps. seconds: training time over all launches. images: fingerprint of the
-    ids of its training, validation and test images. bad_steps: skipped because of a non-finite gradient;
-    bad_in_a_row: the most recent consecutive ones.
+class TrainState:
+    """How far a run has come. step: optimizer steps. seconds: training time over all launches. fingerprint: of the ids
+    of its training, validation and test images. bad_steps: skipped because of a non-finite gradient; bad_in_a_row: the
+    most recent consecutive ones.
     """
 
     step: int = 0
     seconds: float = 0.0
     processes: int = 1
     steps_per_epoch: int = 0
-    images: str = ""
+    fingerprint: str = ""
     bad_steps: int = 0
     bad_in_a_row: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        return self.step % self.steps_per_epoch == 0
+
+    def count_step(self, skipped: bool) -> None:
+        self.step += 1
+        self.bad_steps += skipped
+        self.bad_in_a_row = self.bad_in_a_row + 1 if skipped else 0
 
 
 def save_checkpoint(
     accelerator: Accelerator,
     directory: Path,
-    progress: Progress,
+    state: TrainState,
     states: Mapping[str, Stateful] | None = None,
 ) -> Path:
     """Write `directory`/step-N with everything needed to resume a run; call it in all processes.
@@ -61,19 +79,19 @@ def save_checkpoint(
     temporary name and renamed when complete, so that a killed process or a full disk leaves earlier ones intact; only
     then are all but the newest two deleted. Raises UserError if it cannot be written.
     """
-    final = directory / f"step-{progress.step:08d}"
+    final = directory / f"step-{state.step:08d}"
     partial = directory / f".partial-{final.name}"
     if accelerator.is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(partial))
-        saved = {name: state.state_dict() for name, state in (states or {}).items()}
+        saved = {name: each.state_dict() for name, each in (states or {}).items()}
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            for name, state in saved.items():
-                torch.save(state, _state_file(partial, name))
-            (partial / _PROGRESS).write_text(json.dumps(asdict(progress)))
+            for name, each in saved.items():
+                torch.save(each, _state_file(partial, name))
+            (partial / _STATE).write_text(json.dumps(asdict(state)))
             write_checksums(partial)
             for file in partial.iterdir():
                 _flush_to_disk(file)
@@ -147,36 +165,39 @@ def find_damage(checkpoint: Path) -> str | None:
     return None
 
 
-def start_progress(
+def start_or_resume(
     accelerator: Accelerator,
     *,
     resume: str | None,
     run: RunDirectory,
     steps_per_epoch: int,
-    images: str = "",
+    optimizer: Optimizer | None = None,
+    fingerprint: str = "",
     states: Mapping[str, Stateful] | None = None,
     notify: Callable[[str], None] = print,
-) -> Progress:
-    """Start at step 0, or load model, optimizer, states and progress from the checkpoint that `--resume` names.
+) -> TrainState:
+    """Start at step 0, or load model, optimizer, other states and progress from the checkpoint that `--resume` names.
 
-    images: fingerprint of their ids; a checkpoint of a run on different images raises UserError. Checkpoints of the
+    fingerprint: of the images' ids; a checkpoint of a run on different images raises UserError. Checkpoints of the
     run that are newer than the loaded one are set aside.
     """
-    progress = Progress(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, images=images)
+    state = TrainState(
+        processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, fingerprint=fingerprint
+    )
     checkpoint = find_checkpoint(resume, run, notify)
     if checkpoint is None:
-        return progress
+        return state
     if accelerator.is_main_process and run.path.is_dir():
         run.keep_others_out()
-    progress = load_checkpoint(accelerator, checkpoint, progress, states)
+    state = load_checkpoint(accelerator, checkpoint, state, optimizer, states)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for newer in _checkpoints(run.checkpoints):
             if newer.name > checkpoint.name.removeprefix(_ASIDE):
                 aside = _set_aside(newer)
-                notify(f"resuming from step {progress.step}: {newer} renamed to {aside.name}")
+                notify(f"resuming from step {state.step}: {newer} renamed to {aside.name}")
     accelerator.wait_for_everyone()
-    return progress
+    return state
 
 
 def _set_aside(checkpoint: Path) -> Path:
@@ -189,36 +210,38 @@ def _set_aside(checkpoint: Path) -> Path:
 def load_checkpoint(
     accelerator: Accelerator,
     checkpoint: Path,
-    expected: Progress,
+    expected: TrainState,
+    optimizer: Optimizer | None = None,
     states: Mapping[str, Stateful] | None = None,
-) -> Progress:
+) -> TrainState:
     """Load the state of the prepared model, optimizer and scaler, and of `states`.
 
+    optimizer: the prepared one; its settings, such as weight decay, stay those of this launch.
     Raises UserError if this launch differs (in processes, steps per epoch or images), so that training could not
     continue exactly, or if the checkpoint does not fit the model.
     """
     try:
-        progress = Progress(**json.loads((checkpoint / _PROGRESS).read_text()))
+        state = TrainState(**json.loads((checkpoint / _STATE).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{checkpoint}: {_PROGRESS} cannot be read") from error
-    if progress.images != expected.images:
+        raise UserError(f"{checkpoint}: {_STATE} cannot be read") from error
+    if state.fingerprint != expected.fingerprint:
         raise UserError(
             f"{checkpoint} was written by a run on different images or a different split: resume with its original "
             "--data, --seed, --split-seed, --val-fraction, --label-fraction and --encoder, or start a new run"
         )
     for name, what in (("processes", "processes"), ("steps_per_epoch", "steps per epoch")):
-        then, now = getattr(progress, name), getattr(expected, name)
+        then, now = getattr(state, name), getattr(expected, name)
         if then != now:
             raise UserError(
                 f"{checkpoint} was written by a run with {then} {what}, this one has {now}: launch it the same way"
             )
-    groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    groups = optimizer.param_groups if optimizer else []
     names = [set(group) for group in groups]
     asked = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
-        for name, state in (states or {}).items():
-            state.load_state_dict(
+        for name, each in (states or {}).items():
+            each.load_state_dict(
                 torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True)
             )
     except (
@@ -226,14 +249,14 @@ def load_checkpoint(
         UnpicklingError, SafetensorError,
     ) as error:  # fmt: skip
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
-    groups = [group for optimizer in accelerator._optimizers for group in optimizer.param_groups]
+    groups = optimizer.param_groups if optimizer else []
     if any(not known <= set(group) for known, group in zip(names, groups, strict=True)):
         raise UserError(
             f"{checkpoint} was written with a different optimizer: resume with its original --opt"
         )
     for group, settings in zip(groups, asked, strict=True):
         group.update(settings)
-    return progress
+    return state
 
 
 def _state_file(checkpoint: Path, name: str) -> Path:
@@ -247,3 +270,21 @@ def _flush_to_disk(file: Path) -> None:
 
 def _checkpoints(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*"))
+
+
+def export_encoder(encoder: nn.Module, directory: Path, *, image_size: int, image_ids: Sequence[str]) -> None:
+    """Write the encoder in timm's Hugging Face format, along with the ids of the images it was trained on.
+
+    The directory is written atomically. `image_ids.json` lets an evaluation detect test images that the encoder was
+    trained on.
+    """
+    with atomic_directory(directory) as partial:
+        save_encoder(encoder, partial, image_size=image_size)
+        write_checksums(partial)
+        (partial / "image_ids.json").write_text(json.dumps(list(image_ids)))
+
+
+def check_export(encoder: nn.Module, *, image_size: int) -> None:
+    """Export to a temporary directory, so that a run that cannot save its result fails before training."""
+    with TemporaryDirectory() as directory, writing(Path(directory) / "model.safetensors"):
+        save_encoder(encoder, Path(directory), image_size=image_size)

@@ -15,12 +15,12 @@ from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.models import FinetunedNetwork, parameter_groups
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings
-from gravis_triton.training.checkpoint import Progress, Stateful, save_checkpoint, start_progress
-from gravis_triton.training.epoch import Training, train_epoch
+from gravis_triton.training.checkpoint import Stateful, TrainState, save_checkpoint, start_or_resume
+from gravis_triton.training.engine import Metrics, Training, train_epoch
 from gravis_triton.training.interrupt import StopRequest
-from gravis_triton.training.metrics import StepMetrics
-from gravis_triton.training.setup import build_optimizer, build_scheduler, prepare_model
-from gravis_triton.training.supervised import SupervisedStep
+from gravis_triton.training.optimizers import build_optimizer, build_scheduler
+from gravis_triton.training.setup import prepare_model
+from gravis_triton.training.supervised import SupervisedTask
 
 _MAX_VALIDATIONS = 10  # by default
 
@@ -60,7 +60,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class FinetuningRun:
-    """A fine-tuning run: its training components, progress, and best weights so far.
+    """A fine-tuning run: its training components, state, and best weights so far.
 
     evaluated: the network to validate, save and test: the trained one or its moving average. states: contents of a
     checkpoint besides model and optimizer. last_step: of all epochs, or the step to stop at. validate_every: in
@@ -69,7 +69,7 @@ class FinetuningRun:
 
     training: Training
     evaluated: nn.Module
-    progress: Progress
+    state: TrainState
     best: Best
     states: Mapping[str, Stateful]
     last_step: int
@@ -93,7 +93,7 @@ def start_finetuning(
 ) -> FinetuningRun:
     """Build optimizer, schedule and moving average of a network on `encoder`; load the checkpoint to resume, if any.
 
-    examples, loss: see `SupervisedStep`. images: fingerprint of the training, validation and test images. notify:
+    examples, loss: see `SupervisedTask`. images: fingerprint of the training, validation and test images. notify:
     prints a line. The number of epochs is the one in the settings, or more if that gives fewer than `min_steps` steps.
     """
     loop, optimization = settings.training, settings.optimization
@@ -102,46 +102,51 @@ def start_finetuning(
     steps = epochs * len(batches)
     if optimization.freeze_encoder:
         network.freeze_encoder()
-    model = prepare_model(network, accelerator, channels_last=loop.channels_last, compile=loop.compile)
+    task = prepare_model(
+        SupervisedTask(network, examples, loss),
+        accelerator,
+        channels_last=loop.channels_last,
+        compile=loop.compile,
+    )
     groups = parameter_groups(
         network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
     )
     plain_optimizer = build_optimizer(groups, optimization)
     scheduler = build_scheduler(plain_optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
-    model, optimizer = accelerator.prepare(model, plain_optimizer)
-    step = SupervisedStep(accelerator, model, examples, loss.to(accelerator.device), loop.channels_last)
+    model, optimizer = accelerator.prepare(task, plain_optimizer)
     training = Training(
         accelerator=accelerator,
         batches=batches,
         loader=loader,
         model=model,
-        step=step,
         optimizer=optimizer,
         scheduler=scheduler,
         seed=settings.run.seed,
-        epochs=epochs,
+        steps=steps,
         log_every=loop.log_every,
         max_bad_steps=loop.max_bad_steps,
+        clip_grad=optimization.clip_grad,
     )
 
     best = Best()
     average = _averaged(network, decay=optimization.ema) if optimization.ema else None
     states: dict[str, Stateful] = {"best": best} | ({"average": average} if average is not None else {})
-    progress = start_progress(
+    state = start_or_resume(
         accelerator,
         resume=loop.resume,
         run=run,
         steps_per_epoch=len(batches),
-        images=images,
+        optimizer=optimizer,
+        fingerprint=images,
         states=states,
         notify=notify,
     )
     if average is not None:
-        plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=progress.step))
+        plain_optimizer.register_step_post_hook(lambda *_: average.update(network, step=state.step))
     return FinetuningRun(
         training=training,
         evaluated=average.module if average else network,
-        progress=progress,
+        state=state,
         best=best,
         states=states,
         last_step=min(steps, optimization.max_steps or steps),
@@ -176,33 +181,33 @@ def train_and_validate(
     validate: Callable[[nn.Module], float],
     directory: RunDirectory,
     stop: StopRequest,
-    report: Callable[[StepMetrics], None],
+    on_metrics: Callable[[Metrics], None],
 ) -> bool:
     """Train to the last step, or until the validation score has not improved for `patience` validations.
 
     validate: returns the score of a network on the validation set, higher is better; called in the first process.
     Returns True if a signal stopped it earlier; the checkpoint is written.
     """
-    progress, best, accelerator = run.progress, run.best, run.training.accelerator
+    state, best, accelerator = run.state, run.best, run.training.accelerator
 
     def validate_now() -> None:
-        best.update(_score_of_all(accelerator, validate, run.evaluated), progress.step, run.evaluated)
+        best.update(_score_of_all(accelerator, validate, run.evaluated), state.step, run.evaluated)
 
     def exhausted() -> bool:
         return run.patience is not None and best.validations_without_improvement >= run.patience
 
     stopped = False
-    while progress.step < run.last_step and not stopped and not exhausted():
-        stopped = train_epoch(run.training, progress, run.last_step, stop, report)
-        epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
+    while state.step < run.last_step and not stopped and not exhausted():
+        stopped = train_epoch(run.training, state, run.last_step, stop, on_metrics)
+        epoch, into_epoch = divmod(state.step, state.steps_per_epoch)
         due = into_epoch == 0 and epoch % run.validate_every == 0
         if due:
             validate_now()
-        if due or stopped or progress.step == run.last_step:
-            save_checkpoint(accelerator, directory.checkpoints, progress, run.states)
-    if stopped and progress.step < run.last_step:
+        if due or stopped or state.step == run.last_step:
+            save_checkpoint(accelerator, directory.checkpoints, state, run.states)
+    if stopped and state.step < run.last_step:
         return True
-    if best.last_validated_step != progress.step:
+    if best.last_validated_step != state.step:
         validate_now()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
     return False
 

@@ -1,38 +1,34 @@
 """A fine-tuning step, and its losses for labels and masks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.training.metrics import StepMetrics
 
 
-@dataclass(slots=True)
-class SupervisedStep:
-    """Accumulate the gradient of `loss(model(views), targets)`.
+class SupervisedTask(nn.Module):
+    """`loss(network(views), targets)` of a batch, as `train_epoch` needs it.
 
     examples: turns a batch into views (batch, 3, size, size) and targets.
     """
 
-    accelerator: Accelerator
-    model: nn.Module
-    examples: Callable[[Any], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    channels_last: bool = False
+    def __init__(
+        self, network: nn.Module, examples: Callable[[Any], tuple[Tensor, Tensor]], loss: nn.Module
+    ) -> None:
+        super().__init__()
+        self.network, self.make_views, self.loss = network, examples, loss
 
-    def __call__(self, batch: Any) -> Tensor:
-        views, targets = self.examples(batch)
-        if self.channels_last:
-            views = views.contiguous(memory_format=torch.channels_last)
+    def forward(
+        self, example: tuple[Tensor, Tensor], batch: Any, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        views, targets = example
         try:
-            predictions = self.model(views)
+            predictions = self.network(views)
         except ValueError as error:
             if "more than 1 value per channel" in str(error):
                 raise UserError(
@@ -40,12 +36,11 @@ class SupervisedStep:
                     "(--label-fraction), raise --batch-size, or launch fewer processes"
                 ) from error
             raise
-        loss = self.loss(predictions.float(), targets)
-        self.accelerator.backward(loss)
-        return loss.detach()
+        with torch.autocast(views.device.type, enabled=False):
+            return self.loss(predictions.float(), targets), {}
 
-    def metrics(self, measured: StepMetrics) -> StepMetrics:
-        return measured
+    def after_step(self, step: int, steps: int) -> None:
+        """Nothing to do."""
 
 
 class MaskLoss(nn.Module):

@@ -1,6 +1,5 @@
 """Fine-tune an encoder: the supervised workflow shared by all tasks."""
 
-import dataclasses
 import math
 import signal
 from abc import ABC, abstractmethod
@@ -124,7 +123,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
     preprocess = _preprocessing(opened, settings)
     finetuning = _start(settings, task, job, opened, network, data, preprocess)
     report.print_step(display, finetuning)
-    finished = finetuning.progress.step >= finetuning.last_step
+    finished = finetuning.state.step >= finetuning.last_step
     open_run(run, settings, accelerator, finished=finished)
     if accelerator.is_main_process:
         write_split(data.split, data.collection, run.split)
@@ -161,7 +160,7 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
             seconds=job.seconds(),
         )
         write_run_page(run)
-        step = finetuning.progress.step
+        step = finetuning.state.step
         accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=step)
         report.log_pictures(accelerator, run, step)
         printed = {name: scores[name] for name in task.test_scores}
@@ -216,28 +215,28 @@ def _start(
 
 def _train(finetuning: training.FinetuningRun, validate: Any, job: Launch) -> None:
     """Train to the end, logging metrics and validation scores. Raises Interrupted if a signal stops it."""
-    progress = finetuning.progress
-    metric_logger = report.MetricLogger(job.run.metrics, progress.step, job.accelerator)
+    state = finetuning.state
+    metric_logger = report.MetricLogger(job.run.metrics, state.step, job.accelerator)
 
     def validation_score(network: nn.Module) -> float:
         scores = validate(network)
-        report.log_validation(scores, metric_logger, progress.step, job.display)
+        report.log_validation(scores, metric_logger, state.step, job.display)
         return next((score for score in scores.values() if not math.isnan(score)), math.nan)
 
     with (
-        job.display.training(progress.step, finetuning.last_step) as show,
+        job.display.training(state.step, finetuning.last_step) as show,
         training.stop_on_signals() as stop,
     ):
 
-        def record(metrics: training.StepMetrics) -> None:
+        def record(metrics: dict[str, Any]) -> None:
             show(metrics)
-            metric_logger.log(dataclasses.asdict(metrics))
+            metric_logger.log(metrics)
 
         stopped = training.train_and_validate(
-            finetuning, validate=validation_score, directory=job.run, stop=stop, report=record
+            finetuning, validate=validation_score, directory=job.run, stop=stop, on_metrics=record
         )
     if stopped:
         raise Interrupted(
-            f"stopped after step {progress.step:,}; resume with --resume {job.run}",
+            f"stopped after step {state.step:,}; resume with --resume {job.run}",
             stop.number or signal.SIGTERM,
         )

@@ -1,36 +1,33 @@
-"""Pre-train an image encoder with GraVIS."""
+"""Pre-train an image encoder."""
 
-import dataclasses
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
+import gravis_triton.evaluation as evaluation
 import gravis_triton.report as report
 import gravis_triton.training as training
+from gravis_triton.augment import ViewMaker
+from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
-from gravis_triton.evaluation import (
-    MAX_SCORED_IMAGES,
-    Examples,
-    find_examples,
-    score_encoder,
-    write_examples,
-)
 from gravis_triton.losses import resolve_loss
-from gravis_triton.models import eval_mode
+from gravis_triton.methods import METHODS, Method
+from gravis_triton.models import eval_mode, normalization, open_encoder
 from gravis_triton.report.page import write_run_page
-from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, TrainingSettings, resolve_pretrain
-from gravis_triton.workflows.contrastive import (
-    Networks,
-    build_networks,
-    open_start,
-    prepare_training,
-    total_steps,
+from gravis_triton.settings import (
+    DEFAULT_MODEL,
+    PretrainSettings,
+    TrainingSettings,
+    default_image_size,
+    flatten,
+    resolve_pretrain,
 )
-from gravis_triton.workflows.launch import launch, open_run
+from gravis_triton.workflows.launch import Launch, launch, open_run
 
 _HEAT_MAPS = 4  # images whose views' similarities are shown
 
@@ -46,25 +43,108 @@ class PretrainResult:
 
 
 def pretrain(settings: PretrainSettings) -> PretrainResult:
-    """Pre-train an encoder on unlabeled images: group views of the same image, separate views of different images.
+    """Pre-train an encoder on unlabeled images by a self-supervised method, GraVIS by default.
 
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
     settings = resolve_loss(settings)
     job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.loss.loss}")
-    accelerator, display, run = job.accelerator, job.display, job.run
+    accelerator, display, run, loop = job.accelerator, job.display, job.run, settings.training
+    settings, method = build_method(settings, job)
+    data = load_data(settings, job)
+    parts, state, checkpointed = start_training(settings, job, method, data)
+    last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
+    open_run(run, settings, accelerator, finished=state.step >= last_step)
+    metric_logger = report.MetricLogger(run.metrics, state.step, accelerator)
 
-    # encoder with projection head, and its views
-    opened = open_start(settings)
+    def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
+        if accelerator.is_main_process:
+            with display.task(f"evaluating: {name}") as on_progress:
+                scores = evaluation.score_encoder(
+                    method.encoder,
+                    data.collection,
+                    data.images,
+                    data.reference,
+                    data.validation,
+                    size=method.view_maker.size,
+                    device=accelerator.device,
+                    at_most=at_most,
+                    progress=on_progress,
+                )
+            report.log_scores(scores, name, metric_logger, state.step, display, key=key)
+
+    if state.step == 0:
+        if loop.evaluate:
+            evaluate("untrained encoder")
+        if accelerator.is_main_process:
+            report.save_views(run.views, data.preview, method.view_maker)
+            report.log_pictures(accelerator, run, state.step)
+    elif loop.evaluate and _is_due(state, loop) and not metric_logger.has("knn_mean_auc", state.step):
+        evaluate(f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
+    accelerator.wait_for_everyone()
+
+    stopped = False
+    with display.training(state.step, last_step) as show, training.stop_on_signals() as stop:
+
+        def on_metrics(metrics: Mapping[str, float]) -> None:
+            views_per_second = metrics["images_per_second"] * settings.augmentation.views
+            show({**metrics, "views_per_second": views_per_second})
+            metric_logger.log({**metrics, "views_per_second": views_per_second})
+
+        while state.step < last_step and not stopped:
+            stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
+            ended = stopped or state.step == last_step
+            if ended or (state.ends_epoch and state.epoch % loop.checkpoint_every == 0):
+                training.save_checkpoint(accelerator, run.checkpoints, state, checkpointed)
+            if _is_due(state, loop) and not ended:
+                evaluate(f"after epoch {state.epoch}")
+                accelerator.wait_for_everyone()
+    if stopped:
+        raise Interrupted(
+            f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
+        )
+
+    if loop.evaluate:
+        evaluate("pre-trained encoder")
+        if any(len(part) > loop.eval_images for part in data.labeled()):
+            evaluate("pre-trained encoder, all images", at_most=evaluation.MAX_SCORED_IMAGES, key="knn_all")
+    summary = _write_results(settings, job, method, data, parts, state, metric_logger)
+    training.end_trackers(accelerator)
+    return PretrainResult(run.path, run.encoder, summary)
+
+
+def build_method(settings: PretrainSettings, job: Launch) -> tuple[PretrainSettings, Method]:
+    """The method around the encoder to start from, with the same weights in every process, and the settings with all
+    defaults filled in.
+
+    Raises UserError as `open_encoder` does, for conflicting settings, and for an encoder that could not be exported.
+    """
+    training.seed_step(settings.run.seed, 0, 0)
+    opened = open_encoder(
+        "imagenet" if settings.model.pretrained else settings.model.encoder,
+        model=settings.model.model,
+        image_size=settings.model.image_size,
+        default_size=default_image_size(settings.data),
+    )
     settings = resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
-    image_size, loop, optimization = opened.image_size, settings.training, settings.optimization
-    display.print(opened.loaded)
-    networks = build_networks(opened.encoder, settings, job)
-    training.check_export(networks.encoder, image_size=image_size)
+    job.display.print(opened.loaded)
+    mean, std = normalization(opened.encoder)
+    view_maker = ViewMaker(settings.augmentation, size=opened.image_size, mean=mean, std=std)
+    method_class, values = METHODS[settings.loss.loss], flatten(settings)
+    method = method_class(
+        opened.encoder,
+        view_maker,
+        method_class.Settings(**{field.name: values[field.name] for field in fields(method_class.Settings)}),
+    )
+    training.check_export(method.encoder, image_size=opened.image_size)
+    return settings, method
 
-    # images, decoded once or streamed; validation images are not trained on
+
+def load_data(settings: PretrainSettings, job: Launch) -> PretrainingData:
+    """The images, decoded once or streamed; validation images are not trained on."""
     open_data = streamed_data if settings.streaming.streaming else cached_data
+    accelerator, display = job.accelerator, job.display
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         data = open_data(
             settings,
@@ -72,137 +152,121 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             processes=accelerator.num_processes,
             progress=decoding,
         )
-    batches = data.batches
     report.print_data(display, data)
-    report.print_batch(display, settings, processes=accelerator.num_processes, steps_per_epoch=len(batches))
+    report.print_batch(
+        display, settings, processes=accelerator.num_processes, steps_per_epoch=len(data.batches)
+    )
+    return data
 
-    # a new run, or one to resume
-    parts = prepare_training(settings, job, networks, data)
-    states = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
-    progress = training.start_progress(
+
+def start_training(
+    settings: PretrainSettings, job: Launch, method: Method, data: PretrainingData
+) -> tuple[training.Training, training.TrainState, Mapping[str, training.Stateful]]:
+    """Prepare a method, its optimizer and schedule for all processes; a new run, or one to resume.
+
+    Also returns what checkpoints contain besides the method and the optimizer. Raises UserError for an optimizer that
+    is unknown or does not fit, and as `start_or_resume` does.
+    """
+    accelerator, loop, batches = job.accelerator, settings.training, data.batches
+    steps = total_steps(settings, accelerator.num_processes, steps_per_epoch=len(batches))
+    model = training.prepare_model(
+        method, accelerator, channels_last=loop.channels_last, compile=loop.compile
+    )
+    optimizer = training.build_optimizer(model, settings.optimization)
+    scheduler = training.build_scheduler(
+        optimizer, settings.optimization, steps=steps, steps_per_epoch=len(batches)
+    )
+    model, optimizer = accelerator.prepare(model, optimizer)
+    parts = training.Training(
+        accelerator=accelerator,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        batches=batches,
+        loader=data.loader,
+        seed=settings.run.seed,
+        steps=steps,
+        log_every=loop.log_every,
+        max_bad_steps=loop.max_bad_steps,
+        clip_grad=settings.optimization.clip_grad,
+    )
+    checkpointed = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
+    state = training.start_or_resume(
         accelerator,
         resume=loop.resume,
-        run=run,
+        run=job.run,
         steps_per_epoch=len(batches),
-        images=data.fingerprint,
-        states=states,
-        notify=display.print,
+        optimizer=optimizer,
+        fingerprint=data.fingerprint,
+        states=checkpointed,
+        notify=job.display.print,
     )
-    steps = total_steps(settings, job, steps_per_epoch=len(batches))
-    last_step = min(steps, optimization.max_steps or steps)
-    open_run(run, settings, accelerator, finished=progress.step >= last_step)
-    metric_logger = report.MetricLogger(run.metrics, progress.step, accelerator)
+    return parts, state, checkpointed
 
-    def score(name: str, *, at_most: int, key: str) -> None:
-        with display.task(f"evaluating: {name}") as scoring:
-            scores = score_encoder(
-                networks.encoder,
-                data.collection,
-                data.images,
-                data.reference,
-                data.validation,
-                size=image_size,
-                device=accelerator.device,
-                at_most=at_most,
-                progress=scoring,
-            )
-        report.log_scores(scores, name, metric_logger, progress.step, display, key=key)
 
-    def evaluate(name: str) -> None:
-        if accelerator.is_main_process:
-            score(name, at_most=loop.eval_images, key="knn")
-        accelerator.wait_for_everyone()
+def total_steps(settings: PretrainSettings, processes: int, *, steps_per_epoch: int) -> int:
+    """Number of optimizer steps in all epochs, or for --total-views views."""
+    optimization = settings.optimization
+    if optimization.total_views is None:
+        assert optimization.epochs is not None  # resolved
+        return optimization.epochs * steps_per_epoch
+    views = optimization.batch_size * settings.augmentation.views * processes
+    return max(1, round(optimization.total_views / views))
 
-    if progress.step == 0:
-        if loop.evaluate:
-            evaluate("untrained encoder")
-        if accelerator.is_main_process:
-            report.save_views(run.views, data.preview, networks.views)
-            report.log_pictures(accelerator, run, progress.step)
 
-    elif loop.evaluate and _is_due(progress, loop) and not metric_logger.has("knn_mean_auc", progress.step):
-        evaluate(
-            f"after epoch {progress.step // len(batches)}"
-        )  # the run was killed between the checkpoint and this
+def _is_due(state: training.TrainState, loop: TrainingSettings) -> bool:
+    """Whether the settings ask for an evaluation at this step."""
+    return loop.eval_every is not None and state.ends_epoch and state.epoch % loop.eval_every == 0
 
-    # train, epoch by epoch
-    with display.training(progress.step, last_step) as show, training.stop_on_signals() as stop:
 
-        def record(metrics: training.StepMetrics) -> None:
-            show(metrics)
-            metric_logger.log(dataclasses.asdict(metrics))
-
-        stopped = False
-        while progress.step < last_step and not stopped:
-            stopped = training.train_epoch(parts, progress, last_step, stop, record)
-            epoch, into_epoch = divmod(progress.step, len(batches))
-            ended = stopped or progress.step == last_step
-            if ended or (into_epoch == 0 and epoch % loop.checkpoint_every == 0):
-                training.save_checkpoint(accelerator, run.checkpoints, progress, states)
-            if _is_due(progress, loop) and not ended:
-                evaluate(f"after epoch {epoch}")
-    if stopped:
-        raise Interrupted(
-            f"stopped after step {progress.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
-        )
-
-    # the result: the encoder and its scores
-    if loop.evaluate:
-        evaluate("pre-trained encoder")
-        labeled = [data.collection.annotated("label", part) for part in (data.reference, data.validation)]
-        # other processes may have no labels: they wait below
-        if accelerator.is_main_process and max(map(len, labeled)) > loop.eval_images:
-            score("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
+def _write_results(
+    settings: PretrainSettings,
+    job: Launch,
+    method: Method,
+    data: PretrainingData,
+    parts: training.Training,
+    state: training.TrainState,
+    metric_logger: report.MetricLogger,
+) -> report.PretrainSummary | None:
+    """Write encoder, summary, examples and page in the first process; returns the summary there."""
+    accelerator, display, run = job.accelerator, job.display, job.run
     ids, skipped = data.seen()
     summary = None
     if accelerator.is_main_process:
-        training.export_encoder(networks.encoder, run.encoder, image_size=image_size, image_ids=ids)
+        training.export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)
         summary = report.summarize(
             metric_logger,
             parts,
-            progress,
+            state,
             views=settings.augmentation.views,
             seconds=job.seconds(),
             validation_images=len(data.validation),
             skipped=len(skipped),
         )
-        write_examples(_examples(networks, data, settings, accelerator.device), run.examples)
+        evaluation.write_examples(_find_examples(method, data, accelerator.device), run.examples)
         report.write_summary(summary, run.summary)
         write_run_page(run)
         report.print_summary(display, summary, run)
         if settings.streaming.streaming:
             report.print_skipped(display, skipped)
     accelerator.wait_for_everyone()
-    training.end_trackers(accelerator)
-    return PretrainResult(run.path, run.encoder, summary)
+    return summary
 
 
 @torch.no_grad()
-def _examples(
-    networks: Networks, data: PretrainingData, settings: PretrainSettings, device: torch.device
-) -> Examples:
+def _find_examples(method: Method, data: PretrainingData, device: torch.device) -> evaluation.Examples:
     """Example images for the report: views, neighbors, map."""
-    images, sizes = (part[:_HEAT_MAPS].to(device) for part in data.preview)
-    with eval_mode(networks.model):
-        views = networks.views(images, sizes)
-        embeddings = networks.model(views.flatten(0, 1)).unflatten(0, views.shape[:2]).cpu()
-    assert settings.model.image_size is not None  # resolved
-    return find_examples(
-        networks.encoder,
+    batch = ImageBatch(*(part[:_HEAT_MAPS].to(device) for part in data.preview))
+    with eval_mode(method):
+        embeddings = method.embed(method.view_maker(batch.images, batch.image_sizes)).cpu()
+    return evaluation.find_examples(
+        method.encoder,
         data.collection,
         data.images,
         data.reference,
         data.validation,
         embeddings,
-        attention_temperature=settings.loss.attention_temperature
-        if settings.loss.attention == "softmax"
-        else None,
-        size=settings.model.image_size,
+        attention_temperature=method.attention_temperature,
+        size=method.view_maker.size,
         device=device,
     )
-
-
-def _is_due(progress: training.Progress, loop: TrainingSettings) -> bool:
-    """Whether the settings ask for an evaluation at this step."""
-    epoch, into_epoch = divmod(progress.step, progress.steps_per_epoch)
-    return loop.eval_every is not None and into_epoch == 0 and epoch % loop.eval_every == 0

@@ -56,6 +56,12 @@ class PretrainingData:
     fingerprint: str
     seen: Callable[[], tuple[list[str], _Skipped]]
 
+    def labeled(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The reference and the validation images that have a label."""
+        return self.collection.annotated("label", self.reference), self.collection.annotated(
+            "label", self.validation
+        )
+
 
 def cached_data(
     settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]

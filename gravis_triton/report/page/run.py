@@ -29,7 +29,7 @@ from gravis_triton.settings import (
 _CURVES = {
     "loss": ("loss",),
     "learning rate": ("lr",),
-    "cosine similarity": ("positive_similarity", "negative_similarity"),
+    "cosine similarity": ("similarity/positives", "similarity/negatives"),
     "active triplets": ("active_triplets",),
     "attention entropy": ("attention_entropy",),
     "kNN (validation)": ("knn_mean_auc", "knn_balanced_accuracy"),

@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gravis_kernels import gravis_loss
+from torch import nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.losses import Objective, gravis_settings, resolve_loss
+from gravis_triton.losses import gravis_settings, resolve_loss
+from gravis_triton.methods import METHODS
 from gravis_triton.settings import LossSettings, PretrainSettings, override
 
 
@@ -15,7 +17,14 @@ def embeddings(sources=4, views=3, dim=8):
 
 
 def loss_of(z, **settings):
-    return Objective(resolved(**settings))(z).item()
+    return method_of(settings.pop("loss"), **settings).loss(z).item()
+
+
+def method_of(name, **settings):
+    encoder = nn.Identity()
+    encoder.head_hidden_size = 8
+    method = METHODS[name]
+    return method(encoder, None, method.Settings(**settings))
 
 
 def resolved(**settings) -> LossSettings:
@@ -141,4 +150,4 @@ def test_settings_that_make_no_loss_are_refused(settings, message):
 def test_a_penalty_brings_its_own_margin_and_negatives_as_in_gravis_loss(penalty, margin, negatives):
     z, loss = embeddings(), resolved(loss="gravis", penalty=penalty)
     assert (loss.margin, loss.negatives) == (margin, negatives)
-    assert Objective(loss)(z).item() == gravis_loss(z, penalty=penalty).item()
+    assert method_of("gravis", penalty=penalty).loss(z).item() == gravis_loss(z, penalty=penalty).item()

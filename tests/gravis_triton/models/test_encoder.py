@@ -15,7 +15,6 @@ from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.models import (
     Preprocessing,
-    Pretrainer,
     build_encoder,
     eval_mode,
     from_published_weights,
@@ -24,8 +23,6 @@ from gravis_triton.models import (
     save_encoder,
 )
 from gravis_triton.models.encoder import packaged_weights
-from gravis_triton.settings import OptimizationSettings
-from gravis_triton.training import build_optimizer
 
 
 @pytest.mark.parametrize(
@@ -35,12 +32,6 @@ from gravis_triton.training import build_optimizer
 def test_any_backbone_gives_one_vector_per_image(name, size):
     encoder = build_encoder(name, image_size=size)
     assert encoder(torch.rand(2, 3, size, size)).shape == (2, encoder.head_hidden_size)
-
-
-def test_projection_has_two_layers_and_the_dimensions_asked_for():
-    model = Pretrainer(build_encoder("test_resnet", image_size=32), hidden=24, dim=16)
-    assert [type(layer).__name__ for layer in model.projection] == ["Linear", "ReLU", "Linear"]
-    assert model(torch.rand(3, 3, 32, 32)).shape == (3, 16)
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])
@@ -160,17 +151,6 @@ def test_timms_transform_is_ours(tmp_path):
     ours = preprocess(collate_central_squares([pixels]))[0]
     one_level = 1 / 255 / min(preprocess.std)  # Pillow rounds to whole levels
     assert (transform(Image.fromarray(pixels)) - ours).abs().max() <= one_level
-
-
-def test_what_a_transformer_leaves_undecayed_stays_so_under_the_projection_head() -> None:
-    model = Pretrainer(build_encoder("test_vit", image_size=64), hidden=None, dim=8)
-    optimizer = build_optimizer(model, OptimizationSettings(weight_decay=0.1))
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed = {
-        names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]
-    }
-    assert "encoder.blocks.0.attn.qkv.weight" in decayed
-    assert not {"encoder.pos_embed", "encoder.cls_token"} & decayed
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -8,7 +8,7 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.training import Progress, save_checkpoint, start_progress
+from gravis_triton.training import TrainState, save_checkpoint, start_or_resume
 
 
 @pytest.fixture
@@ -26,17 +26,17 @@ def model(accelerator):
 
 def test_a_checkpoint_puts_weights_and_progress_back(tmp_path, accelerator, model):
     saved = model.weight.detach().clone()
-    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=7, seconds=1.5, steps_per_epoch=4))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=7, seconds=1.5, steps_per_epoch=4))
     with torch.no_grad():
         model.weight.zero_()
-    progress = start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+    progress = start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     assert (progress.step, progress.seconds) == (7, 1.5)
     assert torch.equal(model.weight, saved)
 
 
 def test_the_newest_two_are_kept(tmp_path, accelerator, model):
     for step in (1, 2, 11, 100):
-        save_checkpoint(accelerator, tmp_path, Progress(step=step))
+        save_checkpoint(accelerator, tmp_path, TrainState(step=step))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000011", "step-00000100"]
 
 
@@ -44,7 +44,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest
     tmp_path, accelerator, model, monkeypatch
 ):
     checkpoints = tmp_path / "checkpoints"
-    save_checkpoint(accelerator, checkpoints, Progress(step=1, steps_per_epoch=4))
+    save_checkpoint(accelerator, checkpoints, TrainState(step=1, steps_per_epoch=4))
 
     def killed(directory):
         torch.save({"half": 1}, f"{directory}.bin")
@@ -53,13 +53,15 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest
     with monkeypatch.context() as patch:
         patch.setattr(accelerator, "save_state", killed)
         with pytest.raises(KeyboardInterrupt):
-            save_checkpoint(accelerator, checkpoints, Progress(step=2, steps_per_epoch=4))
-    assert start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
+            save_checkpoint(accelerator, checkpoints, TrainState(step=2, steps_per_epoch=4))
+    assert (
+        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
+    )
 
 
 def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerator, model, monkeypatch):
     checkpoints = tmp_path / "checkpoints"
-    save_checkpoint(accelerator, checkpoints, Progress(step=1))
+    save_checkpoint(accelerator, checkpoints, TrainState(step=1))
 
     def full(directory):
         raise OSError(28, "No space left on device")
@@ -69,33 +71,35 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
         UserError,
         match=r"No space left on device; .* MB free on its disk; the newest complete checkpoint is .*00001",
     ):
-        save_checkpoint(accelerator, checkpoints, Progress(step=2))
+        save_checkpoint(accelerator, checkpoints, TrainState(step=2))
     assert [path.name for path in checkpoints.iterdir()] == ["step-00000001"]
 
 
 def test_auto_starts_anew_where_there_is_no_checkpoint_yet(tmp_path, accelerator):
-    assert start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
+    assert (
+        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
+    )
 
 
 def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
     with pytest.raises(UserError, match=r"--resume .*: there is no checkpoint"):
-        start_progress(accelerator, resume=str(tmp_path), run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, resume=str(tmp_path), run=RunDirectory(tmp_path), steps_per_epoch=4)
 
 
 def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
-    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, processes=2, steps_per_epoch=4))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, processes=2, steps_per_epoch=4))
     with pytest.raises(
         UserError, match=r"written by a run with 2 processes, this one has 1: launch it the same way"
     ):
-        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
-    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, steps_per_epoch=4))
     accelerator.free_memory()
     accelerator.prepare(nn.Linear(3, 4))
     with pytest.raises(UserError, match=r"step-00000001 does not fit this model"):
-        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
     accelerator.free_memory()
 
 
@@ -105,7 +109,7 @@ def two_checkpoints(tmp_path, accelerator, model):
     for step in (1, 2):
         with torch.no_grad():
             model.weight.fill_(step)
-        save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=step, steps_per_epoch=4))
+        save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=step, steps_per_epoch=4))
     return RunDirectory(tmp_path)
 
 
@@ -136,10 +140,10 @@ def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
         with torch.no_grad():
             model.weight.fill_(step)
         save_checkpoint(
-            accelerator, tmp_path / "checkpoints", Progress(step=step, steps_per_epoch=4), {"best": best}
+            accelerator, tmp_path / "checkpoints", TrainState(step=step, steps_per_epoch=4), {"best": best}
         )
     damage(tmp_path / "checkpoints" / "step-00000002" / name)
-    progress = start_progress(
+    progress = start_or_resume(
         accelerator,
         resume=str(tmp_path),
         run=RunDirectory(tmp_path),
@@ -162,37 +166,37 @@ def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(
     with pytest.raises(
         UserError, match=r"model.safetensors is damaged; use --resume .* for the newest intact one"
     ):
-        start_progress(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
     flip_a_bit(two_checkpoints.checkpoints / "step-00000001" / "model.safetensors")
     with pytest.raises(
         UserError, match=r"none of its checkpoints can be used \(model.safetensors is damaged\)"
     ):
-        start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
 
 
 def test_newer_checkpoints_are_set_aside_when_an_older_one_is_resumed(two_checkpoints, accelerator, model):
     older = two_checkpoints.checkpoints / "step-00000001"
-    progress = start_progress(accelerator, resume=str(older), run=two_checkpoints, steps_per_epoch=4)
+    progress = start_or_resume(accelerator, resume=str(older), run=two_checkpoints, steps_per_epoch=4)
     assert progress.step == 1
     assert sorted(path.name for path in two_checkpoints.checkpoints.iterdir()) == [
         "step-00000001",
         "superseded-step-00000002",
     ]
-    assert start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4).step == 1
+    assert start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4).step == 1
 
 
 def test_a_run_goes_back_to_a_checkpoint_that_was_set_aside(two_checkpoints, accelerator, model):
     folder = two_checkpoints.checkpoints
-    start_progress(accelerator, resume=str(folder / "step-00000001"), run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, resume=str(folder / "step-00000001"), run=two_checkpoints, steps_per_epoch=4)
     for step in (2, 3):
-        save_checkpoint(accelerator, folder, Progress(step=step, steps_per_epoch=4))
+        save_checkpoint(accelerator, folder, TrainState(step=step, steps_per_epoch=4))
     aside = str(folder / "superseded-step-00000002")
-    assert start_progress(accelerator, resume=aside, run=two_checkpoints, steps_per_epoch=4).step == 2
-    save_checkpoint(accelerator, folder, Progress(step=4, steps_per_epoch=4))
+    assert start_or_resume(accelerator, resume=aside, run=two_checkpoints, steps_per_epoch=4).step == 2
+    save_checkpoint(accelerator, folder, TrainState(step=4, steps_per_epoch=4))
     assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000002", "step-00000004"]
     older = str(folder / "step-00000002")
-    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
-    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
     assert sorted(path.name for path in folder.glob("superseded-*")) == [
         "superseded-step-00000002",
         "superseded-step-00000003",
@@ -204,9 +208,9 @@ def test_nothing_is_renamed_that_is_already_called_so(two_checkpoints, accelerat
     folder = two_checkpoints.checkpoints
     older = str(folder / "step-00000001")
     for _ in range(2):
-        start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
-        save_checkpoint(accelerator, folder, Progress(step=2, steps_per_epoch=4))
-    start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        save_checkpoint(accelerator, folder, TrainState(step=2, steps_per_epoch=4))
+    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
     assert sorted(path.name for path in folder.glob("superseded-*")) == [
         "superseded-step-00000002",
         "superseded-step-00000002-2",
@@ -226,7 +230,7 @@ input()
         assert other.stdout.readline() == "locked\n"
         older = str(two_checkpoints.checkpoints / "step-00000001")
         with pytest.raises(UserError, match="another run is writing to"):
-            start_progress(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+            start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
         assert two_checkpoints.is_locked()
         other.communicate("\n")
     assert not two_checkpoints.is_locked()
@@ -240,27 +244,30 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
     optimizer = accelerator.prepare(torch.optim.AdamW(model.parameters(), weight_decay=0.05))
     model.weight.grad = torch.ones_like(model.weight)
     optimizer.step()
-    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, steps_per_epoch=4))
     moment = optimizer.state_dict()["state"][0]["exp_avg"].clone()
     for group in optimizer.param_groups:
         group["weight_decay"] = 0.3
-    start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+    start_or_resume(
+        accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer
+    )
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3]
     assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)
 
 
 def test_another_optimizer_is_told(tmp_path, accelerator, model):
     accelerator.prepare(torch.optim.AdamW(model.parameters()))
-    save_checkpoint(accelerator, tmp_path / "checkpoints", Progress(step=1, steps_per_epoch=4))
+    save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, steps_per_epoch=4))
     accelerator._optimizers.clear()
     optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
     with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
-        start_progress(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
-    del optimizer
+        start_or_resume(
+            accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer
+        )
 
 
 def test_a_run_that_cannot_be_written_to_is_told(two_checkpoints, accelerator):
     two_checkpoints.lock.unlink(missing_ok=True)
     two_checkpoints.lock.mkdir()  # not even root can open it
     with pytest.raises(UserError, match=r"cannot write to .*: Is a directory; choose another --output-dir"):
-        start_progress(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)

@@ -4,27 +4,23 @@ import sys
 
 import torch
 from accelerate import Accelerator
+from small_methods import small_method
 from torch import nn
 
-from gravis_triton.losses import Objective
-from gravis_triton.settings import LossSettings
-from gravis_triton.training import backward
-
-SOURCES, VIEWS, SIZE = 8, 3, 6
+IMAGES, VIEWS, SIZE = 8, 3, 6
 
 
 def step(accelerator: Accelerator, chunk: int | None) -> dict[str, torch.Tensor]:
     """Loss and parameter gradients of this process's share of one fixed batch."""
     torch.manual_seed(0)
-    batch = torch.randn(SOURCES, VIEWS, 3, SIZE, SIZE, dtype=torch.float64)
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 8)
-    ).double()
-    model = accelerator.prepare(model)
+    batch = torch.randn(IMAGES, VIEWS, 3, SIZE, SIZE, dtype=torch.float64)
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.LayerNorm(64))
+    model = accelerator.prepare(small_method(encoder, 64, chunk).double())
     mine = batch.chunk(accelerator.num_processes)[accelerator.process_index]
-    value, _ = backward(model, mine, Objective(LossSettings()), accelerator, chunk)
+    loss, _ = model(mine, None, 0)
+    accelerator.backward(loss)
     gradients = {name.removeprefix("module."): p.grad for name, p in model.named_parameters()}
-    return {"loss": value, **gradients}
+    return {"loss": loss.detach(), **gradients}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""What every self-supervised method is: views of a batch of images, and a loss of the views."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gravis_triton.augment import ViewMaker
+from gravis_triton.data.loading.loader import ImageBatch
+
+Metrics: TypeAlias = dict[str, Tensor]
+
+
+class Method(nn.Module):
+    """A self-supervised method; see docs/methods.md for how to write one.
+
+    Everything that a method learns or averages is a parameter, a buffer or a submodule of it: Accelerate prepares the
+    method as a whole, checkpoints contain it, and a run resumes from them exactly.
+
+    encoder: the timm backbone, from images (batch, 3, size, size) to features (batch, encoder.head_hidden_size); it is
+        evaluated during training and exported at the end. A method with a teacher may replace it by the teacher's.
+    view_maker: makes the augmented views of `--views` and the augmentation's flags.
+    settings: an instance of the class's `Settings`, whose fields are flags of `gravis pretrain`.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """This method has no settings."""
+
+    attention_temperature: float | None = None
+    """Of the softmax attention that the report shows; None for uniform attention."""
+
+    def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
+        super().__init__()
+        self.encoder, self.view_maker, self.settings = encoder, view_maker, settings
+
+    def make_views(self, batch: ImageBatch) -> Any:
+        """Views (images, views, 3, size, size) of a batch on its device. Called outside of autocast."""
+        return self.view_maker(batch.images, batch.image_sizes)
+
+    def forward(self, views: Any, batch: ImageBatch, step: int) -> tuple[Tensor, Metrics]:
+        """The loss to minimize, and metrics: scalars on the device, averaged over the steps between two log lines.
+
+        views: what `make_views` returned. step: number of optimizer steps so far. With several processes, each gets its
+        own images; gradients are averaged over the processes.
+        """
+        raise NotImplementedError
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after optimizer step `step` of `steps`, e.g. to update a moving average."""
+
+    def embed(self, views: Tensor) -> Tensor:
+        """Vectors (images, views, dim) whose cosine similarities the report shows; by default the features."""
+        return self.encoder(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters excluded from weight decay besides vectors, as timm's optimizers query them: the encoder's."""
+        names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
+        return {f"encoder.{name}" for name in names}
+
+
+def feature_dim(encoder: nn.Module) -> int:
+    """Width of an encoder's features."""
+    return cast(int, encoder.head_hidden_size)
+
+
+def mlp(*widths: int, batch_norm: bool = True) -> nn.Sequential:
+    """Linear layers of these widths, with BatchNorm (optional) and ReLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths[:-1]):
+        layers += [nn.Linear(inputs, outputs, bias=not batch_norm)]
+        layers += [nn.BatchNorm1d(outputs)] if batch_norm else []
+        layers += [nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Without autocast, for losses: `with full_precision(z.device): loss = f(z.float())`."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def process_group() -> dist.ProcessGroup | None:
+    """The group of all processes, or None for a single one."""
+    return dist.group.WORLD if dist.is_initialized() else None
+
+
+def update_average(average: nn.Module, model: nn.Module, momentum: float) -> None:
+    """average = momentum * average + (1 - momentum) * model, parameter by parameter; buffers are left alone."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - momentum)

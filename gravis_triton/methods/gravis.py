@@ -1,0 +1,234 @@
+"""The GraVIS family: group the views of an image, separate them from the views of all other images.
+
+Zhou, Lu, Wang, Yu: GraVIS: Grouping Augmented Views from Independent Sources for Dermatology Analysis. IEEE TMI 2023,
+arXiv 2301.04410. The losses, with formulas, are `gravis_kernels.gravis_loss` and `gravis_kernels.nt_xent_loss`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_xent_loss
+from gravis_kernels.settings import Negatives, Penalty
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from gravis_triton.augment import ViewMaker
+from gravis_triton.data.loading.loader import ImageBatch
+from gravis_triton.errors import UserError
+from gravis_triton.methods.base import Method, Metrics, feature_dim, full_precision, mlp, process_group
+
+_MAX_TRIPLETS = (
+    2**20
+)  # (anchor, positive, negative) per step in the metrics; anchors are subsampled to stay below
+
+
+class JointEmbedding(Method):
+    """Embed all views by an encoder with a projection head; the loss is of the views of all processes at once.
+
+    The projection head has two layers, as published, and is discarded after pre-training.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Projection head."""
+
+        projection_hidden: int | None = None
+        """Width of the hidden layer of the projection head. Default: the feature dimension."""
+        projection_dim: int = 128
+        """Dimension of the embeddings."""
+        grad_cache_chunk: int | None = None
+        """Encode this many views at a time, to fit larger batches in memory; gradients stay the same."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    """Settings of `gravis_kernels.complete_settings` that define the member of the family; the rest are flags."""
+
+    def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
+        tunable = {field.name for field in fields(GravisSettings)} & {
+            field.name for field in fields(settings)
+        }
+        given = {name: value for name in tunable if (value := getattr(settings, name)) is not None}
+        try:
+            complete = complete_settings(**self.fixed, **given)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        super().__init__(
+            encoder, view_maker, replace(settings, **{name: getattr(complete, name) for name in tunable})
+        )
+        self.loss_settings = complete
+        if complete.attention == "softmax":
+            self.attention_temperature = complete.attention_temperature
+        features = feature_dim(encoder)
+        self.projection = mlp(
+            features, settings.projection_hidden or features, settings.projection_dim, batch_norm=False
+        )
+
+    def forward(self, views: Tensor, batch: ImageBatch, step: int) -> tuple[Tensor, Metrics]:
+        embeddings = self.embed(views)
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        with full_precision(embeddings.device):
+            loss = self.loss(embeddings)
+        # each process has its own share of the gradient of the global loss, and shares are averaged: times their number
+        for_average = loss + (_processes() - 1) * (loss - loss.detach())
+        return for_average, grouping_metrics(embeddings.detach(), self.loss_settings)
+
+    def loss(self, embeddings: Tensor) -> Tensor:
+        """The loss of embeddings (images, views, dim), not normalized, and those of the other processes."""
+        return grouping_loss(embeddings, self.loss_settings, process_group=process_group())
+
+    def embed(self, views: Tensor) -> Tensor:
+        """Embeddings (images, views, dim), not normalized.
+
+        In chunks, the encoder runs again in the backward pass (GradCache, Gao et al., 2021, arXiv 2101.06983): this
+        needs the memory of one chunk. BatchNorm computes its statistics per chunk instead of per batch.
+        """
+        flat, chunk = views.flatten(0, 1), self.settings.grad_cache_chunk
+        if chunk is None or chunk >= len(flat):
+            return self._project(flat).unflatten(0, views.shape[:2])
+        # of nearly equal size: a small last chunk would have poor BatchNorm statistics
+        chunks = flat.tensor_split(math.ceil(len(flat) / chunk))
+        parts = [
+            checkpoint(self._project, part, use_reentrant=False, context_fn=self._recompute)
+            for part in chunks
+        ]
+        return torch.cat(parts).unflatten(0, views.shape[:2])
+
+    def _project(self, views: Tensor) -> Tensor:
+        return self.projection(self.encoder(views))
+
+    def _recompute(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _kept_batch_statistics(self)
+
+
+class Gravis(JointEmbedding):
+    """Hardness-aware attention over the positives of an anchor, and the soft hardest negative."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(JointEmbedding.Settings):
+        """GraVIS loss: attention over positives, penalty for negatives within the margin, and its projection head."""
+
+        margin: float | None = None
+        """Margin between the similarities of positives and negatives. Default: 0, or 0.5 for the hinge."""
+        attention: Literal["softmax", "uniform"] = "softmax"
+        """How to weight the positives of an anchor."""
+        attention_temperature: float = 0.5
+        """Temperature of softmax attention; lower values focus on the most similar views."""
+        negatives: Negatives | None = None
+        """How to reduce over negatives: mean, or logsumexp (a soft hardest negative). Default: set by the penalty."""
+        penalty: Penalty = "softplus"
+        """Penalty for a margin violation."""
+        temperature: float = 0.2
+        """Temperature of the penalty and of the log-sum-exp."""
+
+
+class GravisRank(JointEmbedding):
+    """The loss of the authors' released code, 1 - Smooth-AP: each positive is weighted by its soft rank."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(JointEmbedding.Settings):
+        """GraVIS with rank attention, as in the authors' released code, and its projection head."""
+
+        temperature: float = 0.2
+        """Temperature of the soft ranks."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"attention": "rank"}
+
+
+class NTXent(JointEmbedding):
+    """NT-Xent over all views of an image; with --views 2 the loss of SimCLR (Chen et al., 2020, arXiv 2002.05709)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(JointEmbedding.Settings):
+        """Multi-view NT-Xent loss (SimCLR for --views 2), and its projection head."""
+
+        temperature: float = 0.2
+        """Temperature of the softmax over negatives."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"attention": "uniform", "penalty": "softplus"}
+
+    def loss(self, embeddings: Tensor) -> Tensor:
+        """NT-Xent of embeddings (images, views, dim), not normalized, and those of the other processes."""
+        return nt_xent_loss(embeddings, temperature=self.settings.temperature, process_group=process_group())
+
+
+class Triplet(JointEmbedding):
+    """The batch-all triplet loss: uniform attention, hinge, mean over negatives."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(JointEmbedding.Settings):
+        """Batch-all triplet loss, and its projection head."""
+
+        margin: float = 0.5
+        """Margin between the similarities of positives and negatives."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"attention": "uniform", "penalty": "hinge"}
+
+
+def _processes() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+@contextmanager
+def _kept_batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Freeze BatchNorm's running statistics, so that encoding twice counts once."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+@torch.no_grad()
+def grouping_metrics(embeddings: Tensor, settings: GravisSettings) -> Metrics:
+    """How well the views of an image are grouped, from embeddings (images, views, dim) of one process.
+
+    similarity/positives, similarity/negatives: mean cosine similarity of a view to the other views of its image, and to
+        views of other images; in [-1, 1].
+    active_triplets: fraction of triplets whose positive is not more similar than the negative by at least the margin.
+    attention_entropy: entropy of the attention over the positives, divided by its maximum; 1 is uniform. Left out if
+        there is only one positive.
+    """
+    views = embeddings.shape[1]
+    columns = F.normalize(embeddings.float().flatten(0, 1), dim=1)
+    batch, device = len(columns), columns.device
+    anchors = torch.arange(0, batch, math.ceil(batch * batch * views / _MAX_TRIPLETS), device=device)
+    similarity = columns[anchors] @ columns.T  # (anchors, batch)
+    negative = (anchors // views)[:, None] != torch.arange(batch, device=device) // views  # (anchors, batch)
+    # (anchors, views): similarity to all views of the anchor's image, and which of them are not the anchor itself
+    own = (anchors // views)[:, None] * views + torch.arange(views, device=device)
+    grouped, positive = similarity.gather(1, own), own != anchors[:, None]
+    positives = len(anchors) * (views - 1)
+    active = similarity[:, None] > grouped[:, :, None] - settings.margin  # (anchors, views, batch)
+    attention = _attention(grouped, similarity, positive, negative, settings)
+    metrics = {
+        "similarity/positives": (grouped * positive).sum() / positives,
+        "similarity/negatives": (similarity * negative).sum() / (len(anchors) * (batch - views)),
+        "active_triplets": (active & positive[:, :, None] & negative[:, None]).sum()
+        / (positives * (batch - views)),
+    }
+    if views > 2:
+        metrics["attention_entropy"] = torch.special.entr(attention).sum(1).mean() / math.log(views - 1)
+    return metrics
+
+
+def _attention(
+    grouped: Tensor, similarity: Tensor, positive: Tensor, negative: Tensor, settings: GravisSettings
+) -> Tensor:
+    """Weights (anchors, views) of an image's views, 0 for the anchor itself, that sum to 1 over the positives."""
+    if settings.attention == "softmax":
+        return (grouped / settings.attention_temperature).masked_fill(~positive, -torch.inf).softmax(1)
+    weights = torch.ones_like(grouped)
+    if settings.attention == "rank":
+        closer = torch.sigmoid((grouped[:, None] - grouped[:, :, None]) / settings.temperature).sum(2)
+        others = torch.sigmoid((similarity[:, None] - grouped[:, :, None]) / settings.temperature)
+        weights = 1 / (0.5 + closer + (others * negative[:, None]).sum(2))
+    return F.normalize(weights * positive, p=1, dim=1)

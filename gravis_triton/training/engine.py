@@ -1,0 +1,250 @@
+"""The training loop: one epoch at a time."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from timm.scheduler.scheduler import Scheduler
+from torch import Tensor, nn
+from torch.distributed import distributed_c10d
+
+from gravis_triton.data.loading.pretraining import Batches
+from gravis_triton.errors import UserError
+from gravis_triton.training.checkpoint import TrainState
+from gravis_triton.training.interrupt import StopRequest
+from gravis_triton.training.setup import PATIENCE
+
+Metrics: TypeAlias = dict[str, Any]
+
+STEP_PATIENCE = timedelta(minutes=10)
+"""How long a process waits for the others within an epoch."""
+
+_MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale by halving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Components of training; model and optimizer as returned by `accelerator.prepare`.
+
+    model: a `Method` or a `Task`: `make_views(batch)`, then `forward(views, batch, step)` to a loss and metrics, and
+    `after_step(step, steps)`. steps: in the whole schedule. log_every: steps between log lines. max_bad_steps: number
+    of steps with a non-finite gradient to skip before the run stops. clip_grad: maximum norm of the gradient.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Scheduler
+    batches: Batches
+    loader: Iterable[Any]
+    seed: int
+    steps: int
+    log_every: int
+    max_bad_steps: int = 0
+    clip_grad: float | None = None
+
+
+def train_epoch(
+    training: Training,
+    state: TrainState,
+    last_step: int,
+    stop: StopRequest,
+    on_metrics: Callable[[Metrics], None],
+) -> bool:
+    """Train from `state.step` to the end of its epoch or to `last_step`, updating `state`.
+
+    Returns True, in all processes, if it ended early because a signal asked any of them to stop.
+
+    All randomness in a step is determined by (seed, step, process), so a resumed run repeats it exactly.
+    Raises UserError if the loss or a weight is no longer finite, or if another process does not respond.
+    """
+    t, accelerator = training, training.accelerator
+    method: Any = accelerator.unwrap_model(t.model)
+    epoch = state.epoch
+    t.batches.start(epoch, state.step % state.steps_per_epoch)
+    t.model.train()
+    meter = StepMeter(accelerator.device)
+    # float16's scaler does its own check
+    guard = NonFiniteGuard(t.model) if t.max_bad_steps and accelerator.scaler is None else None
+    with _step_timeout(accelerator):
+        for batch in t.loader:
+            meter.data_arrived()
+            seed_step(t.seed, state.step, accelerator.process_index)
+            t.scheduler.step_update(state.step)
+            if guard:
+                guard.remember()
+
+            batch = type(batch)(*(part.to(accelerator.device, non_blocking=True) for part in batch))
+            views = method.make_views(batch)
+            loss, metrics = t.model(views, batch, state.step)
+            accelerator.backward(loss)
+            is_bad = guard is not None and guard.undo()
+            if not is_bad:
+                if t.clip_grad is not None:
+                    accelerator.clip_grad_norm_(t.model.parameters(), t.clip_grad)
+                t.optimizer.step()
+            t.optimizer.zero_grad()
+
+            skipped = is_bad or getattr(t.optimizer, "step_was_skipped", False)
+            state.count_step(skipped)
+            meter.step_done(None if skipped else {"loss": loss.detach(), **metrics}, len(batch[0]))
+            if skipped:
+                _check_bad_steps(state, t.max_bad_steps if is_bad else None)
+            else:
+                method.after_step(state.step, t.steps)
+            ended = state.step == last_step or state.ends_epoch
+            if ended or state.step % t.log_every == 0 or (accelerator.num_processes == 1 and stop):
+                on_metrics(_log_line(training, state, epoch, meter))
+                state.seconds += meter.seconds
+                meter = StepMeter(accelerator.device)
+                if _any_process(accelerator, bool(stop)):
+                    return True
+            if ended:
+                break
+    return False
+
+
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Seed the random generators of all devices for a step of a process."""
+    state = np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]
+    torch.manual_seed(int(state) >> 1)
+
+
+class NonFiniteGuard:
+    """Undo what a step with a non-finite gradient did to a model: its gradient and its buffers, such as BatchNorm's."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.before: list[Tensor] = []
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Save the buffers that a step may corrupt; call before each step."""
+        self.before = [buffer.clone() for buffer in self.model.buffers()]
+
+    @torch.no_grad()
+    def undo(self) -> bool:
+        """Undo the last step if it was bad; returns whether it was. All processes agree, as they share the gradient."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+            return False
+        for gradient in gradients:
+            gradient.zero_()
+        for buffer, value in zip(self.model.buffers(), self.before, strict=True):
+            buffer.copy_(value)
+        return True
+
+
+def _check_bad_steps(state: TrainState, allowed: int | None) -> None:
+    if state.bad_in_a_row > _MOST_IN_A_ROW:
+        raise UserError(
+            f"no finite gradient since step {state.step - state.bad_in_a_row}: lower --lr, or train "
+            "with --mixed-precision bf16 or no; the last checkpoint predates this"
+        )
+    if allowed is not None and state.bad_steps > allowed:
+        raise UserError(
+            f"non-finite gradient at step {state.step}, after {allowed} earlier (--max-bad-steps): "
+            "lower --lr, or train with --mixed-precision no; the last checkpoint predates this"
+        )
+
+
+class StepMeter:
+    """Means of the metrics over the steps since the last log line, without waiting for the device, and times."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.start = self.mark = time.perf_counter()
+        self.waited, self.steps, self.images = 0.0, 0, 0
+        self.sums: dict[str, Tensor] = {}
+
+    def data_arrived(self) -> None:
+        self.waited += time.perf_counter() - self.mark
+
+    def step_done(self, metrics: Mapping[str, Tensor] | None, images: int) -> None:
+        """metrics: None for a skipped step."""
+        if metrics is not None:
+            for name, value in metrics.items():
+                self.sums[name] = self.sums.get(name, torch.zeros((), device=self.device)) + value
+            self.steps += 1
+        self.images += images
+        self.mark = time.perf_counter()
+
+    def means(self) -> dict[str, float]:
+        return {"loss": math.nan} | {name: total.item() / self.steps for name, total in self.sums.items()}
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+
+def _log_line(training: Training, state: TrainState, epoch: int, meter: StepMeter) -> Metrics:
+    """Metrics over the steps since the last line.
+
+    step: optimizer steps so far, of which bad_steps were skipped for a non-finite gradient. epoch: from 1. lr: of the
+    layers without decay. images_per_second: over all processes. data_time: share of the time spent waiting for data.
+    """
+    means = meter.means()
+    is_wrong = meter.steps > 0 and not math.isfinite(means["loss"])
+    wrong = f"the loss is {means['loss']}" if is_wrong else "a weight is not finite"
+    if is_wrong or not _are_finite(training.model):
+        raise UserError(
+            f"{wrong} at step {state.step}: lower --lr, or train with --mixed-precision bf16 or no; "
+            "the last checkpoint predates this"
+        )
+    return {
+        "step": state.step,
+        "epoch": epoch + 1,
+        "epochs": math.ceil(training.steps / state.steps_per_epoch),
+        **means,
+        "lr": training.optimizer.param_groups[-1]["lr"],
+        "images_per_second": meter.images * training.accelerator.num_processes / meter.seconds,
+        "data_time": meter.waited / meter.seconds,
+        "bad_steps": state.bad_steps,
+    }
+
+
+@torch.no_grad()
+def _are_finite(model: nn.Module) -> bool:
+    """Whether all weights and statistics of a model are finite."""
+    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
+@contextmanager
+def _step_timeout(accelerator: Accelerator) -> Iterator[None]:
+    """Inside, raise UserError if a process does not respond within minutes; outside, the others wait for hours."""
+    if accelerator.num_processes == 1:
+        yield
+        return
+    _wait_at_most(STEP_PATIENCE)
+    try:
+        yield
+    except RuntimeError as error:
+        if "imed out" in str(error):
+            raise UserError(
+                f"another process has not responded for {STEP_PATIENCE}: it hangs or has died; "
+                "continue from the last checkpoint with --resume"
+            ) from error
+        raise
+    finally:
+        _wait_at_most(PATIENCE)
+
+
+def _wait_at_most(time: timedelta) -> None:
+    """Set how long processes wait for each other; PyTorch before 2.14 has a private function for this."""
+    set_timeout = getattr(distributed_c10d, "set_timeout", None) or distributed_c10d._set_pg_timeout
+    set_timeout(time)
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    if accelerator.num_processes == 1:
+        return flag
+    count = accelerator.reduce(torch.tensor(int(flag), device=accelerator.device), reduction="sum")
+    return bool(count.item())
