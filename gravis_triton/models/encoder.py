@@ -11,7 +11,7 @@ import timm
 import torch
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
-from torch import nn
+from torch import Tensor, nn
 
 from gravis_triton.errors import UserError, did_you_mean
 
