@@ -33,7 +33,7 @@ def check_aspect(image: Image.Image) -> None:
 
 
 def check_fit(mask: tuple[int, int], image: tuple[int, int]) -> None:
-    """Raise ValueError unless a mask fits its image: their (width, height) have the same aspect ratio, to within a pixel
+    """Raise ValueError unless a mask fits its image: both (width, height) have the same aspect ratio, to within a pixel
     of the larger one."""
     if abs(image[0] * mask[1] - image[1] * mask[0]) > max(*image, *mask):
         raise ValueError(

@@ -41,10 +41,10 @@ def test_a_run_ends_by_telling_what_it_achieved_and_where_everything_is(finished
         "images/s",
         "views/s",
         "data time",
-        "positives",
-        "negatives",
+        "similarity/positives",
+        "similarity/negatives",
         "active triplets",
-        "entropy",
+        "attention entropy",
         "eta",
     ):
         assert f" {name} " in lines[-1]
