@@ -14,6 +14,7 @@ LAYERS = (
     ("settings",),
     ("data", "run_summary"),
     ("augment", "models", "losses"),
+    ("methods",),
     ("evaluation",),
     ("training", "comparison"),
     ("report",),
