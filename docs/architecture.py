@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("gravis_kernels", "settings"),
     ("data",),
-    ("augment", "models", "losses"),
+    ("views", "models", "losses"),
     ("evaluation",),
     ("training", "comparison"),
     ("report",),

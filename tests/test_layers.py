@@ -13,7 +13,7 @@ LAYERS = (
     ("checksums", "cores", "files", "launcher", "run_directory"),
     ("settings",),
     ("data", "run_summary"),
-    ("augment", "models", "losses"),
+    ("views", "models", "losses"),
     ("methods",),
     ("evaluation",),
     ("training", "comparison"),

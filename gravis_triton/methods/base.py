@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
+from gravis_triton.views import ViewMaker
 
 Metrics: TypeAlias = dict[str, Tensor]
 

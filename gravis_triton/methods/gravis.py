@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
 from gravis_triton.methods.base import Method, Metrics, feature_dim, full_precision, mlp, process_group
+from gravis_triton.views import ViewMaker
 
 _MAX_TRIPLETS = (
     2**20

@@ -11,11 +11,10 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from gravis_triton.augment.crop import RandomResizedRotatedCrop
-from gravis_triton.augment.cutout import RandomCutout
-from gravis_triton.augment.views import ViewMaker, photometric_steps
 from gravis_triton.data.synthetic.image import render
 from gravis_triton.settings import PRESETS, ViewSettings
+from gravis_triton.views.crop import RandomResizedRotatedCrop
+from gravis_triton.views.view_maker import RandomCutout, ViewMaker, photometric_steps
 
 _SIDE = 128  # pixels of a tile
 _INDICES = (1, 12, 37, 45)  # synthetic images without artifacts of their own

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.files import atomic_write
+from gravis_triton.views import ViewMaker
 
 _MIN_SIZE = 128  # of a view, in pixels
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from gravis_triton.augment import LabeledView
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import LabeledBatch, labeled_loader
 from gravis_triton.evaluation import classification_scores
@@ -16,6 +15,7 @@ from gravis_triton.report import write_class_cases, write_class_predictions
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import ClassificationSettings
 from gravis_triton.training import ClassLoss
+from gravis_triton.views import LabeledView
 from gravis_triton.workflows.annotated import AnnotatedData
 from gravis_triton.workflows.finetune import FinetuneResult, Task, finetune
 

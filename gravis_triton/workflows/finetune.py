@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Sampler
 
 import gravis_triton.report as report
 import gravis_triton.training as training
-from gravis_triton.augment import LabeledView
 from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import Interrupted
@@ -29,6 +28,7 @@ from gravis_triton.models import (
 from gravis_triton.report.page import write_run_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
+from gravis_triton.views import LabeledView
 from gravis_triton.workflows.annotated import AnnotatedData, load_annotated
 from gravis_triton.workflows.launch import Launch, launch, open_run
 

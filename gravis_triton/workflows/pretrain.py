@@ -10,7 +10,6 @@ import torch
 import gravis_triton.evaluation as evaluation
 import gravis_triton.report as report
 import gravis_triton.training as training
-from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
@@ -27,6 +26,7 @@ from gravis_triton.settings import (
     flatten,
     resolve_pretrain,
 )
+from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.launch import Launch, launch, open_run
 
 _HEAT_MAPS = 4  # images whose views' similarities are shown

@@ -5,7 +5,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from gravis_triton.augment import LabeledView
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import MaskBatch, mask_loader
 from gravis_triton.evaluation import save_mask, segmentation_scores, write_mask_scores_csv
@@ -15,6 +14,7 @@ from gravis_triton.report import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import SegmentationSettings
 from gravis_triton.training import MaskLoss
+from gravis_triton.views import LabeledView
 from gravis_triton.workflows.annotated import AnnotatedData
 from gravis_triton.workflows.finetune import FinetuneResult, Task, finetune
 

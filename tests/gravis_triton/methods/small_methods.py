@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.methods.gravis import Gravis
 from gravis_triton.settings import ViewSettings
+from gravis_triton.views import ViewMaker
 
 
 def view_maker(size: int = 32, views: int = 2) -> ViewMaker:

@@ -2,10 +2,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.data.loading.loader import collate_images
 from gravis_triton.report import save_views
 from gravis_triton.settings import ViewSettings
+from gravis_triton.views import ViewMaker
 
 
 def test_the_picture_has_a_row_a_source_with_the_undistorted_image_first(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gravis_triton.augment import RandomIlluminant, RandomStainShift, ShadesOfGray
+from gravis_triton.views import RandomIlluminant, RandomStainShift, ShadesOfGray
 
 
 def picture(batch: int = 5) -> torch.Tensor:

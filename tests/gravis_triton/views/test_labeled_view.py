@@ -1,7 +1,7 @@
 import torch
 
-from gravis_triton.augment import LabeledView
 from gravis_triton.settings import LabeledViewSettings
+from gravis_triton.views import LabeledView
 
 STILL = LabeledViewSettings(
     crop_scale=1.0,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from gravis_triton.augment import ViewMaker
 from gravis_triton.settings import ViewSettings
+from gravis_triton.views import ViewMaker
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = ViewSettings(

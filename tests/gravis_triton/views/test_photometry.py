@@ -6,11 +6,11 @@ from kornia.augmentation import ColorJitter, RandomGaussianBlur, RandomGrayscale
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torchvision import transforms
 
-from gravis_triton.augment import FusedColorJitter
-from gravis_triton.augment.blur import GaussianBlur
-from gravis_triton.augment.per_sample import ChosenSamples
-from gravis_triton.augment.views import photometric_steps
 from gravis_triton.settings import ViewSettings
+from gravis_triton.views import FusedColorJitter
+from gravis_triton.views.lens import GaussianBlur
+from gravis_triton.views.per_sample import ChosenSamples
+from gravis_triton.views.view_maker import photometric_steps
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)
 

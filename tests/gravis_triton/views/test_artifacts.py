@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from kornia.augmentation import RandomErasing
 
-from gravis_triton.augment import (
+from gravis_triton.views import (
     RandomCutout,
     RandomDefocus,
     RandomGelBubbles,
@@ -14,7 +14,7 @@ from gravis_triton.augment import (
     RandomRuler,
     RandomVignette,
 )
-from gravis_triton.augment.strokes import stroke_cover
+from gravis_triton.views.artifacts import stroke_cover
 
 
 def gray(batch: int, side: int = 64, value: float = 0.5) -> torch.Tensor:

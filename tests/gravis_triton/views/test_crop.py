@@ -7,7 +7,7 @@ import torch
 from kornia.augmentation import AugmentationSequential
 from torchvision.transforms import RandomResizedCrop
 
-from gravis_triton.augment import RandomResizedRotatedCrop
+from gravis_triton.views import RandomResizedRotatedCrop
 
 MIDDLE = torch.tensor([0.5])
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gravis_triton.augment import (
+from gravis_triton.views import (
     FusedColorJitter,
     RandomCutout,
     RandomDefocus,
@@ -16,7 +16,7 @@ from gravis_triton.augment import (
     RandomVignette,
     ShadesOfGray,
 )
-from gravis_triton.augment.per_sample import ChosenSamples
+from gravis_triton.views.per_sample import ChosenSamples
 
 DRAWING = [
     RandomCutout(1, 0.2), RandomDefocus(), RandomGelBubbles(), RandomHair(), RandomIlluminant(), RandomMarkerInk(),
