@@ -13,6 +13,8 @@ LAYERS = (
     ("evaluation",),
     ("training", "comparison"),
     ("report",),
+    ("tasks",),
+    ("inference",),
     ("workflows",),
     ("cli", "api"),
     ("recipes",),

@@ -18,6 +18,7 @@ LAYERS = (
     ("evaluation",),
     ("training", "comparison"),
     ("report",),
+    ("tasks",),
     ("inference",),
     ("workflows",),
     ("cli",),

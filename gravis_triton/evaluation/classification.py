@@ -76,18 +76,18 @@ class ClassificationScores:
             "mean_average_precision": self.mean_average_precision,
             "expected_calibration_error": self.expected_calibration_error,
         }
-        for one in self.classes:
+        for c in self.classes:
             overall |= {
-                f"auc_{one.name}": one.auc,
-                f"average_precision_{one.name}": one.average_precision,
-                f"recall_{one.name}": one.recall,
-                f"sensitivity_{one.name}": one.sensitivity,
-                f"specificity_{one.name}": one.specificity,
+                f"auc_{c.name}": c.auc,
+                f"average_precision_{c.name}": c.average_precision,
+                f"recall_{c.name}": c.recall,
+                f"sensitivity_{c.name}": c.sensitivity,
+                f"specificity_{c.name}": c.specificity,
             }
-            for given, value in one.sensitivity_at.items():
-                overall[f"sensitivity_at_specificity_{given * 100:g}_{one.name}"] = value
-            for given, value in one.specificity_at.items():
-                overall[f"specificity_at_sensitivity_{given * 100:g}_{one.name}"] = value
+            for given, value in c.sensitivity_at.items():
+                overall[f"sensitivity_at_specificity_{given * 100:g}_{c.name}"] = value
+            for given, value in c.specificity_at.items():
+                overall[f"specificity_at_sensitivity_{given * 100:g}_{c.name}"] = value
         return overall
 
 
@@ -112,13 +112,13 @@ def classification_scores(
         _class_scores(name, p[:, index], y == index, float(recall[index]))
         for index, name in enumerate(classes)
     )
-    averaged = [one for one in per_class if one.name in scored]
+    averaged = [scores for scores in per_class if scores.name in scored]
     return ClassificationScores(
         images=len(y),
-        mean_auc=nanmean(one.auc for one in averaged),
+        mean_auc=nanmean(scores.auc for scores in averaged),
         balanced_accuracy=nanmean(recall),
         accuracy=float(np.mean(predicted == y)),
-        mean_average_precision=nanmean(one.average_precision for one in averaged),
+        mean_average_precision=nanmean(scores.average_precision for scores in averaged),
         expected_calibration_error=expected_calibration_error(p, y),
         classes=per_class,
         scored=scored,

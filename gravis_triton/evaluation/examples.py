@@ -57,31 +57,27 @@ def find_examples(
     dim). attention_temperature: of the softmax over an anchor's positives; None for uniform attention.
     """
     similarity, attention = _view_matrices(view_embeddings, attention_temperature)
-    shown = list(scored_images(collection, validation, _MAPPED))
-    others = list(scored_images(collection, reference, _REFERENCE))
-    queries = min(_QUERIES, len(shown)) if others else 0
-    order = np.random.default_rng(0).permutation(len(shown))
-    shown = [shown[index] for index in order] if others else []
-    features = (
-        extract_features(encoder, images, [*shown, *others], size=size, device=device)
-        if shown
-        else torch.zeros(0, 1)
-    )
-    mapped = features[: len(shown)]
-    nearest = np.zeros((0, 0), np.int64)
-    neighbors: list[int] = []
-    if queries:
-        cosine = F.normalize(mapped[:queries], dim=1) @ F.normalize(features[len(shown) :], dim=1).T
-        found = cosine.topk(min(_NEIGHBORS, len(others)), dim=1).indices.numpy()
-        neighbors = sorted({int(index) for index in found.flat})
-        nearest = len(shown) + np.searchsorted(neighbors, found)
-    used = [*shown, *(others[index] for index in neighbors)]
+    mapped = list(scored_images(collection, validation, _MAPPED))
+    candidates = list(scored_images(collection, reference, _REFERENCE))
+    order = np.random.default_rng(0).permutation(len(mapped))
+    mapped = [mapped[index] for index in order] if candidates else []
+    features, nearest = torch.zeros(0, 1), np.zeros((0, 0), np.int64)
+    neighbors: list[int] = []  # indices into candidates
+    if mapped:
+        features, candidate_features = extract_features(
+            encoder, images, [*mapped, *candidates], size=size, device=device
+        ).split([len(mapped), len(candidates)])
+        cosine = F.normalize(features[:_QUERIES], dim=1) @ F.normalize(candidate_features, dim=1).T
+        indices = cosine.topk(min(_NEIGHBORS, len(candidates)), dim=1).indices.numpy()
+        neighbors = sorted({int(index) for index in indices.flat})
+        nearest = len(mapped) + np.searchsorted(neighbors, indices)
+    shown = [*mapped, *(candidates[index] for index in neighbors)]
     return Examples(
         classes=np.array(collection.classes),
-        ids=np.array([collection.records[index].id for index in used]),
-        labels=np.array(collection.labels(used), np.int64),
-        thumbnails=_thumbnails(images, used),
-        map=_map(mapped),
+        ids=np.array([collection.records[index].id for index in shown]),
+        labels=np.array(collection.labels(shown), np.int64),
+        thumbnails=_thumbnails(images, shown),
+        map=_map(features),
         neighbors=nearest,
         similarity=similarity,
         attention=attention,

@@ -77,7 +77,7 @@ def write_mask_scores_csv(
     groups: Sequence[str | None] | None = None,
 ) -> None:
     """One row per image: image_id, group if any image has one, jaccard, dice, accuracy, sensitivity, specificity."""
-    lines = [list(map(_number, asdict(one).values())) for one in scores]
+    lines = [list(map(_number, asdict(of_image).values())) for of_image in scores]
     atomic_write(file, _csv(_with_images(ids, groups, [list(MaskScores.__dataclass_fields__), *lines])))
 
 

@@ -107,8 +107,8 @@ def fit_logistic(
         return value / images, ((slope + penalty) * scale).ravel() / images
 
     options = {"maxiter": _MAX_STEPS, "ftol": tolerance, "gtol": 0}
-    found = minimize(objective, (start / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(start.shape) * scale
+    result = minimize(objective, (start / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return result.x.reshape(start.shape) * scale
 
 
 def _log_loss(problem: LogisticProblem, solution: Floats) -> tuple[float, Floats]:

@@ -86,7 +86,7 @@ def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
     if not scores:
         raise ValueError("no masks to score")
     names = [field.name for field in fields(SegmentationScores) if field.name != "images"]
-    means = {name: sum(getattr(one, name) for one in scores) / len(scores) for name in names}
+    means = {name: sum(getattr(of_image, name) for of_image in scores) / len(scores) for name in names}
     return SegmentationScores(images=len(scores), **means)
 
 

@@ -11,18 +11,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from gravis_triton.errors import UserError
-from gravis_triton.inference.class_predictor import ClassPredictor
-from gravis_triton.inference.mask_predictor import MaskPredictor
 from gravis_triton.inference.saved_model import load
-from gravis_triton.models import (
-    Classifier,
-    Preprocessing,
-    normalization,
-    open_encoder,
-    save_classifier,
-    save_encoder,
-)
+from gravis_triton.models import Preprocessing, normalization, open_encoder, save_classifier, save_encoder
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.tasks import Classifier
 
 
 class Portable(nn.Module):
@@ -42,22 +34,13 @@ class Portable(nn.Module):
         preprocess: Preprocessing,
         *,
         output: str,
+        activation: nn.Module,
         classes: tuple[str, ...] = (),
         averages_flips: bool = False,
     ) -> None:
         super().__init__()
-        self.averages_flips = averages_flips
-        self.network, self.image_size, self.output, self.classes = (
-            network,
-            preprocess.image_size,
-            output,
-            classes,
-        )
-        self.activation = {
-            "features": nn.Identity(),
-            "class probabilities": nn.Softmax(1),
-            "lesion probability": nn.Sigmoid(),
-        }[output]
+        self.network, self.activation, self.output, self.classes = network, activation, output, classes
+        self.image_size, self.averages_flips = preprocess.image_size, averages_flips
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocess.std).view(3, 1, 1))
 
@@ -77,20 +60,13 @@ def open_portable(run: str | Path) -> Portable:
         opened = open_encoder(str(run), model=None, image_size=None, default_size=224)
         size = opened.image_size
         preprocess = Preprocessing.of(opened.encoder, image_size=size, cache_size=size)
-        return Portable(opened.encoder, preprocess, output="features").eval()
+        return Portable(opened.encoder, preprocess, output="features", activation=nn.Identity()).eval()
     predictor = load(path)
-    if isinstance(predictor, MaskPredictor):
-        return Portable(
-            predictor.network,
-            predictor.preprocess,
-            output="lesion probability",
-            averages_flips=predictor.tta,
-        ).eval()
-    assert isinstance(predictor, ClassPredictor)
     return Portable(
         predictor.network,
         predictor.preprocess,
-        output="class probabilities",
+        output=predictor.output,
+        activation=predictor.activation,
         classes=predictor.classes,
         averages_flips=predictor.tta,
     ).eval()
@@ -147,19 +123,21 @@ def write_timm(network: Portable, directory: Path) -> None:
 
     Raises UserError for a segmentation network, and as `save_classifier` does.
     """
-    if network.output == "lesion probability":
-        raise UserError("--format timm does not support segmentation networks; use onnx or torch-export")
-    if isinstance(network.network, Classifier):
+    mean, std = network.mean.flatten().tolist(), network.std.flatten().tolist()
+    if network.output == "features":
+        save_encoder(network.network, directory, image_size=network.image_size)
+    elif isinstance(network.network, Classifier):
         save_classifier(
-            network.network,
+            network.network.encoder,
+            network.network.classifier,
             directory,
             image_size=network.image_size,
-            mean=network.mean.flatten().tolist(),
-            std=network.std.flatten().tolist(),
+            mean=mean,
+            std=std,
             classes=network.classes,
         )
     else:
-        save_encoder(network.network, directory, image_size=network.image_size)
+        raise UserError("--format timm does not support segmentation networks; use onnx or torch-export")
 
 
 def run_timm(directory: Path, images: Tensor) -> Tensor:
@@ -174,16 +152,16 @@ def run_timm(directory: Path, images: Tensor) -> Tensor:
 class ExportFormat:
     """How to write a network to a directory, and run it from there on RGB in [0, 1].
 
-    is_whole: the exported network includes normalization and activation.
+    is_complete: the exported network includes normalization and activation.
     """
 
     write: Callable[[Portable, Path], None]
     run: Callable[[Path, Tensor], Tensor]
-    is_whole: bool
+    is_complete: bool
 
 
 FORMATS = {
-    "timm": ExportFormat(write_timm, run_timm, is_whole=False),
-    "onnx": ExportFormat(write_onnx, run_onnx, is_whole=True),
-    "torch-export": ExportFormat(write_torch_export, run_torch_export, is_whole=True),
+    "timm": ExportFormat(write_timm, run_timm, is_complete=False),
+    "onnx": ExportFormat(write_onnx, run_onnx, is_complete=True),
+    "torch-export": ExportFormat(write_torch_export, run_torch_export, is_complete=True),
 }

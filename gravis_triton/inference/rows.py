@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from gravis_triton.data import ImageFile, ImageReference
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
-from gravis_triton.data.loading.loader import ImageBatch, collate_central_squares, collate_images
+from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import finite_features, resize_probability, save_mask
-from gravis_triton.inference.class_predictor import ClassPredictor
-from gravis_triton.inference.mask_predictor import MaskPredictor
-from gravis_triton.models import Preprocessing, eval_mode, native_size
+from gravis_triton.evaluation import finite_features
+from gravis_triton.models import Preprocessing, eval_mode
+from gravis_triton.tasks import Predictor
 
 
 class FeatureRows:
@@ -73,76 +72,33 @@ class FeatureRows:
             return self.encoder(self.preprocess(squares.to(device))).float().cpu()
 
 
-class _PredictionRows:
-    """Predictions of image files."""
+class PredictionRows:
+    """Predictions of image files: image, path, and the columns of the predictor.
 
-    def __init__(self, predictor: ClassPredictor | MaskPredictor, files: Sequence[Path]) -> None:
-        self.files, self.preprocess = files, predictor.preprocess
+    directory: for predictions that are files themselves, such as masks.
+    """
+
+    def __init__(self, predictor: Predictor, files: Sequence[Path], directory: Path) -> None:
+        self.predictor, self.files, self.directory = predictor, files, directory
+        self.preprocess, self.collate = predictor.preprocess, predictor.collate
         self.images: Sequence[ImageReference] = [ImageFile(file) for file in files]
         self.names: Sequence[str] = [str(file) for file in files]
-        self._settings = [
-            weights_hash(predictor.network),
-            repr(predictor.preprocess),
-            str(predictor.tta),
-            *getattr(predictor, "classes", ()),
-        ]
 
     def fingerprint(self) -> str:
+        predictor = self.predictor
         images = [
             f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)
         ]
-        return fingerprint_of([*self._settings, *images])
+        settings = [repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
+        return fingerprint_of([weights_hash(predictor.network), *settings, *images])
 
-    def _named(self, indices: Sequence[int], columns: dict[str, pa.Array]) -> pa.Table:
-        """The columns, preceded by image and path."""
-        chosen = [self.files[index] for index in indices]
-        return pa.table(
-            {
-                "image": pa.array([file.stem for file in chosen], pa.string()),
-                "path": pa.array(map(str, chosen), pa.string()),
-                **columns,
-            }
-        )
-
-
-class ClassRows(_PredictionRows):
-    """image, path, and the probability of each class."""
-
-    collate = staticmethod(collate_central_squares)
-
-    def __init__(self, predictor: ClassPredictor, files: Sequence[Path]) -> None:
-        super().__init__(predictor, files)
-        self.predictor = predictor
-
-    def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
-        classes = self.predictor.classes
-        rows = torch.empty(0, len(classes)) if squares is None else self.predictor.probabilities(squares)
-        return self._named(indices, {name: pa.array(rows[:, i].numpy()) for i, name in enumerate(classes)})
-
-
-class MaskRows(_PredictionRows):
-    """image, path, mask (its file in `directory`), and lesion_fraction of the image."""
-
-    collate = staticmethod(collate_images)
-
-    def __init__(self, predictor: MaskPredictor, files: Sequence[Path], directory: Path) -> None:
-        super().__init__(predictor, files)
-        self.predictor, self.directory = predictor, directory
-
-    def __call__(self, indices: Sequence[int], batch: ImageBatch | None) -> pa.Table:
-        probabilities = [] if batch is None else list(self.predictor.probabilities(batch))
-        with ThreadPoolExecutor() as threads:  # resizing and encoding large masks take as long as the network
-            written = list(threads.map(self._write, indices, probabilities))
-        columns = {
-            "mask": pa.array([name for name, _ in written], pa.string()),
-            "lesion_fraction": pa.array([fraction for _, fraction in written], pa.float32()),
+    def __call__(self, indices: Sequence[int], batch: Any | None) -> pa.Table:
+        files = [self.files[index] for index in indices]
+        named = {
+            "image": pa.array([file.stem for file in files], pa.string()),
+            "path": pa.array(map(str, files), pa.string()),
         }
-        return self._named(indices, columns)
-
-    def _write(self, index: int, probability: Tensor) -> tuple[str, float]:
-        file = self.files[index]
-        mask = resize_probability(probability, native_size(file))
-        return save_mask(self.directory, file.stem, mask).name, mask.float().mean().item()
+        return pa.table(named | self.predictor.columns(files, batch, self.directory))
 
 
 def weights_hash(network: nn.Module) -> str:

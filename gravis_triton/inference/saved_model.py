@@ -1,7 +1,6 @@
 """Save and load fine-tuned networks."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,17 @@ from safetensors.torch import load_file, save_file
 from gravis_triton.checksums import check_whole, write_checksums
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, write_json
-from gravis_triton.inference.class_predictor import ClassPredictor
-from gravis_triton.inference.mask_predictor import MaskPredictor
-from gravis_triton.models import Classifier, FinetunedNetwork, Preprocessing, build_encoder, build_segmenter
-
-Predictor = ClassPredictor | MaskPredictor
+from gravis_triton.models import Preprocessing, build_encoder
+from gravis_triton.tasks import PREDICTORS, Predictor
 
 
-def save_predictor(
-    predictor: Predictor,
-    directory: Path,
-    *,
-    architecture: str,
-    decoder: str | None,
-    model_args: Mapping[str, Any] | None = None,
-) -> None:
-    """Write model.json and model.safetensors, atomically, for `load`.
-
-    architecture: timm name of the encoder. decoder: name of a mask predictor's decoder. model_args: as in
-    `build_encoder`.
-    """
+def save_predictor(predictor: Predictor, directory: Path) -> None:
+    """Write model.json and model.safetensors, atomically, for `load`."""
     description = {
-        "task": "classification" if isinstance(predictor, ClassPredictor) else "segmentation",
-        "architecture": architecture,
-        "model_args": dict(model_args or {}),
-        "decoder": decoder,
-        "classes": predictor.classes if isinstance(predictor, ClassPredictor) else [],
-        "data_set": predictor.data_set if isinstance(predictor, ClassPredictor) else None,
+        "task": predictor.task,
+        "architecture": predictor.network.architecture,
+        "model_args": predictor.network.model_args,
+        **predictor.describe(),
         "tta": predictor.tta,
         "inputs": asdict(predictor.preprocess),
     }
@@ -50,7 +33,7 @@ def save_predictor(
         write_checksums(partial)
 
 
-def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
+def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
     """The predictor of a fine-tuning run: `load(RUN).predict(image)`.
 
     run: the directory of the run, or its `model` directory. Raises UserError if there is none.
@@ -62,37 +45,23 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
         )
     check_whole(directory)
     try:
-        description = json.loads((directory / "model.json").read_text())
-        preprocess = Preprocessing(**{name: _plain(value) for name, value in description["inputs"].items()})
-        network = _network(description, preprocess.image_size)
+        predictor = _restore(json.loads((directory / "model.json").read_text()))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
     file = directory / "model.safetensors"
     try:
-        network.load_state_dict(load_file(file))
+        predictor.network.load_state_dict(load_file(file))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from error
-    network = network.eval().to(device)
-    if description["task"] == "segmentation":
-        return MaskPredictor(network, preprocess=preprocess, tta=description["tta"])
-    return ClassPredictor(
-        network,
-        preprocess=preprocess,
-        classes=description["classes"],
-        data_set=description["data_set"],
-        tta=description["tta"],
-    )
+    predictor.network.eval().to(device)
+    return predictor
 
 
-def _network(description: dict[str, Any], image_size: int) -> FinetunedNetwork:
-    architecture = description["architecture"]
-    model_args = description.get("model_args")  # version 0.1 had none
-    encoder = build_encoder(architecture, image_size=image_size, model_args=model_args)
-    if description["task"] == "segmentation":
-        decoder = description["decoder"]
-        return build_segmenter(encoder, architecture=architecture, decoder=decoder, image_size=image_size)[0]
-    return Classifier(encoder, classes=len(description["classes"]))
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _restore(saved: dict[str, Any]) -> Predictor:
+    """The predictor that model.json describes, not trained yet."""
+    inputs = saved["inputs"]
+    preprocess = Preprocessing(**inputs | {name: tuple(inputs[name]) for name in ("mean", "std")})
+    model_args = saved.get("model_args")  # version 0.1 had none
+    encoder = build_encoder(saved["architecture"], image_size=preprocess.image_size, model_args=model_args)
+    predictor_class = PREDICTORS[saved["task"]]
+    return predictor_class.restore(encoder, saved, preprocess=preprocess, tta=saved["tta"])

@@ -181,13 +181,13 @@ def _image_ids(directory: Path) -> frozenset[str]:
     file = next((directory / name for name in IMAGE_IDS_FILES if (directory / name).is_file()), None)
     if file is None:
         return frozenset()
-    way_out = (
+    hint = (
         "copy it from the run again, or delete it to skip the check for pre-training images in the test set"
     )
     try:
         ids = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): {way_out}") from error
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise UserError(f"{file} must contain a list of image ids: {way_out}")
+        raise UserError(f"{file} cannot be read ({error}): {hint}") from error
+    if not isinstance(ids, list) or not all(isinstance(image_id, str) for image_id in ids):
+        raise UserError(f"{file} must contain a list of image ids: {hint}")
     return frozenset(ids)

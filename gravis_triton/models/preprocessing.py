@@ -90,12 +90,3 @@ def _name(image: ImageLike) -> str:
     if isinstance(image, np.ndarray):
         return f"an array of shape {image.shape} and type {image.dtype}"
     return str(image)
-
-
-def check_finite(predictions: Tensor) -> Tensor:
-    """Return the predictions unchanged. Raises UserError for NaN or infinity, e.g. from a diverged network."""
-    if not torch.isfinite(predictions).all():
-        raise UserError(
-            "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"
-        )
-    return predictions

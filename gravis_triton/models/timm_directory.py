@@ -13,7 +13,6 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.files import write_json
-from gravis_triton.models.classifier import Classifier
 from gravis_triton.models.encoder import OWN_TAG, create_backbone, model_args
 
 
@@ -28,7 +27,8 @@ def save_encoder(encoder: nn.Module, directory: Path, *, image_size: int) -> Non
 
 
 def save_classifier(
-    network: Classifier,
+    encoder: nn.Module,
+    classifier: nn.Linear,
     directory: Path,
     *,
     image_size: int,
@@ -42,19 +42,19 @@ def save_classifier(
     mean, std: of the RGB channels, in [0, 1], used to normalize its images.
     Raises UserError if timm's classifier of the architecture is not a single linear layer.
     """
-    architecture = cast(dict[str, Any], network.encoder.pretrained_cfg)["architecture"]
+    architecture = cast(dict[str, Any], encoder.pretrained_cfg)["architecture"]
     model: Any = create_backbone(
         architecture,
         image_size,
         pretrained=False,
         classes=len(classes),
-        model_args=model_args(network.encoder),
+        model_args=model_args(encoder),
     )
     layer = model.get_classifier()
     if not isinstance(layer, nn.Linear):
         raise UserError(f"timm's classifier of {architecture} is not a single linear layer: use torch-export")
-    layer.load_state_dict(network.classifier.state_dict())
-    model.load_state_dict(network.encoder.state_dict(), strict=False)
+    layer.load_state_dict(classifier.state_dict())
+    model.load_state_dict(encoder.state_dict(), strict=False)
     source = {"tag": OWN_TAG, "description": "Fine-tuned with gravis-triton"}
     config = {"pretrained_cfg": source, "label_names": list(classes)}
     _save(model, directory, image_size, config, mean=tuple(mean), std=tuple(std))

@@ -13,7 +13,6 @@ from gravis_triton.report.finetuning import (
     print_leaks,
     print_step,
     print_test_scores,
-    write_finetune_summary,
 )
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.report.pretraining import (
@@ -56,7 +55,6 @@ __all__ = [
     "write_class_cases",
     "write_class_predictions",
     "write_figure",
-    "write_finetune_summary",
     "write_mask_cases",
     "write_summary",
 ]

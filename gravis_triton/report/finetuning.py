@@ -1,7 +1,6 @@
-"""Data and score output of fine-tuning and evaluation, and the summary of fine-tuning."""
+"""Data and score output of fine-tuning and evaluation."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from gravis_triton.data import (
     Annotation,
@@ -12,13 +11,11 @@ from gravis_triton.data import (
     describe_leaks,
     describe_split,
 )
-from gravis_triton.files import write_json
 from gravis_triton.report.display import Display
-from gravis_triton.report.environment import device_name, versions
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.report.pretraining import print_skipped
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.training import FinetuningRun
+from gravis_triton.training import Training
 
 _MAX_NAMED = 5  # images
 
@@ -56,13 +53,12 @@ def print_leaks(display: Display, leaks: Leaks) -> None:
         display.print(line)
 
 
-def print_step(display: Display, run: FinetuningRun) -> None:
+def print_step(display: Display, training: Training) -> None:
     """Print the size of a step, and the number of steps and epochs."""
-    batches, processes = run.training.batches, run.training.accelerator.num_processes
-    epochs = run.training.steps // len(batches)
+    batches, processes = training.batches, training.accelerator.num_processes
     display.print(
         f"step: {batches.batch_size} images x {processes} process{'es' if processes > 1 else ''}; "
-        f"{len(batches):,} steps per epoch, {epochs} epochs"
+        f"{len(batches):,} steps per epoch, {training.steps // len(batches)} epochs"
     )
 
 
@@ -74,43 +70,17 @@ def log_validation(
     display.print(f"validation after step {step:,}: {_scores(scores)}")
 
 
-def write_finetune_summary(
-    file: Path,
-    run: FinetuningRun,
-    scores: Mapping[str, float],
-    *,
-    collection: Collection,
-    split: Split,
-    seconds: float,
-) -> None:
-    """Write summary.json: test scores, the best validation score, sizes, time, versions."""
-    values = {
-        **scores,
-        "scored_classes": list(collection.scored_classes or collection.classes),
-        "validation_score": run.best.score,
-        "best_step": run.best.step,
-        "steps": run.state.step,
-        "training_images": len(split.train),
-        "validation_images": len(split.validation),
-        "test_images": len(split.test),
-        "seconds": seconds,
-        "processes": run.state.processes,
-        "device": device_name(run.training.accelerator.device),
-        "versions": versions(),
-    }
-    write_json(file, values)
-
-
 def print_test_scores(display: Display, scores: Mapping[str, float], images: int) -> None:
     """Print the main test scores on one line."""
     display.print(f"test ({images:,} images): {_scores(scores)}")
 
 
-def print_finished(display: Display, finetuning: FinetuningRun, run: RunDirectory) -> None:
+def print_finished(
+    display: Display, run: RunDirectory, *, steps: int, best_step: int, validation_score: float
+) -> None:
     """Print which checkpoint was tested, and the paths of the files."""
-    best = finetuning.best
     display.print(
-        f"best checkpoint: step {best.step:,} of {finetuning.state.step:,}, validation score {best.score:.3f}"
+        f"best checkpoint: step {best_step:,} of {steps:,}, validation score {validation_score:.3f}"
     )
     display.print(f"scores, predictions, figures, model: {run}")
     display.print(f"predict: gravis predict {run} IMAGES, or gravis_triton.load('{run}').predict(image)")

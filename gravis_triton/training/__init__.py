@@ -9,23 +9,11 @@ from gravis_triton.training.checkpoint import (
     start_or_resume,
 )
 from gravis_triton.training.engine import Training, seed_step, train_epoch
-from gravis_triton.training.finetune import (
-    Best,
-    FinetuningRun,
-    finetune_batches,
-    start_finetuning,
-    train_and_validate,
-)
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
 from gravis_triton.training.optimizers import build_optimizer, build_scheduler, check_optimizer
 from gravis_triton.training.setup import end_trackers, prepare_model, start_accelerator
-from gravis_triton.training.supervised import ClassLoss, MaskLoss
 
 __all__ = [
-    "Best",
-    "ClassLoss",
-    "FinetuningRun",
-    "MaskLoss",
     "Stateful",
     "StopRequest",
     "TrainState",
@@ -36,14 +24,11 @@ __all__ = [
     "check_optimizer",
     "end_trackers",
     "export_encoder",
-    "finetune_batches",
     "prepare_model",
     "save_checkpoint",
     "seed_step",
     "start_accelerator",
-    "start_finetuning",
     "start_or_resume",
     "stop_on_signals",
-    "train_and_validate",
     "train_epoch",
 ]

@@ -1,16 +1,11 @@
 """Annotated images for fine-tuning and evaluation."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gravis_triton.data import (
     Annotation,
-    CachedImages,
-    CachedMasks,
     Collection,
-    Split,
     find_leaks,
     label_subset,
     split_collection,
@@ -18,20 +13,8 @@ from gravis_triton.data import (
 from gravis_triton.data.loading.prepare import prepare_annotated
 from gravis_triton.report import print_annotated, print_empty_masks, print_leaks
 from gravis_triton.settings import resolved_split_seed
+from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.launch import Launch
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotatedData:
-    """Decoded images with their annotations. split: its training part is limited to the labels that are used."""
-
-    collection: Collection
-    images: CachedImages
-    masks: CachedMasks | None
-    split: Split
-
-    def labels(self, indices: Sequence[int]) -> list[int]:
-        return self.collection.labels(indices)
 
 
 def load_annotated(

@@ -27,10 +27,9 @@ from gravis_triton.report.comparison_tables import markdown, reading, score_tabl
 from gravis_triton.report.page import write_comparison_page
 from gravis_triton.settings import CompareSettings, RunSettings, find_config, settings_from
 from gravis_triton.training import start_accelerator
-from gravis_triton.workflows.classification import finetune_classification
 from gravis_triton.workflows.evaluate import evaluate
+from gravis_triton.workflows.finetune import finetune_classification, finetune_segmentation
 from gravis_triton.workflows.pretrain import pretrain
-from gravis_triton.workflows.segmentation import finetune_segmentation
 
 _FILE_WIDTH = 200  # of tables in a file, to avoid wrapping
 _WORKFLOWS: Mapping[str, Callable[[Any], object]] = {

@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 import gravis_triton.evaluation as evaluation
 import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data import write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import COLOR_HISTOGRAM, ClassificationScores
+from gravis_triton.evaluation import COLOR_HISTOGRAM, ClassificationScores, LabeledFeatures
 from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder, open_encoder
 from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
+from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated
-from gravis_triton.workflows.launch import launch, open_run
+from gravis_triton.workflows.launch import Launch, launch, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,6 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     opened = _open_any_encoder(settings)
     settings = resolve_evaluate(settings, image_size=opened.image_size)
     display.print(opened.loaded)
-    encoder = opened.encoder.to(accelerator.device)
-    if settings.evaluation.tta:
-        encoder = evaluation.FlipAveraged(encoder)
 
     # labeled images: training, validation and test sets
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation="label")
@@ -51,70 +51,89 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     open_run(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
         return EvaluateResult(run.path, None, None)
-    collection, split = data.collection, data.split
-    write_split(split, collection, run.split)
+    write_split(data.split, data.collection, run.split)
 
-    # their features
-    workers = settings.data.num_workers
-    assert workers is not None  # resolved
-    parts = {"training": split.train, "validation": split.validation, "test": split.test}
-    with accelerator.autocast(), display.task("encoding images") as encoding:
-        features = evaluation.extract_features(
-            encoder,
-            data.images,
-            [index for part in parts.values() for index in part],
-            size=opened.image_size,
-            device=accelerator.device,
-            workers=workers,
-            progress=encoding,
-        ).split([len(part) for part in parts.values()])
-    train, validation, test = (
-        evaluation.labeled_features(rows, data.labels(part))
-        for rows, part in zip(features, parts.values(), strict=True)
-    )
-
-    # k nearest neighbors and a linear probe, chosen on the validation set
-    classes = len(collection.classes)
+    # their features; k nearest neighbors and a linear probe, tuned on the validation set
+    train, validation, test = _encode(opened, data, settings, job)
+    collection, classes = data.collection, len(data.collection.classes)
     scored = [collection.classes.index(name) for name in collection.scored_classes or collection.classes]
     neighbors = evaluation.choose_neighbors(train, validation, classes=classes, scored=scored)
     with display.task("fitting linear probes") as fitting:
         probe = evaluation.fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
+
+    # scores on the test set
+    def score(name: str, method: str, parameter: str, probabilities: Tensor) -> ClassificationScores:
+        caption = report.caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
+        scores = report.write_class_predictions(
+            run, collection, data.split.test, probabilities, name=name, caption=caption
+        )
+        display.print(
+            f"{'kNN' if name == 'knn' else method} ({parameter}): mean AUC {scores.mean_auc:.3f}, "
+            f"balanced accuracy {scores.balanced_accuracy:.3f} on {scores.images:,} test images"
+        )
+        return scores
+
     knn_probabilities = evaluation.knn_probabilities(
         train.features, train.labels, test.features, classes=classes, neighbors=neighbors
     )
+    knn = score("knn", "nearest neighbors", f"k = {neighbors}", knn_probabilities)
+    penalty = f"C = {probe.inverse_penalty:g}"
+    linear = score("probe", "linear probe", penalty, probe.probabilities(test.features))
+    tuned = {"knn_neighbors": neighbors, "probe_inverse_penalty": probe.inverse_penalty}
+    _write_results(settings, job, opened, data, tuned, {"knn": knn, "probe": linear})
+    training.end_trackers(accelerator)
+    return EvaluateResult(run.path, knn, linear)
 
-    # scores on the test set
-    def caption(method: str) -> str:
-        return report.caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
 
-    knn = report.write_class_predictions(
-        run,
-        collection,
-        split.test,
-        knn_probabilities,
-        name="knn",
-        caption=caption("nearest neighbors"),
-    )
-    display.print(f"kNN (k = {neighbors}): {_line(knn)}")
-    linear = report.write_class_predictions(
-        run,
-        collection,
-        split.test,
-        probe.probabilities(test.features),
-        name="probe",
-        caption=caption("linear probe"),
-    )
-    display.print(f"linear probe (C = {probe.inverse_penalty:g}): {_line(linear)}")
-    summary: Mapping[str, object] = {
+def _encode(
+    opened: OpenedEncoder, data: AnnotatedData, settings: EvaluateSettings, job: Launch
+) -> list[LabeledFeatures]:
+    """Features of the training, validation and test images."""
+    accelerator, workers = job.accelerator, settings.data.num_workers
+    assert workers is not None  # resolved
+    encoder = opened.encoder.to(accelerator.device)
+    if settings.evaluation.tta:
+        encoder = evaluation.FlipAveraged(encoder)
+    parts = (data.split.train, data.split.validation, data.split.test)
+    with accelerator.autocast(), job.display.task("encoding images") as encoding:
+        features = evaluation.extract_features(
+            encoder,
+            data.images,
+            [index for part in parts for index in part],
+            size=opened.image_size,
+            device=accelerator.device,
+            workers=workers,
+            progress=encoding,
+        ).split([len(part) for part in parts])
+    return [
+        evaluation.labeled_features(rows, data.labels(part))
+        for rows, part in zip(features, parts, strict=True)
+    ]
+
+
+def _write_results(
+    settings: EvaluateSettings,
+    job: Launch,
+    opened: OpenedEncoder,
+    data: AnnotatedData,
+    tuned: Mapping[str, float],
+    scores: Mapping[str, ClassificationScores],
+) -> None:
+    """Write summary and page."""
+    accelerator, run, collection, split = job.accelerator, job.run, data.collection, data.split
+    summary: dict[str, object] = {
         "encoder": settings.encoder.encoder,
         "architecture": opened.architecture,
         "image_size": opened.image_size,
         "scored_classes": list(collection.scored_classes or collection.classes),
-        "knn_neighbors": neighbors,
-        "probe_inverse_penalty": probe.inverse_penalty,
-        **{f"{part}_images": len(indices) for part, indices in parts.items()},
-        **{f"knn_{name}": value for name, value in knn.flat().items()},
-        **{f"probe_{name}": value for name, value in linear.flat().items()},
+        **tuned,
+        "training_images": len(split.train),
+        "validation_images": len(split.validation),
+        "test_images": len(split.test),
+    }
+    for method, of_method in scores.items():
+        summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
+    summary |= {
         "seconds": job.seconds(),
         "device": report.device_name(accelerator.device),
         "versions": report.versions(),
@@ -123,16 +142,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     write_run_page(run)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
     report.log_pictures(accelerator, run, step=0)
-    display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
-    training.end_trackers(accelerator)
-    return EvaluateResult(run.path, knn, linear)
-
-
-def _line(scores: ClassificationScores) -> str:
-    return (
-        f"mean AUC {scores.mean_auc:.3f}, balanced accuracy {scores.balanced_accuracy:.3f} "
-        f"on {scores.images:,} test images"
-    )
+    job.display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
 
 
 def _open_any_encoder(settings: EvaluateSettings) -> OpenedEncoder:

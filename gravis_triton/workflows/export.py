@@ -43,7 +43,7 @@ def export(settings: ExportSettings) -> ExportResult:
         expected = network(images)
     with atomic_directory(directory) as partial:
         format.write(network, partial)
-        write_json(partial / _PREPROCESSING, _preprocessing(network, is_whole=format.is_whole))
+        write_json(partial / _PREPROCESSING, _preprocessing(network, is_complete=format.is_complete))
         difference = (format.run(partial, images) - expected).abs().max().item()
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
@@ -58,7 +58,7 @@ def export(settings: ExportSettings) -> ExportResult:
     return ExportResult(directory, difference)
 
 
-def _preprocessing(network: Portable, *, is_whole: bool) -> dict[str, object]:
+def _preprocessing(network: Portable, *, is_complete: bool) -> dict[str, object]:
     """How to turn an image into an input, and what the outputs are."""
     size, of_masks = network.image_size, network.output == "lesion probability"
     mean, std = (
@@ -66,9 +66,9 @@ def _preprocessing(network: Portable, *, is_whole: bool) -> dict[str, object]:
     )
     return {
         "input": f"RGB in [0, 1], (batch, 3, {size}, {size}), "
-        + ("not normalized" if is_whole else f"normalized by mean {mean} and standard deviation {std}"),
+        + ("not normalized" if is_complete else f"normalized by mean {mean} and standard deviation {std}"),
         "crop": "none: the whole image is resized to a square" if of_masks else "the largest central square",
         "interpolation": "bilinear, antialiased",
-        "output": "logits" if network.classes and not is_whole else network.output,
+        "output": "logits" if network.classes and not is_complete else network.output,
         "classes": network.classes,
     }

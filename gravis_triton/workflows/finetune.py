@@ -1,79 +1,37 @@
-"""Fine-tune an encoder: the supervised workflow shared by all tasks."""
+"""Fine-tune an encoder for a task, and test the best checkpoint."""
 
 import math
 import signal
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 
 import gravis_triton.report as report
 import gravis_triton.training as training
-from gravis_triton.data import Annotation, Collection, split_fingerprint, write_split
+from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
+from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.errors import Interrupted
-from gravis_triton.inference import Predictor, save_predictor, weights_hash
-from gravis_triton.models import (
-    FinetunedNetwork,
-    OpenedEncoder,
-    Preprocessing,
-    from_published_weights,
-    model_args,
-    open_encoder,
-)
+from gravis_triton.files import write_json
+from gravis_triton.inference import save_predictor, weights_hash
+from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, open_encoder
 from gravis_triton.report.page import write_run_page
-from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import FinetuneSettings, default_image_size, resolve_finetune
-from gravis_triton.views import LabeledView
-from gravis_triton.workflows.annotated import AnnotatedData, load_annotated
+from gravis_triton.settings import (
+    ClassificationSettings,
+    FinetuneSettings,
+    SegmentationSettings,
+    default_image_size,
+    resolve_finetune,
+)
+from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
+from gravis_triton.workflows.annotated import load_annotated
 from gravis_triton.workflows.launch import Launch, launch, open_run
 
-
-class Task(ABC):
-    """What differs between classification and segmentation."""
-
-    name: str
-    annotation: Annotation
-    test_scores: tuple[str, ...]
-    """Names of the scores of `test` to print."""
-
-    @abstractmethod
-    def build_network(
-        self, opened: OpenedEncoder, image_size: int, collection: Collection
-    ) -> FinetunedNetwork:
-        """The network on top of the encoder."""
-
-    @abstractmethod
-    def build_loss(self, data: AnnotatedData) -> nn.Module:
-        """The loss of (predictions, targets)."""
-
-    @abstractmethod
-    def build_loader(self, data: AnnotatedData, batches: Sampler[list[int]], workers: int) -> DataLoader[Any]:
-        """The loader of the training images with their annotations."""
-
-    @abstractmethod
-    def make_example(self, view: LabeledView, batch: Any) -> tuple[Tensor, Tensor]:
-        """Turn a batch of the loader into views and targets."""
-
-    @abstractmethod
-    def build_predictor(
-        self, network: nn.Module, preprocess: Preprocessing, collection: Collection, *, tta: bool
-    ) -> Any:
-        """Wrap the network as a predictor for whole images."""
-
-    @abstractmethod
-    def validate(self, predictor: Any, data: AnnotatedData) -> dict[str, float]:
-        """Scores on the validation set; the first that is not NaN selects the weights."""
-
-    @abstractmethod
-    def test(
-        self, predictor: Any, data: AnnotatedData, run: RunDirectory, *, caption: str
-    ) -> dict[str, float]:
-        """Scores on the test set; writes predictions, per-image scores and figures with the caption."""
+_MAX_VALIDATIONS = 10  # by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +45,23 @@ class FinetuneResult:
     validation_score: float
 
 
-def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
+def finetune_classification(settings: ClassificationSettings) -> FinetuneResult:
+    """Fine-tune an encoder for disease classification; see `finetune`."""
+    return finetune(settings, ClassificationTask)
+
+
+def finetune_segmentation(settings: SegmentationSettings) -> FinetuneResult:
+    """Fine-tune an encoder for lesion segmentation; see `finetune`."""
+    return finetune(settings, SegmentationTask)
+
+
+def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResult:
     """Fine-tune an encoder for a task, select the weights on the validation set, and score them on the test set.
 
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    job = launch(settings, name=task.name)
-    accelerator, display, run = job.accelerator, job.display, job.run
+    job = launch(settings, name=task_class.name)
     training.check_optimizer(settings.optimization.opt)
 
     # the pre-trained encoder, and the network on top of it
@@ -105,70 +72,31 @@ def finetune(settings: FinetuneSettings, task: Task) -> FinetuneResult:
         image_size=settings.encoder.image_size,
         default_size=default_image_size(settings.data),
     )
-    display.print(opened.loaded)
+    job.display.print(opened.loaded)
     settings = resolve_finetune(settings, image_size=opened.image_size)
-    collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task.annotation)
-    network = task.build_network(opened, opened.image_size, collection)
+    collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task_class.annotation)
+    network = task_class.build_network(opened.encoder, settings, collection, image_size=opened.image_size)
+    if network.description:
+        job.display.print(network.description)
+    if settings.optimization.freeze_encoder:
+        network.freeze_encoder()
     if _freezes_statistics(settings, opened):
         network.freeze_statistics()
-    if network.description:
-        display.print(network.description)
 
     # annotated images: training, validation and test sets
     data = load_annotated(
-        collection, settings, job, annotation=task.annotation, pretrained_on=opened.image_ids
+        collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids
     )
+    cache_size = settings.data.cache_size
+    assert cache_size is not None  # resolved
+    preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
+    task = task_class(network, data, settings, preprocess)
 
-    # training
-    preprocess = _preprocessing(opened, settings)
-    finetuning = _start(settings, task, job, opened, network, data, preprocess)
-    report.print_step(display, finetuning)
-    finished = finetuning.state.step >= finetuning.last_step
-    open_run(run, settings, accelerator, finished=finished)
-    if accelerator.is_main_process:
-        write_split(data.split, data.collection, run.split)
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        return task.validate(task.build_predictor(network, preprocess, data.collection, tta=False), data)
-
-    _train(finetuning, validate, job)
-
-    # test the best checkpoint
-    scores: dict[str, float] = {}
-    if accelerator.is_main_process:
-        network.load_state_dict(finetuning.best.weights)
-        predictor: Predictor = task.build_predictor(
-            network, preprocess, data.collection, tta=settings.evaluation.tta
-        )
-        save_predictor(
-            predictor,
-            run.model,
-            architecture=opened.architecture,
-            decoder=getattr(task, "decoder", None),
-            model_args=model_args(opened.encoder),
-        )
-        caption = report.caption_of(
-            opened.architecture, settings.encoder.encoder, f"fine-tuned for {task.name}", collection.name
-        )
-        scores = task.test(predictor, data, run, caption=caption)
-        report.write_finetune_summary(
-            run.summary,
-            finetuning,
-            scores,
-            collection=data.collection,
-            split=data.split,
-            seconds=job.seconds(),
-        )
-        write_run_page(run)
-        step = finetuning.state.step
-        accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=step)
-        report.log_pictures(accelerator, run, step)
-        printed = {name: scores[name] for name in task.test_scores}
-        report.print_test_scores(display, printed, len(data.split.test))
-        report.print_finished(display, finetuning, run)
-    accelerator.wait_for_everyone()
-    training.end_trackers(accelerator)
-    return FinetuneResult(run.path, run.model, scores, finetuning.best.score)
+    parts, state, best = start_training(settings, job, task, opened.encoder)
+    train(settings, job, task, parts, state, best)
+    scores = test(settings, job, task, state, best)
+    training.end_trackers(job.accelerator)
+    return FinetuneResult(job.run.path, job.run.model, scores, best.score)
 
 
 def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bool:
@@ -176,67 +104,194 @@ def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bo
     return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
-def _preprocessing(opened: OpenedEncoder, settings: FinetuneSettings) -> Preprocessing:
-    cache_size = settings.data.cache_size
-    assert cache_size is not None  # resolved
-    return Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
+@dataclass(slots=True)
+class BestWeights:
+    """The weights with the highest validation score so far; part of every checkpoint.
+
+    step: at which they were reached. last_validated_step: of the latest validation. validations_without_improvement:
+    number of validations since the best one.
+    """
+
+    score: float = -math.inf
+    step: int = 0
+    last_validated_step: int = 0
+    validations_without_improvement: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def update(self, score: float, step: int, network: nn.Module) -> None:
+        """Keep the network's weights if the score is the highest so far; the first ones are kept even for NaN."""
+        self.last_validated_step = step
+        if not self.weights or score > self.score or (math.isnan(self.score) and not math.isnan(score)):
+            self.score, self.step, self.validations_without_improvement = score, step, 0
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()
+            }
+        else:
+            self.validations_without_improvement += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
-def _start(
-    settings: FinetuneSettings,
-    task: Task,
-    job: Launch,
-    opened: OpenedEncoder,
-    network: FinetunedNetwork,
-    data: AnnotatedData,
-    preprocess: Preprocessing,
-) -> training.FinetuningRun:
-    """Set up batches, views, loss, optimizer and schedule, at step 0 or at the checkpoint to resume."""
-    workers = settings.data.num_workers
+def start_training(
+    settings: FinetuneSettings, job: Launch, task: Task, encoder: nn.Module
+) -> tuple[training.Training, training.TrainState, BestWeights]:
+    """Prepare a task, its optimizer and schedule for all processes; a new run, or one to resume.
+
+    encoder: the timm backbone of the task's network. The number of epochs is the one in the settings, or more if that
+    gives fewer than `min_steps` steps. Raises UserError for an optimizer that is unknown or does not fit, and as
+    `start_or_resume` does.
+    """
+    accelerator, loop, optimization = job.accelerator, settings.training, settings.optimization
+    split, workers, processes = task.data.split, settings.data.num_workers, accelerator.num_processes
+    assert optimization.epochs is not None  # resolved
     assert workers is not None  # resolved
-    view = LabeledView(
-        settings.augmentation, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
-    ).to(job.accelerator.device)
-    batches = training.finetune_batches(len(data.split.train), settings, job.accelerator)
-    return training.start_finetuning(
-        job.accelerator,
-        settings,
-        job.run,
-        network=network,
-        encoder=opened.encoder,
+    batches = EpochBatches(
+        len(split.train),
+        batch_size=max(1, min(optimization.batch_size, len(split.train) // processes)),
+        process=accelerator.process_index,
+        processes=processes,
+        seed=settings.run.seed,
+    )
+    epochs = max(optimization.epochs, math.ceil(optimization.min_steps / len(batches)))
+    steps = epochs * len(batches)
+    model = training.prepare_model(task, accelerator, channels_last=loop.channels_last, compile=loop.compile)
+    groups = parameter_groups(
+        task.network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
+    )
+    optimizer = training.build_optimizer(groups, optimization)
+    scheduler = training.build_scheduler(optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
+    fingerprint = split_fingerprint(split, task.data.collection, weights_hash(encoder))
+    model, optimizer = accelerator.prepare(model, optimizer)
+    parts = training.Training(
+        accelerator=accelerator,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
         batches=batches,
-        loader=task.build_loader(data, batches, workers),
-        examples=lambda batch: task.make_example(view, batch),
-        images=split_fingerprint(data.split, data.collection, weights_hash(opened.encoder)),
-        loss=task.build_loss(data),
+        loader=task.train_loader(batches, workers),
+        seed=settings.run.seed,
+        steps=steps,
+        log_every=loop.log_every,
+        max_bad_steps=loop.max_bad_steps,
+        clip_grad=optimization.clip_grad,
+    )
+    best = BestWeights()
+    state = training.start_or_resume(
+        accelerator,
+        resume=loop.resume,
+        run=job.run,
+        steps_per_epoch=len(batches),
+        optimizer=optimizer,
+        fingerprint=fingerprint,
+        states={"best": best},
         notify=job.display.print,
     )
+    report.print_step(job.display, parts)
+    return parts, state, best
 
 
-def _train(finetuning: training.FinetuningRun, validate: Any, job: Launch) -> None:
-    """Train to the end, logging metrics and validation scores. Raises Interrupted if a signal stops it."""
-    state = finetuning.state
-    metric_logger = report.MetricLogger(job.run.metrics, state.step, job.accelerator)
+def train(
+    settings: FinetuneSettings,
+    job: Launch,
+    task: Task,
+    parts: training.Training,
+    state: training.TrainState,
+    best: BestWeights,
+) -> None:
+    """Train to the last step, or until the validation score has not improved for `patience` validations.
 
-    def validation_score(network: nn.Module) -> float:
-        scores = validate(network)
-        report.log_validation(scores, metric_logger, state.step, job.display)
-        return next((score for score in scores.values() if not math.isnan(score)), math.nan)
+    Raises Interrupted if a signal stops it; the checkpoint is written.
+    """
+    accelerator, run, display, loop = job.accelerator, job.run, job.display, settings.training
+    last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
+    every = loop.eval_every or math.ceil(parts.steps / len(parts.batches) / _MAX_VALIDATIONS)
+    open_run(run, settings, accelerator, finished=state.step >= last_step)
+    if accelerator.is_main_process:
+        write_split(task.data.split, task.data.collection, run.split)
+    metric_logger = report.MetricLogger(run.metrics, state.step, accelerator)
 
-    with (
-        job.display.training(state.step, finetuning.last_step) as show,
-        training.stop_on_signals() as stop,
-    ):
+    def validate() -> None:
+        score = math.nan
+        if accelerator.is_main_process:
+            scores = task.validate()
+            report.log_validation(scores, metric_logger, state.step, display)
+            score = next((score for score in scores.values() if not math.isnan(score)), math.nan)
+        best.update(float(broadcast_object_list([score])[0]), state.step, task.evaluated)
 
-        def record(metrics: dict[str, Any]) -> None:
+    stopped = False
+    with display.training(state.step, last_step) as show, training.stop_on_signals() as stop:
+
+        def on_metrics(metrics: Mapping[str, Any]) -> None:
             show(metrics)
             metric_logger.log(metrics)
 
-        stopped = training.train_and_validate(
-            finetuning, validate=validation_score, directory=job.run, stop=stop, on_metrics=record
+        while state.step < last_step and not stopped:
+            if loop.patience is not None and best.validations_without_improvement >= loop.patience:
+                break
+            stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
+            is_due = state.ends_epoch and state.epoch % every == 0
+            if is_due:
+                validate()
+            if is_due or stopped or state.step == last_step:
+                training.save_checkpoint(accelerator, run.checkpoints, state, {"best": best})
+        if stopped and state.step < last_step:
+            raise Interrupted(
+                f"stopped after step {state.step:,}; resume with --resume {run}",
+                stop.number or signal.SIGTERM,
+            )
+        if best.last_validated_step != state.step:
+            validate()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
+
+
+def test(
+    settings: FinetuneSettings,
+    job: Launch,
+    task: Task,
+    state: training.TrainState,
+    best: BestWeights,
+) -> dict[str, float]:
+    """Save and test the best weights, in the first process; returns the scores there."""
+    accelerator, run, display, data = job.accelerator, job.run, job.display, task.data
+    scores: dict[str, float] = {}
+    if accelerator.is_main_process:
+        task.evaluated.load_state_dict(best.weights)
+        predictor = task.predictor(tta=settings.evaluation.tta)
+        save_predictor(predictor, run.model)
+        caption = report.caption_of(
+            task.network.architecture,
+            settings.encoder.encoder,
+            f"fine-tuned for {task.name}",
+            data.collection.name,
         )
-    if stopped:
-        raise Interrupted(
-            f"stopped after step {state.step:,}; resume with --resume {job.run}",
-            stop.number or signal.SIGTERM,
+        scores = task.test(predictor, run, caption=caption)
+        summary = {
+            **scores,
+            "scored_classes": list(data.collection.scored_classes or data.collection.classes),
+            "validation_score": best.score,
+            "best_step": best.step,
+            "steps": state.step,
+            "training_images": len(data.split.train),
+            "validation_images": len(data.split.validation),
+            "test_images": len(data.split.test),
+            "seconds": job.seconds(),
+            "processes": state.processes,
+            "device": report.device_name(accelerator.device),
+            "versions": report.versions(),
+        }
+        write_json(run.summary, summary)
+        write_run_page(run)
+        accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=state.step)
+        report.log_pictures(accelerator, run, state.step)
+        report.print_test_scores(
+            display, {name: scores[name] for name in task.test_scores}, len(data.split.test)
         )
+        report.print_finished(
+            display, run, steps=state.step, best_step=best.step, validation_score=best.score
+        )
+    accelerator.wait_for_everyone()
+    return scores

@@ -11,17 +11,9 @@ import pyarrow.parquet as pq
 from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import write_submission_csv
-from gravis_triton.inference import (
-    ClassPredictor,
-    ClassRows,
-    MaskPredictor,
-    MaskRows,
-    TableFile,
-    join_processes,
-    load,
-    write_table,
-)
+from gravis_triton.inference import PredictionRows, TableFile, join_processes, load, write_table
 from gravis_triton.settings import PredictSettings
+from gravis_triton.tasks import ClassPredictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +42,7 @@ def predict(settings: PredictSettings) -> PredictResult:
 
     # the table, in its own directory
     output = Path(settings.output_dir)
-    rows = (
-        MaskRows(predictor, files, output)
-        if isinstance(predictor, MaskPredictor)
-        else ClassRows(predictor, files)
-    )
+    rows = PredictionRows(predictor, files, output)
     table = TableFile(output / f"predictions.{settings.format}", len(files), rows.fingerprint())
     _check_output(output, table, overwrite=settings.overwrite)
     earlier = _earlier_masks(table.path)
@@ -101,11 +89,11 @@ def _image_files(names: Sequence[str]) -> Iterator[Path]:
 
 def _check_distinct_names(files: Sequence[Path]) -> None:
     """Predictions are named after their images, so no two images may have the same name."""
-    seen: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for file in files:
-        if file.stem in seen:
-            raise UserError(f"{seen[file.stem]} and {file} have the same name: predict them separately")
-        seen[file.stem] = file
+        if file.stem in by_name:
+            raise UserError(f"{by_name[file.stem]} and {file} have the same name: predict them separately")
+        by_name[file.stem] = file
 
 
 def _check_output(output: Path, table: TableFile, *, overwrite: bool) -> None:

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from gravis_triton.evaluation import grad_cam
-from gravis_triton.models import Classifier, eval_mode
+from gravis_triton.models import eval_mode
+from gravis_triton.tasks import Classifier
 
 
 class OneStage(nn.Module):

@@ -8,8 +8,9 @@ from PIL import Image
 import gravis_triton
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
-from gravis_triton.inference import ClassPredictor, MaskPredictor, load, save_predictor
-from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter, model_args
+from gravis_triton.inference import load, save_predictor
+from gravis_triton.models import Preprocessing, build_encoder
+from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 
 CLASSES = ("melanoma", "nevus")
 
@@ -36,7 +37,7 @@ def mask_predictor(tta: bool = False) -> MaskPredictor:
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
-    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    network = Segmenter(encoder, decoder="unet", image_size=32)
     return MaskPredictor(network, preprocess=preprocess, tta=tta)
 
 
@@ -79,7 +80,7 @@ def test_predicting_leaves_a_network_in_training_as_it_was(image_file):
 @pytest.mark.parametrize("tta", [False, True])
 def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
     predictor = class_predictor(tta)
-    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    save_predictor(predictor, tmp_path / "run" / "model")
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [
         "checksums.json",
         "model",
@@ -92,7 +93,7 @@ def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
 
 def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
     predictor = mask_predictor()
-    save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
+    save_predictor(predictor, tmp_path / "model")
     again = load(tmp_path / "model")
     assert isinstance(again, MaskPredictor)
     assert np.array_equal(again.predict(image_file), predictor.predict(image_file))
@@ -107,19 +108,12 @@ def test_a_backbone_with_other_arguments_than_the_defaults_is_saved_and_exported
     encoder = build_encoder("test_resnet", image_size=32, model_args=arguments)
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     if task == "classification":
-        network, decoder = Classifier(encoder, classes=2), None
+        network = Classifier(encoder, classes=2)
         predictor = ClassPredictor(network, preprocess=preprocess, classes=CLASSES, data_set="images")
     else:
-        decoder = "unet"
-        network, _ = build_segmenter(encoder, architecture="test_resnet", decoder=decoder, image_size=32)
+        network = Segmenter(encoder, decoder="unet", image_size=32)
         predictor = MaskPredictor(network, preprocess=preprocess)
-    save_predictor(
-        predictor,
-        tmp_path / "model",
-        architecture="test_resnet",
-        decoder=decoder,
-        model_args=model_args(encoder),
-    )
+    save_predictor(predictor, tmp_path / "model")
     again = load(tmp_path / "model")
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(again.network.eval()(images), network.eval()(images))
@@ -134,7 +128,7 @@ def test_a_directory_without_a_model_is_named(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_one_line(tmp_path):
-    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    save_predictor(class_predictor(), tmp_path / "model")
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     (tmp_path / "model" / "model.json").write_text(json.dumps({**description, "classes": ["a", "b", "c"]}))
     (tmp_path / "model" / "checksums.json").unlink()
@@ -169,7 +163,7 @@ def test_a_file_that_is_not_an_image_raises(tmp_path):
 
 
 def test_a_damaged_description_is_one_line(tmp_path):
-    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    save_predictor(class_predictor(), tmp_path / "model")
     (tmp_path / "model" / "checksums.json").unlink()
     for damaged in ('{"task": ', "[]", '{"task": "classification", "inputs": {}}'):
         (tmp_path / "model" / "model.json").write_text(damaged)
@@ -179,7 +173,7 @@ def test_a_damaged_description_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
 def test_a_flipped_bit_is_found(tmp_path, name):
-    save_predictor(class_predictor(), tmp_path / "model", architecture="test_resnet", decoder=None)
+    save_predictor(class_predictor(), tmp_path / "model")
     file = tmp_path / "model" / name
     content = bytearray(file.read_bytes())
     content[-9] ^= 1

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.inference import ClassPredictor, save_predictor
-from gravis_triton.models import Classifier, Preprocessing, build_encoder, save_encoder
+from gravis_triton.inference import save_predictor
+from gravis_triton.models import Preprocessing, build_encoder, save_encoder
+from gravis_triton.tasks import Classifier, ClassPredictor
 
 PAGE = Path(__file__).parents[3] / "docs" / "elsewhere.md"
 SECTIONS = dict(re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
@@ -40,7 +41,7 @@ def test_its_code_runs(section, tmp_path, monkeypatch):
         predictor = ClassPredictor(
             Classifier(encoder, classes=2), preprocess=preprocess, classes=("a", "b"), data_set="images"
         )
-        save_predictor(predictor, Path("RUN/model"), architecture="resnet18", decoder=None)
+        save_predictor(predictor, Path("RUN/model"))
         gt.export(run="RUN", format="timm")
     if section == "ONNX and torch.export":
         gt.export(run="RUN", format="torch-export")

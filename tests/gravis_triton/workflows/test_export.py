@@ -9,8 +9,9 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 import gravis_triton as gt
-from gravis_triton.inference import ClassPredictor, MaskPredictor, save_predictor
-from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter, save_encoder
+from gravis_triton.inference import save_predictor
+from gravis_triton.models import Preprocessing, build_encoder, save_encoder
+from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 
 
 @pytest.fixture(params=["encoder", "classifier", "segmenter"])
@@ -25,11 +26,11 @@ def run(request, tmp_path):
     if request.param == "classifier":
         network = Classifier(encoder, classes=2)
         predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b"), data_set="images")
-        save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+        save_predictor(predictor, tmp_path / "run" / "model")
         return tmp_path / "run", (5, 2)
-    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    network = Segmenter(encoder, decoder="unet", image_size=32)
     predictor = MaskPredictor(network, preprocess=preprocess)
-    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder="unet")
+    save_predictor(predictor, tmp_path / "run" / "model")
     return tmp_path / "run", (5, 1, 32, 32)
 
 
@@ -57,7 +58,7 @@ def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network = Classifier(encoder, classes=2)
     predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b"), data_set="images", tta=tta)
-    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    save_predictor(predictor, tmp_path / "run" / "model")
     gt.export(run=str(tmp_path / "run"), format="torch-export")
     assert ("not exported: averaging over flips" in capsys.readouterr().out) == tta
 
@@ -86,7 +87,7 @@ def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
     predictor = ClassPredictor(
         network, preprocess=preprocess, classes=("nevus", "melanoma"), data_set="images"
     )
-    save_predictor(predictor, tmp_path / "run" / "model", architecture="test_resnet", decoder=None)
+    save_predictor(predictor, tmp_path / "run" / "model")
     result = gt.export(run=str(tmp_path / "run"), format="timm")
     assert result.difference < 1e-5
 
@@ -117,15 +118,15 @@ def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
     preprocess = Preprocessing.of(encoder, image_size=size, cache_size=size)
     network = Classifier(encoder, classes=3)
     predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b", "c"), data_set="images")
-    save_predictor(predictor, tmp_path / "model", architecture=architecture, decoder=None)
+    save_predictor(predictor, tmp_path / "model")
     assert gt.export(run=str(tmp_path), format="timm").difference < 1e-5
 
 
 def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
     encoder = build_encoder("test_resnet", image_size=32)
-    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    network = Segmenter(encoder, decoder="unet", image_size=32)
     predictor = MaskPredictor(network, preprocess=Preprocessing.of(encoder, image_size=32, cache_size=48))
-    save_predictor(predictor, tmp_path / "model", architecture="test_resnet", decoder="unet")
+    save_predictor(predictor, tmp_path / "model")
     with pytest.raises(
         gt.UserError, match="does not support segmentation networks; use onnx or torch-export"
     ):

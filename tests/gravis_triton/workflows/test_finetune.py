@@ -11,10 +11,12 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 import gravis_triton
 from gravis_triton.data.synthetic.image import SYNTHETIC_CLASSES
 from gravis_triton.models import build_encoder
+from gravis_triton.workflows.finetune import BestWeights
 
 RECIPES = {"classification": "finetune_classification.py", "segmentation": "finetune_segmentation.py"}
 TASKS = tuple(RECIPES)
@@ -334,3 +336,37 @@ def test_training_that_diverges_ends_with_one_line(run_here, small, tmp_path, ta
     assert status == 2
     assert "lower --lr" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_best_weights_have_the_highest_score():
+    network, best = nn.Linear(1, 1), BestWeights()
+    kept = None
+    for step, score in enumerate([0.5, 0.8, 0.7, 0.8], start=1):
+        nn.init.constant_(network.weight, step)
+        best.update(score, step, network)
+        kept = best.weights["weight"].item()
+    assert (best.score, best.step, best.validations_without_improvement, kept) == (0.8, 2, 2, 2.0)
+
+
+def test_first_weights_are_kept_if_no_score_is_defined():
+    network, best = nn.Linear(1, 1), BestWeights()
+    best.update(float("nan"), 1, network)
+    best.update(float("nan"), 2, network)
+    assert "weight" in best.weights
+    assert best.step == 1
+
+
+def test_defined_score_replaces_an_undefined_one():
+    network, best = nn.Linear(1, 1), BestWeights()
+    best.update(float("nan"), 1, network)
+    best.update(0.1, 2, network)
+    best.update(float("nan"), 3, network)
+    assert (best.score, best.step, best.validations_without_improvement) == (0.1, 2, 1)
+
+
+def test_best_weights_survive_a_checkpoint():
+    network, best, again = nn.Linear(1, 1), BestWeights(), BestWeights()
+    best.update(0.5, 3, network)
+    again.load_state_dict(best.state_dict())
+    assert (again.score, again.step) == (0.5, 3)
+    assert torch.equal(again.weights["weight"], network.weight)

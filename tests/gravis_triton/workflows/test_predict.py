@@ -9,14 +9,9 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.inference import (
-    ClassPredictor,
-    ClassRows,
-    MaskPredictor,
-    image_table,
-    save_predictor,
-)
-from gravis_triton.models import Classifier, Preprocessing, build_encoder, build_segmenter
+from gravis_triton.inference import PredictionRows, image_table, save_predictor
+from gravis_triton.models import Preprocessing, build_encoder
+from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 
 CLASSES = ("melanoma", "nevus")
 
@@ -38,7 +33,7 @@ def classifier(tmp_path):
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network = Classifier(encoder, classes=2)
     predictor = ClassPredictor(network, preprocess=preprocess, classes=CLASSES, data_set="images")
-    save_predictor(predictor, tmp_path / "classifier", architecture="test_resnet", decoder=None)
+    save_predictor(predictor, tmp_path / "classifier")
     return tmp_path / "classifier"
 
 
@@ -47,9 +42,9 @@ def segmenter(tmp_path):
     torch.manual_seed(0)
     encoder = build_encoder("test_resnet", image_size=32)
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
-    network, _ = build_segmenter(encoder, architecture="test_resnet", decoder="unet", image_size=32)
+    network = Segmenter(encoder, decoder="unet", image_size=32)
     predictor = MaskPredictor(network, preprocess=preprocess)
-    save_predictor(predictor, tmp_path / "segmenter", architecture="test_resnet", decoder="unet")
+    save_predictor(predictor, tmp_path / "segmenter")
     return tmp_path / "segmenter"
 
 
@@ -109,7 +104,7 @@ def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
 def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_path, monkeypatch):
     monkeypatch.setattr(image_table, "_PART_ROWS", 8)
     uninterrupted = predict(classifier, images, tmp_path / "whole").table
-    original, predicted, stop_before = ClassRows.__call__, [], {12}
+    original, predicted, stop_before = PredictionRows.__call__, [], {12}
 
     def rows(self, indices, squares):
         if stop_before & set(indices):
@@ -117,7 +112,7 @@ def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_pat
         predicted.extend(indices)
         return original(self, indices, squares)
 
-    monkeypatch.setattr(ClassRows, "__call__", rows)
+    monkeypatch.setattr(PredictionRows, "__call__", rows)
     with pytest.raises(KeyboardInterrupt):
         predict(classifier, images, tmp_path / "out")
     predicted.clear()
@@ -131,7 +126,7 @@ def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_
     first = predict(classifier, images, tmp_path / "out", format=kind).table
     (tmp_path / "out" / "submission.csv").unlink()  # a kill came before it
     with monkeypatch.context() as patch:
-        patch.setattr(ClassRows, "__call__", None)
+        patch.setattr(PredictionRows, "__call__", None)
         assert predict(classifier, images, tmp_path / "out", format=kind).table.equals(first)
     assert (tmp_path / "out" / "submission.csv").is_file()
     file = tmp_path / "out" / f"predictions.{kind}"

@@ -1,0 +1,189 @@
+"""Disease classification: a linear classifier, weighted cross-entropy, and the ISIC challenges' scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from gravis_triton.data import Collection
+from gravis_triton.data.loading.loader import (
+    Images,
+    LabeledBatch,
+    central_square_loader,
+    collate_central_squares,
+    labeled_loader,
+)
+from gravis_triton.evaluation import Saliency, classification_scores, grad_cam
+from gravis_triton.models import ImageLike, Preprocessing, eval_mode, open_image
+from gravis_triton.report import write_class_cases, write_class_predictions
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import ClassificationSettings
+from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task
+
+
+class Classifier(FinetunedNetwork):
+    """Images (batch, 3, size, size) to logits (batch, classes): encoder, dropout, one linear layer."""
+
+    def __init__(self, encoder: nn.Module, *, classes: int, dropout: float = 0.0) -> None:
+        super().__init__(encoder)
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(cast(int, encoder.head_hidden_size), classes)
+
+    @property
+    def pretrained(self) -> nn.Module:
+        return self.encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.encoder(images)))
+
+
+class ClassLoss(nn.Module):
+    """Cross-entropy of logits (batch, classes) and labels (batch,) int64, optionally weighted against class imbalance.
+
+    kind: "plain": the mean of -log p, p the probability of the true class.
+    "balanced": the mean of -w log p over the sum of w, where w = n / (classes x n_c) for n training images of which
+        n_c are of the true class c.
+    "focal": as "balanced", each term times (1 - p)^2 (Lin et al., 2017, arXiv 1708.02002, gamma 2).
+    counts: (classes,) training images of each class; a class without any has weight 0.
+    """
+
+    def __init__(self, kind: str, counts: Tensor) -> None:
+        super().__init__()
+        self.kind = kind
+        balanced = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
+        self.weight = nn.Buffer(torch.ones(len(counts)) if kind == "plain" else balanced.float())
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        log_p = F.log_softmax(logits, 1).gather(1, labels[:, None])[:, 0]
+        weight = self.weight[labels]
+        hardness = (1 - log_p.exp()) ** 2 if self.kind == "focal" else torch.ones_like(log_p)
+        return -(weight * hardness * log_p).sum() / weight.sum()
+
+
+class ClassPredictor(Predictor):
+    """Class probabilities from the central square of an image.
+
+    network: images to logits (batch, classes). data_set: name of the collection it was trained on, which determines the
+    submission format. tta: average over the four flips.
+    """
+
+    task = "classification"
+    output = "class probabilities"
+    activation = nn.Softmax(1)
+    collate = staticmethod(collate_central_squares)
+    network: Classifier
+
+    def __init__(
+        self,
+        network: Classifier,
+        *,
+        preprocess: Preprocessing,
+        classes: Sequence[str],
+        data_set: str,
+        tta: bool = False,
+    ) -> None:
+        super().__init__(network, preprocess=preprocess, tta=tta)
+        self.classes, self.data_set = tuple(classes), data_set
+
+    @classmethod
+    def restore(
+        cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool
+    ) -> Self:
+        classes, data_set = saved["classes"], saved["data_set"]
+        network = Classifier(encoder, classes=len(classes))
+        return cls(network, preprocess=preprocess, classes=classes, data_set=data_set, tta=tta)
+
+    def describe(self) -> dict[str, Any]:
+        return {"classes": self.classes, "data_set": self.data_set}
+
+    def predict(self, image: ImageLike) -> dict[str, float]:
+        """The probability of each class. Raises UserError for an image that cannot be read."""
+        squares = collate_central_squares([open_image(image, self.preprocess.cache_size)])
+        return dict(zip(self.classes, self.probabilities(squares)[0].tolist(), strict=True))
+
+    def predict_all(self, images: Images, indices: Sequence[int]) -> Tensor:
+        """Probabilities (len(indices), classes), float32 on the CPU, of the cached images `indices`."""
+        loader = central_square_loader(images, indices, batch_size=128, workers=0)
+        return torch.cat([self.probabilities(squares) for squares in loader])
+
+    def probabilities(self, squares: Tensor) -> Tensor:
+        """Probabilities (images, classes), float32 on the CPU, of central squares (images, 3, side, side) uint8."""
+        return self._predict(self.preprocess(squares.to(self.device)), masks=False)
+
+    def columns(self, files: Sequence[Path], batch: Tensor | None, directory: Path) -> dict[str, pa.Array]:
+        """The probability of each class."""
+        rows = torch.empty(0, len(self.classes)) if batch is None else self.probabilities(batch)
+        return {name: pa.array(rows[:, index].numpy()) for index, name in enumerate(self.classes)}
+
+    def saliency(self, squares: Tensor, classes: Tensor) -> Saliency | None:
+        """Saliency map of a class for each of the central squares (images, 3, side, side) uint8; on the CPU.
+
+        classes: (images,). None for an encoder without feature maps; see `grad_cam`.
+        """
+        inputs = self.preprocess(squares.to(self.device))
+        with eval_mode(self.network):
+            saliency = grad_cam(self.network, self.network.encoder, inputs, classes.to(self.device))
+        return None if saliency is None else Saliency(saliency.layer, saliency.maps.cpu())
+
+
+class ClassificationTask(Task):
+    """Labels, a linear classifier, cross-entropy, and the ISIC challenges' classification scores."""
+
+    name = "classification"
+    annotation = "label"
+    test_scores = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")
+
+    @staticmethod
+    def build_network(
+        encoder: nn.Module, settings: ClassificationSettings, collection: Collection, *, image_size: int
+    ) -> Classifier:
+        return Classifier(encoder, classes=len(collection.classes), dropout=settings.head.dropout)
+
+    def __init__(
+        self,
+        network: Classifier,
+        data: AnnotatedData,
+        settings: ClassificationSettings,
+        preprocess: Preprocessing,
+    ) -> None:
+        super().__init__(network, data, settings, preprocess)
+        labels = torch.tensor(data.labels(data.split.train))
+        counts = torch.bincount(labels, minlength=len(data.collection.classes))
+        self.loss = ClassLoss(settings.head.class_loss, counts)
+
+    def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
+        data = self.data
+        return labeled_loader(data.images, data.collection, data.split.train, batches, workers=workers)
+
+    def make_views(self, batch: LabeledBatch) -> tuple[Tensor, Tensor]:
+        return self.view_maker(batch.images, batch.image_sizes), batch.labels
+
+    def predictor(self, *, tta: bool) -> ClassPredictor:
+        classes, data_set = self.data.collection.classes, self.data.collection.name
+        return ClassPredictor(
+            self.evaluated, preprocess=self.preprocess, classes=classes, data_set=data_set, tta=tta
+        )
+
+    def validate(self) -> dict[str, float]:
+        data, indices = self.data, self.data.split.validation
+        scores = classification_scores(
+            self.predictor(tta=False).predict_all(data.images, indices),
+            data.labels(indices),
+            classes=data.collection.classes,
+            scored=data.collection.scored_classes,
+        )
+        return {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy}
+
+    def test(self, predictor: ClassPredictor, run: RunDirectory, *, caption: str) -> dict[str, float]:
+        collection, images, indices = self.data.collection, self.data.images, self.data.split.test
+        probabilities = predictor.predict_all(images, indices)
+        write_class_cases(
+            run, collection, images, indices, probabilities, predictor.saliency, caption=caption
+        )
+        return write_class_predictions(run, collection, indices, probabilities, caption=caption).flat()

@@ -1,0 +1,47 @@
+"""The classifier and its loss."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gravis_triton.models import build_encoder, normalization
+from gravis_triton.tasks import Classifier
+from gravis_triton.tasks.classification import ClassLoss
+
+
+def test_classifier_is_linear_in_the_features():
+    torch.manual_seed(0)
+    encoder = build_encoder("test_resnet", image_size=32)
+    network = Classifier(encoder, classes=3).eval()
+    images = torch.rand(2, 3, 32, 32)
+    features = encoder.eval()(images)
+    expected = features @ network.classifier.weight.T + network.classifier.bias
+    assert torch.allclose(network(images), expected, atol=1e-6)
+    assert normalization(network) == normalization(encoder)
+
+
+def test_balanced_loss_weighs_a_class_by_its_rarity():
+    # 3 images of class 0, 1 of class 1: weights 4 / (2 x 3) = 2/3 and 4 / (2 x 1) = 2
+    loss = ClassLoss("balanced", torch.tensor([3, 1]))
+    logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)  # p of the truth: 3/4, 1/2
+    expected = (2 / 3 * -math.log(3 / 4) + 2 * -math.log(1 / 2)) / (2 / 3 + 2)
+    assert loss(logits, torch.tensor([0, 1])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_focal_loss_leaves_out_what_is_certain():
+    loss = ClassLoss("focal", torch.tensor([1, 1]))
+    logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)
+    expected = (0.25**2 * -math.log(3 / 4) + 0.5**2 * -math.log(1 / 2)) / 2
+    assert loss(logits, torch.tensor([0, 1])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_plain_loss_is_cross_entropy():
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 0, 1])
+    expected = nn.functional.cross_entropy(logits, labels)
+    assert torch.allclose(ClassLoss("plain", torch.tensor([3, 2, 1]))(logits, labels), expected)
+
+
+def test_a_class_without_training_images_has_no_weight():
+    assert ClassLoss("balanced", torch.tensor([2, 0, 2])).weight.tolist() == pytest.approx([2 / 3, 0, 2 / 3])
