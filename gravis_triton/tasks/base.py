@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Sampler
 
-from gravis_triton.views import LabeledView
 from gravis_triton.data import Annotation, CachedImages, CachedMasks, Collection, Split
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
@@ -23,6 +22,7 @@ from gravis_triton.evaluation import predict_with_flips
 from gravis_triton.models import Preprocessing, eval_mode, model_args
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings
+from gravis_triton.views import LabeledView
 
 
 class FinetunedNetwork(nn.Module):
