@@ -28,7 +28,19 @@ def check(
     num_workers: int | None = None,
     json: bool = False,
     page: str | None = None,
-) -> CheckResult: ...
+) -> CheckResult:
+    """Check a dataset: counts, unreadable images and masks, duplicates and leakage; exits with 1 on a fault.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic.
+        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
+        num_workers: Threads for decoding. (1 to 256; default: depends on the number of cores)
+        json: Print JSON. (default: False)
+        page: HTML file to write contact sheets to. (default: none)
+    """
+
 def shards(
     *,
     data: str | Path,
@@ -36,7 +48,20 @@ def shards(
     columns: str | None = None,
     image_size: int = 512,
     images_per_shard: int = 1000,
-) -> ShardsResult: ...
+) -> ShardsResult:
+    """Resize a dataset and write it as Parquet shards for --streaming.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic.
+        output: Output directory; must not exist.
+        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
+        image_size: Short side of the images in pixels; smaller images are not resized. (1 to 8,192;
+            default: 512)
+        images_per_shard: Number of images per shard. (at least 1; default: 1000)
+    """
+
 def pretrain(
     *,
     data: str | Path = "synthetic",
@@ -116,7 +141,130 @@ def pretrain(
     streaming: bool = False,
     shuffle_buffer: int = 1000,
     steps_per_epoch: int | None = None,
-) -> PretrainResult: ...
+) -> PretrainResult:
+    """Pre-train an image encoder on unlabeled dermatology images with GraVIS.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
+            hf:OWNER/NAME or synthetic. (default: synthetic)
+        columns: Columns of the table, such as
+            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
+            name)
+        synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
+        val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
+            split. (above 0, below 1; default: 0.2)
+        split_seed: Draw a new train/validation split with this seed. (at least 0; default: official
+            split, else --seed)
+        cache_dir: Cache directory for decoded images. (default: $GRAVIS_CACHE, else
+            ~/.cache/gravis-triton)
+        cache_size: Short side of the cached images in pixels. (1 to 8,192; default: 1.5 times the image
+            size)
+        num_workers: Worker processes for decoding and loading images; 0 loads in the main process. (0
+            to 256; default: one per core, at most 8)
+        encoder: Initial weights: random, imagenet, RUN/encoder, hf:OWNER/NAME, or timm weights
+            (.safetensors or .pth). (default: random)
+        model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
+            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+        image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
+            224, or 64 for synthetic images)
+        pretrained: Same as --encoder imagenet. (default: False)
+        projection_hidden: Width of the hidden layer of the projection head. (at least 1; default: the
+            feature dimension)
+        projection_dim: Dimension of the embeddings. (1 to 65,536; default: 128)
+        grad_cache_chunk: Encode this many views at a time, to fit larger batches in memory; gradients
+            stay the same. (at least 2; default: all at once)
+        epochs: Passes over the training images. (1 to 1,000,000; default: 8 for synthetic images, else
+            100)
+        batch_size: Images per step and process; each gives --views views. (1 to 1,000,000; default: 48)
+        opt: Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb,
+            ... (default: adamw)
+        lr: Peak learning rate. (above 0; default: 0.001)
+        momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
+        weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
+            0; default: 0.05)
+        sched: Learning rate schedule after the warm-up. (default: cosine)
+        warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
+            eighth of the run)
+        max_steps: Stop after this many optimizer steps; the schedule still spans all epochs. (at least
+            1; default: no limit)
+        total_views: Total number of views to encode, instead of --epochs, for an equal cost at any
+            batch size and --views. (at least 1; default: set by --epochs)
+        output_dir: Output directory. (default: runs/DATE-TIME-NAME)
+        overwrite: Delete an existing run in the output directory first. (default: False)
+        config: YAML file with settings, or the name of a shipped config; flags override it. (default:
+            none)
+        seed: Random seed. (0 to 4,294,967,295; default: 0)
+        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
+            OMP_NUM_THREADS, else its share of the cores)
+        tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
+        resume: Resume from a run directory, one of its checkpoints, or auto for the newest one in
+            --output-dir. (default: new run)
+        channels_last: Use channels-last memory format for faster convolutions. (default: True)
+        compile: Compile the model with torch.compile. (default: False)
+        log_every: Log metrics every N steps. (at least 1; default: 10)
+        max_bad_steps: Number of steps with non-finite gradients to skip before the run stops;
+            synchronizes the device every step. (at least 0; default: 0)
+        eval_every: Evaluate the encoder with kNN every N epochs, if there are labels. (at least 1;
+            default: only before and after training)
+        eval_images: Number of images per split, stratified by class, in these evaluations; the last one
+            uses all. (at least 1; default: 2000)
+        evaluate: Evaluate the encoder before, during and after training. (default: True)
+        checkpoint_every: Save a checkpoint every N epochs; the newest two are kept. (at least 1;
+            default: 1)
+        loss: GraVIS, its rank attention variant, multi-view NT-Xent, or the batch-all triplet loss.
+            (default: gravis)
+        margin: Margin between the similarities of positives and negatives. (default: set by --loss)
+        attention: How to weight the positives of an anchor. (default: set by --loss)
+        attention_temperature: Temperature of softmax attention; lower values focus on the most similar
+            views. (above 0; default: set by --loss)
+        negatives: How to reduce over the negatives: mean penalty, or log-sum-exp (a soft hardest
+            negative). (default: set by --loss)
+        penalty: Penalty for a margin violation. (default: set by --loss)
+        temperature: Temperature of the penalty and of the log-sum-exp. (above 0; default: set by
+            --loss)
+        augment: Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below
+            override it. (default: published)
+        views: Number of views per image. (2 to 1,024; default: 4)
+        crop_scale: Minimum area of a crop as a fraction of the image. (above 0, at most 1; default:
+            0.2)
+        rotation: Maximum rotation in degrees, in either direction. (0 to 360; default: 10.0)
+        brightness: Brightness jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
+        contrast: Contrast jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
+        saturation: Saturation jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
+        hue: Maximum hue shift in turns of the color wheel, in either direction. (0 to 0.5; default:
+            0.1)
+        grayscale: Probability of a grayscale view. (0 to 1; default: 0.2)
+        blur: Probability of Gaussian blur. (0 to 1; default: 0.5)
+        blur_sigma: Maximum standard deviation of the blur in pixels of a 224-pixel view; the minimum is
+            0.1. (0 to 100; default: 2.0)
+        flip: Probability of a horizontal flip. (0 to 1; default: 0.5)
+        cutout_holes: Number of squares cut out of every view. (0 to 100; default: 3)
+        cutout_side: Side of a cut-out square in pixels of a 224-pixel view. (above 0, at most 1,000;
+            default: 32.0)
+        vertical_flip: Probability of a vertical flip. (0 to 1; default: 0.0)
+        stain: Probability of a change in melanin and hemoglobin. (0 to 1; default: 0.0)
+        hair: Probability of drawn hairs. (0 to 1; default: 0.0)
+        ink: Probability of skin marker ink. (0 to 1; default: 0.0)
+        ruler: Probability of ruler marks along one side. (0 to 1; default: 0.0)
+        bubbles: Probability of gel bubbles and reflections. (0 to 1; default: 0.0)
+        defocus: Probability of defocus blur. (0 to 1; default: 0.0)
+        defocus_radius: Maximum radius of the defocus blur in pixels of a 224-pixel view; the minimum is
+            1. (1 to 100; default: 3.0)
+        vignette: Probability of dark corners. (0 to 1; default: 0.0)
+        illuminant: Probability of a change in the color of the light. (0 to 1; default: 0.0)
+        constancy: Probability of shades-of-gray color constancy, applied after all lighting changes. (0
+            to 1; default: 0.0)
+        streaming: Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory)
+            instead of caching them. (default: False)
+        shuffle_buffer: Shuffle buffer size per worker in images, kept encoded in memory. (at least 1;
+            default: 1000)
+        steps_per_epoch: Optimizer steps per epoch of streamed images. (at least 1; default: all images
+            minus 2% spares)
+    """
+
 def finetune_classification(
     *,
     data: str | Path = "synthetic",
@@ -171,7 +319,97 @@ def finetune_classification(
     hue: float = 0.02,
     class_loss: Literal["balanced", "focal", "plain"] = "balanced",
     dropout: float = 0.0,
-) -> FinetuneResult: ...
+) -> FinetuneResult:
+    """Fine-tune an encoder for disease classification.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
+            hf:OWNER/NAME or synthetic. (default: synthetic)
+        columns: Columns of the table, such as
+            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
+            name)
+        synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
+        val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
+            split. (above 0, below 1; default: 0.2)
+        split_seed: Draw a new train/validation split with this seed. (at least 0; default: official
+            split, else --seed)
+        cache_dir: Cache directory for decoded images. (default: $GRAVIS_CACHE, else
+            ~/.cache/gravis-triton)
+        cache_size: Short side of the cached images in pixels. (1 to 8,192; default: 1.5 times the image
+            size)
+        num_workers: Worker processes for decoding and loading images; 0 loads in the main process. (0
+            to 256; default: one per core, at most 8)
+        encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
+            color-histogram (evaluate). (default: random)
+        model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
+            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+        image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
+            224, or 64 for synthetic images)
+        label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
+            are subsets of larger ones. (above 0, at most 1; default: 1.0)
+        tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        epochs: Passes over the training images. (1 to 1,000,000; default: 6 for synthetic images, else
+            50)
+        batch_size: Images per step and process, or all if there are fewer. (1 to 1,000,000; default:
+            32)
+        opt: Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb,
+            ... (default: adamw)
+        lr: Peak learning rate of the head and of the encoder's last layer. (above 0; default: 0.0005)
+        momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
+        weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
+            0; default: 0.05)
+        sched: Learning rate schedule after the warm-up. (default: cosine)
+        warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
+            eighth of the run)
+        max_steps: Stop after this many optimizer steps; the schedule still spans all epochs. (at least
+            1; default: no limit)
+        min_steps: Minimum number of optimizer steps; epochs are added to reach it. (at least 0;
+            default: 200)
+        layer_decay: Layer-wise learning rate decay: factor from each encoder layer to the one before
+            it. (above 0, at most 1; default: 1.0)
+        freeze_encoder: Train the head only. (default: False)
+        bn_statistics: Statistics of the encoder's BatchNorm: frozen are those of pre-training, batch
+            those of each batch; auto takes frozen if the encoder started from published weights, such
+            as ImageNet's. (default: auto)
+        ema: Decay of an exponential moving average of the weights, which is evaluated and saved
+            instead. (above 0, below 1; default: no averaging)
+        output_dir: Output directory. (default: runs/DATE-TIME-NAME)
+        overwrite: Delete an existing run in the output directory first. (default: False)
+        config: YAML file with settings, or the name of a shipped config; flags override it. (default:
+            none)
+        seed: Random seed. (0 to 4,294,967,295; default: 0)
+        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
+            OMP_NUM_THREADS, else its share of the cores)
+        tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
+        resume: Resume from a run directory, one of its checkpoints, or auto for the newest one in
+            --output-dir. (default: new run)
+        channels_last: Use channels-last memory format for faster convolutions. (default: True)
+        compile: Compile the model with torch.compile. (default: False)
+        log_every: Log metrics every N steps. (at least 1; default: 10)
+        max_bad_steps: Number of steps with non-finite gradients to skip before the run stops;
+            synchronizes the device every step. (at least 0; default: 0)
+        eval_every: Validate and save a checkpoint every N epochs. (at least 1; default: at most ten
+            validations)
+        patience: Stop after this many validations without improvement. (at least 1; default: no early
+            stopping)
+        crop_scale: Minimum area of a crop as a fraction of the image. (above 0, at most 1; default:
+            0.5)
+        rotation: Maximum rotation in degrees, in either direction. (0 to 360; default: 180.0)
+        flip: Probability of a horizontal flip. (0 to 1; default: 0.5)
+        vertical_flip: Probability of a vertical flip. (0 to 1; default: 0.5)
+        brightness: Brightness jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        contrast: Contrast jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        saturation: Saturation jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        hue: Maximum hue shift in turns of the color wheel, in either direction. (0 to 0.5; default:
+            0.02)
+        class_loss: Class-balanced cross-entropy, class-balanced focal loss, or plain cross-entropy.
+            (default: balanced)
+        dropout: Dropout before the classifier. (0 to 1; default: 0.0)
+    """
+
 def finetune_segmentation(
     *,
     data: str | Path = "synthetic",
@@ -225,7 +463,95 @@ def finetune_segmentation(
     saturation: float = 0.2,
     hue: float = 0.02,
     decoder: Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"] = "unet",
-) -> FinetuneResult: ...
+) -> FinetuneResult:
+    """Fine-tune an encoder for lesion segmentation.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
+            hf:OWNER/NAME or synthetic. (default: synthetic)
+        columns: Columns of the table, such as
+            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
+            name)
+        synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
+        val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
+            split. (above 0, below 1; default: 0.2)
+        split_seed: Draw a new train/validation split with this seed. (at least 0; default: official
+            split, else --seed)
+        cache_dir: Cache directory for decoded images. (default: $GRAVIS_CACHE, else
+            ~/.cache/gravis-triton)
+        cache_size: Short side of the cached images in pixels. (1 to 8,192; default: 1.5 times the image
+            size)
+        num_workers: Worker processes for decoding and loading images; 0 loads in the main process. (0
+            to 256; default: one per core, at most 8)
+        encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
+            color-histogram (evaluate). (default: random)
+        model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
+            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+        image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
+            224, or 64 for synthetic images)
+        label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
+            are subsets of larger ones. (above 0, at most 1; default: 1.0)
+        tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        epochs: Passes over the training images. (1 to 1,000,000; default: 6 for synthetic images, else
+            50)
+        batch_size: Images per step and process, or all if there are fewer. (1 to 1,000,000; default:
+            32)
+        opt: Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb,
+            ... (default: adamw)
+        lr: Peak learning rate of the head and of the encoder's last layer. (above 0; default: 0.0005)
+        momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
+        weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
+            0; default: 0.05)
+        sched: Learning rate schedule after the warm-up. (default: cosine)
+        warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
+            eighth of the run)
+        max_steps: Stop after this many optimizer steps; the schedule still spans all epochs. (at least
+            1; default: no limit)
+        min_steps: Minimum number of optimizer steps; epochs are added to reach it. (at least 0;
+            default: 200)
+        layer_decay: Layer-wise learning rate decay: factor from each encoder layer to the one before
+            it. (above 0, at most 1; default: 1.0)
+        freeze_encoder: Train the head only. (default: False)
+        bn_statistics: Statistics of the encoder's BatchNorm: frozen are those of pre-training, batch
+            those of each batch; auto takes frozen if the encoder started from published weights, such
+            as ImageNet's. (default: auto)
+        ema: Decay of an exponential moving average of the weights, which is evaluated and saved
+            instead. (above 0, below 1; default: no averaging)
+        output_dir: Output directory. (default: runs/DATE-TIME-NAME)
+        overwrite: Delete an existing run in the output directory first. (default: False)
+        config: YAML file with settings, or the name of a shipped config; flags override it. (default:
+            none)
+        seed: Random seed. (0 to 4,294,967,295; default: 0)
+        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
+            OMP_NUM_THREADS, else its share of the cores)
+        tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
+        resume: Resume from a run directory, one of its checkpoints, or auto for the newest one in
+            --output-dir. (default: new run)
+        channels_last: Use channels-last memory format for faster convolutions. (default: True)
+        compile: Compile the model with torch.compile. (default: False)
+        log_every: Log metrics every N steps. (at least 1; default: 10)
+        max_bad_steps: Number of steps with non-finite gradients to skip before the run stops;
+            synchronizes the device every step. (at least 0; default: 0)
+        eval_every: Validate and save a checkpoint every N epochs. (at least 1; default: at most ten
+            validations)
+        patience: Stop after this many validations without improvement. (at least 1; default: no early
+            stopping)
+        crop_scale: Minimum area of a crop as a fraction of the image. (above 0, at most 1; default:
+            0.5)
+        rotation: Maximum rotation in degrees, in either direction. (0 to 360; default: 180.0)
+        flip: Probability of a horizontal flip. (0 to 1; default: 0.5)
+        vertical_flip: Probability of a vertical flip. (0 to 1; default: 0.5)
+        brightness: Brightness jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        contrast: Contrast jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        saturation: Saturation jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        hue: Maximum hue shift in turns of the color wheel, in either direction. (0 to 0.5; default:
+            0.02)
+        decoder: Decoder from segmentation-models-pytorch. (default: unet)
+    """
+
 def evaluate(
     *,
     data: str | Path = "synthetic",
@@ -248,7 +574,48 @@ def evaluate(
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
     cpu_threads: int | None = None,
     tracker: str | None = None,
-) -> EvaluateResult: ...
+) -> EvaluateResult:
+    """Evaluate a frozen encoder with k nearest neighbors and a linear probe.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
+            hf:OWNER/NAME or synthetic. (default: synthetic)
+        columns: Columns of the table, such as
+            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
+            name)
+        synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
+        val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
+            split. (above 0, below 1; default: 0.2)
+        split_seed: Draw a new train/validation split with this seed. (at least 0; default: official
+            split, else --seed)
+        cache_dir: Cache directory for decoded images. (default: $GRAVIS_CACHE, else
+            ~/.cache/gravis-triton)
+        cache_size: Short side of the cached images in pixels. (1 to 8,192; default: 1.5 times the image
+            size)
+        num_workers: Worker processes for decoding and loading images; 0 loads in the main process. (0
+            to 256; default: one per core, at most 8)
+        encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
+            color-histogram (evaluate). (default: random)
+        model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
+            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+        image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
+            224, or 64 for synthetic images)
+        label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
+            are subsets of larger ones. (above 0, at most 1; default: 1.0)
+        tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        output_dir: Output directory. (default: runs/DATE-TIME-NAME)
+        overwrite: Delete an existing run in the output directory first. (default: False)
+        config: YAML file with settings, or the name of a shipped config; flags override it. (default:
+            none)
+        seed: Random seed. (0 to 4,294,967,295; default: 0)
+        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
+            OMP_NUM_THREADS, else its share of the cores)
+        tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
+    """
+
 def embed(
     *,
     encoder: str | Path,
@@ -261,7 +628,26 @@ def embed(
     dtype: Literal["float32", "float16"] = "float32",
     batch_size: int = 64,
     num_workers: int | None = None,
-) -> EmbedResult: ...
+) -> EmbedResult:
+    """Extract image features: one row per image with id, path, label, split, group and features.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        encoder: Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random.
+        data: Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic.
+        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
+        output: Parquet file to write. (default: features.parquet)
+        overwrite: Replace an existing file. (default: False)
+        model: timm backbone for an imagenet or random encoder. (default: resnet18)
+        image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
+            224)
+        dtype: Data type of the features in the file. (default: float32)
+        batch_size: Images per batch and process. (1 to 1,000,000; default: 64)
+        num_workers: Worker processes that decode images; 0 decodes in the main process. (0 to 256;
+            default: one per core, at most 8)
+    """
+
 def predict(
     *,
     model: str,
@@ -271,14 +657,43 @@ def predict(
     overwrite: bool = False,
     batch_size: int = 64,
     num_workers: int | None = None,
-) -> PredictResult: ...
+) -> PredictResult:
+    """Predict diseases or lesion masks of images with a fine-tuned model.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        model: Directory of a fine-tuning run.
+        images: Image files or directories.
+        output_dir: Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or
+            submission.csv. (default: predictions)
+        format: File format of the predictions. (default: csv)
+        overwrite: Overwrite earlier predictions in a non-empty directory. (default: False)
+        batch_size: Images per batch and process. (1 to 1,000,000; default: 64)
+        num_workers: Worker processes that decode images; 0 decodes in the main process. (0 to 256;
+            default: one per core, at most 8)
+    """
+
 def export(
     *,
     run: str,
     format: Literal["timm", "onnx", "torch-export"] = "onnx",
     output: str | Path | None = None,
     overwrite: bool = False,
-) -> ExportResult: ...
+) -> ExportResult:
+    """Export the fine-tuned model or the encoder of a run for timm, ONNX or torch.export, and verify the result.
+
+    transformers loads the timm format, too. Both load RUN/encoder without an export.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        run: Directory of a pre-training or fine-tuning run.
+        format: Format of the exported model. (default: onnx)
+        output: Output directory. (default: RUN/export-FORMAT)
+        overwrite: Replace an existing directory. (default: False)
+    """
+
 def push(
     *,
     run: str,
@@ -286,20 +701,60 @@ def push(
     license: str = "unknown",
     private: bool = False,
     dry_run: str | None = None,
-) -> PushResult: ...
+) -> PushResult:
+    """Push the fine-tuned model or the encoder of a run to the Hugging Face Hub, with a model card.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        run: Directory of a finished run.
+        repository: Repository on the Hub; created if it does not exist.
+        license: License of the training images, for the model card. (default: unknown)
+        private: Create the repository as private. (default: False)
+        dry_run: Write the files to this directory instead of uploading them. (default: upload)
+    """
+
 def write_report(
     *,
     runs: tuple[str, ...],
     output: str | Path = "side_by_side.html",
-) -> ReportResult: ...
+) -> ReportResult:
+    """Re-create report.html of finished runs; for several runs, also write a page that compares them.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        runs: Directories of finished runs.
+        output: HTML file for the comparison of several runs. (default: side_by_side.html)
+    """
+
 def list_runs(
     *,
     directory: str = "runs",
     json: bool = False,
-) -> RunsResult: ...
+) -> RunsResult:
+    """List finished, running and stopped runs with their scores.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        directory: Directory to search. (default: runs)
+        json: Print JSON. (default: False)
+    """
+
 def compare(
     *,
     grid: str | Path = "compare-synthetic",
     data: str | Path | None = None,
     output_dir: str | Path | None = None,
-) -> CompareResult: ...
+) -> CompareResult:
+    """Compare encoders over tasks, label fractions and seeds; run again to resume an interrupted comparison.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        grid: YAML file with the grid, or the name of a shipped one (see docs/comparison.md). (default:
+            compare-synthetic)
+        data: Images: a directory, hf:OWNER/NAME, or synthetic. (default: the grid's)
+        output_dir: Directory for all runs and the comparison. (default: the grid's)
+    """

@@ -10,22 +10,24 @@ from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
-import gravis_triton.settings.tools as tools
 from gravis_triton.cores import spin_briefly
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
 from gravis_triton.launcher import follow_launcher
-from gravis_triton.settings.flags import parse_flags, parse_settings
-from gravis_triton.settings.flat import flat_hints
-from gravis_triton.settings.ranges import check_ranges
+from gravis_triton.settings.flags import read_flags
+from gravis_triton.settings.resolve import Kind, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A workflow function, `module.function` in gravis_triton.workflows, and its settings; imported when it runs."""
+    """A workflow function, `module.function` in gravis_triton.workflows, and its settings; imported when it runs.
+
+    variants: `module.function` of a function from raw values to the type of the settings, if it depends on them.
+    """
 
     module: str
     function: str
     settings: type[Any]
+    variants: str = ""
 
     @property
     def workflow(self) -> Callable[[Any], Any]:
@@ -33,23 +35,31 @@ class Job:
         return getattr(import_module(f"gravis_triton.workflows.{self.module}"), self.function)
 
     @property
+    def kind(self) -> Kind[Any]:
+        """The type of the settings, or the function that chooses it."""
+        if not self.variants:
+            return self.settings
+        module, function = self.variants.split(".")
+        return getattr(import_module(f"gravis_triton.{module}"), function)
+
+    @property
     def summary(self) -> str:
         return (self.settings.__doc__ or "").splitlines()[0]
 
 
 JOBS = {
-    "check": Job("check", "check", tools.CheckSettings),
-    "shards": Job("shards", "shards", tools.ShardsSettings),
+    "check": Job("check", "check", jobs.CheckSettings),
+    "shards": Job("shards", "shards", jobs.ShardsSettings),
     "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
     "finetune-classification": Job("finetune", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("finetune", "finetune_segmentation", jobs.SegmentationSettings),
     "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
-    "embed": Job("embed", "embed", tools.EmbedSettings),
-    "predict": Job("predict", "predict", tools.PredictSettings),
-    "export": Job("export", "export", tools.ExportSettings),
-    "push": Job("push", "push", tools.PushSettings),
-    "report": Job("report", "write_report", tools.ReportSettings),
-    "runs": Job("runs", "list_runs", tools.RunsSettings),
+    "embed": Job("embed", "embed", jobs.EmbedSettings),
+    "predict": Job("predict", "predict", jobs.PredictSettings),
+    "export": Job("export", "export", jobs.ExportSettings),
+    "push": Job("push", "push", jobs.PushSettings),
+    "report": Job("report", "write_report", jobs.ReportSettings),
+    "runs": Job("runs", "list_runs", jobs.RunsSettings),
     "compare": Job("compare", "compare", jobs.CompareSettings),
 }
 
@@ -124,9 +134,7 @@ def _noted_interrupts() -> list[int]:
 
 
 def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
-    has_config = "config" in flat_hints(job.settings)
-    settings = (parse_settings if has_config else parse_flags)(job.settings, args, prog)
-    check_ranges(settings)
+    settings = resolve(job.kind, read_flags(job.kind, args, prog))  # rejected before torch is imported
     return job.workflow(settings)
 
 

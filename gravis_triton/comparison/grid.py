@@ -20,18 +20,17 @@ from gravis_triton.settings import (
     FinetuneSettings,
     PretrainSettings,
     SegmentationSettings,
-    checked_values,
-    flat_hints,
+    check_values,
     flatten,
     override,
     read_settings,
     read_yaml,
+    resolve,
     resolve_evaluate,
     resolve_finetune,
     resolve_pretrain,
-    settings_from,
+    settings_of,
 )
-from gravis_triton.settings.flat import RENAMED, at_home
 
 Values = Mapping[str, Any]
 JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
@@ -104,7 +103,8 @@ def read_grid(file: Path) -> Grid:
     Raises UserError for unknown, missing and misplaced names; `plan_runs` checks the values of the jobs' settings.
     """
     try:
-        values = checked_values("grid", read_yaml(file), _HINTS)
+        raw = read_yaml(file)
+        values = check_values(raw, _HINTS, dict.fromkeys(raw, "grid"))
         values["encoders"] = {str(name): given for name, given in values.get("encoders", {}).items()}
         values["tasks"] = {name: given or {} for name, given in values.get("tasks", {}).items()}
         _check(values)
@@ -131,9 +131,7 @@ def _check(values: Values) -> None:
     for name in tasks:
         if name not in TASKS:
             raise UserError(f"tasks: unknown task {name!r}; tasks: {', '.join(TASKS)}")
-    known = {
-        name for kind in (PretrainSettings, *TASKS.values()) for name in flat_hints(kind)
-    } | RENAMED.keys()
+    known = {name for kind in (PretrainSettings, *TASKS.values()) for name in settings_of(kind)}
     for name in common:
         if name not in known:
             raise UserError(f"common: unknown setting {name!r}{did_you_mean(name, known)}")
@@ -168,7 +166,7 @@ def _one_per_length(
     curves: dict[str, dict[int, str]] = {}
     for name, encoder in given.items():
         if isinstance(encoder, str):
-            encoders[name] = at_home(encoder)
+            encoders[name] = str(Path(encoder).expanduser())
             continue
         views = encoder.get(_LENGTH, length)
         if not isinstance(views, list):
@@ -220,8 +218,7 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
 
 
 def _known(values: Values, kind: type[JobSettings]) -> dict[str, Any]:
-    hints = flat_hints(kind)
-    return {name: value for name, value in values.items() if RENAMED.get(name, name) in hints}
+    return {name: value for name, value in values.items() if name in settings_of(kind)}
 
 
 def _planned(
@@ -233,12 +230,12 @@ def _planned(
     directory: RunDirectory,
     values: Values,
 ) -> PlannedRun:
-    settings = settings_from(kind, values, where=f"{task} {encoder}")
+    settings: JobSettings = resolve(kind, values, where=f"{task} {encoder}")  # type: ignore[assignment]
     try:
         _resolved(settings, {})
     except UserError as error:
         raise UserError(f"{task} {encoder}: {error}") from error
-    again = {"resume": "auto"} if "resume" in flat_hints(kind) else {"overwrite": True}
+    again = {"resume": "auto"} if "resume" in settings_of(kind) else {"overwrite": True}
     settings = override(settings, {"output_dir": str(directory), **again})
     return PlannedRun(task=task, encoder=encoder, label_fraction=fraction, seed=seed, directory=directory,
                       settings=settings)  # fmt: skip
@@ -267,7 +264,7 @@ def check_consistent(run: PlannedRun) -> None:
     if not file.is_file():
         return
     try:
-        names = {RENAMED.get(name, name) for name in read_yaml(file)}
+        names = read_yaml(file).keys()
         saved = flatten(read_settings(type(run.settings), file))
     except UserError as error:
         raise UserError(f"{error}: delete {run.directory}") from error

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from gravis_triton.settings.ranges import Range
+from pydantic import Field
 
-Probability = Annotated[float, Range(min=0, max=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,31 +15,31 @@ class ViewSettings:
 
     augment: str = "published"
     """Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below override it."""
-    views: Annotated[int, Range(min=2, max=1024)] = 4
+    views: Annotated[int, Field(ge=2, le=1024)] = 4
     """Number of views per image."""
-    crop_scale: Annotated[float, Range(above=0, max=1)] = 0.2
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Minimum area of a crop as a fraction of the image."""
-    rotation: Annotated[float, Range(min=0, max=360)] = 10.0
+    rotation: Annotated[float, Field(ge=0, le=360)] = 10.0
     """Maximum rotation in degrees, in either direction."""
-    brightness: Annotated[float, Range(min=0, max=10)] = 0.4
+    brightness: Annotated[float, Field(ge=0, le=10)] = 0.4
     """Brightness jitter: the factor is drawn from 1 - x to 1 + x."""
-    contrast: Annotated[float, Range(min=0, max=10)] = 0.4
+    contrast: Annotated[float, Field(ge=0, le=10)] = 0.4
     """Contrast jitter: the factor is drawn from 1 - x to 1 + x."""
-    saturation: Annotated[float, Range(min=0, max=10)] = 0.4
+    saturation: Annotated[float, Field(ge=0, le=10)] = 0.4
     """Saturation jitter: the factor is drawn from 1 - x to 1 + x."""
-    hue: Annotated[float, Range(min=0, max=0.5)] = 0.1
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Maximum hue shift in turns of the color wheel, in either direction."""
     grayscale: Probability = 0.2
     """Probability of a grayscale view."""
     blur: Probability = 0.5
     """Probability of Gaussian blur."""
-    blur_sigma: Annotated[float, Range(min=0, max=100)] = 2.0
+    blur_sigma: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Maximum standard deviation of the blur in pixels of a 224-pixel view; the minimum is 0.1."""
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
-    cutout_holes: Annotated[int, Range(min=0, max=100)] = 3
+    cutout_holes: Annotated[int, Field(ge=0, le=100)] = 3
     """Number of squares cut out of every view."""
-    cutout_side: Annotated[float, Range(above=0, max=1000)] = 32.0
+    cutout_side: Annotated[float, Field(gt=0, le=1000)] = 32.0
     """Side of a cut-out square in pixels of a 224-pixel view."""
     vertical_flip: Probability = 0.0
     """Probability of a vertical flip."""
@@ -55,7 +55,7 @@ class ViewSettings:
     """Probability of gel bubbles and reflections."""
     defocus: Probability = 0.0
     """Probability of defocus blur."""
-    defocus_radius: Annotated[float, Range(min=1, max=100)] = 3.0
+    defocus_radius: Annotated[float, Field(ge=1, le=100)] = 3.0
     """Maximum radius of the defocus blur in pixels of a 224-pixel view; the minimum is 1."""
     vignette: Probability = 0.0
     """Probability of dark corners."""
@@ -69,21 +69,21 @@ class ViewSettings:
 class LabeledViewSettings:
     """Augmentation of labeled images: any rotation, both flips, and weak color jitter, as color is diagnostic."""
 
-    crop_scale: Annotated[float, Range(above=0, max=1)] = 0.5
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Minimum area of a crop as a fraction of the image."""
-    rotation: Annotated[float, Range(min=0, max=360)] = 180.0
+    rotation: Annotated[float, Field(ge=0, le=360)] = 180.0
     """Maximum rotation in degrees, in either direction."""
     flip: Probability = 0.5
     """Probability of a horizontal flip."""
     vertical_flip: Probability = 0.5
     """Probability of a vertical flip."""
-    brightness: Annotated[float, Range(min=0, max=10)] = 0.2
+    brightness: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Brightness jitter: the factor is drawn from 1 - x to 1 + x."""
-    contrast: Annotated[float, Range(min=0, max=10)] = 0.2
+    contrast: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Contrast jitter: the factor is drawn from 1 - x to 1 + x."""
-    saturation: Annotated[float, Range(min=0, max=10)] = 0.2
+    saturation: Annotated[float, Field(ge=0, le=10)] = 0.2
     """Saturation jitter: the factor is drawn from 1 - x to 1 + x."""
-    hue: Annotated[float, Range(min=0, max=0.5)] = 0.02
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     """Maximum hue shift in turns of the color wheel, in either direction."""
 
 

@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from tyro.conf import arg
+from pydantic import Field
 
-from gravis_triton.settings.ranges import Range
+from gravis_triton.settings.fields import Argument
 
-Columns = Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: recognized by name)")]
-Workers = Annotated[
-    int | None,
-    Range(min=0, max=256),
-    arg(metavar="INT", help_behavior_hint="(default: one per core, at most 8)"),
-]
+Columns = Annotated[str | None, Argument(default="recognized by name")]
+Workers = Annotated[int | None, Field(ge=0, le=256), Argument(default="one per core, at most 8")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,26 +19,17 @@ class DataSettings:
     """Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table, hf:OWNER/NAME or synthetic."""
     columns: Columns = None
     """Columns of the table, such as image=photo,label=dx,group=patient,mask=segmentation,split=fold."""
-    synthetic_images: Annotated[int, Range(min=1, max=1_000_000)] = 1500
+    synthetic_images: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
-    val_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the labeled images to validate on, if the dataset has no validation split."""
-    split_seed: Annotated[
-        int | None,
-        Range(min=0),
-        arg(metavar="INT", help_behavior_hint="(default: official split, else --seed)"),
-    ] = None
+    split_seed: Annotated[int | None, Field(ge=0), Argument(default="official split, else --seed")] = None
     """Draw a new train/validation split with this seed."""
-    cache_dir: Annotated[
-        str | None,
-        arg(metavar="STR", help_behavior_hint="(default: $GRAVIS_CACHE, else ~/.cache/gravis-triton)"),
-    ] = None
+    cache_dir: Annotated[str | None, Argument(default="$GRAVIS_CACHE, else ~/.cache/gravis-triton")] = None
     """Cache directory for decoded images."""
-    cache_size: Annotated[
-        int | None,
-        Range(min=1, max=8192),
-        arg(metavar="INT", help_behavior_hint="(default: 1.5 times the image size)"),
-    ] = None
+    cache_size: Annotated[int | None, Field(ge=1, le=8192), Argument(default="1.5 times the image size")] = (
+        None
+    )
     """Short side of the cached images in pixels."""
     num_workers: Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
@@ -54,11 +41,7 @@ class StreamingSettings:
 
     streaming: bool = False
     """Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory) instead of caching them."""
-    shuffle_buffer: Annotated[int, Range(min=1)] = 1000
+    shuffle_buffer: Annotated[int, Field(ge=1)] = 1000
     """Shuffle buffer size per worker in images, kept encoded in memory."""
-    steps_per_epoch: Annotated[
-        int | None,
-        Range(min=1),
-        arg(metavar="INT", help_behavior_hint="(default: all images minus 2% spares)"),
-    ] = None
+    steps_per_epoch: Annotated[int | None, Field(ge=1), Argument(default="all images minus 2% spares")] = None
     """Optimizer steps per epoch of streamed images."""

@@ -1,17 +1,23 @@
 """Settings of each job, composed of groups."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from tyro.conf import Positional, arg
+from pydantic import Field
 
 from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
-from gravis_triton.settings.data import DataSettings, StreamingSettings
-from gravis_triton.settings.loss import LossSettings
-from gravis_triton.settings.model import EncoderSettings, ModelSettings
-from gravis_triton.settings.optimization import FinetuneOptimizationSettings, PretrainOptimizationSettings
-from gravis_triton.settings.ranges import Range
-from gravis_triton.settings.run import FinetuneTrainingSettings, RunSettings, TrainingSettings
+from gravis_triton.settings.data import Columns, DataSettings, StreamingSettings, Workers
+from gravis_triton.settings.fields import Argument
+from gravis_triton.settings.training import (
+    EncoderSettings,
+    FinetuneOptimizationSettings,
+    FinetuneTrainingSettings,
+    LossSettings,
+    ModelSettings,
+    PretrainOptimizationSettings,
+    RunSettings,
+    TrainingSettings,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +27,7 @@ class PretrainSettings:
     Example: --data DIR --model resnet50 --image-size 224 --epochs 100 --output-dir RUN
     """
 
+    job: ClassVar[str] = "pretrain"
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     optimization: PretrainOptimizationSettings = field(default_factory=PretrainOptimizationSettings)
@@ -35,7 +42,7 @@ class PretrainSettings:
 class EvaluationSettings:
     """Label fraction and test-time augmentation."""
 
-    label_fraction: Annotated[float, Range(above=0, max=1)] = 1.0
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Fraction of the training labels to use, stratified by class; smaller fractions are subsets of larger ones."""
     tta: bool = False
     """Test-time augmentation: average over the four flips of an image."""
@@ -48,6 +55,7 @@ class EvaluateSettings:
     Example: --data DIR --encoder RUN/encoder
     """
 
+    job: ClassVar[str] = "evaluate"
     data: DataSettings = field(default_factory=DataSettings)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -73,7 +81,7 @@ class ClassifierSettings:
 
     class_loss: Literal["balanced", "focal", "plain"] = "balanced"
     """Class-balanced cross-entropy, class-balanced focal loss, or plain cross-entropy."""
-    dropout: Annotated[float, Range(min=0, max=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Dropout before the classifier."""
 
 
@@ -84,6 +92,7 @@ class ClassificationSettings(FinetuneSettings):
     Example: --data DIR --encoder RUN/encoder --label-fraction 0.05 --epochs 50 --output-dir RUN
     """
 
+    job: ClassVar[str] = "finetune-classification"
     head: ClassifierSettings = field(default_factory=ClassifierSettings)
 
 
@@ -105,6 +114,7 @@ class SegmentationSettings(FinetuneSettings):
     Example: --data DIR --encoder RUN/encoder --decoder unet --epochs 50 --output-dir RUN
     """
 
+    job: ClassVar[str] = "finetune-segmentation"
     head: DecoderSettings = field(default_factory=DecoderSettings)
 
 
@@ -112,9 +122,150 @@ class SegmentationSettings(FinetuneSettings):
 class CompareSettings:
     """Compare encoders over tasks, label fractions and seeds; run again to resume an interrupted comparison."""
 
-    grid: Annotated[str, Positional, arg(metavar="GRID")] = "compare-synthetic"
+    grid: Annotated[str, Argument(positional="GRID")] = "compare-synthetic"
     """YAML file with the grid, or the name of a shipped one (see docs/comparison.md)."""
-    data: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: the grid's)")] = None
+    data: Annotated[str | None, Argument(default="the grid's")] = None
     """Images: a directory, hf:OWNER/NAME, or synthetic."""
-    output_dir: Annotated[str | None, arg(metavar="STR", help_behavior_hint="(default: the grid's)")] = None
+    output_dir: Annotated[str | None, Argument(default="the grid's")] = None
     """Directory for all runs and the comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """Extract image features: one row per image with id, path, label, split, group and features.
+
+    Example: RUN/encoder DIR -o features.parquet. Run again to resume an interrupted job.
+    """
+
+    encoder: Annotated[str, Argument(positional="ENCODER")]
+    """Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random."""
+    data: Annotated[str, Argument(positional="DATA")]
+    """Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
+    columns: Columns = None
+    """Columns of the table, such as image=photo,label=dx."""
+    output: Annotated[str, Argument(short="-o")] = "features.parquet"
+    """Parquet file to write."""
+    overwrite: bool = False
+    """Replace an existing file."""
+    model: Annotated[str | None, Argument(default="resnet18")] = None
+    """timm backbone for an imagenet or random encoder."""
+    image_size: Annotated[int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224")] = (
+        None
+    )
+    """Size of the square input images in pixels."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Data type of the features in the file."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    """Images per batch and process."""
+    num_workers: Workers = None
+    """Worker processes that decode images; 0 decodes in the main process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """Predict diseases or lesion masks of images with a fine-tuned model.
+
+    Example: RUN IMAGES... -o predictions. Run again to resume an interrupted job.
+    """
+
+    model: Annotated[str, Argument(positional="RUN")]
+    """Directory of a fine-tuning run."""
+    images: Annotated[tuple[str, ...], Argument(positional="IMAGES...")]
+    """Image files or directories."""
+    output_dir: Annotated[str, Argument(short="-o")] = "predictions"
+    """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
+    format: Literal["csv", "parquet"] = "csv"
+    """File format of the predictions."""
+    overwrite: bool = False
+    """Overwrite earlier predictions in a non-empty directory."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    """Images per batch and process."""
+    num_workers: Workers = None
+    """Worker processes that decode images; 0 decodes in the main process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Export the fine-tuned model or the encoder of a run for timm, ONNX or torch.export, and verify the result.
+
+    transformers loads the timm format, too. Both load RUN/encoder without an export.
+    """
+
+    run: Annotated[str, Argument(positional="RUN")]
+    """Directory of a pre-training or fine-tuning run."""
+    format: Literal["timm", "onnx", "torch-export"] = "onnx"
+    """Format of the exported model."""
+    output: Annotated[str | None, Argument(default="RUN/export-FORMAT", short="-o")] = None
+    """Output directory."""
+    overwrite: bool = False
+    """Replace an existing directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Check a dataset: counts, unreadable images and masks, duplicates and leakage; exits with 1 on a fault."""
+
+    data: Annotated[str, Argument(positional="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    columns: Columns = None
+    """Columns of the table, such as image=photo,label=dx."""
+    num_workers: Annotated[
+        int | None, Field(ge=1, le=256), Argument(default="depends on the number of cores")
+    ] = None
+    """Threads for decoding."""
+    json: bool = False
+    """Print JSON."""
+    page: Annotated[str | None, Argument(default="none", metavar="FILE")] = None
+    """HTML file to write contact sheets to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsSettings:
+    """Resize a dataset and write it as Parquet shards for --streaming."""
+
+    data: Annotated[str, Argument(positional="DATA")]
+    """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
+    output: Annotated[str, Argument(positional="OUT")]
+    """Output directory; must not exist."""
+    columns: Columns = None
+    """Columns of the table, such as image=photo,label=dx."""
+    image_size: Annotated[int, Field(ge=1, le=8192)] = 512
+    """Short side of the images in pixels; smaller images are not resized."""
+    images_per_shard: Annotated[int, Field(ge=1)] = 1000
+    """Number of images per shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushSettings:
+    """Push the fine-tuned model or the encoder of a run to the Hugging Face Hub, with a model card."""
+
+    run: Annotated[str, Argument(positional="RUN")]
+    """Directory of a finished run."""
+    repository: Annotated[str, Argument(positional="OWNER/NAME")]
+    """Repository on the Hub; created if it does not exist."""
+    license: str = "unknown"
+    """License of the training images, for the model card."""
+    private: bool = False
+    """Create the repository as private."""
+    dry_run: Annotated[str | None, Argument(default="upload", metavar="DIR")] = None
+    """Write the files to this directory instead of uploading them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Re-create report.html of finished runs; for several runs, also write a page that compares them."""
+
+    runs: Annotated[tuple[str, ...], Argument(positional="RUN...")]
+    """Directories of finished runs."""
+    output: Annotated[str, Argument(short="-o")] = "side_by_side.html"
+    """HTML file for the comparison of several runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsSettings:
+    """List finished, running and stopped runs with their scores."""
+
+    directory: Annotated[str, Argument(positional="DIR")] = "runs"
+    """Directory to search."""
+    json: bool = False
+    """Print JSON."""

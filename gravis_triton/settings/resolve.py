@@ -1,91 +1,175 @@
-"""Defaults that depend on other settings or on the machine."""
+"""The one step from raw values to settings: a config file or the run to resume, then flags or keyword arguments on top,
+the job's type, and a single validation by pydantic."""
 
-import math
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from gravis_triton.cores import available_cores
-from gravis_triton.errors import UserError
-from gravis_triton.settings.data import DataSettings
-from gravis_triton.settings.flat import override
-from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-Pretraining = TypeVar("Pretraining", bound=PretrainSettings)
-Finetuning = TypeVar("Finetuning", bound=FinetuneSettings)
+from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings.augmentation import PRESETS, ViewSettings
+from gravis_triton.settings.config import find_config, read_yaml
+from gravis_triton.settings.fields import BOUNDS, choices_of, flag, override, settings_of, value_type
 
-DEFAULT_MODEL = "resnet18"
-_MAX_WORKERS = 8
+Settings = TypeVar("Settings")
+Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
+"""The type of a job's settings, or a function from their raw values to it: those of a method depend on its name."""
+
+_CHOICES = {"augment": "augmentation", "loss": "loss"}
+"""Setting -> the group whose defaults it chooses."""
+_STEPS = {name: step for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")}
+
+_EXPECTED = {
+    "int": "an integer", "float": "a number", "bool": "true or false",
+    "string": "text", "tuple": "a list", "list": "a list", "dict": "`name: value` lines",
+}  # fmt: skip
+"""First word of pydantic's error type -> what was expected."""
 
 
-def resolve_pretrain(
-    settings: Pretraining, *, model: str = DEFAULT_MODEL, image_size: int | None = None
-) -> Pretraining:
-    """The settings with defaults in place of None. Raises UserError for conflicting settings.
+def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> Settings:
+    """A job's settings from values by their flat names, on top of the config file or the run to resume in them.
 
-    model, image_size: those of the opened encoder, if an encoder directory sets them.
+    If they name another augmentation or loss than the file, the file's values for it are dropped. Augmentation steps
+    that nothing sets have the strengths of the preset.
+
+    where: prefix of messages; "" for values from the command line, which are named by their flags.
+    Raises UserError for a config file that is missing, malformed or of another job; for an unknown or missing setting;
+    and for a value of a wrong type or out of range.
     """
-    chosen, optimization = settings.model, settings.optimization
-    if chosen.pretrained and chosen.encoder not in ("random", "imagenet"):
-        raise UserError(f"--pretrained conflicts with --encoder {chosen.encoder}: drop one of them")
-    if optimization.total_views is not None and optimization.epochs is not None:
-        raise UserError("--total-views and --epochs both set the training length: drop one of them")
-    if settings.streaming.steps_per_epoch is not None and not settings.streaming.streaming:
-        raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
-    if settings.data.columns is not None and settings.streaming.streaming:
-        raise UserError("--columns is for tables, but --streaming reads shards: drop one of them")
-    if settings.training.eval_every is not None and not settings.training.evaluate:
-        raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
-    size = chosen.image_size or image_size or default_image_size(settings.data)
-    epochs = optimization.epochs
-    if optimization.total_views is None and epochs is None:
-        epochs = 8 if settings.data.data == "synthetic" else 100
-    resolved = {
-        "encoder": "imagenet" if chosen.pretrained else chosen.encoder,
-        "pretrained": False,  # now given by the encoder
-        "model": chosen.model or model,
-        "image_size": size,
-        "epochs": epochs,
-    }
-    return override(settings, resolved | _data(settings.data, size))
+    values, sources = gather(kind, given, where)
+    return _validated(type_of(kind, values), values, sources, where or "command line")
 
 
-def resolve_evaluate(settings: EvaluateSettings, *, image_size: int) -> EvaluateSettings:
-    """The settings with defaults in place of None; `image_size` is that of the opened encoder."""
-    return override(settings, {"image_size": image_size} | _data(settings.data, image_size))
+def read_settings(kind: Kind[Settings], file: str | Path) -> Settings:
+    """The settings in a YAML file of `name: value` lines; the others have their defaults. Raises UserError like
+    `resolve`."""
+    values = _read_config(kind, file)
+    return _validated(type_of(kind, values), values, dict.fromkeys(values, str(file)), str(file))
 
 
-def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
-    """The settings with defaults in place of None; `image_size` is that of the opened encoder.
+def type_of(kind: Kind[Settings], values: Mapping[str, Any]) -> type[Settings]:
+    """The type of the settings with these raw values."""
+    return cast(type[Settings], kind if is_dataclass(kind) else kind(values))  # type: ignore[call-arg]
 
-    Raises UserError for conflicting settings.
+
+def gather(
+    kind: Kind[Any], given: Mapping[str, Any], where: str = ""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Raw values by name, and where each comes from: `given` on top of the config file or the run that it names."""
+    given = {name: _plain(value) for name, value in given.items()}
+    sources = dict.fromkeys(given, where)
+    file = _config_file(given)
+    if file is None:
+        return given, sources
+    saved = _read_config(kind, file)
+    settings = settings_of(type_of(kind, saved))
+    for choice, group in _CHOICES.items():
+        if choice in given and given[choice] != saved.get(choice, settings[choice].default):
+            kept = {name for name, setting in settings.items() if setting.group != group} | {choice, "views"}
+            saved = {name: value for name, value in saved.items() if name in kept}
+    return saved | given, dict.fromkeys(saved, str(file)) | sources
+
+
+def _config_file(given: Mapping[str, Any]) -> str | Path | None:
+    """The file of `config`, else that of the run that `resume` names or continues, if there is one."""
+    if given.get("config") is not None:
+        return str(given["config"])
+    resumed = given.get("output_dir") if given.get("resume") == "auto" else given.get("resume")
+    saved = RunDirectory.of(resumed).config if isinstance(resumed, str) else None
+    return saved if saved is not None and saved.is_file() else None
+
+
+def _read_config(kind: Kind[Any], file: str | Path) -> dict[str, Any]:
+    values = {name: _plain(value) for name, value in read_yaml(find_config(file)).items()}
+    job, expected = values.pop("job", None), getattr(type_of(kind, values), "job", None)
+    if job not in (None, expected):
+        raise UserError(f"{file} has the settings of {job}, not of {expected}: give another file")
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy as those of Python, paths as text, and ~/ as the home directory: the shell expands it only at
+    the start of an argument, and YAML never."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, Path) or (isinstance(value, str) and value.startswith("~/")):
+        return str(Path(value).expanduser())
+    return value
+
+
+def _validated(
+    kind: type[Settings], values: Mapping[str, Any], sources: Mapping[str, str], where: str
+) -> Settings:
+    settings = settings_of(kind)
+    checked = check_values(values, {name: setting.hint for name, setting in settings.items()}, sources)
+    if "augment" in settings and not _STEPS.keys() <= checked.keys():
+        checked = augmentation(checked.get("augment", settings["augment"].default)) | checked
+    required = [name for name, setting in settings.items() if setting.required]
+    if missing := [name for name in required if name not in checked]:
+        raise UserError(f"{where}: missing setting {', '.join(missing)}")
+    return override(kind(**dict.fromkeys(required)), checked)
+
+
+def check_values(
+    values: Mapping[str, Any], hints: Mapping[str, Any], sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """The values, each converted to its type. sources: where each comes from, "" for a flag.
+
+    Raises UserError for an unknown name, and for a value of a wrong type or out of range.
     """
-    if settings.optimization.freeze_encoder and settings.optimization.layer_decay != 1:
-        raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
-    if settings.optimization.freeze_encoder and settings.optimization.bn_statistics == "batch":
-        raise UserError("--bn-statistics batch has no effect with --freeze-encoder: drop one of them")
-    epochs = settings.optimization.epochs or (6 if settings.data.data == "synthetic" else 50)
-    return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
+    for name in values:
+        if name not in hints:
+            raise UserError(_unknown(name, hints, sources[name]))
+    return {name: check_value(name, value, hints[name], sources[name]) for name, value in values.items()}
 
 
-def _data(data: DataSettings, image_size: int) -> dict[str, Any]:
-    workers = default_workers() if data.num_workers is None else data.num_workers
-    return {"cache_size": data.cache_size or default_cache_size(image_size), "num_workers": workers}
+def _unknown(name: str, known: Iterable[str], source: str) -> str:
+    if source:
+        return f"{source}: unknown setting {name!r}{did_you_mean(name, known)}"
+    return f"unknown flag {flag(name)}{did_you_mean(flag(name), map(flag, known))}"
 
 
-def default_cache_size(image_size: int) -> int:
-    """Short side in pixels of the images that are cropped to `image_size`."""
-    return math.ceil(1.5 * image_size)
+def check_value(name: str, value: Any, hint: Any, source: str) -> Any:
+    """One value, see `check_values`."""
+    is_number = value_type(hint) in (int, float)
+    try:  # pydantic would take true for 1
+        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+        return adapter.validate_python(str(value) if is_number and isinstance(value, bool) else value)
+    except ValidationError as error:
+        label = f"{source}: {name}" if source else flag(name)
+        raise UserError(f"{label} must be {_expected(error.errors()[0], hint, value)}") from None
 
 
-def default_workers() -> int:
-    """Number of worker processes that decode and load images."""
-    return min(_MAX_WORKERS, available_cores())
+def _expected(error: ErrorDetails, hint: Any, value: Any) -> str:
+    """What was expected instead of a value: "above 0, not -1"."""
+    context = error.get("ctx", {})
+    bounds = [f"{words} {context[key]:.10g}" for key, words in BOUNDS.items() if key in context]
+    if bounds or error["type"] == "finite_number":
+        return f"{bounds[0] if bounds else 'a finite number'}, not {value}"
+    if choices := [str(choice) for choice in choices_of(hint)]:
+        return f"one of {', '.join(choices)}, not {value!r}{did_you_mean(value, choices)}"
+    return f"{_EXPECTED.get(error['type'].split('_')[0], error['msg'])}, not {value!r}"
 
 
-def default_image_size(data: DataSettings) -> int:
-    """Image size in pixels for an encoder that does not set one."""
-    return 64 if data.data == "synthetic" else 224
+def augmentation(name: str) -> dict[str, Any]:
+    """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the published ones.
 
-
-def resolved_split_seed(data: DataSettings, seed: int) -> int:
-    """Seed of random splits."""
-    return seed if data.split_seed is None else data.split_seed
+    Raises UserError if the name is neither, and for a file like `read_settings`.
+    """
+    if name in PRESETS:
+        steps = PRESETS[name]
+    elif Path(name).is_file():
+        values = read_yaml(Path(name))
+        hints = {step: setting.hint for step, setting in _STEPS.items()}
+        steps = override(ViewSettings(), check_values(values, hints, dict.fromkeys(values, name)))
+    else:
+        raise UserError(
+            f"--augment {name} is neither a preset ({', '.join(PRESETS)}) nor a file{did_you_mean(name, PRESETS)}"
+        )
+    return {step: getattr(steps, step) for step in _STEPS}

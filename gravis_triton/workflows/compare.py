@@ -25,7 +25,7 @@ from gravis_triton.files import atomic_write
 from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
 from gravis_triton.report.comparison_tables import markdown, reading, score_tables
 from gravis_triton.report.page import write_comparison_page
-from gravis_triton.settings import CompareSettings, RunSettings, find_config, settings_from
+from gravis_triton.settings import CompareSettings, RunSettings, find_config, resolve
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.finetune import finetune_classification, finetune_segmentation
@@ -71,7 +71,7 @@ def compare(settings: CompareSettings) -> CompareResult:
 
     # one run after another, the same in all processes
     precision = {name: value for name, value in grid.common.items() if name == "mixed_precision"}
-    accelerator = start_accelerator(settings_from(RunSettings, precision, where=str(file)))
+    accelerator = start_accelerator(resolve(RunSettings, precision, where=str(file)))
     display = report.Display(accelerator.is_main_process)
     missing = [run for run in runs if not run.finished]
     output = Path(grid.output_dir)

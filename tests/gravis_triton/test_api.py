@@ -6,9 +6,8 @@ import pytest
 
 import gravis_triton as gt
 from gravis_triton import api
-from gravis_triton.settings import PretrainSettings, write_settings
-from gravis_triton.settings.config import settings_on_file
-from gravis_triton.settings.flags import parse_settings
+from gravis_triton.settings import PretrainSettings, resolve, write_settings
+from gravis_triton.settings.flags import read_flags
 
 
 def test_the_signatures_for_editors_are_those_of_the_settings():
@@ -23,12 +22,22 @@ def test_a_job_has_its_settings_as_keyword_arguments():
     assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
+def test_help_shows_every_argument_with_its_description_bounds_and_default():
+    text = " ".join(inspect.getdoc(gt.pretrain).split())
+    assert text.startswith("Pre-train an image encoder")
+    assert "lr: Peak learning rate. (above 0; default: 0.001)" in text
+    assert "views: Number of views per image. (2 to 1,024; default: 4)" in text
+    arguments = text.partition("Args:")[2]
+    assert all(f" {name}: " in arguments for name in inspect.signature(gt.pretrain).parameters)
+    assert "--output-dir RUN" not in text  # the example is for the command line
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"veiws": 3}, "pretrain: unknown setting 'veiws'; did you mean views?"),
         ({"views": 1}, "pretrain: views must be at least 2, not 1"),
-        ({"views": "many"}, "pretrain: views must be int, not 'many'"),
+        ({"views": "many"}, "pretrain: views must be an integer, not 'many'"),
     ],
 )
 def test_arguments_are_checked_before_anything_runs(settings, message):
@@ -48,7 +57,7 @@ def test_importing_the_package_does_not_import_torch():
 
 
 def test_a_config_is_the_start_and_arguments_go_before_it():
-    settings = settings_on_file(PretrainSettings, {"config": "isic2017", "lr": 0.5}, where="pretrain")
+    settings = resolve(PretrainSettings, {"config": "isic2017", "lr": 0.5}, where="pretrain")
     assert (settings.model.model, settings.augmentation.views) == ("resnet50", 20)
     assert settings.optimization.lr == 0.5
     with pytest.raises(gt.UserError, match="no such config file"):
@@ -57,8 +66,8 @@ def test_a_config_is_the_start_and_arguments_go_before_it():
 
 def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps():
     given = {"config": "isic2017", "augment": "dermoscopy", "hair": 0.25}
-    settings = settings_on_file(PretrainSettings, given, where="pretrain").augmentation
-    own = settings_on_file(PretrainSettings, {"augment": "dermoscopy"}, where="pretrain").augmentation
+    settings = resolve(PretrainSettings, given, where="pretrain").augmentation
+    own = resolve(PretrainSettings, {"augment": "dermoscopy"}, where="pretrain").augmentation
     assert (settings.hair, settings.ruler) == (0.25, own.ruler)
     assert own.ruler > 0
 
@@ -66,21 +75,18 @@ def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps()
 def test_another_loss_than_that_of_the_config_comes_with_its_own_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("margin: 0.3\n")
     given = {"config": str(tmp_path / "c.yaml"), "loss": "triplet"}
-    assert settings_on_file(PretrainSettings, given, where="pretrain").loss.margin is None
+    assert resolve(PretrainSettings, given, where="pretrain").loss.margin is None
 
 
 @pytest.mark.parametrize("how", [{"resume": "RUN"}, {"resume": "auto", "output_dir": "RUN"}])
 def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
-    saved = settings_on_file(PretrainSettings, {"lr": 0.02, "views": 8}, where="pretrain")
+    saved = resolve(PretrainSettings, {"lr": 0.02, "views": 8}, where="pretrain")
     write_settings(saved, tmp_path / "config.yaml")
     given = {name: value.replace("RUN", str(tmp_path)) for name, value in how.items()}
+    flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     for settings in (
-        settings_on_file(PretrainSettings, given | {"epochs": 3}, where="pretrain"),
-        parse_settings(
-            PretrainSettings,
-            [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
-            + ["--epochs", "3"],
-        ),
+        resolve(PretrainSettings, given | {"epochs": 3}, where="pretrain"),
+        resolve(PretrainSettings, read_flags(PretrainSettings, [*flags, "--epochs", "3"])),
     ):
         chosen = settings.optimization
         assert (chosen.lr, chosen.epochs, settings.augmentation.views) == (0.02, 3, 8)

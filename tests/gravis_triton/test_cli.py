@@ -55,10 +55,15 @@ def test_every_job_has_a_workflow_function(name):
     assert callable(getattr(module, job.function))
 
 
-def test_help_does_not_import_torch():
-    code = (
-        "import sys, gravis_triton.cli as cli; cli.parse_flags = sys.exit; assert 'torch' not in sys.modules"
-    )
+@pytest.mark.parametrize(("args", "status"), [(["--help"], 0), (["--seed", "-1"], 2)])
+def test_help_and_bad_settings_do_not_import_torch(args, status):
+    code = f"""
+import sys, gravis_triton.cli as cli
+try:
+    cli.run_job('evaluate', {args})
+except SystemExit as error:
+    assert error.code == {status} and 'torch' not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

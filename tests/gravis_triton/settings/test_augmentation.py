@@ -11,10 +11,11 @@ from gravis_triton.settings import (
     ViewSettings,
     augmentation,
     read_settings,
+    resolve,
     resolve_pretrain,
     write_settings,
 )
-from gravis_triton.settings.flags import parse_settings
+from gravis_triton.settings.flags import read_flags
 
 CONFIGS = Path(__file__).parents[3] / "recipes" / "configs"
 
@@ -26,7 +27,9 @@ def strengths(settings: PretrainSettings | ViewSettings) -> dict[str, Any]:
 
 
 def parsed(*args: object) -> PretrainSettings:
-    return resolve_pretrain(parse_settings(PretrainSettings, [str(arg) for arg in args]))
+    return resolve_pretrain(
+        resolve(PretrainSettings, read_flags(PretrainSettings, [str(arg) for arg in args]))
+    )
 
 
 def test_the_default_is_the_named_default_throughout():
@@ -95,10 +98,10 @@ def test_the_example_file_is_the_dermoscopy_augmentation_spelled_out():
         ("hairs: 0.5", "unknown setting 'hairs'; did you mean hair"),
         ("views: 5", "unknown setting 'views'"),
         ("hair: 1.5", "hair must be at most 1, not 1.5"),
-        ("crop_scale: 0", "crop_scale must be above 0, not 0.0"),
+        ("crop_scale: 0", "crop_scale must be above 0, not 0"),
         ("defocus_radius: 0.5", "defocus_radius must be at least 1, not 0.5"),
         ("hue: .nan", "hue must be a finite number, not nan"),
-        ("cutout_holes: 1.5", "cutout_holes must be int, not 1.5"),
+        ("cutout_holes: 1.5", "cutout_holes must be an integer, not 1.5"),
         ("hair", "must contain `name: value` lines, not a str"),
     ],
 )
@@ -122,5 +125,5 @@ def test_a_name_that_is_neither_preset_nor_file_is_answered_with_the_nearest():
 
 
 def test_probabilities_given_as_flags_are_checked_too():
-    with pytest.raises(UserError, match=r"^--bubbles must be at most 1, not 2\.0$"):
+    with pytest.raises(UserError, match=r"^--bubbles must be at most 1, not 2$"):
         parsed("--augment", "dermoscopy", "--bubbles", 2)

@@ -1,0 +1,195 @@
+"""Model, optimizer, loss, run and training loop."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gravis_kernels.settings import Attention, Negatives, Penalty
+from pydantic import BeforeValidator, Field
+
+from gravis_triton.settings.fields import Argument
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """The encoder to fine-tune or evaluate."""
+
+    encoder: str = "random"
+    """random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or color-histogram (evaluate)."""
+    model: Annotated[str | None, Argument(default="the encoder directory's, else resnet18")] = None
+    """timm backbone for a random or imagenet encoder or a weights file: resnet50, convnext_tiny, ..."""
+    image_size: Annotated[
+        int | None,
+        Field(ge=1, le=4096),
+        Argument(default="the encoder's, else 224, or 64 for synthetic images"),
+    ] = None
+    """Size of the square input images in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(EncoderSettings):
+    """The backbone to pre-train and its projection head."""
+
+    encoder: str = "random"
+    """Initial weights: random, imagenet, RUN/encoder, hf:OWNER/NAME, or timm weights (.safetensors or .pth)."""
+    pretrained: bool = False
+    """Same as --encoder imagenet."""
+    projection_hidden: Annotated[int | None, Field(ge=1), Argument(default="the feature dimension")] = None
+    """Width of the hidden layer of the projection head."""
+    projection_dim: Annotated[int, Field(ge=1, le=65_536)] = 128
+    """Dimension of the embeddings."""
+    grad_cache_chunk: Annotated[int | None, Field(ge=2), Argument(default="all at once")] = None
+    """Encode this many views at a time, to fit larger batches in memory; gradients stay the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationSettings:
+    """Optimizer and learning rate schedule."""
+
+    epochs: Annotated[
+        int | None, Field(ge=1, le=1_000_000), Argument(default="8 for synthetic images, else 100")
+    ] = None
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 48
+    """Images per step and process; each gives --views views."""
+    opt: str = "adamw"
+    """Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb, ..."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate."""
+    momentum: Annotated[float, Field(ge=0)] = 0.9
+    """Momentum, for optimizers that have one."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """Weight decay of all parameters except biases and normalization layers."""
+    clip_grad: Annotated[float | None, Field(gt=0), Argument(default="no clipping")] = None
+    """Maximum norm of the gradient; vision transformers need it."""
+    sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
+    """Learning rate schedule after the warm-up."""
+    warmup_epochs: Annotated[
+        float | None, Field(ge=0), Argument(default="1, at most an eighth of the run")
+    ] = None
+    """Epochs of linear learning rate warm-up."""
+    max_steps: Annotated[int | None, Field(ge=1), Argument(default="no limit")] = None
+    """Stop after this many optimizer steps; the schedule still spans all epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptimizationSettings(OptimizationSettings):
+    """Optimizer and learning rate schedule of pre-training."""
+
+    total_views: Annotated[int | None, Field(ge=1), Argument(default="set by --epochs")] = None
+    """Total number of views to encode, instead of --epochs, for an equal cost at any batch size and --views."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptimizationSettings(OptimizationSettings):
+    """Optimizer and learning rate schedule of fine-tuning."""
+
+    epochs: Annotated[
+        int | None, Field(ge=1, le=1_000_000), Argument(default="6 for synthetic images, else 50")
+    ] = None
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    """Images per step and process, or all if there are fewer."""
+    min_steps: Annotated[int, Field(ge=0)] = 200
+    """Minimum number of optimizer steps; epochs are added to reach it."""
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    """Peak learning rate of the head and of the encoder's last layer."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise learning rate decay: factor from each encoder layer to the one before it."""
+    freeze_encoder: bool = False
+    """Train the head only."""
+    bn_statistics: Literal["auto", "frozen", "batch"] = "auto"
+    """Statistics of the encoder's BatchNorm: frozen are those of pre-training, batch those of each batch; auto takes
+    frozen if the encoder started from published weights, such as ImageNet's."""
+    ema: Annotated[float | None, Field(gt=0, lt=1), Argument(default="no averaging")] = None
+    """Decay of an exponential moving average of the weights, which is evaluated and saved instead."""
+
+
+LossName = Literal["gravis", "gravis-rank", "nt-xent", "triplet"]
+
+_OF_THE_LOSS = Argument(default="set by --loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """The loss and its parameters, with the defaults of gravis_kernels."""
+
+    loss: LossName = "gravis"
+    """GraVIS, its rank attention variant, multi-view NT-Xent, or the batch-all triplet loss."""
+    margin: Annotated[float | None, _OF_THE_LOSS] = None
+    """Margin between the similarities of positives and negatives."""
+    attention: Annotated[Attention | None, _OF_THE_LOSS] = None
+    """How to weight the positives of an anchor."""
+    attention_temperature: Annotated[float | None, Field(gt=0), _OF_THE_LOSS] = None
+    """Temperature of softmax attention; lower values focus on the most similar views."""
+    negatives: Annotated[Negatives | None, _OF_THE_LOSS] = None
+    """How to reduce over the negatives: mean penalty, or log-sum-exp (a soft hardest negative)."""
+    penalty: Annotated[Penalty | None, _OF_THE_LOSS] = None
+    """Penalty for a margin violation."""
+    temperature: Annotated[float | None, Field(gt=0), _OF_THE_LOSS] = None
+    """Temperature of the penalty and of the log-sum-exp."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Output directory, seed and precision."""
+
+    output_dir: Annotated[str | None, Argument(default="runs/DATE-TIME-NAME")] = None
+    """Output directory."""
+    overwrite: bool = False
+    """Delete an existing run in the output directory first."""
+    config: Annotated[str | None, Argument(default="none")] = None
+    """YAML file with settings, or the name of a shipped config; flags override it."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Random seed."""
+    mixed_precision: Annotated[
+        Literal["no", "bf16", "fp16"] | None,
+        BeforeValidator(lambda value: "no" if value is False else value),  # YAML 1.1 reads no as false
+        Argument(default="what accelerate launch sets"),
+    ] = None
+    """Mixed precision of the encoder."""
+    cpu_threads: Annotated[
+        int | None, Field(ge=1, le=4096), Argument(default="OMP_NUM_THREADS, else its share of the cores")
+    ] = None
+    """Threads per process when training on the CPU."""
+    tracker: Annotated[str | None, Argument(default="none")] = None
+    """Also log to an accelerate tracker: tensorboard, wandb, mlflow, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """Settings shared by all training loops."""
+
+    resume: Annotated[str | None, Argument(default="new run")] = None
+    """Resume from a run directory, one of its checkpoints, or auto for the newest one in --output-dir."""
+    channels_last: bool = True
+    """Use channels-last memory format for faster convolutions."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Log metrics every N steps."""
+    max_bad_steps: Annotated[int, Field(ge=0)] = 0
+    """Number of steps with non-finite gradients to skip before the run stops; synchronizes the device every step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(LoopSettings):
+    """Resuming, evaluation, logging and speed of the training loop."""
+
+    eval_every: Annotated[int | None, Field(ge=1), Argument(default="only before and after training")] = None
+    """Evaluate the encoder with kNN every N epochs, if there are labels."""
+    eval_images: Annotated[int, Field(ge=1)] = 2000
+    """Number of images per split, stratified by class, in these evaluations; the last one uses all."""
+    evaluate: bool = True
+    """Evaluate the encoder before, during and after training."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1
+    """Save a checkpoint every N epochs; the newest two are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneTrainingSettings(LoopSettings):
+    """Resuming, validation, logging and speed of the training loop."""
+
+    eval_every: Annotated[int | None, Field(ge=1), Argument(default="at most ten validations")] = None
+    """Validate and save a checkpoint every N epochs."""
+    patience: Annotated[int | None, Field(ge=1), Argument(default="no early stopping")] = None
+    """Stop after this many validations without improvement."""
