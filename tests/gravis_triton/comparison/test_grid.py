@@ -77,7 +77,7 @@ def test_several_numbers_of_views_make_an_encoder_of_each(tmp_path):
             "pretrain: mixed_precision is the same for all runs: set it in common",
         ),
         ({"seeds": [0, 0]}, "seeds must be a list of distinct numbers, not [0, 0]"),
-        ({"seeds": 3}, "seeds must be list, not 3"),
+        ({"seeds": 3}, "seeds must be a list, not 3"),
     ],
 )
 def test_a_wrong_name_in_a_grid_is_one_clear_line(tmp_path, changes, message):

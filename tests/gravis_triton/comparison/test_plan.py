@@ -23,7 +23,7 @@ def grid(tmp_path, **changes) -> Grid:
         "tasks": {"evaluate": {}, "classification": {"epochs": 3}},
         "baseline": "random",
         "output_dir": str(tmp_path),
-        "common": {"image_size": 32, "held_out": 0.3, "views": 3},
+        "common": {"image_size": 32, "val_fraction": 0.3, "views": 3},
         "pretrain": {"model": "test_resnet", "epochs": 2},
         "label_fractions": (0.05, 1.0),
         "seeds": (0, 7),
@@ -109,7 +109,7 @@ def test_switches_of_the_grid_reach_the_runs(tmp_path):
             "classification random: epochs must be at least 1, not -3",
         ),
         ({"tasks": {"evaluate": {"decoder": "unet"}}}, "evaluate floor: unknown setting 'decoder'"),
-        ({"pretrain": {"epochs": "many"}}, "pretrain ours: epochs must be int or null, not 'many'"),
+        ({"pretrain": {"epochs": "many"}}, "pretrain ours: epochs must be an integer, not 'many'"),
         (
             {"pretrain": {"total_views": 10, "epochs": 2}},
             "pretrain ours: --total-views and --epochs both set",
@@ -120,15 +120,15 @@ def test_switches_of_the_grid_reach_the_runs(tmp_path):
         ),
         (
             {"encoders": {"ours": {"total_views": 1.5}}},
-            "pretrain ours: total_views must be int or null, not 1.5",
+            "pretrain ours: total_views must be an integer, not 1.5",
         ),
-        ({"common": {"rotation": None}}, "classification random: rotation must be float, not None"),
+        ({"common": {"rotation": None}}, "classification random: rotation must be a number, not None"),
         (
             {"label_fractions": [0.5, 5]},
             "evaluate floor: label_fraction must be at most 1, not 5",
         ),
-        ({"seeds": [-1]}, "evaluate floor: split_seed must be at least 0, not -1"),
-        ({"seeds": ["a"]}, "evaluate floor: seed must be int"),
+        ({"seeds": [-1]}, "evaluate floor: seed must be at least 0, not -1"),
+        ({"seeds": ["a"]}, "evaluate floor: seed must be an integer, not 'a'"),
     ],
 )
 def test_a_wrong_value_is_rejected_before_anything_runs(tmp_path, changes, message):

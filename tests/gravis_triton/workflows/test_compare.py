@@ -189,7 +189,7 @@ def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pretrain": {"rotation": None}}, "pretrain ours: rotation must be float, not None"),
+        ({"pretrain": {"rotation": None}}, "pretrain ours: rotation must be a number, not None"),
         ({"pretrain": {"epochs": -1}}, "pretrain ours: epochs must be at least 1, not -1"),
     ],
 )

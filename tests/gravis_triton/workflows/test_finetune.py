@@ -241,9 +241,9 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
         (
             "classification",
             ["--label-fraction", "0"],
-            "--label-fraction must be above 0, not 0.0",
+            "--label-fraction must be above 0, not 0",
         ),
-        ("classification", ["--ema", "1"], "--ema must be below 1, not 1.0"),
+        ("classification", ["--ema", "1"], "--ema must be below 1, not 1"),
         ("classification", ["--freeze-encoder", "--layer-decay", "0.5"], "--layer-decay has no effect with"),
         (
             "classification",
