@@ -184,6 +184,8 @@ def pretrain(
         momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
         weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
             0; default: 0.05)
+        clip_grad: Maximum norm of the gradient; vision transformers need it. (above 0; default: no
+            clipping)
         sched: Learning rate schedule after the warm-up. (default: cosine)
         warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
             eighth of the run)
@@ -360,6 +362,8 @@ def finetune_classification(
         momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
         weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
             0; default: 0.05)
+        clip_grad: Maximum norm of the gradient; vision transformers need it. (above 0; default: no
+            clipping)
         sched: Learning rate schedule after the warm-up. (default: cosine)
         warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
             eighth of the run)
@@ -504,6 +508,8 @@ def finetune_segmentation(
         momentum: Momentum, for optimizers that have one. (at least 0; default: 0.9)
         weight_decay: Weight decay of all parameters except biases and normalization layers. (at least
             0; default: 0.05)
+        clip_grad: Maximum norm of the gradient; vision transformers need it. (above 0; default: no
+            clipping)
         sched: Learning rate schedule after the warm-up. (default: cosine)
         warmup_epochs: Epochs of linear learning rate warm-up. (at least 0; default: 1, at most an
             eighth of the run)
