@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("gravis_kernels", "settings"),
     ("data",),
-    ("views", "models", "losses"),
+    ("views", "models"),
+    ("methods",),
     ("evaluation",),
     ("training", "comparison"),
     ("report",),

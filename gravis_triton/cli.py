@@ -50,7 +50,7 @@ class Job:
 JOBS = {
     "check": Job("check", "check", jobs.CheckSettings),
     "shards": Job("shards", "shards", jobs.ShardsSettings),
-    "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings),
+    "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings, "methods.pretrain_settings"),
     "finetune-classification": Job("finetune", "finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("finetune", "finetune_segmentation", jobs.SegmentationSettings),
     "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),

@@ -13,7 +13,7 @@ LAYERS = (
     ("checksums", "cores", "files", "launcher", "run_directory"),
     ("settings",),
     ("data", "run_summary"),
-    ("views", "models", "losses"),
+    ("views", "models"),
     ("methods",),
     ("evaluation",),
     ("training", "comparison"),

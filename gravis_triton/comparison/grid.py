@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.evaluation import COLOR_HISTOGRAM
-from gravis_triton.losses import resolve_loss
+from gravis_triton.methods import METHODS, find_method, pretrain_settings
 from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
@@ -31,6 +31,7 @@ from gravis_triton.settings import (
     resolve_pretrain,
     settings_of,
 )
+from gravis_triton.settings.resolve import Kind
 
 Values = Mapping[str, Any]
 JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
@@ -131,7 +132,8 @@ def _check(values: Values) -> None:
     for name in tasks:
         if name not in TASKS:
             raise UserError(f"tasks: unknown task {name!r}; tasks: {', '.join(TASKS)}")
-    known = {name for kind in (PretrainSettings, *TASKS.values()) for name in settings_of(kind)}
+    pretraining = [pretrain_settings({"method": name}) for name in METHODS]
+    known = {name for kind in (*pretraining, *TASKS.values()) for name in settings_of(kind)}
     for name in common:
         if name not in known:
             raise UserError(f"common: unknown setting {name!r}{did_you_mean(name, known)}")
@@ -200,8 +202,9 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     else:
         directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
         encoder = str(directory.encoder)
-        values = {**_known(grid.common, PretrainSettings), **grid.pretrain, **given, **fixed}
-        yield _planned(PRETRAIN, PretrainSettings, name, None, seed, directory, values)
+        values = {**grid.pretrain, **given, **fixed}
+        values = {**_known(grid.common, pretrain_settings(values)), **values}
+        yield _planned(PRETRAIN, pretrain_settings, name, None, seed, directory, values)
     network = {}
     if encoder in ("random", "imagenet") or encoder.endswith(WEIGHTS_FILES):  # others have an architecture
         network = {key: value for key, value in {**grid.common, **grid.pretrain}.items()
@@ -223,19 +226,19 @@ def _known(values: Values, kind: type[JobSettings]) -> dict[str, Any]:
 
 def _planned(
     task: str,
-    kind: type[JobSettings],
+    kind: Kind[JobSettings],
     encoder: str,
     fraction: float | None,
     seed: int,
     directory: RunDirectory,
     values: Values,
 ) -> PlannedRun:
-    settings: JobSettings = resolve(kind, values, where=f"{task} {encoder}")  # type: ignore[assignment]
+    settings = resolve(kind, values, where=f"{task} {encoder}")
     try:
         _resolved(settings, {})
     except UserError as error:
         raise UserError(f"{task} {encoder}: {error}") from error
-    again = {"resume": "auto"} if "resume" in settings_of(kind) else {"overwrite": True}
+    again = {"resume": "auto"} if "resume" in flatten(settings) else {"overwrite": True}
     settings = override(settings, {"output_dir": str(directory), **again})
     return PlannedRun(task=task, encoder=encoder, label_fraction=fraction, seed=seed, directory=directory,
                       settings=settings)  # fmt: skip
@@ -285,7 +288,8 @@ def _resolved(settings: JobSettings, saved: Values) -> JobSettings:
     if isinstance(settings, PretrainSettings):
         decided = {} if settings.model.encoder in ("random", "imagenet") else saved
         model, size = decided.get("model") or DEFAULT_MODEL, decided.get("image_size")
-        return resolve_loss(resolve_pretrain(settings, model=model, image_size=size))
+        complete = find_method(settings.method).complete(settings.method_settings)
+        return replace(resolve_pretrain(settings, model=model, image_size=size), method_settings=complete)
     image_size = settings.encoder.image_size or saved.get("image_size") or 1
     if isinstance(settings, EvaluateSettings):
         return resolve_evaluate(settings, image_size=image_size)

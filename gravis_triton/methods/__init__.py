@@ -1,16 +1,63 @@
 """Self-supervised methods, a file each; docs/methods.md shows how to write one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
+from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.methods.base import Method, Metrics
+from gravis_triton.methods.byol import BYOL
+from gravis_triton.methods.dino import DINO
 from gravis_triton.methods.gravis import Gravis, GravisRank, NTXent, Triplet
+from gravis_triton.methods.vicreg import VICReg
+from gravis_triton.settings import MethodName, PretrainSettings
 
 METHODS: Mapping[str, type[Method]] = {
     "gravis": Gravis,
     "gravis-rank": GravisRank,
     "nt-xent": NTXent,
     "triplet": Triplet,
+    "byol": BYOL,
+    "vicreg": VICReg,
+    "dino": DINO,
 }
 """The names of `--method`."""
 
-__all__ = ["METHODS", "Method", "Metrics"]
+__all__ = ["METHODS", "Method", "Metrics", "find_method", "pretrain_settings"]
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of a name in `METHODS`, or the class that `package.module:Class` names; else raises UserError."""
+    if name in METHODS:
+        return METHODS[name]
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        hint = did_you_mean(name, METHODS) or f"; methods: {', '.join(METHODS)}, or package.module:Class"
+        raise UserError(f"unknown --method {name}{hint}")
+    try:
+        method = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"--method {name}: {error}") from error
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"--method {name} is not a subclass of gravis_triton.methods.Method")
+    return method
+
+
+def pretrain_settings(values: Mapping[str, Any]) -> type[PretrainSettings]:
+    """The settings of pre-training by the method in these raw values: those of every method, and its own."""
+    return _settings_with(str(values.get("method", PretrainSettings.method)))
+
+
+@lru_cache
+def _settings_with(name: str) -> type[PretrainSettings]:
+    own = find_method(name).Settings
+
+    @dataclass(frozen=True, kw_only=True)
+    class MethodPretrainSettings(PretrainSettings):
+        method: MethodName = name
+        method_settings: own = field(default_factory=own)  # type: ignore[valid-type]
+
+    MethodPretrainSettings.__doc__ = PretrainSettings.__doc__
+    return MethodPretrainSettings

@@ -1,18 +1,24 @@
 """What every self-supervised method is: views of a batch of images, and a loss of the views."""
 
+import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, TypeAlias, cast
 
 import torch
 import torch.distributed as dist
+from pydantic import Field
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import ImageBatch
+from gravis_triton.settings import MethodSettings
 from gravis_triton.views import ViewMaker
 
 Metrics: TypeAlias = dict[str, Tensor]
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Method(nn.Module):
@@ -27,16 +33,20 @@ class Method(nn.Module):
     settings: an instance of the class's `Settings`, whose fields are flags of `gravis pretrain`.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Settings:
-        """This method has no settings."""
+    Settings: ClassVar[type[Any]] = MethodSettings
 
     attention_temperature: float | None = None
     """Of the softmax attention that the report shows; None for uniform attention."""
 
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
         super().__init__()
-        self.encoder, self.view_maker, self.settings = encoder, view_maker, settings
+        self.encoder, self.view_maker, self.settings = encoder, view_maker, self.complete(settings)
+
+    @classmethod
+    def complete(cls, settings: Any) -> Any:
+        """The settings with defaults that depend on other settings filled in, as config.yaml saves them. Raises
+        UserError for conflicting settings."""
+        return settings
 
     def make_views(self, batch: ImageBatch) -> Any:
         """Views (images, views, 3, size, size) of a batch on its device. Called outside of autocast."""
@@ -58,9 +68,12 @@ class Method(nn.Module):
         return self.encoder(views.flatten(0, 1)).unflatten(0, views.shape[:2])
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters excluded from weight decay besides vectors, as timm's optimizers query them: the encoder's."""
-        names: set[str] = getattr(self.encoder, "no_weight_decay", set)()
-        return {f"encoder.{name}" for name in names}
+        """Parameters excluded from weight decay besides vectors, as timm's optimizers query them."""
+        return {
+            f"{name}.{parameter}"
+            for name, module in self.named_children()
+            for parameter in getattr(module, "no_weight_decay", set)()
+        }
 
 
 def feature_dim(encoder: nn.Module) -> int:
@@ -88,7 +101,13 @@ def process_group() -> dist.ProcessGroup | None:
     return dist.group.WORLD if dist.is_initialized() else None
 
 
+def cosine_to_one(start: float, step: int, steps: int) -> float:
+    """From `start` at step 0 to 1 at the last step, along half a cosine: a teacher's momentum."""
+    return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+@torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, momentum: float) -> None:
     """average = momentum * average + (1 - momentum) * model, parameter by parameter; buffers are left alone."""
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - momentum)
+    for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
+        ours.lerp_(theirs, 1 - momentum)

@@ -7,20 +7,31 @@ arXiv 2301.04410. The losses, with formulas, are `gravis_kernels.gravis_loss` an
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_xent_loss
 from gravis_kernels.settings import Negatives, Penalty
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
-from gravis_triton.methods.base import Method, Metrics, feature_dim, full_precision, mlp, process_group
+from gravis_triton.methods.base import (
+    Method,
+    Metrics,
+    Positive,
+    Width,
+    feature_dim,
+    full_precision,
+    mlp,
+    process_group,
+)
+from gravis_triton.settings import Argument
 from gravis_triton.views import ViewMaker
 
 _MAX_TRIPLETS = (
@@ -38,35 +49,43 @@ class JointEmbedding(Method):
     class Settings:
         """Projection head."""
 
-        projection_hidden: int | None = None
-        """Width of the hidden layer of the projection head. Default: the feature dimension."""
-        projection_dim: int = 128
+        projection_hidden: Annotated[int | None, Field(ge=1), Argument(default="the feature dimension")] = (
+            None
+        )
+        """Width of the hidden layer of the projection head."""
+        projection_dim: Width = 128
         """Dimension of the embeddings."""
-        grad_cache_chunk: int | None = None
+        grad_cache_chunk: Annotated[int | None, Field(ge=2), Argument(default="all at once")] = None
         """Encode this many views at a time, to fit larger batches in memory; gradients stay the same."""
 
     fixed: ClassVar[Mapping[str, Any]] = {}
     """Settings of `gravis_kernels.complete_settings` that define the member of the family; the rest are flags."""
 
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
-        tunable = {field.name for field in fields(GravisSettings)} & {
-            field.name for field in fields(settings)
-        }
-        given = {name: value for name in tunable if (value := getattr(settings, name)) is not None}
-        try:
-            complete = complete_settings(**self.fixed, **given)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        super().__init__(
-            encoder, view_maker, replace(settings, **{name: getattr(complete, name) for name in tunable})
-        )
-        self.loss_settings = complete
-        if complete.attention == "softmax":
-            self.attention_temperature = complete.attention_temperature
+        super().__init__(encoder, view_maker, settings)
+        self.loss_settings = self._loss_settings(settings)
+        if self.loss_settings.attention == "softmax":
+            self.attention_temperature = self.loss_settings.attention_temperature
         features = feature_dim(encoder)
         self.projection = mlp(
             features, settings.projection_hidden or features, settings.projection_dim, batch_norm=False
         )
+
+    @classmethod
+    def complete(cls, settings: Any) -> Any:
+        """The settings with the margin and the reduction over negatives that the penalty brings."""
+        complete = asdict(cls._loss_settings(settings))
+        return replace(settings, **{name: complete[name] for name in complete.keys() & _names(settings)})
+
+    @classmethod
+    def _loss_settings(cls, settings: Any) -> GravisSettings:
+        given = {name: getattr(settings, name) for name in _names(settings) & _names(GravisSettings)}
+        try:
+            return complete_settings(
+                **cls.fixed, **{name: value for name, value in given.items() if value is not None}
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
     def forward(self, views: Tensor, batch: ImageBatch, step: int) -> tuple[Tensor, Metrics]:
         embeddings = self.embed(views)
@@ -112,17 +131,17 @@ class Gravis(JointEmbedding):
     class Settings(JointEmbedding.Settings):
         """GraVIS loss: attention over positives, penalty for negatives within the margin, and its projection head."""
 
-        margin: float | None = None
-        """Margin between the similarities of positives and negatives. Default: 0, or 0.5 for the hinge."""
+        margin: Annotated[float | None, Argument(default="0, or 0.5 for the hinge")] = None
+        """Margin between the similarities of positives and negatives."""
         attention: Literal["softmax", "uniform"] = "softmax"
         """How to weight the positives of an anchor."""
-        attention_temperature: float = 0.5
+        attention_temperature: Positive = 0.5
         """Temperature of softmax attention; lower values focus on the most similar views."""
-        negatives: Negatives | None = None
-        """How to reduce over negatives: mean, or logsumexp (a soft hardest negative). Default: set by the penalty."""
+        negatives: Annotated[Negatives | None, Argument(default="set by the penalty")] = None
+        """How to reduce over negatives: mean, or logsumexp (a soft hardest negative)."""
         penalty: Penalty = "softplus"
         """Penalty for a margin violation."""
-        temperature: float = 0.2
+        temperature: Positive = 0.2
         """Temperature of the penalty and of the log-sum-exp."""
 
 
@@ -133,7 +152,7 @@ class GravisRank(JointEmbedding):
     class Settings(JointEmbedding.Settings):
         """GraVIS with rank attention, as in the authors' released code, and its projection head."""
 
-        temperature: float = 0.2
+        temperature: Positive = 0.2
         """Temperature of the soft ranks."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"attention": "rank"}
@@ -146,7 +165,7 @@ class NTXent(JointEmbedding):
     class Settings(JointEmbedding.Settings):
         """Multi-view NT-Xent loss (SimCLR for --views 2), and its projection head."""
 
-        temperature: float = 0.2
+        temperature: Positive = 0.2
         """Temperature of the softmax over negatives."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"attention": "uniform", "penalty": "softplus"}
@@ -167,6 +186,10 @@ class Triplet(JointEmbedding):
         """Margin between the similarities of positives and negatives."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"attention": "uniform", "penalty": "hinge"}
+
+
+def _names(settings: Any) -> set[str]:
+    return {field.name for field in fields(settings)}
 
 
 def _processes() -> int:

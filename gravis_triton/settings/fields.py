@@ -123,7 +123,10 @@ def _descriptions(kind: type[Any]) -> dict[str, str]:
     """Name -> the string below each field in the source of a dataclass and of those it derives from."""
     descriptions = {}
     for base in reversed([base for base in kind.__mro__ if is_dataclass(base)]):
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (OSError, TypeError):  # defined without a file, such as in a console
+            continue
         assert isinstance(definition, ast.ClassDef)
         for field, text in pairwise(definition.body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):

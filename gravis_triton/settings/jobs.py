@@ -12,30 +12,38 @@ from gravis_triton.settings.training import (
     EncoderSettings,
     FinetuneOptimizationSettings,
     FinetuneTrainingSettings,
-    LossSettings,
     ModelSettings,
     PretrainOptimizationSettings,
     RunSettings,
     TrainingSettings,
 )
 
+MethodName = Annotated[str, Argument(short="--loss", metavar="NAME")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings:
+    """The method has no settings of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings:
-    """Pre-train an image encoder on unlabeled dermatology images with GraVIS.
+    """Pre-train an image encoder on unlabeled dermatology images, with GraVIS or another self-supervised method.
 
     Example: --data DIR --model resnet50 --image-size 224 --epochs 100 --output-dir RUN
     """
 
     job: ClassVar[str] = "pretrain"
+    method: MethodName = "gravis"
+    """gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as package.module:Class."""
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     optimization: PretrainOptimizationSettings = field(default_factory=PretrainOptimizationSettings)
     run: RunSettings = field(default_factory=RunSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
     augmentation: ViewSettings = field(default_factory=ViewSettings)
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
+    method_settings: MethodSettings = field(default_factory=MethodSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

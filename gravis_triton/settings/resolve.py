@@ -19,8 +19,9 @@ Settings = TypeVar("Settings")
 Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
 """The type of a job's settings, or a function from their raw values to it: those of a method depend on its name."""
 
-_CHOICES = {"augment": "augmentation", "loss": "loss"}
+_CHOICES = {"augment": "augmentation", "method": "method_settings"}
 """Setting -> the group whose defaults it chooses."""
+_ALIASES = {"loss": "method"}
 _STEPS = {name: step for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")}
 
 _EXPECTED = {
@@ -33,7 +34,7 @@ _EXPECTED = {
 def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> Settings:
     """A job's settings from values by their flat names, on top of the config file or the run to resume in them.
 
-    If they name another augmentation or loss than the file, the file's values for it are dropped. Augmentation steps
+    If they name another augmentation or method than the file, the file's values for it are dropped. Augmentation steps
     that nothing sets have the strengths of the preset.
 
     where: prefix of messages; "" for values from the command line, which are named by their flags.
@@ -60,7 +61,7 @@ def gather(
     kind: Kind[Any], given: Mapping[str, Any], where: str = ""
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Raw values by name, and where each comes from: `given` on top of the config file or the run that it names."""
-    given = {name: _plain(value) for name, value in given.items()}
+    given = {_ALIASES.get(name, name): _plain(value) for name, value in given.items()}
     sources = dict.fromkeys(given, where)
     file = _config_file(given)
     if file is None:
@@ -84,7 +85,7 @@ def _config_file(given: Mapping[str, Any]) -> str | Path | None:
 
 
 def _read_config(kind: Kind[Any], file: str | Path) -> dict[str, Any]:
-    values = {name: _plain(value) for name, value in read_yaml(find_config(file)).items()}
+    values = {_ALIASES.get(name, name): _plain(value) for name, value in read_yaml(find_config(file)).items()}
     job, expected = values.pop("job", None), getattr(type_of(kind, values), "job", None)
     if job not in (None, expected):
         raise UserError(f"{file} has the settings of {job}, not of {expected}: give another file")
@@ -92,10 +93,12 @@ def _read_config(kind: Kind[Any], file: str | Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of NumPy as those of Python, paths as text, and ~/ as the home directory: the shell expands it only at
-    the start of an argument, and YAML never."""
+    """Numbers of NumPy as those of Python, classes and paths as text, and ~/ as the home directory: the shell expands
+    it only at the start of an argument, and YAML never."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, type):
+        return f"{value.__module__}:{value.__qualname__}"
     if hasattr(value, "item"):
         return value.item()
     if isinstance(value, Path) or (isinstance(value, str) and value.startswith("~/")):

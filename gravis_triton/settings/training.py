@@ -1,9 +1,8 @@
-"""Model, optimizer, loss, run and training loop."""
+"""Model, optimizer, run and training loop."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from gravis_kernels.settings import Attention, Negatives, Penalty
 from pydantic import BeforeValidator, Field
 
 from gravis_triton.settings.fields import Argument
@@ -27,18 +26,12 @@ class EncoderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(EncoderSettings):
-    """The backbone to pre-train and its projection head."""
+    """The backbone to pre-train."""
 
     encoder: str = "random"
     """Initial weights: random, imagenet, RUN/encoder, hf:OWNER/NAME, or timm weights (.safetensors or .pth)."""
     pretrained: bool = False
     """Same as --encoder imagenet."""
-    projection_hidden: Annotated[int | None, Field(ge=1), Argument(default="the feature dimension")] = None
-    """Width of the hidden layer of the projection head."""
-    projection_dim: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Dimension of the embeddings."""
-    grad_cache_chunk: Annotated[int | None, Field(ge=2), Argument(default="all at once")] = None
-    """Encode this many views at a time, to fit larger batches in memory; gradients stay the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,31 +95,6 @@ class FinetuneOptimizationSettings(OptimizationSettings):
     frozen if the encoder started from published weights, such as ImageNet's."""
     ema: Annotated[float | None, Field(gt=0, lt=1), Argument(default="no averaging")] = None
     """Decay of an exponential moving average of the weights, which is evaluated and saved instead."""
-
-
-LossName = Literal["gravis", "gravis-rank", "nt-xent", "triplet"]
-
-_OF_THE_LOSS = Argument(default="set by --loss")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSettings:
-    """The loss and its parameters, with the defaults of gravis_kernels."""
-
-    loss: LossName = "gravis"
-    """GraVIS, its rank attention variant, multi-view NT-Xent, or the batch-all triplet loss."""
-    margin: Annotated[float | None, _OF_THE_LOSS] = None
-    """Margin between the similarities of positives and negatives."""
-    attention: Annotated[Attention | None, _OF_THE_LOSS] = None
-    """How to weight the positives of an anchor."""
-    attention_temperature: Annotated[float | None, Field(gt=0), _OF_THE_LOSS] = None
-    """Temperature of softmax attention; lower values focus on the most similar views."""
-    negatives: Annotated[Negatives | None, _OF_THE_LOSS] = None
-    """How to reduce over the negatives: mean penalty, or log-sum-exp (a soft hardest negative)."""
-    penalty: Annotated[Penalty | None, _OF_THE_LOSS] = None
-    """Penalty for a margin violation."""
-    temperature: Annotated[float | None, Field(gt=0), _OF_THE_LOSS] = None
-    """Temperature of the penalty and of the log-sum-exp."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,13 +67,19 @@ class ViewMaker(nn.Module):
     """
 
     def __init__(
-        self, settings: ViewSettings, *, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        settings: ViewSettings,
+        *,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        max_crop_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.views_per_image, self.size = settings.views, size
+        self.settings, self.size = settings, size
         self.crop = RandomResizedRotatedCrop(
             size,
-            scale=(settings.crop_scale, 1.0),
+            scale=(settings.crop_scale, max_crop_scale),
             degrees=settings.rotation,
             flip=settings.flip,
             vertical_flip=settings.vertical_flip,
@@ -86,12 +92,12 @@ class ViewMaker(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         # a few images at a time on a CPU: reused memory is faster than new memory
-        made = torch.empty(len(images), self.views_per_image, 3, self.size, self.size, device=images.device)
+        made = torch.empty(len(images), self.settings.views, 3, self.size, self.size, device=images.device)
         each = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
         for some, true_size, into in zip(
             images.split(each), image_sizes.split(each), made.split(each), strict=True
         ):
-            views = self.crop.views_of(some.float().div_(255), self.views_per_image, true_size)
+            views = self.crop.views_of(some.float().div_(255), self.settings.views, true_size)
             for step in self.photometry:
                 assert isinstance(step, ChosenSamples)
                 step.apply_(views)

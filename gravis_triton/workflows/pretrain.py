@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,8 +14,7 @@ from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
-from gravis_triton.losses import resolve_loss
-from gravis_triton.methods import METHODS, Method
+from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization, open_encoder
 from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import (
@@ -23,7 +22,6 @@ from gravis_triton.settings import (
     PretrainSettings,
     TrainingSettings,
     default_image_size,
-    flatten,
     resolve_pretrain,
 )
 from gravis_triton.views import ViewMaker
@@ -48,8 +46,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    settings = resolve_loss(settings)
-    job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.loss.loss}")
+    job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.method}")
     accelerator, display, run, loop = job.accelerator, job.display, job.run, settings.training
     settings, method = build_method(settings, job)
     data = load_data(settings, job)
@@ -131,14 +128,9 @@ def build_method(settings: PretrainSettings, job: Launch) -> tuple[PretrainSetti
     job.display.print(opened.loaded)
     mean, std = normalization(opened.encoder)
     view_maker = ViewMaker(settings.augmentation, size=opened.image_size, mean=mean, std=std)
-    method_class, values = METHODS[settings.loss.loss], flatten(settings)
-    method = method_class(
-        opened.encoder,
-        view_maker,
-        method_class.Settings(**{field.name: values[field.name] for field in fields(method_class.Settings)}),
-    )
+    method = find_method(settings.method)(opened.encoder, view_maker, settings.method_settings)
     training.check_export(method.encoder, image_size=opened.image_size)
-    return settings, method
+    return replace(settings, method_settings=method.settings), method
 
 
 def load_data(settings: PretrainSettings, job: Launch) -> PretrainingData:

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from gravis_triton.comparison.grid import Grid, check_consistent, check_encoders, plan_runs
 from gravis_triton.errors import UserError
-from gravis_triton.losses import resolve_loss
+from gravis_triton.methods import find_method
 from gravis_triton.settings import flatten, override, resolve_pretrain, write_settings
 
 
@@ -140,7 +141,9 @@ def saved(run):
     """The run directory as pre-training leaves it."""
     run.directory.path.mkdir(parents=True)
     file = run.directory.config
-    write_settings(resolve_loss(resolve_pretrain(run.settings)), file)
+    settings = resolve_pretrain(run.settings)
+    complete = find_method(settings.method).complete(settings.method_settings)
+    write_settings(replace(settings, method_settings=complete), file)
     return file
 
 

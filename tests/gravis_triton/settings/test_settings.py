@@ -9,13 +9,12 @@ import pytest
 from pydantic import Field
 
 from gravis_triton.errors import UserError
-from gravis_triton.losses import resolve_loss
+from gravis_triton.methods import pretrain_settings
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     ClassificationSettings,
     EvaluateSettings,
     OptimizationSettings,
-    PretrainSettings,
     RunSettings,
     SegmentationSettings,
     ViewSettings,
@@ -33,7 +32,7 @@ from gravis_triton.settings import (
 from gravis_triton.settings.fields import value_type
 from gravis_triton.settings.flags import read_flags
 
-JOBS = [PretrainSettings, EvaluateSettings, ClassificationSettings, SegmentationSettings]
+JOBS = [pretrain_settings({}), EvaluateSettings, ClassificationSettings, SegmentationSettings]
 FLOATS = [
     (kind, name)
     for kind in JOBS
@@ -56,54 +55,54 @@ def flat(settings) -> Any:
 
 
 def test_flags_are_the_fields_with_dashes():
-    settings = parse(PretrainSettings, ["--batch-size", "7", "--loss", "nt-xent", "--compile"])
-    assert (settings.batch_size, settings.loss, settings.compile) == (7, "nt-xent", True)
+    settings = parse(pretrain_settings, ["--batch-size", "7", "--loss", "nt-xent", "--compile"])
+    assert (settings.batch_size, settings.method, settings.compile) == (7, "nt-xent", True)
 
 
 def test_flags_override_the_config_file_which_overrides_defaults(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("views: 6\nlr: 1\nmargin: null\ntracker: tensorboard\n")
-    settings = parse(PretrainSettings, ["--config", str(file), "--views", "5"])
+    settings = parse(pretrain_settings, ["--config", str(file), "--views", "5"])
     assert (settings.views, settings.lr, settings.tracker) == (5, 1.0, "tensorboard")
-    assert settings.batch_size == flat(PretrainSettings()).batch_size
+    assert settings.batch_size == flat(pretrain_settings({})()).batch_size
 
 
 def test_a_flag_given_its_default_value_still_overrides_the_config_file(tmp_path):
     file = tmp_path / "settings.yaml"
-    file.write_text(f"views: {flat(PretrainSettings()).views + 3}\n")
+    file.write_text(f"views: {flat(pretrain_settings({})()).views + 3}\n")
     settings = parse(
-        PretrainSettings, ["--config", str(file), "--views", str(flat(PretrainSettings()).views)]
+        pretrain_settings, ["--config", str(file), "--views", str(flat(pretrain_settings({})()).views)]
     )
-    assert settings.views == flat(PretrainSettings()).views
+    assert settings.views == flat(pretrain_settings({})()).views
 
 
-def test_another_loss_than_that_of_the_config_file_comes_with_its_own_defaults(tmp_path):
+def test_another_method_than_that_of_the_config_file_comes_with_its_own_defaults(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("loss: gravis\nmargin: 0.3\ntemperature: 0.7\nlr: 0.5\n")
-    other, same = (
-        parse(PretrainSettings, ["--config", str(file), "--loss", loss, "--margin", "0.1"])
-        for loss in ("nt-xent", "gravis")
-    )
-    assert (other.margin, other.temperature, other.lr) == (0.1, None, 0.5)
+    other = parse(pretrain_settings, ["--config", str(file), "--method", "nt-xent"])
+    same = parse(pretrain_settings, ["--config", str(file), "--loss", "gravis", "--margin", "0.1"])
+    assert (other.method, other.temperature, other.lr) == ("nt-xent", 0.2, 0.5)
     assert (same.margin, same.temperature) == (0.1, 0.7)
 
 
 def test_numbers_and_words_of_yaml_1_1_are_what_they_look_like(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("lr: 3e-4\nweight_decay: 1e+0\nmixed_precision: no\n")
-    settings = flat(read_settings(PretrainSettings, file))
+    settings = flat(read_settings(pretrain_settings, file))
     assert (settings.lr, settings.weight_decay, settings.mixed_precision) == (3e-4, 1.0, "no")
 
 
 def test_written_settings_read_back_equal(tmp_path):
-    settings = resolve_pretrain(override(PretrainSettings(), {"margin": 0.3, "loss": "triplet", "lr": 1e-5}))
+    settings = resolve_pretrain(
+        override(pretrain_settings({"method": "triplet"})(), {"margin": 0.3, "lr": 1e-5})
+    )
     write_settings(settings, tmp_path / "config.yaml")
-    assert read_settings(PretrainSettings, tmp_path / "config.yaml") == settings
+    assert read_settings(pretrain_settings, tmp_path / "config.yaml") == settings
 
 
 def test_the_published_recipe_is_what_the_authors_ran():
     file = Path(__file__).parents[3] / "recipes" / "configs" / "isic2017.yaml"
-    settings = flat(resolve_loss(resolve_pretrain(read_settings(PretrainSettings, file))))
+    settings = flat(resolve_pretrain(read_settings(pretrain_settings, file)))
     assert (settings.model, settings.image_size, settings.epochs) == ("resnet50", 224, 240)
     assert (settings.batch_size, settings.views, settings.projection_dim) == (16, 20, 128)
     assert (settings.opt, settings.lr, settings.momentum, settings.weight_decay) == (
@@ -160,12 +159,12 @@ def test_a_config_file_that_makes_no_sense_is_refused_by_name(tmp_path, text, me
     file = tmp_path / "settings.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=message):
-        parse_settings(PretrainSettings, ["--config", str(file)])
+        parse_settings(pretrain_settings, ["--config", str(file)])
 
 
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.yaml: no such config file; shipped configs: .*isic2017"):
-        parse_settings(PretrainSettings, ["--config", str(tmp_path / "nowhere.yaml")])
+        parse_settings(pretrain_settings, ["--config", str(tmp_path / "nowhere.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_a_missing_config_file_is_named(tmp_path):
 )
 def test_invalid_flags_are_named_with_what_is_valid(args, message):
     with pytest.raises(UserError) as error:
-        parse_settings(PretrainSettings, args)
+        parse_settings(pretrain_settings, args)
     assert str(error.value) == message
 
 
@@ -197,33 +196,33 @@ def test_invalid_flags_are_named_with_what_is_valid(args, message):
     ],
 )
 def test_flags_take_negative_numbers_none_underscores_and_no(args, name, value):
-    assert vars(parse(PretrainSettings, args))[name] == value
+    assert vars(parse(pretrain_settings, args))[name] == value
 
 
 def test_paths_in_the_home_directory_are_expanded_in_flags_and_files(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     file = tmp_path / "config.yaml"
     file.write_text("output_dir: ~/runs/a\ndata: ~/images\n")
-    of_file = flat(parse_settings(PretrainSettings, ["--config", str(file), "--cache-dir=~/cache"]))
+    of_file = flat(parse_settings(pretrain_settings, ["--config", str(file), "--cache-dir=~/cache"]))
     assert (of_file.output_dir, of_file.data) == ("/home/ada/runs/a", "/home/ada/images")
     assert of_file.cache_dir == "/home/ada/cache"
 
 
 def test_configs_of_the_package_need_no_path():
-    assert read_settings(PretrainSettings, "isic2017").model.model == "resnet50"
+    assert read_settings(pretrain_settings, "isic2017").model.model == "resnet50"
 
 
 def test_keyword_arguments_are_checked_as_a_file_is():
-    assert resolve(PretrainSettings, {"lr": 1}, where="pretrain").optimization.lr == 1.0
+    assert resolve(pretrain_settings, {"lr": 1}, where="pretrain").optimization.lr == 1.0
     with pytest.raises(UserError, match=r"^pretrain: unknown setting 'veiws'; did you mean views\?$"):
-        resolve(PretrainSettings, {"veiws": 3}, where="pretrain")
+        resolve(pretrain_settings, {"veiws": 3}, where="pretrain")
     with pytest.raises(UserError, match=r"^pretrain: views must be at least 2, not 1$"):
-        resolve(PretrainSettings, {"views": 1}, where="pretrain")
+        resolve(pretrain_settings, {"views": 1}, where="pretrain")
 
 
 def test_sizes_and_epochs_follow_the_data_unless_given():
     synthetic, real, given = (
-        flat(resolve_pretrain(override(PretrainSettings(), values)))
+        flat(resolve_pretrain(override(pretrain_settings({})(), values)))
         for values in ({"data": "synthetic"}, {"data": "somewhere"}, {"image_size": 80, "cache_size": 100})
     )
     assert (synthetic.image_size, synthetic.cache_size) == (64, 96)
@@ -250,7 +249,7 @@ def test_sizes_and_epochs_follow_the_data_unless_given():
 )
 def test_values_out_of_range_are_refused_by_flag(args, message):
     with pytest.raises(UserError) as error:
-        parse_settings(PretrainSettings, args)
+        parse_settings(pretrain_settings, args)
     assert str(error.value) == message
 
 
@@ -276,7 +275,7 @@ def test_a_config_file_of_another_job_is_rejected(tmp_path):
     write_settings(EvaluateSettings(), tmp_path / "config.yaml")
     assert read_yaml(tmp_path / "config.yaml")["job"] == "evaluate"
     with pytest.raises(UserError, match=r"config.yaml has the settings of evaluate, not of pretrain"):
-        read_settings(PretrainSettings, tmp_path / "config.yaml")
+        read_settings(pretrain_settings, tmp_path / "config.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,13 +345,13 @@ def test_a_checkpoint_belongs_to_its_run(tmp_path):
 )
 def test_settings_of_pre_training_that_contradict_each_other_are_an_error(values, message):
     with pytest.raises(UserError, match=message):
-        resolve_pretrain(override(PretrainSettings(), values))
+        resolve_pretrain(override(pretrain_settings({})(), values))
 
 
 def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_open():
-    settings = flat(resolve_pretrain(override(PretrainSettings(), {"pretrained": True})))
+    settings = flat(resolve_pretrain(override(pretrain_settings({})(), {"pretrained": True})))
     assert (settings.encoder, settings.model) == ("imagenet", "resnet18")
-    opened = flat(resolve_pretrain(PretrainSettings(), model="vit_tiny_patch16_224", image_size=96))
+    opened = flat(resolve_pretrain(pretrain_settings({})(), model="vit_tiny_patch16_224", image_size=96))
     assert (opened.model, opened.image_size) == ("vit_tiny_patch16_224", 96)
 
 
@@ -366,7 +365,7 @@ def test_a_config_that_is_no_regular_file_is_not_waited_for(tmp_path, name):
 
 def test_numbers_of_numpy_are_numbers():
     given = {"lr": np.float32(0.5), "views": np.int64(3), "evaluate": np.bool_(False)}
-    settings = resolve(PretrainSettings, given, where="here")
+    settings = resolve(pretrain_settings, given, where="here")
     assert (settings.optimization.lr, settings.augmentation.views, settings.training.evaluate) == (
         0.5,
         3,
@@ -375,6 +374,6 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_what_a_resumed_run_changes_is_listed(tmp_path):
-    write_settings(PretrainSettings(), tmp_path / "config.yaml")
-    now = override(PretrainSettings(), {"lr": 0.5, "max_steps": 9, "num_workers": 3})
+    write_settings(pretrain_settings({})(), tmp_path / "config.yaml")
+    now = override(pretrain_settings({})(), {"lr": 0.5, "max_steps": 9, "num_workers": 3})
     assert changed_settings(now, tmp_path / "config.yaml") == ["lr: 0.001 -> 0.5", "max_steps: None -> 9"]

@@ -1,0 +1,84 @@
+"""Every method in whole runs: it learns without collapse, resumes exactly, and runs on two processes."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import gravis_triton as gt
+from gravis_triton.errors import UserError
+from gravis_triton.methods import METHODS
+
+TINY = {
+    "data": "synthetic",
+    "synthetic_images": 60,
+    "image_size": 32,
+    "model": "test_resnet",
+    "batch_size": 8,
+    "epochs": 2,
+    "views": 2,
+    "num_workers": 0,
+    "mixed_precision": "no",
+    "cpu_threads": 1,
+}
+SMALL = {
+    "byol": {"projection_hidden": 64, "projection_dim": 32},
+    "vicreg": {"projection_hidden": 64, "projection_dim": 64},
+    "dino": {"projection_hidden": 64, "projection_dim": 32, "prototypes": 64, "local_views": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return {"cache_dir": str(tmp_path_factory.mktemp("cache"))}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "encoder" / "model.safetensors")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_resumed_run_gives_the_same_bits(method, cache, tmp_path):
+    given = TINY | cache | SMALL.get(method, {}) | {"method": method, "evaluate": False}
+    gt.pretrain(**given, output_dir=tmp_path / "whole")
+    gt.pretrain(**given, output_dir=tmp_path / "parts", max_steps=4)
+    gt.pretrain(**given, output_dir=tmp_path / "parts", max_steps=None, resume="auto")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["loss"] == line["loss"] for line in lines)  # not NaN
+
+
+def test_the_method_of_the_documentation_runs(cache, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.S).group(1)
+    assert len(code.splitlines()) <= 40
+    (tmp_path / "my_methods.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    run = gt.pretrain(
+        **TINY | cache,
+        method="my_methods:SimSiam",
+        head_dim=16,
+        output_dir=tmp_path / "run",
+    )
+    assert "head_dim: 16" in (run.directory / "config.yaml").read_text()
+    assert "embedding_std" in (run.directory / "metrics.jsonl").read_text()
+    del sys.modules["my_methods"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "simclrr"}, "unknown --method simclrr"),
+        ({"method": "no_such_package:Method"}, "--method no_such_package:Method: No module named"),
+        ({"method": "gravis_triton.methods:METHODS"}, "is not a subclass of gravis_triton.methods.Method"),
+        ({"method": "nt-xent", "margin": 0.1}, "unknown setting 'margin'"),
+    ],
+)
+def test_an_unusable_method_is_one_clear_error(settings, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        gt.pretrain(**settings)
