@@ -128,7 +128,8 @@ def check_values(
     """
     for name in values:
         if name not in hints:
-            raise UserError(_unknown(name, hints, sources[name]))
+            aliases = [alias for alias, setting in _ALIASES.items() if setting in hints]
+            raise UserError(_unknown(name, [*hints, *aliases], sources[name]))
     return {name: check_value(name, value, hints[name], sources[name]) for name, value in values.items()}
 
 

@@ -6,7 +6,8 @@ import pytest
 
 import gravis_triton as gt
 from gravis_triton import api
-from gravis_triton.settings import PretrainSettings, resolve, write_settings
+from gravis_triton.methods import pretrain_settings
+from gravis_triton.settings import resolve, write_settings
 from gravis_triton.settings.flags import read_flags
 
 
@@ -52,12 +53,12 @@ def test_a_required_argument_is_named():
 
 
 def test_importing_the_package_does_not_import_torch():
-    code = "import sys, gravis_triton as gt; gt.pretrain; assert 'torch' not in sys.modules"
+    code = "import sys, gravis_triton as gt; gt.evaluate; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_config_is_the_start_and_arguments_go_before_it():
-    settings = resolve(PretrainSettings, {"config": "isic2017", "lr": 0.5}, where="pretrain")
+    settings = resolve(pretrain_settings, {"config": "isic2017", "lr": 0.5}, where="pretrain")
     assert (settings.model.model, settings.augmentation.views) == ("resnet50", 20)
     assert settings.optimization.lr == 0.5
     with pytest.raises(gt.UserError, match="no such config file"):
@@ -66,27 +67,27 @@ def test_a_config_is_the_start_and_arguments_go_before_it():
 
 def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps():
     given = {"config": "isic2017", "augment": "dermoscopy", "hair": 0.25}
-    settings = resolve(PretrainSettings, given, where="pretrain").augmentation
-    own = resolve(PretrainSettings, {"augment": "dermoscopy"}, where="pretrain").augmentation
+    settings = resolve(pretrain_settings, given, where="pretrain").augmentation
+    own = resolve(pretrain_settings, {"augment": "dermoscopy"}, where="pretrain").augmentation
     assert (settings.hair, settings.ruler) == (0.25, own.ruler)
     assert own.ruler > 0
 
 
-def test_another_loss_than_that_of_the_config_comes_with_its_own_defaults(tmp_path):
+def test_another_method_than_that_of_the_config_comes_with_its_own_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("margin: 0.3\n")
     given = {"config": str(tmp_path / "c.yaml"), "loss": "triplet"}
-    assert resolve(PretrainSettings, given, where="pretrain").loss.margin is None
+    assert resolve(pretrain_settings, given, where="pretrain").method_settings.margin == 0.5
 
 
 @pytest.mark.parametrize("how", [{"resume": "RUN"}, {"resume": "auto", "output_dir": "RUN"}])
 def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
-    saved = resolve(PretrainSettings, {"lr": 0.02, "views": 8}, where="pretrain")
+    saved = resolve(pretrain_settings, {"lr": 0.02, "views": 8}, where="pretrain")
     write_settings(saved, tmp_path / "config.yaml")
     given = {name: value.replace("RUN", str(tmp_path)) for name, value in how.items()}
     flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     for settings in (
-        resolve(PretrainSettings, given | {"epochs": 3}, where="pretrain"),
-        resolve(PretrainSettings, read_flags(PretrainSettings, [*flags, "--epochs", "3"])),
+        resolve(pretrain_settings, given | {"epochs": 3}, where="pretrain"),
+        resolve(pretrain_settings, read_flags(PretrainSettings, [*flags, "--epochs", "3"])),
     ):
         chosen = settings.optimization
         assert (chosen.lr, chosen.epochs, settings.augmentation.views) == (0.02, 3, 8)

@@ -65,7 +65,7 @@ def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path
 def test_every_recipe_has_the_common_settings_it_knows_and_its_own(tmp_path):
     runs = plan_runs(grid(tmp_path))
     (first, *_), fine = only(runs, task="pretrain"), only(runs, task="classification")
-    assert (values(first).views, values(first).epochs, values(first).loss) == (3, 2, "nt-xent")
+    assert (values(first).views, values(first).epochs, values(first).method) == (3, 2, "nt-xent")
     assert {values(run).epochs for run in fine} == {3}
     assert {values(run).image_size for run in runs} == {32}
 
