@@ -64,6 +64,7 @@ def shards(
 
 def pretrain(
     *,
+    method: str = "gravis",
     data: str | Path = "synthetic",
     columns: str | None = None,
     synthetic_images: int = 1500,
@@ -76,9 +77,6 @@ def pretrain(
     model: str | None = None,
     image_size: int | None = None,
     pretrained: bool = False,
-    projection_hidden: int | None = None,
-    projection_dim: int = 128,
-    grad_cache_chunk: int | None = None,
     epochs: int | None = None,
     batch_size: int = 48,
     opt: str = "adamw",
@@ -106,13 +104,6 @@ def pretrain(
     eval_images: int = 2000,
     evaluate: bool = True,
     checkpoint_every: int = 1,
-    loss: Literal["gravis", "gravis-rank", "nt-xent", "triplet"] = "gravis",
-    margin: float | None = None,
-    attention: Literal["softmax", "rank", "uniform"] | None = None,
-    attention_temperature: float | None = None,
-    negatives: Literal["mean", "logsumexp"] | None = None,
-    penalty: Literal["hinge", "softplus", "sigmoid"] | None = None,
-    temperature: float | None = None,
     augment: str = "published",
     views: int = 4,
     crop_scale: float = 0.2,
@@ -141,12 +132,23 @@ def pretrain(
     streaming: bool = False,
     shuffle_buffer: int = 1000,
     steps_per_epoch: int | None = None,
+    projection_hidden: int | None = None,
+    projection_dim: int = 128,
+    grad_cache_chunk: int | None = None,
+    margin: float | None = None,
+    attention: Literal["softmax", "uniform"] = "softmax",
+    attention_temperature: float = 0.5,
+    negatives: Literal["mean", "logsumexp"] | None = None,
+    penalty: Literal["hinge", "softplus", "sigmoid"] = "softplus",
+    temperature: float = 0.2,
 ) -> PretrainResult:
-    """Pre-train an image encoder on unlabeled dermatology images with GraVIS.
+    """Pre-train an image encoder on unlabeled dermatology images, with GraVIS or another self-supervised method.
 
     Raises UserError for anything the user can fix.
 
     Args:
+        method: gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as
+            package.module:Class. (default: gravis)
         data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
             hf:OWNER/NAME or synthetic. (default: synthetic)
         columns: Columns of the table, such as
@@ -170,11 +172,6 @@ def pretrain(
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224, or 64 for synthetic images)
         pretrained: Same as --encoder imagenet. (default: False)
-        projection_hidden: Width of the hidden layer of the projection head. (at least 1; default: the
-            feature dimension)
-        projection_dim: Dimension of the embeddings. (1 to 65,536; default: 128)
-        grad_cache_chunk: Encode this many views at a time, to fit larger batches in memory; gradients
-            stay the same. (at least 2; default: all at once)
         epochs: Passes over the training images. (1 to 1,000,000; default: 8 for synthetic images, else
             100)
         batch_size: Images per step and process; each gives --views views. (1 to 1,000,000; default: 48)
@@ -216,17 +213,6 @@ def pretrain(
         evaluate: Evaluate the encoder before, during and after training. (default: True)
         checkpoint_every: Save a checkpoint every N epochs; the newest two are kept. (at least 1;
             default: 1)
-        loss: GraVIS, its rank attention variant, multi-view NT-Xent, or the batch-all triplet loss.
-            (default: gravis)
-        margin: Margin between the similarities of positives and negatives. (default: set by --loss)
-        attention: How to weight the positives of an anchor. (default: set by --loss)
-        attention_temperature: Temperature of softmax attention; lower values focus on the most similar
-            views. (above 0; default: set by --loss)
-        negatives: How to reduce over the negatives: mean penalty, or log-sum-exp (a soft hardest
-            negative). (default: set by --loss)
-        penalty: Penalty for a margin violation. (default: set by --loss)
-        temperature: Temperature of the penalty and of the log-sum-exp. (above 0; default: set by
-            --loss)
         augment: Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below
             override it. (default: published)
         views: Number of views per image. (2 to 1,024; default: 4)
@@ -265,6 +251,20 @@ def pretrain(
             default: 1000)
         steps_per_epoch: Optimizer steps per epoch of streamed images. (at least 1; default: all images
             minus 2% spares)
+        projection_hidden: Width of the hidden layer of the projection head. (at least 1; default: the
+            feature dimension)
+        projection_dim: Dimension of the embeddings. (1 to 65,536; default: 128)
+        grad_cache_chunk: Encode this many views at a time, to fit larger batches in memory; gradients
+            stay the same. (at least 2; default: all at once)
+        margin: Margin between the similarities of positives and negatives. (default: 0, or 0.5 for the
+            hinge)
+        attention: How to weight the positives of an anchor. (default: softmax)
+        attention_temperature: Temperature of softmax attention; lower values focus on the most similar
+            views. (above 0; default: 0.5)
+        negatives: How to reduce over negatives: mean, or logsumexp (a soft hardest negative). (default:
+            set by the penalty)
+        penalty: Penalty for a margin violation. (default: softplus)
+        temperature: Temperature of the penalty and of the log-sum-exp. (above 0; default: 0.2)
     """
 
 def finetune_classification(

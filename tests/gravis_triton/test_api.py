@@ -87,7 +87,7 @@ def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
     flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     for settings in (
         resolve(pretrain_settings, given | {"epochs": 3}, where="pretrain"),
-        resolve(pretrain_settings, read_flags(PretrainSettings, [*flags, "--epochs", "3"])),
+        resolve(pretrain_settings, read_flags(pretrain_settings, [*flags, "--epochs", "3"])),
     ):
         chosen = settings.optimization
         assert (chosen.lr, chosen.epochs, settings.augmentation.views) == (0.02, 3, 8)

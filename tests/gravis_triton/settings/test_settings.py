@@ -174,7 +174,7 @@ def test_a_missing_config_file_is_named(tmp_path):
         (["--views", "x"], "--views must be an integer, not 'x'"),
         (
             ["--loss", "nt-xnet"],
-            "unknown --method nt-xnet; did you mean nt-xent",
+            "unknown --method nt-xnet; did you mean nt-xent?",
         ),
         (["--views"], "argument --views: expected one argument"),
         (["7"], "unexpected argument '7'"),
