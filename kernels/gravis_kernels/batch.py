@@ -34,13 +34,17 @@ def gather_batch(
     normalize: bool,
     need_gradient: bool,
     process_group: dist.ProcessGroup | None,
+    settings: str,
     *,
     least_views: int = 2,
 ) -> Batch:
-    """Check sizes across processes, normalize, and gather the rows of all processes."""
+    """Check sizes and settings across processes, normalize, and gather the rows of all processes."""
     exchange = None
     if process_group is not None:
-        exchange = Exchange(rows, views, need_gradient, process_group, least_views)
+        more = (
+            f"normalize {normalize}, {0 if extra_negatives is None else len(extra_negatives)} extra negatives"
+        )
+        exchange = Exchange(rows, views, need_gradient, process_group, f"{settings}, {more}", least_views)
     scales = None
     if normalize:
         rows, scales = normalized(rows)
@@ -71,7 +75,12 @@ def finish(
 
 def normalized(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (..., dim) scaled to length 1, and the scales (..., 1), which are 0 for all-zero rows."""
+    # First divided by a power of two near the largest element, which rounds nothing: squares of elements above 1e19
+    # or below 1e-23 are no float32 numbers.
+    largest = torch.linalg.vector_norm(rows.detach(), torch.inf, dim=-1, keepdim=True)
+    power = largest.clamp(min=torch.finfo(rows.dtype).tiny).log2().floor().exp2()
+    rows = rows / power
     lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     # infinity instead of a division by 0, for which autograd would return NaN
     scales = lengths.masked_fill(lengths == 0, torch.inf).reciprocal()
-    return rows * scales, scales
+    return rows * scales, scales / power

@@ -4,10 +4,12 @@ The loss at temperature t equals the loss at temperature 1 of embeddings divided
 its exact gradient.
 """
 
+import torch
 from torch import Tensor
 
 from gravis_kernels.batch import normalized
 from gravis_kernels.gravis.compute import precision_of
+from gravis_kernels.settings import check_positive
 
 
 def absorb(
@@ -20,12 +22,15 @@ def absorb(
     require a gradient, so that all processes do the same; with extra negatives it is then used as a number.
 
     Raises:
-        ValueError: temperature has more than one element, or requires a gradient together with extra negatives.
+        ValueError: temperature has more than one element, is not positive (on a GPU not checked, as that would
+            synchronize), or requires a gradient together with extra negatives.
     """
     if not isinstance(temperature, Tensor):
-        return embeddings, float(temperature), normalize
+        return embeddings, check_positive("temperature", temperature), normalize
     if temperature.numel() != 1:
         raise ValueError(f"temperature must be one number, got shape {tuple(temperature.shape)}")
+    if temperature.is_cpu and not torch.compiler.is_compiling():
+        check_positive("temperature", temperature.detach())
     if extra_negatives is not None and temperature.requires_grad:
         raise ValueError(
             "a learnable temperature gets no gradient from extra_negatives: leave one of them out"

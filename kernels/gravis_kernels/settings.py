@@ -1,6 +1,7 @@
 """Settings of the GraVIS losses, with their defaults and validation in one place."""
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -68,13 +69,13 @@ def complete_settings(
 
     Raises:
         ValueError: a value is out of range, or settings contradict each other.
-        TypeError: margin or a temperature is a tensor that requires a gradient, which the losses do not compute.
+        TypeError: margin or a temperature is no number, or is a tensor that requires a gradient.
     """
     _check_choices(attention, negatives, penalty)
     attention_temperature = check_positive("attention_temperature", attention_temperature)
     temperature = check_positive("temperature", temperature)
     if margin is not None:
-        margin = _number("margin", margin)
+        margin = check_number("margin", margin)
         if not -math.inf < margin < math.inf:
             raise ValueError(f"margin must be finite, got {margin}")
     if attention == "rank":
@@ -106,15 +107,20 @@ def _check_choices(attention: str, negatives: str | None, penalty: str | None) -
 
 def check_positive(name: str, value: float) -> float:
     """Return the value; ValueError unless it is positive and finite."""
-    value = _number(name, value)
+    value = check_number(name, value)
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
     return value
 
 
-def _number(name: str, value: "float | Tensor") -> float:
-    if isinstance(value, int | float):
+def check_number(name: str, value: "float | Tensor") -> float:
+    """The value as a float; TypeError unless it is a number or a constant tensor of one (ValueError for more)."""
+    if isinstance(value, float):  # also all that torch.compile can trace
         return value
+    if isinstance(value, bool) or not (isinstance(value, numbers.Real) or hasattr(value, "requires_grad")):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if getattr(value, "numel", lambda: 1)() != 1:
+        raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}")
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{name} gets no gradient from this loss: pass {name}.item()")
     return float(value)

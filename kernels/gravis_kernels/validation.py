@@ -1,4 +1,4 @@
-"""Input validation of the losses: an invalid input raises a ValueError that states the value."""
+"""Input validation of the losses: invalid input raises an error that states the value."""
 
 from typing import get_args
 
@@ -14,8 +14,20 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
 
 
+def check_tensor(name: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.layout != torch.strided or value.is_nested:
+        raise ValueError(
+            f"{name} must be a dense tensor, got {'nested' if value.is_nested else value.layout}"
+        )
+    if value.is_meta:
+        raise ValueError(f"{name} is on the meta device, which holds no values")
+
+
 def check_embeddings(embeddings: Tensor, alone: bool) -> None:
     """alone: no other process takes part; otherwise sizes are checked once all are known, so that all raise."""
+    check_tensor("embeddings", embeddings)
     if embeddings.ndim != 3:
         raise ValueError(f"embeddings must be (sources, views, dim), got shape {tuple(embeddings.shape)}")
     _check_dtype(embeddings)
@@ -37,6 +49,8 @@ def check_member(process_group: dist.ProcessGroup | None) -> None:
 
 def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | None, alone: bool) -> None:
     """Like `check_embeddings`, for rows with labels."""
+    check_tensor("embeddings", embeddings)
+    check_tensor("labels", labels)
     if embeddings.ndim != 2 or embeddings.shape[1] < 1:
         raise ValueError(f"embeddings must be (rows, dim), got shape {tuple(embeddings.shape)}")
     _check_dtype(embeddings)
@@ -54,6 +68,7 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
 
 
 def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
+    check_tensor("extra_negatives", extra_negatives)
     dim = embeddings.shape[-1]
     if extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim:
         raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
@@ -67,6 +82,8 @@ def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
 
 def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:
     """Like `check_embeddings`, for pairs of rows."""
+    check_tensor("image", image)
+    check_tensor("text", text)
     if image.ndim != 2 or image.shape[1] < 1:
         raise ValueError(f"image must be (pairs, dim), got shape {tuple(image.shape)}")
     _check_dtype(image)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from gravis_kernels import gravis_loss, nt_xent_loss
+from gravis_kernels import clip_loss, gravis_loss, nt_xent_loss, siglip_loss, supcon_loss
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -122,6 +122,31 @@ def refuses_unequal_views(rank: int) -> None:
 
 def test_unequal_numbers_of_views_are_refused_on_every_process(tmp_path: Path) -> None:
     run(refuses_unequal_views, 2, tmp_path)
+
+
+def refuses_different_settings(rank: int) -> None:
+    group, z = dist.group.WORLD, batch(4)[2 * rank : 2 * rank + 2].float()
+    labels, one = torch.zeros(6, dtype=torch.long), torch.tensor(0.2)
+    learned = torch.tensor(0.2 + 0.1 * rank, requires_grad=True)
+    calls: list[Callable[[], Tensor]] = [
+        lambda: gravis_loss(z, temperature=0.2 + rank, process_group=group),
+        lambda: gravis_loss(z, margin=0.1 * rank, process_group=group),
+        lambda: gravis_loss(z, normalize=rank == 0, process_group=group),
+        lambda: gravis_loss(z, extra_negatives=torch.ones(3 + rank, 6), process_group=group),
+        lambda: nt_xent_loss(z, temperature=one if rank else 0.2, process_group=group),
+        lambda: nt_xent_loss(z, temperature=learned, process_group=group),
+        lambda: supcon_loss(z.flatten(0, 1), labels, temperature=0.2 + rank, process_group=group),
+        lambda: supcon_loss(z.flatten(0, 1), labels, temperature=learned, process_group=group),
+        lambda: clip_loss(*z.unbind(1)[:2], logit_scale=5.0 + rank, process_group=group),
+        lambda: siglip_loss(*z.unbind(1)[:2], logit_scale=1.0, logit_bias=learned, process_group=group),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f"but rank 1 differs from rank 0; rank {rank} has"):
+            call()
+
+
+def test_different_settings_are_refused_on_every_process(tmp_path: Path) -> None:
+    run(refuses_different_settings, 2, tmp_path)
 
 
 def test_one_source_in_all_is_refused(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_opcheck(need_gradient: bool, name: str) -> None:
     given = GravisSettings(**SETTINGS[name])
     arguments = (
         queue(3, 8, torch.float32), given.margin, given.attention, given.attention_temperature, given.negatives,
-        given.penalty, given.temperature, given.detach_attention, "", True, "auto", torch.float32, need_gradient,
+        given.penalty, given.temperature, given.detach_attention, "", True, "auto", torch.float32, 0.0, need_gradient,
     )  # fmt: skip
     embeddings = make_embeddings(4, 3, 8).requires_grad_(need_gradient)
     results = torch.library.opcheck(loss_op, (embeddings, *arguments))

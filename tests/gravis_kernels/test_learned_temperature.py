@@ -118,6 +118,17 @@ def test_what_it_cannot_learn_from_is_refused(loss: Any, formula: Any) -> None:
 
 
 @each_loss
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan")])
+def test_it_must_be_positive(loss: Any, formula: Any, value: float) -> None:
+    """On a CPU; on a GPU the check would synchronize."""
+    for extra in (None, torch.randn(4, 8)):
+        with pytest.raises(ValueError, match=f"temperature must be positive and finite, got {value}"):
+            loss(make_embeddings(6, 3, 8), temperature=torch.tensor(value), extra_negatives=extra)
+    with pytest.raises(TypeError, match="temperature must be a number, got None"):
+        loss(make_embeddings(6, 3, 8), temperature=None)
+
+
+@each_loss
 def test_compiles_as_one_graph_with_the_same_result(loss: Any, formula: Any) -> None:
     torch._dynamo.reset()
     embeddings = make_embeddings(6, 3, 8)

@@ -4,13 +4,23 @@ import importlib
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cases import SETTINGS, evaluate, make_embeddings, relative_error
-from gravis_kernels import GravisSettings, complete_settings, gravis_loss, grouping_loss, nt_xent_loss
+from gravis_kernels import (
+    GravisSettings,
+    clip_loss,
+    complete_settings,
+    gravis_loss,
+    grouping_loss,
+    nt_xent_loss,
+    supcon_loss,
+)
 from gravis_kernels.gravis.autograd import loss_op
 from torch._dynamo.testing import CompileCounter
 
@@ -49,6 +59,55 @@ def test_a_learnable_number_is_refused_and_a_constant_tensor_taken(name: str) ->
     assert gravis_loss(embeddings, **{name: number}) == gravis_loss(embeddings, **{name: 0.25})
     with pytest.raises(TypeError, match=f"{name} gets no gradient from this loss: pass {name}.item()"):
         gravis_loss(embeddings, **{name: number.requires_grad_()})
+
+
+@pytest.mark.parametrize("name", ["margin", "temperature", "attention_temperature"])
+@pytest.mark.parametrize("value", ["0.1", True, [0.1], np.full(2, 0.1), 1j], ids=str)
+def test_no_number_is_an_error(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a number, got"):
+        gravis_loss(make_embeddings(3, 2, 4), **{name: value})
+    with pytest.raises(ValueError, match=rf"{name} must be one number, got shape \(2,\)"):
+        gravis_loss(make_embeddings(3, 2, 4), **{name: torch.ones(2)})
+
+
+def test_a_number_may_be_of_numpy() -> None:
+    embeddings = make_embeddings(3, 2, 4)
+    assert gravis_loss(embeddings, temperature=np.float64(0.25)) == gravis_loss(embeddings, temperature=0.25)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ([[[1.0]]], TypeError, "must be a torch.Tensor, got list"),
+        (np.ones((3, 2, 4)), TypeError, "must be a torch.Tensor, got ndarray"),
+        (torch.ones(3, 2, 4).to_sparse(), ValueError, "must be a dense tensor, got torch.sparse_coo"),
+        (torch.ones(3, 2, 4, device="meta"), ValueError, "is on the meta device, which holds no values"),
+    ],
+    ids=["list", "numpy", "sparse", "meta"],
+)
+def test_other_kinds_of_tensors_are_errors(given: Any, error: type[Exception], message: str) -> None:
+    rows, labels, good = given[0], torch.zeros(2, dtype=torch.long), torch.ones(2, 4)
+    calls: dict[str, Callable[[], Any]] = {
+        "embeddings": lambda: gravis_loss(given),
+        "extra_negatives": lambda: gravis_loss(make_embeddings(3, 2, 4), extra_negatives=given),
+        "image": lambda: clip_loss(rows, good, logit_scale=1.0),
+        "text": lambda: clip_loss(good, rows, logit_scale=1.0),
+        "labels": lambda: supcon_loss(good, rows),
+    }
+    for name, call in calls.items():
+        with pytest.raises(error, match=f"{name} {message}"):
+            call()
+    with pytest.raises(error, match=f"embeddings {message}"):
+        supcon_loss(rows, labels)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-20, 1e25])
+def test_rows_of_any_length_are_normalized(factor: float) -> None:
+    """Their squares are no float32 numbers."""
+    embeddings = make_embeddings(4, 3, 8)
+    plain, scaled = evaluate(embeddings), evaluate(embeddings * factor)
+    assert scaled.loss.item() == pytest.approx(plain.loss.item(), rel=1e-6)
+    assert relative_error(scaled.gradient * factor, plain.gradient) < 1e-5
 
 
 def test_complete_settings_are_those_of_the_loss() -> None:
@@ -188,6 +247,7 @@ def test_opcheck(settings: dict, need_gradient: bool) -> None:
         True,
         "auto",
         torch.float32,
+        0.0,
         need_gradient,
     )
     embeddings = make_embeddings(4, 3, 8).requires_grad_(need_gradient)
@@ -245,7 +305,7 @@ def test_forward_mode_and_second_derivatives_are_errors() -> None:
         gradient.square().sum().backward()
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.functional.hessian(gravis_loss, embeddings.detach())
-    with pytest.raises(RuntimeError, match="vmap"):
+    with pytest.raises(RuntimeError, match="does not support vmap: call it once per batch"):
         torch.func.vmap(gravis_loss)(torch.stack([embeddings.detach()] * 2))
 
 

@@ -136,7 +136,7 @@ def test_extra_negatives_get_no_gradient() -> None:
 def test_opcheck(need_gradient: bool, extra: int | None) -> None:
     embeddings, labels = labeled(9, dtype=torch.float32)
     given = None if extra is None else queue(extra, dtype=torch.float32)
-    arguments = (labels, given, 0.1, "", True, "auto", torch.float32, need_gradient)
+    arguments = (labels, given, 0.1, "", True, "auto", torch.float32, 0.0, need_gradient)
     results = torch.library.opcheck(supcon_op, (embeddings.requires_grad_(need_gradient), *arguments))
     assert set(results.values()) == {"SUCCESS"}
 

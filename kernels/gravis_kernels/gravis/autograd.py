@@ -31,6 +31,10 @@ class Loss(torch.autograd.Function):
     def jvp(ctx: Any, *_: Any) -> NoReturn:
         raise RuntimeError("the loss has no forward-mode derivative: use backward()")
 
+    @staticmethod
+    def vmap(*_: Any) -> NoReturn:
+        raise RuntimeError("the loss does not support vmap: call it once per batch")
+
 
 class _ScaledGradient(torch.autograd.Function):
     """The gradient for the embeddings. It has no derivative: asking for one is an error instead of zero."""
@@ -70,6 +74,7 @@ def loss_op(
     normalize: bool,
     backend: str,
     product_dtype: torch.dtype,
+    learned: float,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """`gravis_loss` as a custom op for torch.compile: the loss, and its gradient or an empty tensor."""
@@ -84,7 +89,7 @@ def loss_op(
         detach_attention,
     )
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
-    more = (group, normalize, cast(Backend, backend), product_dtype, need_gradient)
+    more = (group, normalize, cast(Backend, backend), product_dtype, learned, need_gradient)
     return compute(embeddings, extra_negatives, settings, *more)
 
 

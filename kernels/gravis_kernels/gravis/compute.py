@@ -23,13 +23,25 @@ def compute(
     normalize: bool,
     backend: Backend,
     product_dtype: torch.dtype,
+    learned: float,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient in the dtype of the computation; an empty tensor if not needed."""
+    """The loss, and its gradient in the dtype of the computation; an empty tensor if not needed.
+
+    learned: a temperature that the embeddings contain, to compare it across processes.
+    """
     views = embeddings.shape[1]
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().flatten(0, 1).to(precision_of(embeddings))
-        batch = gather_batch(rows, views, extra_negatives, normalize, need_gradient, process_group)
+        batch = gather_batch(
+            rows,
+            views,
+            extra_negatives,
+            normalize,
+            need_gradient,
+            process_group,
+            f"{settings}, learned {learned}",
+        )
         loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "gravis")
         loss, gradient = loss_and_gradient(
             columns,

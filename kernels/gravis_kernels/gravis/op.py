@@ -124,10 +124,12 @@ def grouping_loss(
     process_group: dist.ProcessGroup | None = None,
     backend: Backend = "auto",
     products: torch.dtype | None = None,
+    learned: float = 0.0,
 ) -> Tensor:
     """`gravis_loss` with complete settings, as returned by `complete_settings`.
 
     products: dtype of matrix products in backend "triton"; default: that of the embeddings or of autocast.
+    learned: a temperature that the embeddings contain, which must be the same on all processes.
     """
     check_backend(backend)
     check_member(process_group)
@@ -136,7 +138,7 @@ def grouping_loss(
         check_extra_negatives(extra_negatives, embeddings)
         extra_negatives = extra_negatives.detach()
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
-    more = (normalize, backend, products or product_dtype(embeddings), need_gradient)
+    more = (normalize, backend, products or product_dtype(embeddings), learned, need_gradient)
     # a custom op boundary costs more than a small loss, so eager calls bypass it
     if not torch.compiler.is_compiling():
         eager: Tensor = Loss.apply(embeddings, extra_negatives, settings, process_group, *more)[0]

@@ -3,6 +3,7 @@
 import torch.distributed as dist
 from torch import Tensor
 
+from gravis_kernels.distributed import value_of
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.gravis.op import grouping_loss
 from gravis_kernels.learned_temperature import absorb
@@ -37,8 +38,8 @@ def nt_xent_loss(
     """
     check_embeddings(embeddings, alone=process_group is None)
     products = product_dtype(embeddings)
-    embeddings, temperature, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
-    settings = complete_settings(attention="uniform", penalty="softplus", temperature=temperature)
+    embeddings, constant, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
+    settings = complete_settings(attention="uniform", penalty="softplus", temperature=constant)
     loss = grouping_loss(
         embeddings,
         settings,
@@ -47,5 +48,6 @@ def nt_xent_loss(
         process_group=process_group,
         backend=backend,
         products=products,
+        learned=value_of(temperature, process_group),
     )
     return loss / settings.temperature

@@ -22,12 +22,16 @@ def compute(
     normalize: bool,
     backend: Backend,
     product_dtype: torch.dtype,
+    learned: float,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient in the dtype of the computation; an empty tensor if not needed."""
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().to(precision_of(embeddings))
-        batch = gather_batch(rows, 1, extra_negatives, normalize, need_gradient, process_group, least_views=1)
+        settings = f"SupCon, temperature {temperature}, learned {learned}"
+        batch = gather_batch(
+            rows, 1, extra_negatives, normalize, need_gradient, process_group, settings, least_views=1
+        )
         if batch.gather is not None:
             labels = batch.gather(labels.long()[:, None])[:, 0]
         loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "supcon")
@@ -62,11 +66,12 @@ def supcon_op(
     normalize: bool,
     backend: str,
     product_dtype: torch.dtype,
+    learned: float,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """`supcon_loss` as a custom op for torch.compile: the loss, and its gradient or an empty tensor."""
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
-    more = (group, normalize, cast(Backend, backend), product_dtype, need_gradient)
+    more = (group, normalize, cast(Backend, backend), product_dtype, learned, need_gradient)
     return compute(embeddings, labels, extra_negatives, temperature, *more)
 
 

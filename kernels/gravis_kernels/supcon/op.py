@@ -4,9 +4,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gravis_kernels.distributed import value_of
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.learned_temperature import absorb
-from gravis_kernels.settings import check_positive
 from gravis_kernels.supcon.compute import SupCon, supcon_op
 from gravis_kernels.validation import check_backend, check_labeled, check_member
 
@@ -57,17 +57,14 @@ def supcon_loss(
     check_member(process_group)
     check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
     products = product_dtype(embeddings)
-    embeddings, temperature, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
-    temperature = check_positive("temperature", temperature)
+    embeddings, constant, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     if extra_negatives is not None:
         extra_negatives = extra_negatives.detach()
-    more = (normalize, backend, products, need_gradient)
+    more = (normalize, backend, products, value_of(temperature, process_group), need_gradient)
     if not torch.compiler.is_compiling():
-        eager: Tensor = SupCon.apply(embeddings, labels, extra_negatives, temperature, process_group, *more)[
-            0
-        ]
+        eager: Tensor = SupCon.apply(embeddings, labels, extra_negatives, constant, process_group, *more)[0]
         return eager
     group_name = "" if process_group is None else process_group.group_name
-    compiled: Tensor = supcon_op(embeddings, labels, extra_negatives, temperature, group_name, *more)[0]
+    compiled: Tensor = supcon_op(embeddings, labels, extra_negatives, constant, group_name, *more)[0]
     return compiled

@@ -3,16 +3,17 @@
 The image tower is multiplied by the logit scale first, so that the scale gets its exact gradient from autograd.
 """
 
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
 
-from gravis_kernels.distributed import Exchange
-from gravis_kernels.gravis.autograd import _ScaledGradient
+from gravis_kernels.distributed import Exchange, value_of
+from gravis_kernels.gravis.autograd import Loss, _ScaledGradient
 from gravis_kernels.gravis.compute import Backend, precision_of, prepare, product_dtype
+from gravis_kernels.settings import check_number
 from gravis_kernels.validation import check_backend, check_member, check_towers
 
 
@@ -34,7 +35,10 @@ def towers_loss(
     bias = _number("logit_bias", logit_bias, image.device, dtype)
     pairs = torch.stack([image.to(dtype) * scale, text.to(dtype)], dim=1)
     need_gradient = torch.is_grad_enabled() and (pairs.requires_grad or bias.requires_grad)
-    more = (backend, product_dtype(image), need_gradient)
+    numbers = (
+        f"logit_scale {value_of(logit_scale, process_group)}, bias {value_of(logit_bias, process_group)}"
+    )
+    more = (backend, product_dtype(image), f"{family}, {numbers}", need_gradient)
     if not torch.compiler.is_compiling():
         eager: Tensor = TowersLoss.apply(pairs, bias, family, process_group, *more)[0]
         return eager
@@ -45,6 +49,7 @@ def towers_loss(
 
 def _number(name: str, value: Tensor | float, device: torch.device, dtype: torch.dtype) -> Tensor:
     if not isinstance(value, Tensor):
+        value = check_number(name, value)
         return torch.full((), value, device=device, dtype=dtype)  # unlike a copy, does not sync with the GPU
     if value.numel() != 1:
         raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}")
@@ -59,14 +64,18 @@ def compute(
     process_group: dist.ProcessGroup | None,
     backend: Backend,
     product_dtype: torch.dtype,
+    settings: str,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss and its gradients for pairs (own pairs, 2, dim) and bias; empty tensors if not needed."""
+    """The loss and its gradients for pairs (own pairs, 2, dim) and bias; empty tensors if not needed.
+
+    settings: a text of all that must be the same on all processes.
+    """
     with torch.autocast(pairs.device.type, enabled=False):
         rows = pairs.detach().flatten(1)
         exchange = None
         if process_group is not None:
-            exchange = Exchange(rows, 1, need_gradient, process_group, least_views=1)
+            exchange = Exchange(rows, 1, need_gradient, process_group, settings, least_views=1)
         columns = rows if exchange is None else exchange.gather(rows)
         loss_and_gradients, columns = prepare(backend, columns, product_dtype, family)
         loss, gradients = loss_and_gradients(
@@ -84,7 +93,7 @@ def compute(
         return loss, *gradients
 
 
-class TowersLoss(torch.autograd.Function):
+class TowersLoss(Loss):
     """`compute` with a backward pass; first derivatives only."""
 
     @staticmethod
@@ -106,10 +115,6 @@ class TowersLoss(torch.autograd.Function):
         )
         return *scaled, *[None] * ctx.constants
 
-    @staticmethod
-    def jvp(ctx: Any, *_: Any) -> NoReturn:
-        raise RuntimeError("the loss has no forward-mode derivative: use backward()")
-
 
 @torch.library.custom_op("gravis_kernels::towers_loss", mutates_args=())
 def towers_op(
@@ -119,11 +124,12 @@ def towers_op(
     group_name: str,
     backend: str,
     product_dtype: torch.dtype,
+    settings: str,
     need_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`towers_loss` as a custom op for torch.compile: the loss, and its gradients or empty tensors."""
     group = _resolve_process_group(group_name) if group_name else None  # type: ignore[arg-type]
-    return compute(pairs, bias, family, group, cast(Backend, backend), product_dtype, need_gradient)
+    return compute(pairs, bias, family, group, cast(Backend, backend), product_dtype, settings, need_gradient)
 
 
 @towers_op.register_fake
