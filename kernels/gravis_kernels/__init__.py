@@ -8,7 +8,15 @@ from gravis_kernels.settings import GravisSettings, complete_settings
 if TYPE_CHECKING:
     from gravis_kernels.clip.op import clip_loss
     from gravis_kernels.gravis.op import gravis_loss, grouping_loss
-    from gravis_kernels.modules import ClipLoss, GravisLoss, NTXentLoss, SigLipLoss, SupConLoss
+    from gravis_kernels.learned_temperature import LearnedTemperature
+    from gravis_kernels.modules import (
+        ClipLoss,
+        GravisLoss,
+        MultiViewNTXentLoss,
+        NTXentLoss,
+        SigLipLoss,
+        SupConLoss,
+    )
     from gravis_kernels.nt_xent.op import nt_xent_loss
     from gravis_kernels.siglip.op import siglip_loss
     from gravis_kernels.supcon.op import supcon_loss
@@ -17,6 +25,8 @@ __all__ = [
     "ClipLoss",
     "GravisLoss",
     "GravisSettings",
+    "LearnedTemperature",
+    "MultiViewNTXentLoss",
     "NTXentLoss",
     "SigLipLoss",
     "SupConLoss",
@@ -32,6 +42,8 @@ __all__ = [
 _MODULES = {
     "ClipLoss": "gravis_kernels.modules",
     "GravisLoss": "gravis_kernels.modules",
+    "LearnedTemperature": "gravis_kernels.learned_temperature",
+    "MultiViewNTXentLoss": "gravis_kernels.modules",
     "NTXentLoss": "gravis_kernels.modules",
     "SigLipLoss": "gravis_kernels.modules",
     "SupConLoss": "gravis_kernels.modules",

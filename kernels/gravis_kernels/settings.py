@@ -62,7 +62,7 @@ def complete_settings(
     penalty: Penalty | None = None,
     negatives: Negatives | None = None,
     margin: float | None = None,
-    temperature: float = DEFAULTS.temperature,
+    temperature: "Tensor | float" = DEFAULTS.temperature,
     detach_attention: bool = False,
 ) -> GravisSettings:
     """Validate settings and fill in defaults: penalty "softplus" ("sigmoid" for attention "rank"), margin, negatives.
@@ -105,12 +105,12 @@ def _check_choices(attention: str, negatives: str | None, penalty: str | None) -
             raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}, got {value!r}")
 
 
-def check_positive(name: str, value: float) -> float:
+def check_positive(name: str, value: "Tensor | float") -> float:
     """Return the value; ValueError unless it is positive and finite."""
-    value = check_number(name, value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-    return value
+    number = check_number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {number}")
+    return number
 
 
 def check_number(name: str, value: "float | Tensor") -> float:

@@ -1,12 +1,14 @@
 """Input validation of the losses: invalid input raises an error that states the value."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend
+
+Reduction = Literal["mean", "none"]
 
 
 def check_backend(backend: str) -> None:
@@ -67,35 +69,72 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
         check_extra_negatives(extra_negatives, embeddings)
 
 
-def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor) -> None:
-    check_tensor("extra_negatives", extra_negatives)
+def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor, name: str = "extra_negatives") -> None:
+    check_tensor(name, extra_negatives)
     dim = embeddings.shape[-1]
     if extra_negatives.ndim != 2 or extra_negatives.shape[1] != dim:
-        raise ValueError(f"extra_negatives must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
+        raise ValueError(f"{name} must be (any, {dim}), got shape {tuple(extra_negatives.shape)}")
     if not extra_negatives.is_floating_point():
-        raise ValueError(f"extra_negatives must be floating point, got {extra_negatives.dtype}")
+        raise ValueError(f"{name} must be floating point, got {extra_negatives.dtype}")
     if extra_negatives.device != embeddings.device:
         raise ValueError(
-            f"extra_negatives must be on {embeddings.device} like the embeddings, got {extra_negatives.device}"
+            f"{name} must be on {embeddings.device} like the embeddings, got {extra_negatives.device}"
         )
 
 
-def check_towers(image: Tensor, text: Tensor, alone: bool) -> None:
+def check_towers(image_features: Tensor, text_features: Tensor, alone: bool) -> None:
     """Like `check_embeddings`, for pairs of rows."""
-    check_tensor("image", image)
-    check_tensor("text", text)
-    if image.ndim != 2 or image.shape[1] < 1:
-        raise ValueError(f"image must be (pairs, dim), got shape {tuple(image.shape)}")
-    _check_dtype(image)
-    if alone and len(image) < 2:
-        raise ValueError(f"the loss needs at least 2 pairs, got {len(image)}")
+    check_tensor("image_features", image_features)
+    check_tensor("text_features", text_features)
+    if image_features.ndim != 2 or image_features.shape[1] < 1:
+        raise ValueError(f"image_features must be (pairs, dim), got shape {tuple(image_features.shape)}")
+    _check_dtype(image_features)
+    if alone and len(image_features) < 2:
+        raise ValueError(f"the loss needs at least 2 pairs, got {len(image_features)}")
     for what, value, expected in (
-        ("shape", tuple(text.shape), tuple(image.shape)),
-        ("dtype", text.dtype, image.dtype),
-        ("device", text.device, image.device),
+        ("shape", tuple(text_features.shape), tuple(image_features.shape)),
+        ("dtype", text_features.dtype, image_features.dtype),
+        ("device", text_features.device, image_features.device),
     ):
         if value != expected:
-            raise ValueError(f"text must have the same {what} as image, {expected}, got {value}")
+            raise ValueError(
+                f"text_features must have the same {what} as image_features, {expected}, got {value}"
+            )
+
+
+def check_references(references: tuple[Tensor, Tensor], embeddings: Tensor) -> None:
+    rows, labels = references
+    check_labeled(rows, labels, None, alone=False)
+    if (rows.shape[1], rows.dtype, rows.device) != (embeddings.shape[1], embeddings.dtype, embeddings.device):
+        raise ValueError(
+            f"references must be (any, {embeddings.shape[1]}), {embeddings.dtype}, on {embeddings.device} like the "
+            f"embeddings, got shape {tuple(rows.shape)}, {rows.dtype}, on {rows.device}"
+        )
+
+
+def check_reduction(
+    reduction: str,
+    weight: Tensor | None,
+    shape: torch.Size,
+    device: torch.device,
+    plain: bool,
+    backend: Backend,
+) -> None:
+    """shape: that of the losses of single anchors. plain: nothing else but the embeddings and constants is given."""
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
+    if weight is not None:
+        check_tensor("weight", weight)
+        if weight.shape != shape or weight.device != device:
+            raise ValueError(
+                f"weight must have shape {tuple(shape)}, on {device}, got {tuple(weight.shape)}, on {weight.device}"
+            )
+        if weight.is_cpu and not torch.compiler.is_compiling() and not (weight >= 0).all():
+            raise ValueError(f"weight must be at least 0, got {weight.min()}")
+    if not plain and backend in ("triton", "streaming"):
+        raise ValueError(
+            f'backend "{backend}" computes the mean over plain embeddings only: use backend "auto"'
+        )
 
 
 def _check_dtype(embeddings: Tensor) -> None:

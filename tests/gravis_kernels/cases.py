@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from gravis_kernels import gravis_loss
 from torch import Tensor
+from torch.nn.functional import normalize, softplus
 
 HINGE: dict[str, Any] = {"margin": 0.5, "attention_temperature": 0.1, "negatives": "mean", "penalty": "hinge"}
 
@@ -72,6 +73,44 @@ def evaluate(embeddings: Tensor, **arguments: Any) -> Result:
     loss.backward()
     assert leaf.grad is not None
     return Result(loss.detach().double().cpu(), leaf.grad.double().cpu())
+
+
+def loop_over_anchors(
+    embeddings: Tensor, labels: Tensor, extra: Tensor, settings: GravisSettings
+) -> tuple[Tensor, Tensor]:
+    """The formulas of `gravis_loss` for one anchor after the other: l_i, 0 without positives, and which have any.
+
+    embeddings: (rows, dim); labels: (rows,); extra: (any number, dim), negatives of every row.
+    """
+    z, q, t = normalize(embeddings, dim=1), normalize(extra, dim=1), settings.temperature
+    phi = {
+        "hinge": torch.relu,
+        "softplus": lambda x: t * softplus(x / t),
+        "sigmoid": lambda x: torch.sigmoid(x / t),
+    }
+    losses, row = [], torch.arange(len(z))
+    for i, anchor in enumerate(z):
+        s = z @ anchor
+        s_n = torch.cat([s[labels != labels[i]], q @ anchor])
+        s_j = s[(labels == labels[i]) & (row != i)]
+        if len(s_j) == 0:
+            losses.append(0 * s.sum())
+        elif settings.attention == "rank":
+            own = s[labels == labels[i]]
+            above = torch.stack([torch.sigmoid((s_n - s_ij) / t).sum() for s_ij in own])
+            ranks = torch.stack(
+                [0.5 + torch.sigmoid((own - s_ij) / t).sum() for s_ij in own]
+            )  # 1/2 for k = j
+            losses.append((above / (ranks + above)).mean())
+        else:
+            hardest = t * torch.logsumexp(s_n / t, 0)
+            x = s_n[:, None] if settings.negatives == "mean" else hardest[None, None]
+            hardness = phi[settings.penalty](x - s_j + settings.margin).mean(0)
+            weights = s_j.detach() if settings.detach_attention else s_j
+            if settings.attention == "uniform":
+                weights = torch.zeros_like(s_j)
+            losses.append((torch.softmax(weights / settings.attention_temperature, 0) * hardness).sum())
+    return torch.stack(losses), (labels[:, None] == labels).sum(1) > 1
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -9,17 +9,18 @@ import torch
 import torch.distributed as dist
 from cases import (
     SETTINGS,
+    loop_over_anchors,
     make_embeddings,
     relative_error,
     surrounded_by_nan,
     without_rounding,
 )
-from gravis_kernels import GravisLoss, GravisSettings, NTXentLoss, gravis_loss, nt_xent_loss
+from gravis_kernels import GravisLoss, GravisSettings, MultiViewNTXentLoss, gravis_loss, nt_xent_loss
 from gravis_kernels.gravis import reference, triton
 from gravis_kernels.gravis.autograd import loss_op
 from test_distributed import assert_share_of, own_part, run
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import normalize
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FAMILIES = ["softmax-hinge", "uniform-sigmoid", "softmax-lse-softplus", "rank"]
@@ -31,45 +32,11 @@ def queue(rows: int, dim: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return 2 * torch.randn(rows, dim, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def penalty(x: Tensor, settings: GravisSettings) -> Tensor:
-    t = settings.temperature
-    return {"hinge": x.relu(), "softplus": t * softplus(x / t), "sigmoid": torch.sigmoid(x / t)}[
-        settings.penalty
-    ]
-
-
 def loop(embeddings: Tensor, extra: Tensor, settings: GravisSettings) -> Tensor:
     """The formulas of `gravis_loss` for one anchor after the other."""
-    z, q = normalize(embeddings, dim=2), normalize(extra, dim=1)
-    losses = []
-    for source in range(len(z)):
-        others = torch.cat([z[:source].flatten(0, 1), z[source + 1 :].flatten(0, 1), q])
-        for view, anchor in enumerate(z[source]):
-            s_n, s_j = others @ anchor, z[source] @ anchor
-            keep = torch.arange(len(s_j)) != view
-            if settings.attention == "rank":
-                t = settings.temperature
-                above = torch.stack([torch.sigmoid((s_n - s) / t).sum() for s in s_j])
-                ranks = torch.stack(
-                    [
-                        1 + torch.sigmoid((s_j - s) / t)[torch.arange(len(s_j)) != j].sum()
-                        for j, s in enumerate(s_j)
-                    ]
-                )
-                losses.append((above / (ranks + above)).mean())
-                continue
-            s_j = s_j[keep]
-            if settings.negatives == "mean":
-                hardness = torch.stack([penalty(s_n - s + settings.margin, settings).mean() for s in s_j])
-            else:
-                soft = settings.temperature * torch.logsumexp(s_n / settings.temperature, 0)
-                hardness = penalty(soft - s_j + settings.margin, settings)
-            if settings.attention == "uniform":
-                losses.append(hardness.mean())
-            else:
-                weights = s_j.detach() if settings.detach_attention else s_j
-                losses.append((torch.softmax(weights / settings.attention_temperature, 0) * hardness).sum())
-    return torch.stack(losses).mean()
+    sources, views, _ = embeddings.shape
+    labels = torch.arange(sources).repeat_interleave(views)
+    return loop_over_anchors(embeddings.flatten(0, 1), labels, extra, settings)[0].mean()
 
 
 @pytest.mark.parametrize("backend", ["streaming", "reference"])
@@ -159,10 +126,10 @@ def test_modules_compile_as_one_graph_and_equal_the_functions() -> None:
         gravis_loss(leaf, extra_negatives=extra, penalty="hinge"),
         nt_xent_loss(leaf, temperature=0.3, extra_negatives=extra),
     ]
-    modules = [GravisLoss(penalty="hinge"), NTXentLoss(0.3)]
+    modules = [GravisLoss(penalty="hinge"), MultiViewNTXentLoss(0.3)]
     for module, loss in zip(modules, expected, strict=True):
-        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")(leaf, extra)
-        assert compiled == module(leaf, extra) == loss
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")(leaf, extra_negatives=extra)
+        assert compiled == module(leaf, extra_negatives=extra) == loss
         gradients = [torch.autograd.grad(each, leaf)[0] for each in (compiled, loss)]
         assert torch.equal(*gradients)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from cases import make_embeddings, relative_error
-from gravis_kernels import NTXentLoss, SupConLoss, nt_xent_loss, supcon_loss
+from gravis_kernels import MultiViewNTXentLoss, SupConLoss, nt_xent_loss, supcon_loss
 from gravis_kernels.nt_xent import reference as nt_xent
 from gravis_kernels.supcon import reference as supcon
 from test_distributed import own_part, run
@@ -42,6 +42,7 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "nt-xent": (nt_xent_loss, nt_xent_formula),
     "supcon": (supcon_of_views, supcon_formula),
 }
+LOSS_OF_ROWS = {nt_xent_loss: nt_xent.row_losses, supcon_of_views: supcon.row_losses}
 each_loss = pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES.keys())
 
 
@@ -109,12 +110,29 @@ def test_embeddings_that_are_not_normalized_are_used_as_given(loss: Any, formula
 
 
 @each_loss
-def test_what_it_cannot_learn_from_is_refused(loss: Any, formula: Any) -> None:
-    embeddings, temperature = make_embeddings(6, 3, 8), torch.tensor(0.2, requires_grad=True)
-    with pytest.raises(ValueError, match="gets no gradient from extra_negatives: leave one of them out"):
-        loss(embeddings, temperature=temperature, extra_negatives=torch.randn(4, 8))
+def test_extra_negatives_beside_a_learned_temperature_equal_the_formula(loss: Any, formula: Any) -> None:
+    extra = make_embeddings(2, 3, 8, seed=5, dtype=torch.float64).flatten(0, 1)
+    embeddings = make_embeddings(6, 3, 8, dtype=torch.float64)
+    labels = labels_of(embeddings) if loss is supcon_of_views else torch.arange(6).repeat_interleave(3)
+    columns = torch.cat([labels, torch.arange(100, 106)])  # of no row
+
+    def dense(z: Tensor, t: Tensor) -> Tensor:
+        rows = normalize(torch.cat([z.flatten(0, 1), extra]), dim=1)
+        same = labels[:, None] == columns
+        positive = same & ~torch.eye(18, 24, dtype=torch.bool)
+        losses = LOSS_OF_ROWS[loss](rows[:18] @ rows.T / t, positive, ~same)
+        return losses[positive.any(1)].mean()
+
+    expected = with_gradients(dense, embeddings, 0.2)
+    actual = with_gradients(lambda z, t: loss(z, temperature=t, extra_negatives=extra), embeddings, 0.2)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13)
+
+
+@each_loss
+def test_several_numbers_are_an_error(loss: Any, formula: Any) -> None:
     with pytest.raises(ValueError, match=r"temperature must be one number, got shape \(2,\)"):
-        loss(embeddings, temperature=temperature.repeat(2))
+        loss(make_embeddings(6, 3, 8), temperature=torch.ones(2))
 
 
 @each_loss
@@ -144,7 +162,7 @@ def test_compiles_as_one_graph_with_the_same_result(loss: Any, formula: Any) -> 
 def test_a_parameter_of_a_module_is_trained_with_it() -> None:
     embeddings = make_embeddings(6, 3, 8)
     for module, arguments in (
-        (NTXentLoss(nn.Parameter(torch.tensor(0.2))), (embeddings,)),
+        (MultiViewNTXentLoss(nn.Parameter(torch.tensor(0.2))), (embeddings,)),
         (SupConLoss(nn.Parameter(torch.tensor(0.2))), (embeddings.flatten(0, 1), labels_of(embeddings))),
     ):
         module(*arguments).backward()

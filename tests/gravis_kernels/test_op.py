@@ -90,8 +90,8 @@ def test_other_kinds_of_tensors_are_errors(given: Any, error: type[Exception], m
     calls: dict[str, Callable[[], Any]] = {
         "embeddings": lambda: gravis_loss(given),
         "extra_negatives": lambda: gravis_loss(make_embeddings(3, 2, 4), extra_negatives=given),
-        "image": lambda: clip_loss(rows, good, logit_scale=1.0),
-        "text": lambda: clip_loss(good, rows, logit_scale=1.0),
+        "image_features": lambda: clip_loss(rows, good, logit_scale=1.0),
+        "text_features": lambda: clip_loss(good, rows, logit_scale=1.0),
         "labels": lambda: supcon_loss(good, rows),
     }
     for name, call in calls.items():

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from cases import relative_error
-from gravis_kernels import GravisLoss, NTXentLoss, SupConLoss, gravis_loss, nt_xent_loss, supcon_loss
+from gravis_kernels import GravisLoss, MultiViewNTXentLoss, SupConLoss, gravis_loss, nt_xent_loss, supcon_loss
 from gravis_kernels.supcon import reference, triton
 from gravis_kernels.supcon.compute import supcon_op
 from test_distributed import assert_share_of, run
@@ -145,7 +145,7 @@ def test_compiles_as_one_graph() -> None:
     embeddings, labels = labeled(9)
     leaf = embeddings.requires_grad_()
     compiled = torch.compile(SupConLoss(), fullgraph=True, backend="aot_eager")
-    losses = [loss(leaf, labels, queue(3)) for loss in (compiled, SupConLoss())]
+    losses = [loss(leaf, labels, extra_negatives=queue(3)) for loss in (compiled, SupConLoss())]
     assert losses[0] == losses[1]
     assert torch.equal(*[torch.autograd.grad(loss, leaf)[0] for loss in losses])
 
@@ -196,7 +196,7 @@ def test_modules_equal_the_functions() -> None:
     views = embeddings.unflatten(0, (4, 3))
     assert SupConLoss(0.3)(embeddings, labels) == supcon_loss(embeddings, labels, temperature=0.3)
     assert GravisLoss(penalty="hinge")(views) == gravis_loss(views, penalty="hinge")
-    assert NTXentLoss(0.3)(views) == nt_xent_loss(views, temperature=0.3)
+    assert MultiViewNTXentLoss(0.3)(views) == nt_xent_loss(views, temperature=0.3)
 
 
 @pytest.mark.parametrize(("dtype", "times"), [(torch.bfloat16, 1.5), (torch.float16, 1.5)])

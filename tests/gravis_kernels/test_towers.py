@@ -1,8 +1,9 @@
 """CLIP and SigLIP against their formulas, on every backend; learnable scale and bias, several processes."""
 
 import math
+import warnings
 from collections.abc import Callable
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -325,18 +326,25 @@ def test_scaled_loss_under_distributed_data_parallel_trains_as_one_process(tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": torch.randn(4, 2, 8)}, r"image must be \(pairs, dim\), got shape \(4, 2, 8\)"),
-        ({"image": torch.randn(1, 8)}, "at least 2 pairs, got 1"),
-        ({"image": torch.ones(4, 8).long()}, "got torch.int64"),
-        ({"text": torch.randn(3, 8)}, r"text must have the same shape as image, \(4, 8\), got \(3, 8\)"),
-        ({"text": torch.randn(4, 8).double()}, "the same dtype as image, torch.float32, got torch.float64"),
+        (
+            {"image_features": torch.randn(4, 2, 8)},
+            r"image_features must be \(pairs, dim\), got shape \(4, 2, 8\)",
+        ),
+        ({"image_features": torch.randn(1, 8)}, "at least 2 pairs, got 1"),
+        ({"image_features": torch.ones(4, 8).long()}, "got torch.int64"),
+        ({"text_features": torch.randn(3, 8)}, r"same shape as image_features, \(4, 8\), got \(3, 8\)"),
+        (
+            {"text_features": torch.randn(4, 8).double()},
+            "dtype as image_features, torch.float32, got torch.float64",
+        ),
         ({"logit_scale": torch.ones(2)}, r"logit_scale must be one number, got shape \(2,\)"),
         ({"logit_bias": torch.ones(2)}, r"logit_bias must be one number, got shape \(2,\)"),
         ({"backend": "cuda"}, "backend must be one of"),
     ],
 )
 def test_bad_arguments_are_refused(change: dict[str, Any], message: str) -> None:
-    good = {"image": torch.randn(4, 8), "text": torch.randn(4, 8), "logit_scale": 1.0, "logit_bias": 0.0}
+    good = dict(zip(("image_features", "text_features"), torch.randn(2, 4, 8), strict=True))
+    good |= {"logit_scale": 1.0, "logit_bias": 0.0}
     with pytest.raises(ValueError, match=message):
         siglip_loss(**(good | change))
 
@@ -351,6 +359,22 @@ def test_modules_are_called_as_open_clips() -> None:
     loss = siglip(image, text, scale, bias)
     assert SigLipLoss()(image, text, scale, bias) == loss
     assert SigLipLoss()(**output, logit_bias=bias, output_dict=True) == {"contrastive_loss": loss}
+
+
+def test_rows_that_are_not_normalized_raise_a_warning_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gravis_kernels.towers.compute._calls", count())
+    image, text = towers(6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clip_loss(image.half(), text.half(), 5.0)
+        clip_loss(image * 2, text, 5.0)
+    monkeypatch.setattr("gravis_kernels.towers.compute._calls", count(1000))
+    with pytest.warns(
+        UserWarning, match=r"should have length 1, but are from 1 to 2 long: normalize them first"
+    ):
+        clip_loss(image * 2, text, 5.0)
 
 
 @pytest.mark.parametrize("name", ["ClipLoss", "SigLipLoss"])

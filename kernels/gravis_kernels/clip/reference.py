@@ -2,20 +2,21 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gravis_kernels.towers.reference import differentiated
 
 
-def pair_losses(logits: Tensor) -> Tensor:
+def pair_losses(of_images: Tensor, of_texts: Tensor, match: Tensor) -> Tensor:
     """Mean of a pair's two cross entropies: its text among all texts, and its image among all images.
 
-    logits: (B, B), images in rows. Returns (B,), differentiable, in the dtype of its input.
+    of_images: (A, B), logits of an image and all texts. of_texts: (A, B). match: (A,), the column of the pair's own.
+    Returns (A,), differentiable, in the dtype of its input.
     """
-    pair = torch.arange(len(logits), device=logits.device)
-    both = cross_entropy(logits, pair, reduction="none") + cross_entropy(logits.T, pair, reduction="none")
+    both = cross_entropy(of_images, match, reduction="none") + cross_entropy(
+        of_texts, match, reduction="none"
+    )
     return both / 2
 
 

@@ -10,8 +10,20 @@ from gravis_kernels.gravis.compute import Backend, compute, precision_of
 from gravis_kernels.settings import Attention, GravisSettings, Negatives, Penalty
 
 
-class Loss(torch.autograd.Function):
-    """`compute` with a backward pass; first derivatives only."""
+class FirstOrder(torch.autograd.Function):
+    """First derivatives only, of one batch."""
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        raise RuntimeError("the loss has no forward-mode derivative: use backward()")
+
+    @staticmethod
+    def vmap(*_: Any) -> NoReturn:
+        raise RuntimeError("the loss does not support vmap: call it once per batch")
+
+
+class Loss(FirstOrder):
+    """`compute` with a backward pass."""
 
     @staticmethod
     def forward(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -26,14 +38,6 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         return _ScaledGradient.apply(*ctx.saved_tensors, grad_loss), *[None] * ctx.constants
-
-    @staticmethod
-    def jvp(ctx: Any, *_: Any) -> NoReturn:
-        raise RuntimeError("the loss has no forward-mode derivative: use backward()")
-
-    @staticmethod
-    def vmap(*_: Any) -> NoReturn:
-        raise RuntimeError("the loss does not support vmap: call it once per batch")
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -1,28 +1,47 @@
 """`gravis_loss` and `grouping_loss`: the public functions, their checks, and dispatch to eager or compiled code."""
 
+from dataclasses import replace
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gravis_kernels.anchors import gather_anchors, reduce
+from gravis_kernels.distributed import scale_gradient, value_of
 from gravis_kernels.gravis.autograd import Loss, loss_op
 from gravis_kernels.gravis.compute import Backend, product_dtype
+from gravis_kernels.gravis.reference import row_losses
+from gravis_kernels.learned_temperature import is_learned, scalar
 from gravis_kernels.settings import DEFAULTS, Attention, GravisSettings, Negatives, Penalty, complete_settings
-from gravis_kernels.validation import check_backend, check_embeddings, check_extra_negatives, check_member
+from gravis_kernels.validation import (
+    Reduction,
+    check_backend,
+    check_embeddings,
+    check_extra_negatives,
+    check_labeled,
+    check_member,
+    check_reduction,
+)
 
 
 def gravis_loss(
     embeddings: Tensor,
+    labels: Tensor | None = None,
     *,
     margin: float | None = None,
     attention: Attention = DEFAULTS.attention,
     attention_temperature: float = DEFAULTS.attention_temperature,
     negatives: Negatives | None = None,
     penalty: Penalty | None = None,
-    temperature: float = DEFAULTS.temperature,
+    temperature: Tensor | float = DEFAULTS.temperature,
     normalize: bool = True,
     detach_attention: bool = False,
     extra_negatives: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
     process_group: dist.ProcessGroup | None = None,
+    ddp_scale: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
     """GraVIS losses: group the views of a source, and separate them from the views of all other sources.
@@ -55,30 +74,35 @@ def gravis_loss(
         l_i  = mean over j of H_ij / (R_ij + H_ij)
 
     Args:
-        embeddings: (sources, views, dim), float32, bfloat16, float16 or float64; at least 2 sources and 2 views.
+        embeddings: (sources, views, dim), float32, bfloat16, float16 or float64; at least 2 sources and 2 views. Or
+            (rows, dim) with labels.
+        labels: (rows,), integers, the source of each row, for sources with different numbers of views, in any order.
+            The loss is then the mean over the rows with a positive; a source with a single row only has negatives.
         margin: m, in units of similarity; see above for the default.
         attention: how the positives of an anchor are weighted.
         attention_temperature: temperature of attention "softmax", above 0; large values approach "uniform".
         negatives: how the negatives are aggregated; see above for the default.
         penalty: default "softplus", or "sigmoid" for attention "rank".
-        temperature: t of the penalty, the log-sum-exp and attention "rank", above 0.
+        temperature: t of the penalty, the log-sum-exp and attention "rank", above 0. A tensor that requires a gradient
+            gets one; see `gravis_kernels.LearnedTemperature`. On a GPU its value is not checked.
         normalize: L2-normalize the embeddings first; the gradient accounts for it. An all-zero embedding stays
             zero and gets zero gradient. If False, z are the embeddings as given.
         detach_attention: treat a_ij as constants.
         extra_negatives: (any number, dim), a queue or memory bank: additional negatives of every view, without
             gradient; normalized like the embeddings. With a process group they must be the same on every process.
+        weight: one weight per anchor, at least 0, in the shape of the embeddings without the last dimension: the loss
+            is the weighted mean, sum of w_i l_i / sum of w_i. Positives and negatives are not weighted.
+        reduction: "none" returns the loss of every own anchor, l_i (times its weight), in that shape.
         process_group: compute the loss over the sources of all processes in the group. Each process passes its own
             sources (their number may differ), and gets the global loss and its exact gradient for its own
-            embeddings. Inconsistent sizes raise an error on every process. The backward pass does not
-            communicate. DistributedDataParallel averages gradients over processes, but their sum is needed, so
-            scale the loss:
-
-                loss = gravis_loss(model(views), process_group=torch.distributed.group.WORLD)
-                (loss * torch.distributed.get_world_size()).backward()
-
+            embeddings. Inconsistent sizes or settings raise an error on every process.
+        ddp_scale: multiply the gradient, not the value, by the number of processes in the group: the gradient of the
+            loss is the sum over processes, of which DistributedDataParallel takes the mean.
         backend: "triton": fused kernels, for up to 64 views and 1,024 dimensions, not float64. "streaming": tiled
             PyTorch, any device. "reference": dense PyTorch. "auto": "triton" for embeddings on a CUDA or ROCm
-            device, "streaming" otherwise; if a backend raises, no other one is tried.
+            device, "streaming" otherwise; if a backend raises, no other one is tried. Labels, weights, a learned
+            temperature and reduction "none" are computed by PyTorch in blocks of anchors on every device, with
+            "auto" or "reference".
 
     Returns:
         A scalar in float32 (float64 for float64 embeddings). Everything is computed in that dtype, except that
@@ -87,8 +111,7 @@ def gravis_loss(
 
     Raises:
         ValueError: a shape, dtype or setting is invalid, or settings contradict each other.
-        TypeError: margin or a temperature is a tensor that requires a gradient: they get none (`nt_xent_loss` and
-            `supcon_loss` can learn their temperature).
+        TypeError: a setting is no number, or margin or attention_temperature requires a gradient: they get none.
         RuntimeError: backend "triton" cannot run on this device; or forward-mode differentiation or a second
             derivative (backward through the gradient) is requested, neither of which is implemented.
 
@@ -102,15 +125,20 @@ def gravis_loss(
         penalty=penalty,
         negatives=negatives,
         margin=margin,
-        temperature=temperature,
+        temperature=1.0 if is_learned(temperature) else temperature,
         detach_attention=detach_attention,
     )
     return grouping_loss(
         embeddings,
-        settings,
+        # the formulas take a tensor for a number, and differentiate by it
+        replace(settings, temperature=cast(float, temperature)) if is_learned(temperature) else settings,
+        labels,
         extra_negatives=extra_negatives,
+        weight=weight,
+        reduction=reduction,
         normalize=normalize,
         process_group=process_group,
+        ddp_scale=ddp_scale,
         backend=backend,
     )
 
@@ -118,25 +146,80 @@ def gravis_loss(
 def grouping_loss(
     embeddings: Tensor,
     settings: GravisSettings,
+    labels: Tensor | None = None,
     *,
     extra_negatives: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
+    ddp_scale: bool = False,
     backend: Backend = "auto",
     products: torch.dtype | None = None,
     learned: float = 0.0,
 ) -> Tensor:
-    """`gravis_loss` with complete settings, as returned by `complete_settings`.
+    """`gravis_loss` with complete settings, as returned by `complete_settings`; their temperature may be a tensor.
 
     products: dtype of matrix products in backend "triton"; default: that of the embeddings or of autocast.
     learned: a temperature that the embeddings contain, which must be the same on all processes.
     """
     check_backend(backend)
     check_member(process_group)
-    check_embeddings(embeddings, alone=process_group is None)
+    if labels is None:
+        check_embeddings(embeddings, alone=process_group is None)
+    else:
+        check_labeled(embeddings, labels, None, alone=process_group is None)
     if extra_negatives is not None:
         check_extra_negatives(extra_negatives, embeddings)
         extra_negatives = extra_negatives.detach()
+    plain = labels is None and weight is None and reduction == "mean" and not is_learned(settings.temperature)
+    check_reduction(reduction, weight, embeddings.shape[:-1], embeddings.device, plain, backend)
+    loss = (
+        _fused(embeddings, settings, extra_negatives, normalize, process_group, backend, products, learned)
+        if plain
+        else _by_anchor(
+            embeddings, labels, settings, extra_negatives, weight, reduction, normalize, process_group
+        )
+    )
+    return scale_gradient(loss, process_group) if ddp_scale else loss
+
+
+def _by_anchor(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    settings: GravisSettings,
+    extra_negatives: Tensor | None,
+    weight: Tensor | None,
+    reduction: Reduction,
+    normalize: bool,
+    process_group: dist.ProcessGroup | None,
+) -> Tensor:
+    text = f"{replace(settings, temperature=value_of(settings.temperature, process_group))}, {reduction}, by anchor"
+    with torch.autocast(embeddings.device.type, enabled=False):
+        anchors = gather_anchors(embeddings, labels, extra_negatives, normalize, process_group, text)
+        settings = replace(settings, temperature=cast(float, scalar(settings.temperature, anchors.rows)))
+        count = anchors.count_positives()
+        shares = (count > 0).to(anchors.rows)
+        most = embeddings.shape[1] if labels is None else int(count.max()) + 1
+        losses = anchors.losses(
+            lambda similarities, positive, negative: row_losses(
+                similarities, positive, negative, most, settings
+            ),
+            values_per_pair=1 if settings.negatives == "logsumexp" else most,
+        )
+        return reduce(losses * shares, shares, weight, reduction, process_group, embeddings.shape[:-1])
+
+
+def _fused(
+    embeddings: Tensor,
+    settings: GravisSettings,
+    extra_negatives: Tensor | None,
+    normalize: bool,
+    process_group: dist.ProcessGroup | None,
+    backend: Backend,
+    products: torch.dtype | None,
+    learned: float,
+) -> Tensor:
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad
     more = (normalize, backend, products or product_dtype(embeddings), learned, need_gradient)
     # a custom op boundary costs more than a small loss, so eager calls bypass it

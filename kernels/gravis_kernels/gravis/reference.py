@@ -29,34 +29,83 @@ def anchor_losses(
     negatives = similarities[source[:, None] != source].view(len(anchors), 1, -1)  # [B, 1, B - K]
     if extra_negatives is not None:
         negatives = torch.cat([negatives, (embeddings @ extra_negatives.T)[:, None]], 2)  # [B, 1, B - K + M]
-    if settings.attention == "rank":
-        return _one_minus_smooth_average_precision(positives, negatives, settings.temperature)
-
     own = view[:, None] == torch.arange(views, device=view.device)
-    attention = _attention(positives, own, settings)
+    return _losses(positives, torch.ones_like(own), own, negatives, None, settings)
+
+
+def row_losses(
+    similarities: Tensor, positive: Tensor, negative: Tensor, most: int, settings: GravisSettings
+) -> Tensor:
+    """l_i of anchors with any number of positives, 0 without one; the temperature may be a tensor to differentiate by.
+
+    similarities: (anchors, columns). positive, negative: bool, the same shape; the anchor itself is neither. most: at
+    least the largest number of rows of a source.
+    """
+    same = ~negative
+    members = same.to(similarities.dtype).topk(most, dim=1).indices  # [A, K]
+    member, own = same.gather(1, members), ~positive.gather(1, members)
+    return _losses(
+        similarities.gather(1, members),
+        member,
+        own & member,
+        similarities[:, None],
+        negative[:, None],
+        settings,
+    )
+
+
+def _losses(
+    positives: Tensor,
+    member: Tensor,
+    own: Tensor,
+    negatives: Tensor,
+    negative: Tensor | None,
+    settings: GravisSettings,
+) -> Tensor:
+    """positives: [A, K], of which `member` exist and `own` is the anchor; negatives: [A, 1, N], those of `negative`."""
+    if settings.attention == "rank":
+        return _one_minus_smooth_average_precision(
+            positives, member, negatives, negative, settings.temperature
+        )
+    attention = _attention(positives, member & ~own, settings)
     if settings.negatives == "mean":
-        violations = negatives - positives[:, :, None] + settings.margin
-        hardness = _penalty(violations, settings).mean(2)
+        penalties = _penalty(negatives - positives[:, :, None] + settings.margin, settings)
+        hardness = _sum(penalties, negative) / (
+            negatives.shape[2] if negative is None else negative.sum(2).clamp(min=1)
+        )
     else:
         t = settings.temperature
-        soft_hardest = t * torch.logsumexp(negatives / t, dim=2)
-        hardness = _penalty(soft_hardest - positives + settings.margin, settings)
+        logits = negatives / t
+        if negative is not None:
+            logits = logits.masked_fill(
+                ~negative, torch.finfo(logits.dtype).min / 2
+            )  # finite, if there is none
+        hardness = _penalty(t * logits.logsumexp(2) - positives + settings.margin, settings)
     return (attention * hardness).sum(1)
 
 
-def _one_minus_smooth_average_precision(positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    above = torch.sigmoid((negatives - positives[:, :, None]) / temperature).sum(2)
+def _sum(values: Tensor, present: Tensor | None) -> Tensor:
+    return (values if present is None else values.masked_fill(~present, 0)).sum(-1)
+
+
+def _one_minus_smooth_average_precision(
+    positives: Tensor, member: Tensor, negatives: Tensor, negative: Tensor | None, temperature: float
+) -> Tensor:
+    above = _sum(torch.sigmoid((negatives - positives[:, :, None]) / temperature), negative)
     pairs = torch.sigmoid((positives[:, None, :] - positives[:, :, None]) / temperature)
-    rank_among_positives = 1 + pairs.sum(2) - 0.5  # without the sigmoid(0) of k = j
-    return (above / (rank_among_positives + above)).mean(1)
+    rank_among_positives = 1 + _sum(pairs, member[:, None]) - 0.5  # without the sigmoid(0) of k = j
+    return _sum(above / (rank_among_positives + above), member) / member.sum(1)
 
 
-def _attention(positives: Tensor, own: Tensor, settings: GravisSettings) -> Tensor:
+def _attention(positives: Tensor, positive: Tensor, settings: GravisSettings) -> Tensor:
+    count = positive.sum(1, keepdim=True)
     if settings.attention == "uniform":
-        return (~own).to(positives.dtype) / (own.shape[1] - 1)
+        return positive.to(positives.dtype) / count.clamp(min=1)
     if settings.detach_attention:
         positives = positives.detach()
-    return (positives / settings.attention_temperature).masked_fill(own, -torch.inf).softmax(1)
+    logits = positives / settings.attention_temperature
+    # without positives: any finite logits, and no attention
+    return logits.masked_fill(~positive & (count > 0), -torch.inf).softmax(1) * positive
 
 
 def _penalty(x: Tensor, settings: GravisSettings) -> Tensor:

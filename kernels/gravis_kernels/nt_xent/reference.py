@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
 def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
@@ -10,10 +11,18 @@ def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
     e_ij = exp(<z_i, z_j> / temperature). embeddings: (sources * views, dim), grouped by source.
     Returns (sources * views,), differentiable, in the dtype of its input.
     """
-    logits = embeddings @ embeddings.T / temperature
-    anchors = torch.arange(len(logits), device=logits.device)
+    anchors = torch.arange(len(embeddings), device=embeddings.device)
     same_source = anchors[:, None] // views == anchors // views
-    negatives = logits.masked_fill(same_source, -torch.inf).logsumexp(1, keepdim=True)
-    cross_entropy = torch.logaddexp(logits, negatives) - logits
     positive = same_source & (anchors[:, None] != anchors)
-    return cross_entropy.masked_fill(~positive, 0).sum(1) / (views - 1)
+    return row_losses(embeddings @ embeddings.T / temperature, positive, ~same_source)
+
+
+def row_losses(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """l_i of anchors with any number of positives, 0 without one.
+
+    logits: (anchors, columns), similarities / temperature. positive, negative: bool, the same shape.
+    """
+    # finite, in case there is none
+    negatives = logits.masked_fill(~negative, torch.finfo(logits.dtype).min / 2).logsumexp(1, keepdim=True)
+    cross_entropy = -logsigmoid(logits - negatives)
+    return cross_entropy.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)

@@ -4,16 +4,21 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gravis_kernels.gravis.compute import Backend
+from gravis_kernels.siglip.reference import pair_losses
 from gravis_kernels.towers.compute import towers_loss
+from gravis_kernels.validation import Reduction
 
 
 def siglip_loss(
-    image: Tensor,
-    text: Tensor,
-    *,
+    image_features: Tensor,
+    text_features: Tensor,
     logit_scale: Tensor | float,
     logit_bias: Tensor | float,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
     process_group: dist.ProcessGroup | None = None,
+    ddp_scale: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
     """SigLIP loss: classify every image and text as a pair or not.
@@ -25,11 +30,13 @@ def siglip_loss(
     The logit matrix is never materialized.
 
     Args:
-        image, text: see `gravis_kernels.clip_loss`.
+        image_features, text_features: see `gravis_kernels.clip_loss`.
         logit_scale, logit_bias: scalars; a tensor that requires a gradient gets one. The paper starts at 10 and -10.
+        weight: one weight per pair, at least 0: the loss is the weighted mean, sum of w_i l_i / sum of w_i.
+        reduction: "none" returns the loss of every own image with all texts, times its weight.
         process_group: compute the loss over the pairs of all processes (their number may differ); see
             `gravis_kernels.gravis_loss` for the gradient. Scale and bias get each process's share of their gradient.
-        backend: see `gravis_kernels.clip_loss`.
+        ddp_scale, backend: see `gravis_kernels.clip_loss`.
 
     Returns:
         A scalar in float32 (float64 for float64 embeddings).
@@ -39,4 +46,7 @@ def siglip_loss(
 
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023.
     """
-    return towers_loss("siglip", image, text, logit_scale, logit_bias, process_group, backend)
+    return towers_loss(
+        "siglip", pair_losses, image_features, text_features, logit_scale, logit_bias, weight, reduction,
+        process_group, ddp_scale, backend,
+    )  # fmt: skip

@@ -2,20 +2,20 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 from gravis_kernels.towers.reference import differentiated
 
 
-def pair_losses(logits: Tensor) -> Tensor:
+def pair_losses(of_images: Tensor, of_texts: Tensor, match: Tensor) -> Tensor:
     """Sum of an image's binary cross entropies over all texts, of which only its own is a match.
 
-    logits: (B, B), images in rows. Returns (B,), differentiable, in the dtype of its input.
+    of_images: (A, B), logits of an image and all texts. match: (A,), the column of its own text. Returns (A,),
+    differentiable, in the dtype of its input.
     """
-    signs = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
-    return -logsigmoid(signs * logits).sum(1)
+    signs = 2 * one_hot(match, of_images.shape[1]).to(of_images) - 1
+    return -logsigmoid(signs * of_images).sum(1)
 
 
 loss_and_gradient = partial(differentiated, pair_losses)

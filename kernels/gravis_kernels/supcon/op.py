@@ -4,11 +4,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gravis_kernels.distributed import value_of
+from gravis_kernels.anchors import gather_anchors, reduce
+from gravis_kernels.distributed import scale_gradient, value_of
 from gravis_kernels.gravis.compute import Backend, product_dtype
-from gravis_kernels.learned_temperature import absorb
+from gravis_kernels.learned_temperature import absorb, is_learned, scalar
 from gravis_kernels.supcon.compute import SupCon, supcon_op
-from gravis_kernels.validation import check_backend, check_labeled, check_member
+from gravis_kernels.supcon.reference import row_losses
+from gravis_kernels.validation import (
+    Reduction,
+    check_backend,
+    check_labeled,
+    check_member,
+    check_reduction,
+    check_references,
+)
 
 DEFAULT_TEMPERATURE = 0.1
 
@@ -18,9 +27,13 @@ def supcon_loss(
     labels: Tensor,
     *,
     extra_negatives: Tensor | None = None,
+    references: tuple[Tensor, Tensor] | None = None,
     temperature: Tensor | float = DEFAULT_TEMPERATURE,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
     normalize: bool = True,
     process_group: dist.ProcessGroup | None = None,
+    ddp_scale: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
     """Supervised contrastive loss: all rows with the same label are positives of each other.
@@ -38,11 +51,16 @@ def supcon_loss(
         labels: (rows,), integers, on the same device as the embeddings.
         extra_negatives: (any number, dim), a queue or memory bank: additional negatives of every row, without gradient
             or label. With a process group they must be the same on every process.
+        references: rows (any number, dim) and their labels, which take the place of all other rows as positives and
+            negatives; they get a gradient if they require one.
         temperature: above 0; to learn it, see `gravis_kernels.nt_xent_loss`.
+        weight: one weight per row, at least 0: the loss is the weighted mean, sum of w_i l_i / sum of w_i.
+        reduction: "none" returns the loss of every own row, times its weight; 0 without positives.
         normalize: L2-normalize embeddings and extra negatives first.
         process_group: compute the loss over the rows of all processes (their number may differ); see
             `gravis_kernels.gravis_loss` for the gradient.
-        backend: see `gravis_kernels.gravis_loss`.
+        ddp_scale, backend: see `gravis_kernels.gravis_loss`. References, weights, reduction "none", and a learned
+            temperature with extra negatives are computed by PyTorch in blocks of rows.
 
     Returns:
         A scalar in float32 (float64 for float64 embeddings).
@@ -55,7 +73,61 @@ def supcon_loss(
     """
     check_backend(backend)
     check_member(process_group)
-    check_labeled(embeddings, labels, extra_negatives, alone=process_group is None)
+    check_labeled(embeddings, labels, extra_negatives, alone=process_group is None and references is None)
+    if references is not None:
+        check_references(references, embeddings)
+    kept = is_learned(temperature) and extra_negatives is not None  # not absorbed
+    plain = references is None and weight is None and reduction == "mean" and not kept
+    check_reduction(reduction, weight, labels.shape, embeddings.device, plain, backend)
+    loss = (
+        _fused(embeddings, labels, extra_negatives, temperature, normalize, process_group, backend)
+        if plain
+        else _by_anchor(
+            embeddings,
+            labels,
+            extra_negatives,
+            references,
+            temperature,
+            weight,
+            reduction,
+            normalize,
+            process_group,
+        )
+    )
+    return scale_gradient(loss, process_group) if ddp_scale else loss
+
+
+def _by_anchor(
+    embeddings: Tensor,
+    labels: Tensor,
+    extra_negatives: Tensor | None,
+    references: tuple[Tensor, Tensor] | None,
+    temperature: Tensor | float,
+    weight: Tensor | None,
+    reduction: Reduction,
+    normalize: bool,
+    process_group: dist.ProcessGroup | None,
+) -> Tensor:
+    text = f"SupCon, temperature {value_of(temperature, process_group)}, {reduction}, by anchor"
+    with torch.autocast(embeddings.device.type, enabled=False):
+        anchors = gather_anchors(
+            embeddings, labels, extra_negatives, normalize, process_group, text, references
+        )
+        t = scalar(temperature, anchors.rows)
+        losses = anchors.losses(lambda similarities, *which: row_losses(similarities / t, *which))
+        shares = (anchors.count_positives() > 0).to(losses)
+        return reduce(losses, shares, weight, reduction, process_group, labels.shape)
+
+
+def _fused(
+    embeddings: Tensor,
+    labels: Tensor,
+    extra_negatives: Tensor | None,
+    temperature: Tensor | float,
+    normalize: bool,
+    process_group: dist.ProcessGroup | None,
+    backend: Backend,
+) -> Tensor:
     products = product_dtype(embeddings)
     embeddings, constant, normalize = absorb(embeddings, temperature, normalize, extra_negatives)
     need_gradient = torch.is_grad_enabled() and embeddings.requires_grad

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -13,10 +14,14 @@ def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor
     """
     rows = len(labels)
     own = torch.eye(rows, len(columns), dtype=torch.bool, device=columns.device)
-    logits = (columns[:rows] @ columns.T / temperature).masked_fill(own, -torch.inf)
-    log_shares = logits - logits.logsumexp(1, keepdim=True)
-    positive = (labels[:, None] == labels) & ~own[:, :rows]
-    return -log_shares[:, :rows].masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+    same = pad(labels[:, None] == labels, (0, len(columns) - rows))
+    return row_losses(columns[:rows] @ columns.T / temperature, same & ~own, ~same)
+
+
+def row_losses(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """l_i of anchors, 0 without positives. logits: (anchors, columns); positive, negative: bool, the same shape."""
+    total = logits.masked_fill(~(positive | negative), -torch.inf).logsumexp(1, keepdim=True)
+    return (total - logits).masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
 
 
 def loss_and_gradient(

@@ -3,6 +3,8 @@
 The image tower is multiplied by the logit scale first, so that the scale gets its exact gradient from autograd.
 """
 
+import warnings
+from itertools import count
 from typing import Any, cast
 
 import torch
@@ -10,41 +12,114 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
 
-from gravis_kernels.distributed import Exchange, value_of
-from gravis_kernels.gravis.autograd import Loss, _ScaledGradient
+from gravis_kernels.anchors import in_blocks, reduce
+from gravis_kernels.distributed import Exchange, GatherWithGradient, scale_gradient, value_of
+from gravis_kernels.gravis.autograd import FirstOrder, _ScaledGradient
 from gravis_kernels.gravis.compute import Backend, precision_of, prepare, product_dtype
 from gravis_kernels.settings import check_number
-from gravis_kernels.validation import check_backend, check_member, check_towers
+from gravis_kernels.towers.reference import PairLosses
+from gravis_kernels.validation import Reduction, check_backend, check_member, check_reduction, check_towers
+
+CHECK_EVERY = 1000  # calls between two checks that rows are normalized
+_calls = count()
 
 
 def towers_loss(
     family: str,
-    image: Tensor,
-    text: Tensor,
+    pair_losses: PairLosses,
+    image_features: Tensor,
+    text_features: Tensor,
     logit_scale: Tensor | float,
     logit_bias: Tensor | float,
+    weight: Tensor | None,
+    reduction: Reduction,
     process_group: dist.ProcessGroup | None,
+    ddp_scale: bool,
     backend: Backend,
 ) -> Tensor:
     """The loss of a family ("clip" or "siglip"); the public functions only wrap this."""
     check_backend(backend)
     check_member(process_group)
-    check_towers(image, text, alone=process_group is None)
-    dtype = precision_of(image)
-    scale = _number("logit_scale", logit_scale, image.device, dtype)
-    bias = _number("logit_bias", logit_bias, image.device, dtype)
-    pairs = torch.stack([image.to(dtype) * scale, text.to(dtype)], dim=1)
-    need_gradient = torch.is_grad_enabled() and (pairs.requires_grad or bias.requires_grad)
+    check_towers(image_features, text_features, alone=process_group is None)
+    plain = weight is None and reduction == "mean"
+    check_reduction(reduction, weight, image_features.shape[:1], image_features.device, plain, backend)
+    if not torch.compiler.is_compiling() and next(_calls) % CHECK_EVERY == 0:
+        _check_lengths(image_features, text_features)
+    dtype = precision_of(image_features)
+    scale = _number("logit_scale", logit_scale, image_features.device, dtype)
+    bias = _number("logit_bias", logit_bias, image_features.device, dtype)
+    pairs = torch.stack([image_features.to(dtype) * scale, text_features.to(dtype)], dim=1)
     numbers = (
         f"logit_scale {value_of(logit_scale, process_group)}, bias {value_of(logit_bias, process_group)}"
     )
-    more = (backend, product_dtype(image), f"{family}, {numbers}", need_gradient)
+    loss = (
+        _fused(
+            family, pairs, bias, f"{family}, {numbers}", process_group, product_dtype(image_features), backend
+        )
+        if plain
+        else _by_pair(
+            pair_losses, pairs, bias, f"{family}, {numbers}, {reduction}", weight, reduction, process_group
+        )
+    )
+    return scale_gradient(loss, process_group) if ddp_scale else loss
+
+
+def _check_lengths(*towers: Tensor) -> None:
+    """Warn about rows that are not normalized. Reading the lengths synchronizes with a GPU."""
+    lengths = torch.cat([torch.linalg.vector_norm(tower.detach().float(), dim=1) for tower in towers])
+    if ((lengths - 1).abs() > 0.1).any():
+        warnings.warn(
+            "image_features and text_features should have length 1, but are from "
+            f"{lengths.min():.3g} to {lengths.max():.3g} long: normalize them first",
+            stacklevel=4,
+        )
+
+
+def _fused(
+    family: str,
+    pairs: Tensor,
+    bias: Tensor,
+    settings: str,
+    process_group: dist.ProcessGroup | None,
+    products: torch.dtype,
+    backend: Backend,
+) -> Tensor:
+    need_gradient = torch.is_grad_enabled() and (pairs.requires_grad or bias.requires_grad)
+    more = (backend, products, settings, need_gradient)
     if not torch.compiler.is_compiling():
         eager: Tensor = TowersLoss.apply(pairs, bias, family, process_group, *more)[0]
         return eager
     group_name = "" if process_group is None else process_group.group_name
     compiled: Tensor = towers_op(pairs, bias, family, group_name, *more)[0]
     return compiled
+
+
+def _by_pair(
+    pair_losses: PairLosses,
+    pairs: Tensor,
+    bias: Tensor,
+    settings: str,
+    weight: Tensor | None,
+    reduction: Reduction,
+    process_group: dist.ProcessGroup | None,
+) -> Tensor:
+    with torch.autocast(pairs.device.type, enabled=False):
+        columns, start = pairs, 0
+        if process_group is not None:
+            gradient = torch.is_grad_enabled() and (pairs.requires_grad or bias.requires_grad)
+            exchange = Exchange(
+                pairs.flatten(1), 1, gradient, process_group, f"{settings}, {gradient}", least_views=1
+            )
+            columns = GatherWithGradient.apply(pairs.flatten(1), exchange).unflatten(1, (2, -1))
+            start = exchange.start
+        match = torch.arange(start, start + len(pairs), device=pairs.device)
+
+        def of_block(block: slice) -> Tensor:
+            of_images = pairs[block, 0] @ columns[:, 1].T + bias
+            return pair_losses(of_images, pairs[block, 1] @ columns[:, 0].T + bias, match[block])
+
+        losses = in_blocks(of_block, len(pairs), 2 * len(columns))
+        return reduce(losses, torch.ones_like(losses), weight, reduction, process_group, losses.shape)
 
 
 def _number(name: str, value: Tensor | float, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -93,7 +168,7 @@ def compute(
         return loss, *gradients
 
 
-class TowersLoss(Loss):
+class TowersLoss(FirstOrder):
     """`compute` with a backward pass; first derivatives only."""
 
     @staticmethod

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# from (B, B) logits to the loss of each pair (B,)
-PairLosses = Callable[[Tensor], Tensor]
+# from the logits of images (A, B) and of texts (A, B), and the matches (A,), to the losses of A pairs among B
+PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def differentiated(
@@ -29,7 +29,10 @@ def differentiated(
     with torch.set_grad_enabled(need_gradient):
         leaves = columns.detach().requires_grad_(need_gradient)
         shifts = bias.expand(len(columns)).clone().requires_grad_(need_gradient)  # one bias per image
-        losses = pair_losses(leaves[:, 0] @ leaves[:, 1].T + shifts[:, None]) / len(columns)
+        logits = leaves[:, 0] @ leaves[:, 1].T + shifts[:, None]
+        losses = pair_losses(logits, logits.T, torch.arange(len(columns), device=logits.device)) / len(
+            columns
+        )
         loss = losses[own].detach().sum()
         if not need_gradient:
             return loss, None
