@@ -92,13 +92,11 @@ class JointEmbedding(Method):
         embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         with full_precision(embeddings.device):
             loss = self.loss(embeddings)
-        # each process has its own share of the gradient of the global loss, and shares are averaged: times their number
-        for_average = loss + (_processes() - 1) * (loss - loss.detach())
-        return for_average, grouping_metrics(embeddings.detach(), self.loss_settings)
+        return loss, grouping_metrics(embeddings.detach(), self.loss_settings)
 
     def loss(self, embeddings: Tensor) -> Tensor:
         """The loss of embeddings (images, views, dim), not normalized, and those of the other processes."""
-        return grouping_loss(embeddings, self.loss_settings, process_group=process_group())
+        return grouping_loss(embeddings, self.loss_settings, process_group=process_group(), ddp_scale=True)
 
     def embed(self, views: Tensor) -> Tensor:
         """Embeddings (images, views, dim), not normalized.
@@ -172,7 +170,12 @@ class NTXent(JointEmbedding):
 
     def loss(self, embeddings: Tensor) -> Tensor:
         """NT-Xent of embeddings (images, views, dim), not normalized, and those of the other processes."""
-        return nt_xent_loss(embeddings, temperature=self.settings.temperature, process_group=process_group())
+        return nt_xent_loss(
+            embeddings,
+            temperature=self.settings.temperature,
+            process_group=process_group(),
+            ddp_scale=True,
+        )
 
 
 class Triplet(JointEmbedding):
@@ -190,10 +193,6 @@ class Triplet(JointEmbedding):
 
 def _names(settings: Any) -> set[str]:
     return {field.name for field in fields(settings)}
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 @contextmanager
