@@ -225,7 +225,7 @@ def test_half_precision_is_as_good_as_dense_torch_in_it(family: Loss, noise: flo
 def test_opcheck(family: str, need_gradient: bool) -> None:
     pairs = torch.stack(towers(5, dtype=torch.float32), 1).requires_grad_(need_gradient)
     bias = torch.tensor(-1.0, requires_grad=need_gradient)
-    arguments = (pairs, bias, family, "", "auto", torch.float32, need_gradient)
+    arguments = (pairs, bias, family, "", "auto", torch.float32, "", need_gradient)
     assert set(torch.library.opcheck(towers_op, arguments).values()) == {"SUCCESS"}
 
 
