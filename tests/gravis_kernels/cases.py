@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gravis_kernels import gravis_loss
+from gravis_kernels import GravisSettings, gravis_loss
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
