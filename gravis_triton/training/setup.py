@@ -51,7 +51,6 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
         raise UserError(f"accelerate rejects these settings: {str(error).splitlines()[0]}") from error
     if accelerator.device.type == "cpu":
         _set_threads(settings.cpu_threads, accelerator.state.num_processes)
-        _keep_freed_memory()
     return accelerator
 
 
@@ -86,7 +85,7 @@ def _keep_freed_memory() -> None:
 def prepare_model(
     model: nn.Module, accelerator: Accelerator, *, channels_last: bool, compile: bool
 ) -> nn.Module:
-    """Set the memory format, synchronize BatchNorm, compile.
+    """Prepare a model for training: set the memory format, synchronize BatchNorm, compile.
 
     On GPUs BatchNorm is synchronized, because the loss contrasts the whole batch over all processes: per-process
     statistics would reveal to the encoder which views were processed together, and the gradient would depend on the
@@ -98,4 +97,6 @@ def prepare_model(
         model = convert_sync_batchnorm(model)
     if compile:
         model.compile()
+    if accelerator.device.type == "cpu":
+        _keep_freed_memory()
     return model
