@@ -185,9 +185,6 @@ class AnnotatedData:
     masks: CachedMasks | None
     split: Split
 
-    def labels(self, indices: Sequence[int]) -> list[int]:
-        return self.collection.labels(indices)
-
 
 class Task(nn.Module):
     """A supervised task, trained like a `Method`: `make_views`, `forward`, `after_step`.

@@ -153,7 +153,7 @@ class ClassificationTask(Task):
         preprocess: Preprocessing,
     ) -> None:
         super().__init__(network, data, settings, preprocess)
-        labels = torch.tensor(data.labels(data.split.train))
+        labels = torch.tensor(data.collection.labels(data.split.train))
         counts = torch.bincount(labels, minlength=len(data.collection.classes))
         self.loss = ClassLoss(settings.head.class_loss, counts)
 
@@ -174,7 +174,7 @@ class ClassificationTask(Task):
         data, indices = self.data, self.data.split.validation
         scores = classification_scores(
             self.predictor(tta=False).predict_all(data.images, indices),
-            data.labels(indices),
+            data.collection.labels(indices),
             classes=data.collection.classes,
             scored=data.collection.scored_classes,
         )

@@ -106,7 +106,7 @@ def _encode(
             progress=encoding,
         ).split([len(part) for part in parts])
     return [
-        evaluation.labeled_features(rows, data.labels(part))
+        evaluation.labeled_features(rows, data.collection.labels(part))
         for rows, part in zip(features, parts, strict=True)
     ]
 
