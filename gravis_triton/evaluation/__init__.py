@@ -2,7 +2,6 @@
 
 from gravis_triton.evaluation.classification import (
     ClassificationScores,
-    ClassScores,
     classification_scores,
 )
 from gravis_triton.evaluation.examples import Examples, find_examples, read_examples, write_examples
@@ -31,11 +30,10 @@ from gravis_triton.evaluation.prediction_files import (
     write_mask_scores_csv,
     write_submission_csv,
 )
-from gravis_triton.evaluation.probe import LinearProbe, fit_probe
+from gravis_triton.evaluation.probe import fit_probe
 from gravis_triton.evaluation.saliency import Saliency, grad_cam
 from gravis_triton.evaluation.segmentation import (
     MaskScores,
-    SegmentationScores,
     mask_scores,
     resize_probability,
     segmentation_scores,
@@ -44,17 +42,14 @@ from gravis_triton.evaluation.segmentation import (
 __all__ = [
     "COLOR_HISTOGRAM",
     "MAX_SCORED_IMAGES",
-    "ClassScores",
     "ClassificationScores",
     "ColorHistogram",
     "Examples",
     "FlipAveraged",
     "KnnScores",
     "LabeledFeatures",
-    "LinearProbe",
     "MaskScores",
     "Saliency",
-    "SegmentationScores",
     "choose_neighbors",
     "classification_scores",
     "extract_features",

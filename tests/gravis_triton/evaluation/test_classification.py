@@ -33,13 +33,13 @@ def binary(*positive: float) -> np.ndarray:
     return np.array([[1 - p, p] for p in positive])
 
 
-def test_auc_is_the_share_of_pairs_in_order_and_a_tie_is_half_a_pair():
+def test_auc_is_the_fraction_of_ordered_pairs_with_ties_as_half():
     # positives 0.8 and 0.4 against negatives 0.4, 0.2, 0.6: 3 pairs won by 0.8; by 0.4: a tie, a win, a loss
     assert auc(scores_of(0.8, 0.4, 0.4, 0.2, 0.6), flags(1, 1, 0, 0, 0)) == pytest.approx(4.5 / 6)
 
 
 @pytest.mark.parametrize("positive", [flags(0, 0), flags(1, 1)])
-def test_one_class_alone_has_no_auc_no_average_precision_and_no_operating_point(positive):
+def test_single_class_has_no_auc_average_precision_or_operating_point(positive):
     p = scores_of(0.2, 0.7)
     values = [
         auc(p, positive),
@@ -50,7 +50,7 @@ def test_one_class_alone_has_no_auc_no_average_precision_and_no_operating_point(
     assert all(math.isnan(value) for value in values)
 
 
-def test_average_precision_adds_precision_times_recall_gained_without_interpolation():
+def test_average_precision_is_not_interpolated():
     # from the top: positive (1/1), negative, positive (2/3), negative, positive (3/5)
     p = scores_of(0.9, 0.8, 0.7, 0.6, 0.5)
     assert average_precision(p, flags(1, 0, 1, 0, 1)) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
@@ -58,7 +58,7 @@ def test_average_precision_adds_precision_times_recall_gained_without_interpolat
     assert average_precision(scores_of(0.5, 0.5), flags(1, 0)) == pytest.approx(0.5)
 
 
-def test_specificity_is_reported_at_the_first_threshold_that_reaches_the_sensitivity():
+def test_specificity_is_at_the_first_threshold_with_the_sensitivity():
     # positives at 0.9, 0.7, 0.3, 0.2; negatives at 0.8, 0.6, 0.5, 0.1
     p = scores_of(0.9, 0.7, 0.3, 0.2, 0.8, 0.6, 0.5, 0.1)
     positive = flags(1, 1, 1, 1, 0, 0, 0, 0)
@@ -72,17 +72,17 @@ def test_specificity_is_reported_at_the_first_threshold_that_reaches_the_sensiti
     assert sensitivity_at_specificity(p, positive, 0.8) == pytest.approx(1 / 4)
 
 
-def test_points_on_a_straight_piece_of_the_curve_count_too():
+def test_collinear_points_of_the_curve_are_thresholds():
     # ROC points (0, 0), (1/3, 1/3), (2/3, 2/3), (1, 1): at sensitivity 0.5 the threshold of (2/3, 2/3) does
     p, positive = scores_of(0.9, 0.9, 0.5, 0.5, 0.1, 0.1), flags(1, 0, 1, 0, 1, 0)
     assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(1 / 3)
 
 
-def test_sensitivity_is_zero_where_only_a_threshold_above_all_scores_is_specific_enough():
+def test_sensitivity_is_0_at_a_threshold_above_all_scores():
     assert sensitivity_at_specificity(scores_of(0.9, 0.1), flags(0, 1), 0.8) == 0.0
 
 
-def test_a_tie_for_the_most_probable_class_is_wrong_even_with_the_right_class():
+def test_tied_prediction_is_wrong():
     p = np.array([[0.4, 0.4, 0.2], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]])
     assert argmax_or_tie(p).tolist() == [-1, 0, -1, 2]
     result = classification_scores(p, [0, 0, 1, 2], classes=("a", "b", "c"), scored=())
@@ -92,7 +92,7 @@ def test_a_tie_for_the_most_probable_class_is_wrong_even_with_the_right_class():
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
-def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
+def test_balanced_accuracy_is_the_mean_recall_of_present_classes():
     # 3 of 4, 0 of 1, and a class without images; plain accuracy is 3/5
     predicted, labels = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1])
     recall = recalls(predicted, labels, classes=3)
@@ -101,13 +101,13 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
     assert nanmean(recall) == pytest.approx(0.375)
 
 
-def test_the_confusion_matrix_has_a_row_per_true_class():
+def test_confusion_matrix_has_a_row_per_true_class():
     result = classification_scores(binary(0.9, 0.8, 0.1, 0.5), [0, 0, 1, 1], classes=("a", "b"), scored=())
     assert result.confusion.tolist() == [[0, 2], [1, 0]]
     assert result.ties == 1
 
 
-def test_calibration_error_weighs_the_gap_of_each_bin_by_its_images():
+def test_calibration_error_weighs_bins_by_images():
     # two bins of confidence: (0, 0.5] empty, (0.5, 1]; with 10 bins: 0.6 (right, wrong), 0.9 (right), 1.0 (wrong)
     p = binary(0.6, 0.6, 0.1, 1.0)
     labels = np.array([1, 0, 0, 0])
@@ -116,7 +116,7 @@ def test_calibration_error_weighs_the_gap_of_each_bin_by_its_images():
     assert expected_calibration_error(p, labels, bins=10) == pytest.approx(by_hand)
 
 
-def test_a_bin_holds_its_upper_edge():
+def test_calibration_bin_includes_its_upper_edge():
     bins = calibration_bins(binary(0.5, 0.75, 1.0), np.array([0, 1, 1]), bins=4)
     assert bins.images.tolist() == [0, 1, 1, 1]
     assert bins.confidence[1:].tolist() == [0.5, 0.75, 1.0]
@@ -124,7 +124,7 @@ def test_a_bin_holds_its_upper_edge():
     assert math.isnan(bins.accuracy[0])
 
 
-def test_the_isic_2017_score_is_the_mean_of_two_aucs():
+def test_isic_2017_score_is_the_mean_of_two_aucs():
     # melanoma: 0.6, 0.3 against 0.5, 0.1, 0.2: pairs 3 + 2 of 6; keratosis: 0.4 against 0.3, 0.3, 0.2, 0.5: 3 of 4
     p = np.array([[0.6, 0.3, 0.1], [0.3, 0.2, 0.5], [0.5, 0.4, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
     result = classification_scores(
@@ -147,7 +147,7 @@ def test_the_isic_2017_score_is_the_mean_of_two_aucs():
     assert flat["sensitivity_at_specificity_80_melanoma"] == pytest.approx(1 / 2)
 
 
-def test_a_scored_class_without_images_is_left_out_of_the_means():
+def test_scored_class_without_images_is_left_out_of_means():
     p = np.array([[0.5, 0.3, 0.2], [0.2, 0.6, 0.2]])
     result = classification_scores(p, [0, 1], classes=("a", "b", "c"), scored=("a", "c"))
     assert math.isnan(result.classes[2].auc)
@@ -168,11 +168,11 @@ def test_a_scored_class_without_images_is_left_out_of_the_means():
         ([[0.5, 0.5]], [0.5], "labels must be integers from 0 to 1"),
     ],
 )
-def test_what_cannot_be_scored_raises(probabilities, labels, message):
+def test_invalid_probabilities_and_labels_raise(probabilities, labels, message):
     with pytest.raises(ValueError, match=message):
         classification_scores(probabilities, labels, classes=("a", "b"), scored=())
 
 
-def test_a_scored_class_must_exist():
+def test_unknown_scored_class_raises():
     with pytest.raises(ValueError, match="scored classes naevus are not among nevus, melanoma"):
         classification_scores([[0.5, 0.5]], [0], classes=("nevus", "melanoma"), scored=("naevus",))

@@ -7,13 +7,13 @@ from gravis_triton.evaluation import ColorHistogram, FlipAveraged, extract_featu
 from gravis_triton.models import normalization
 
 
-def test_an_equivariant_mask_prediction_is_not_changed_by_flips():
+def test_flips_do_not_change_an_equivariant_prediction():
     images = torch.rand(2, 3, 4, 6, generator=torch.manual_seed(0))
     mean = predict_with_flips(lambda x: x.mean(1, keepdim=True), images, masks=True)
     torch.testing.assert_close(mean, images.mean(1, keepdim=True))
 
 
-def test_masks_are_flipped_back_before_they_are_averaged():
+def test_masks_are_flipped_back_before_averaging():
     # a predictor that finds lesion in the upper left pixel alone, whatever it is shown: once in each corner
     def upper_left(images: torch.Tensor) -> torch.Tensor:
         found = torch.zeros(len(images), 1, *images.shape[2:])
@@ -25,7 +25,7 @@ def test_masks_are_flipped_back_before_they_are_averaged():
     assert mean[0, 0].tolist() == corners
 
 
-def test_class_probabilities_are_the_mean_of_the_four_views():
+def test_class_probabilities_are_the_mean_over_four_flips():
     # reads the upper left pixel: the four flips show it each corner in turn
     image = torch.zeros(1, 3, 2, 3)
     image[0, :, 0, 0], image[0, :, 0, 2], image[0, :, 1, 0], image[0, :, 1, 2] = 0.1, 0.2, 0.4, 0.9
@@ -33,7 +33,7 @@ def test_class_probabilities_are_the_mean_of_the_four_views():
     torch.testing.assert_close(seen, torch.full((1, 2), (0.1 + 0.2 + 0.4 + 0.9) / 4))
 
 
-def test_averaged_features_do_not_change_when_an_image_is_flipped():
+def test_averaged_features_are_invariant_to_flips():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 6, 5))
     encoder.pretrained_cfg = {"mean": (0.25,) * 3, "std": (0.5,) * 3}
     averaged = FlipAveraged(encoder)
@@ -50,7 +50,7 @@ def features_of(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     return channels.square().view(3, 16), joint.square().view(4, 4, 4), thumbnail.view(3, 8, 8) * 8
 
 
-def test_colors_are_counted_channel_by_channel_and_jointly():
+def test_color_histograms_count_channels_and_joint_colors():
     image = torch.zeros(3, 16, 16)
     image[0, :4] = 1.0  # a quarter is red, the rest black
     image[2, :] = 0.5
@@ -63,7 +63,7 @@ def test_colors_are_counted_channel_by_channel_and_jointly():
     assert joint.sum().item() == pytest.approx(1.0)
 
 
-def test_the_thumbnail_shows_where_a_color_is():
+def test_thumbnail_keeps_the_layout():
     image = torch.zeros(3, 16, 16)
     image[1, :8, 8:] = 0.8
     _, _, thumbnail = features_of(image)
@@ -72,7 +72,7 @@ def test_the_thumbnail_shows_where_a_color_is():
     assert thumbnail[0].abs().max().item() == 0
 
 
-def test_it_has_the_interface_of_an_encoder_of_plain_pixels():
+def test_color_histogram_has_the_interface_of_an_encoder():
     encoder = ColorHistogram()
     white = np.full((8, 12, 3), 255, np.uint8)
     (features,) = extract_features(encoder, [white], [0], size=16, device=torch.device("cpu"))
@@ -81,7 +81,7 @@ def test_it_has_the_interface_of_an_encoder_of_plain_pixels():
     assert features[-1].item() == pytest.approx(1 / 8)
 
 
-def test_an_image_of_a_batch_does_not_depend_on_the_others():
+def test_color_histogram_of_an_image_is_independent_of_its_batch():
     images = torch.rand(3, 3, 20, 20, generator=torch.manual_seed(0))
     together = ColorHistogram()(images)
     torch.testing.assert_close(together[1:2], ColorHistogram()(images[1:2]))

@@ -9,7 +9,7 @@ from gravis_triton.data import Collection, Record
 from gravis_triton.evaluation import extract_features, knn, knn_probabilities, knn_scores, score_encoder
 
 
-def test_votes_weigh_by_similarity_and_by_the_rarity_of_the_class():
+def test_knn_votes_are_weighted_by_similarity_and_class_rarity():
     # two neighbors of class 0 at cosines 1 and 0.6, one of class 1 at 0.8; class 0 has two of three reference images
     reference = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
     labels = torch.tensor([0, 0, 1])
@@ -29,7 +29,7 @@ def test_only_the_nearest_neighbors_vote():
     assert p[0].tolist() == [1.0, 0.0]
 
 
-def test_one_search_for_several_k_gives_what_a_search_for_each_gives():
+def test_one_search_for_several_k_equals_a_search_for_each():
     # features on a grid: most similarities occur several times, in both classes
     generator = torch.Generator().manual_seed(0)
     reference = torch.randint(-1, 2, (400, 4), generator=generator).float()
@@ -42,7 +42,7 @@ def test_one_search_for_several_k_gives_what_a_search_for_each_gives():
         assert torch.equal(p, alone)
 
 
-def test_scores_of_a_hand_made_case():
+def test_knn_scores_of_a_hand_computed_case():
     # queries lie on the axes of the reference features: predictions 0, 1, 1, 2 for labels 0, 0, 1, 2
     reference, reference_labels = torch.eye(3), torch.tensor([0, 1, 2])
     queries = torch.tensor([[1.0, 0.1, 0], [0, 1.0, 0.1], [0, 1.0, 0.1], [0.1, 0, 1.0]])
@@ -54,7 +54,7 @@ def test_scores_of_a_hand_made_case():
     assert scores.mean_auc == pytest.approx((2.5 / 4 + 1.0) / 2)
 
 
-def test_a_class_without_examples_has_no_auc():
+def test_class_without_queries_has_no_auc():
     reference = torch.eye(2)
     scores = knn_scores(
         reference, torch.tensor([0, 1]), reference, torch.tensor([0, 0]), classes=2, scored=[0, 1]
@@ -88,7 +88,7 @@ def collection(labels: list[int | None]) -> Collection:
     return Collection("toy", records, ("red", "green"))
 
 
-def test_features_see_normalized_pixels_in_evaluation_mode_and_leave_the_mode_alone():
+def test_features_are_of_normalized_pixels_in_evaluation_mode():
     encoder = MeanColor().train()
     features = extract_features(encoder, [flat(RED), flat(GREEN)], [1, 0], size=8, device=torch.device("cpu"))
     assert features.tolist() == [pytest.approx([-1.0, 1.0, -1.0]), pytest.approx([1.0, -1.0, -1.0])]
@@ -96,7 +96,7 @@ def test_features_see_normalized_pixels_in_evaluation_mode_and_leave_the_mode_al
     assert encoder.training
 
 
-def test_an_encoder_that_sees_the_difference_scores_one():
+def test_separating_encoder_scores_1():
     images = [flat(RED), flat(GREEN), flat(RED), flat(GREEN)]
     scores = score_encoder(
         MeanColor(), collection([0, 1, 0, 1]), images, [0, 1], [2, 3], size=8, device=torch.device("cpu")
@@ -105,7 +105,7 @@ def test_an_encoder_that_sees_the_difference_scores_one():
     assert (scores.balanced_accuracy, scores.mean_auc) == (1.0, 1.0)
 
 
-def test_images_without_a_label_take_no_part_and_no_labels_give_no_score():
+def test_unlabeled_images_are_not_scored():
     images = [flat(RED), flat(GREEN), flat(GREEN), flat(RED)]
     device = torch.device("cpu")
     labeled = score_encoder(
@@ -119,7 +119,7 @@ def test_images_without_a_label_take_no_part_and_no_labels_give_no_score():
     assert nothing is None
 
 
-def test_a_limit_takes_a_sample_of_either_part_in_which_every_class_is_kept():
+def test_limit_samples_both_sets_and_keeps_every_class():
     images = [flat(RED)] * 90 + [flat(GREEN)] * 10
     device, encoded = torch.device("cpu"), []
     scores = score_encoder(

@@ -47,14 +47,14 @@ def one_hot(classes: tuple[str, ...], name: str) -> list[list[float]]:
         ("moles", ("flat", "round"), "round", "image,flat,round\nISIC_1,0,1\n"),
     ],
 )
-def test_each_challenge_gets_its_own_columns(tmp_path, data_set, classes, likely, content):
+def test_submission_has_the_columns_of_its_challenge(tmp_path, data_set, classes, likely, content):
     file = tmp_path / "submission.csv"
     write_submission_csv(file, data_set, ["ISIC_1"], one_hot(classes, likely), classes=classes)
     assert file.read_text() == content
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_submission_names_every_image_once_and_in_order(tmp_path):
+def test_submission_keeps_the_order_of_images(tmp_path):
     p = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
     write_submission_csv(tmp_path / "s.csv", "moles", ["b", "a"], p, classes=("flat", "round"))
     assert (tmp_path / "s.csv").read_text().splitlines()[1:] == ["b,0.25,0.75", "a,0.5,0.5"]
@@ -63,7 +63,7 @@ def test_a_submission_names_every_image_once_and_in_order(tmp_path):
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_probabilities_are_read_back_as_the_same_float32(tmp_path):
+def test_written_probabilities_keep_float32_precision(tmp_path):
     p = torch.rand(200, 2, generator=torch.manual_seed(0))
     ids = [f"nevus/{i}.jpg" for i in range(200)]
     write_class_probabilities_csv(
@@ -87,7 +87,7 @@ def test_mask_scores_have_a_row_per_image(tmp_path):
     )
 
 
-def test_groups_stand_beside_the_images_if_there_are_any(tmp_path):
+def test_groups_are_written_if_known(tmp_path):
     truth = torch.tensor([[True, False]])
     scores = [mask_scores(truth, truth)] * 2
     write_mask_scores_csv(tmp_path / "masks.csv", ["a", "b"], scores, groups=["P1", None])
@@ -101,7 +101,7 @@ def test_groups_stand_beside_the_images_if_there_are_any(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "image_id,group,label,x,y\na,P1,x,0.5,0.5\nb,,y,0.25,0.75\n"
 
 
-def test_a_mask_is_written_in_the_format_of_the_challenge(tmp_path):
+def test_mask_is_written_in_the_challenge_format(tmp_path):
     mask = torch.tensor([[True, False, False], [False, False, True]])
     file = save_mask(tmp_path / "masks", "ISIC_0000003", mask)
     assert file == tmp_path / "masks" / "ISIC_0000003_segmentation.png"
@@ -112,10 +112,10 @@ def test_a_mask_is_written_in_the_format_of_the_challenge(tmp_path):
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_an_image_in_a_folder_of_its_own_keeps_it(tmp_path):
+def test_mask_of_an_image_in_a_subfolder_keeps_the_subfolder(tmp_path):
     assert save_mask(tmp_path, "nevus/7", torch.ones(2, 2).bool()) == tmp_path / "nevus/7_segmentation.png"
 
 
-def test_a_folder_called_as_a_challenge_keeps_its_own_classes(tmp_path):
+def test_submission_of_an_unrelated_folder_with_a_challenge_name(tmp_path):
     write_submission_csv(tmp_path / "a.csv", "ISIC 2017", ["x"], [[0.25, 0.75]], classes=["nevus", "scar"])
     assert (tmp_path / "a.csv").read_text() == "image,nevus,scar\nx,0.25,0.75\n"

@@ -25,7 +25,7 @@ def noisy(images: int, dims: int, *, signal: float, seed: int) -> LabeledFeature
     return LabeledFeatures(features, labels)
 
 
-def test_a_probe_of_one_feature_satisfies_the_conditions_of_the_optimum():
+def test_probe_of_one_feature_is_at_the_optimum():
     # standardized, the features are -1, -1, 1, 1; by symmetry the probability is 1 / (1 + exp(-w x))
     train = labeled([[0.0], [0.0], [4.0], [4.0]], [0, 0, 1, 1])
     probe = fit_probe(train, train, classes=2, scored=[1])
@@ -37,14 +37,14 @@ def test_a_probe_of_one_feature_satisfies_the_conditions_of_the_optimum():
     assert p[1, 1].item() == pytest.approx(1 / (1 + math.exp(-slope)), rel=1e-6)
 
 
-def test_classes_are_balanced_however_rare_one_is():
+def test_probe_balances_rare_classes():
     # nine images of class 0 at 0 and one of class 1 at 1: the boundary lies in the middle, not near the rare one
     train = labeled([[0.0]] * 9 + [[1.0]], [0] * 9 + [1])
     p = fit_probe(train, train, classes=2, scored=[1]).probabilities(torch.tensor([[0.5]]))
     assert p[0, 1].item() == pytest.approx(0.5, abs=1e-3)
 
 
-def test_the_scale_of_a_feature_does_not_matter_and_a_constant_one_is_harmless():
+def test_probe_is_invariant_to_feature_scale():
     train = labeled([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0]], [0, 0, 1, 1])
     scaled = LabeledFeatures(train.features * torch.tensor([1e4, 1.0]), train.labels)
     one = fit_probe(train, train, classes=2, scored=[1]).probabilities(train.features)
@@ -52,7 +52,7 @@ def test_the_scale_of_a_feature_does_not_matter_and_a_constant_one_is_harmless()
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_penalty_is_the_best_on_the_validation_images():
+def test_penalty_maximizes_the_validation_score():
     # 60 images with 300 features of noise: a strong penalty averages them, a weak one follows the noise
     train, validation = noisy(60, 300, signal=1.5, seed=0), noisy(400, 300, signal=1.5, seed=1)
     probe = fit_probe(train, validation, classes=2, scored=[1])
@@ -62,7 +62,7 @@ def test_the_penalty_is_the_best_on_the_validation_images():
     assert fit_probe(clear, clear, classes=2, scored=[1]).inverse_penalty == INVERSE_PENALTIES[0]
 
 
-def test_a_weak_penalty_is_chosen_where_only_it_finds_the_class():
+def test_weak_penalty_is_chosen_if_needed():
     # the class shows in the difference of two features that are otherwise nearly the same
     generator = torch.Generator().manual_seed(0)
 
@@ -75,20 +75,20 @@ def test_a_weak_penalty_is_chosen_where_only_it_finds_the_class():
     assert probe.inverse_penalty == INVERSE_PENALTIES[-1]
 
 
-def test_validation_images_only_choose_and_are_not_fitted_to():
+def test_probe_is_not_fitted_to_validation_images():
     train = labeled([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1])
     near, far = labeled([[0.0], [6.0]], [0, 1]), labeled([[-100.0], [100.0]], [0, 1])
     one, other = (fit_probe(train, validation, classes=2, scored=[1]) for validation in (near, far))
     assert torch.equal(one.probabilities(train.features), other.probabilities(train.features))
 
 
-def test_a_class_without_training_images_gets_probability_0():
+def test_class_without_training_images_has_probability_0():
     train = labeled([[0.0], [1.0], [5.0], [6.0]], [0, 0, 2, 2])
     p = fit_probe(train, train, classes=4, scored=[2]).probabilities(torch.tensor([[3.0]]))
     assert p[0].tolist() == pytest.approx([0.5, 0, 0.5, 0], abs=1e-6)
 
 
-def test_one_class_alone_raises():
+def test_probe_of_a_single_class_raises():
     train = labeled([[0.0], [1.0]], [1, 1])
     with pytest.raises(ValueError, match="at least 2 classes"):
         fit_probe(train, train, classes=2, scored=[1])
@@ -98,7 +98,7 @@ def on_arc(angles: list[float], labels: list[int]) -> LabeledFeatures:
     return labeled([[math.cos(angle), math.sin(angle)] for angle in angles], labels)
 
 
-def test_k_is_the_best_on_the_validation_images():
+def test_k_maximizes_the_validation_score():
     # clusters of five along an arc, classes alternating: among up to ten neighbors the own cluster is nearer than the
     # one other; among twenty there are two others and part of one more of the own class
     clusters = range(12)
@@ -109,7 +109,7 @@ def test_k_is_the_best_on_the_validation_images():
     assert choose_neighbors(reference, validation, classes=2, scored=[0, 1]) == 10
 
 
-def test_there_are_no_more_neighbors_than_images():
+def test_k_is_at_most_the_number_of_images():
     few = on_arc([0.0, 1.5], [0, 1])
     assert choose_neighbors(few, few, classes=2, scored=[0, 1]) == 2
 
@@ -153,14 +153,14 @@ def fitted(features: np.ndarray, labels: np.ndarray, inverse_penalty: float) -> 
 
 @pytest.mark.parametrize("inverse_penalty", [1e-5, 1e-3, 0.1, 1.0])
 @pytest.mark.parametrize(("images", "dim"), [(500, 40), (150, 150), (60, 300), (63, 5), (65, 5)])
-def test_the_probabilities_are_those_of_the_optimum(images: int, dim: int, inverse_penalty: float) -> None:
+def test_logistic_regression_agrees_with_scikit_learn(images: int, dim: int, inverse_penalty: float) -> None:
     features, labels = correlated(images, dim, 4, seed=0)
     expected = reference(features, labels, inverse_penalty)
     np.testing.assert_allclose(fitted(features, labels, inverse_penalty), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_start_does_not_matter(seed: int) -> None:
+def test_logistic_regression_is_independent_of_the_start(seed: int) -> None:
     """The objective is flat at its minimum, where float32 leaves weights free but neither it nor probabilities."""
     features, labels = correlated(300, 30, 3, seed=seed)
     problem = logistic_problem(features, labels)
@@ -173,7 +173,7 @@ def test_the_start_does_not_matter(seed: int) -> None:
     np.testing.assert_allclose(probabilities(features, *one), probabilities(features, *other), atol=2e-3)
 
 
-def test_the_weight_of_a_constant_feature_is_0() -> None:
+def test_weight_of_a_constant_feature_is_0() -> None:
     features, labels = correlated(100, 6, 3, seed=2)
     features[:, 2] = 0.1
     problem = logistic_problem(features, labels)

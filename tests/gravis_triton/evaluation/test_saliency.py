@@ -27,7 +27,7 @@ def found(network, images, classes):
         return grad_cam(network, network.encoder, images, torch.tensor(classes))
 
 
-def test_maps_are_those_of_the_formula():
+def test_grad_cam_matches_its_formula():
     """With the mean over the map before a linear classifier, the weights of Grad-CAM are those of the classifier."""
     torch.manual_seed(0)
     network, images = Classifier(OneStage(), classes=2), torch.randn(2, 3, 16, 16)
@@ -41,7 +41,7 @@ def test_maps_are_those_of_the_formula():
     torch.testing.assert_close(saliency.maps, expected)
 
 
-def test_maps_of_mixed_precision_are_float32():
+def test_grad_cam_of_mixed_precision_is_float32():
     torch.manual_seed(0)
     network, images = Classifier(OneStage(), classes=2), torch.randn(2, 3, 16, 16)
     expected = found(network, images, [1, 0]).maps
@@ -50,7 +50,7 @@ def test_maps_of_mixed_precision_are_float32():
     torch.testing.assert_close(mixed, expected, atol=0.02, rtol=0)
 
 
-def test_a_class_that_nothing_speaks_for_is_seen_nowhere():
+def test_grad_cam_without_evidence_is_0():
     network = Classifier(OneStage(), classes=2)
     with torch.no_grad():
         network.classifier.weight.fill_(-1)
@@ -59,18 +59,18 @@ def test_a_class_that_nothing_speaks_for_is_seen_nowhere():
     assert found(network, torch.rand(1, 3, 16, 16), [0]).maps.eq(0).all()
 
 
-def test_the_map_is_the_deepest_with_seven_cells_a_side():
+def test_grad_cam_uses_the_deepest_layer_with_7_cells():
     network = Classifier(timm.create_model("resnet18", num_classes=0), classes=3)
     assert found(network, torch.randn(1, 3, 64, 64), [2]).layer == "layer2"  # 8 x 8
     assert found(network, torch.randn(1, 3, 224, 224), [2]).layer == "layer4"  # 7 x 7
 
 
-def test_encoders_without_feature_maps_have_none():
+def test_encoder_without_feature_maps_has_no_grad_cam():
     network = Classifier(timm.create_model("test_vit", num_classes=0, img_size=64), classes=3)
     assert found(network, torch.randn(1, 3, 64, 64), [0]) is None
 
 
-def test_weights_and_gradients_stay_as_they_were():
+def test_grad_cam_leaves_weights_and_gradients():
     network = Classifier(OneStage(), classes=2)
     found(network, torch.randn(1, 3, 16, 16), [0])
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())

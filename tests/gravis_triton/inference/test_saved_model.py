@@ -41,7 +41,7 @@ def mask_predictor(tta: bool = False) -> MaskPredictor:
     return MaskPredictor(network, preprocess=preprocess, tta=tta)
 
 
-def test_an_image_is_predicted_as_from_the_cache(image_file, tmp_path):
+def test_prediction_of_a_file_equals_that_of_the_cached_image(image_file, tmp_path):
     predictor = class_predictor()
     images = cached_images(
         [Record("image", ImageFile(image_file))], short_side=48, directory=tmp_path / "cache", workers=0
@@ -62,13 +62,13 @@ def test_file_image_and_array_give_the_same_probabilities(image_file, tta):
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_a_mask_has_the_size_of_its_image(image_file, tta):
+def test_predicted_mask_has_the_size_of_its_image(image_file, tta):
     mask = mask_predictor(tta).predict(image_file)
     assert mask.shape == (60, 90)
     assert mask.dtype == bool
 
 
-def test_predicting_leaves_a_network_in_training_as_it_was(image_file):
+def test_prediction_leaves_mode_and_statistics(image_file):
     predictor = class_predictor()
     predictor.network.train()
     statistics = predictor.network.encoder.bn1.running_mean.clone()
@@ -78,7 +78,7 @@ def test_predicting_leaves_a_network_in_training_as_it_was(image_file):
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
+def test_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
     predictor = class_predictor(tta)
     save_predictor(predictor, tmp_path / "run" / "model")
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [
@@ -91,7 +91,7 @@ def test_a_saved_classifier_predicts_the_same(image_file, tmp_path, tta):
     assert again.predict(image_file) == predictor.predict(image_file)
 
 
-def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
+def test_saved_segmenter_predicts_the_same(image_file, tmp_path):
     predictor = mask_predictor()
     save_predictor(predictor, tmp_path / "model")
     again = load(tmp_path / "model")
@@ -100,9 +100,7 @@ def test_a_saved_segmenter_predicts_the_same(image_file, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
-def test_a_backbone_with_other_arguments_than_the_defaults_is_saved_and_exported_with_them(
-    image_file, tmp_path, task
-):
+def test_model_args_are_saved_and_exported(image_file, tmp_path, task):
     torch.manual_seed(0)
     arguments = {"global_pool": "max", "act_layer": "silu"}
     encoder = build_encoder("test_resnet", image_size=32, model_args=arguments)
@@ -122,12 +120,12 @@ def test_a_backbone_with_other_arguments_than_the_defaults_is_saved_and_exported
         assert result.difference < 1e-5
 
 
-def test_a_directory_without_a_model_is_named(tmp_path):
+def test_directory_without_a_model_raises(tmp_path):
     with pytest.raises(UserError, match=r"no fine-tuned model found \(no model/model.json\)"):
         load(tmp_path)
 
 
-def test_weights_that_do_not_fit_are_one_line(tmp_path):
+def test_weights_of_another_shape_raise(tmp_path):
     save_predictor(class_predictor(), tmp_path / "model")
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     (tmp_path / "model" / "model.json").write_text(json.dumps({**description, "classes": ["a", "b", "c"]}))
@@ -139,30 +137,30 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path):
 @pytest.mark.parametrize(
     "array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
 )
-def test_an_array_of_another_shape_or_type_raises(array):
+def test_array_of_another_shape_or_type_raises(array):
     with pytest.raises(UserError, match=r"is not an image: expected \(height, width, 3\) uint8"):
         class_predictor().predict(array)
 
 
 @pytest.mark.parametrize("thing", [None, ["a.jpg"], torch.zeros(4, 4, 3)])
-def test_what_is_no_image_at_all_is_named_by_its_type(thing):
+def test_object_that_is_no_image_raises(thing):
     with pytest.raises(UserError, match=f"an image must be .* not a {type(thing).__name__}$"):
         class_predictor().predict(thing)
 
 
-def test_an_array_that_cannot_be_used_is_named_by_its_shape():
+def test_extreme_aspect_ratio_raises_with_the_shape():
     message = r"^an array of shape \(4, 4000, 3\) and type uint8: cannot be read as an image"
     with pytest.raises(UserError, match=message):
         class_predictor().predict(np.zeros((4, 4000, 3), np.uint8))
 
 
-def test_a_file_that_is_not_an_image_raises(tmp_path):
+def test_file_that_is_no_image_raises(tmp_path):
     (tmp_path / "x.jpg").write_text("no")
     with pytest.raises(UserError, match="cannot be read as an image"):
         class_predictor().predict(tmp_path / "x.jpg")
 
 
-def test_a_damaged_description_is_one_line(tmp_path):
+def test_damaged_model_json_raises(tmp_path):
     save_predictor(class_predictor(), tmp_path / "model")
     (tmp_path / "model" / "checksums.json").unlink()
     for damaged in ('{"task": ', "[]", '{"task": "classification", "inputs": {}}'):
@@ -172,7 +170,7 @@ def test_a_damaged_description_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
-def test_a_flipped_bit_is_found(tmp_path, name):
+def test_flipped_bit_raises(tmp_path, name):
     save_predictor(class_predictor(), tmp_path / "model")
     file = tmp_path / "model" / name
     content = bytearray(file.read_bytes())
@@ -183,7 +181,7 @@ def test_a_flipped_bit_is_found(tmp_path, name):
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_an_opened_image_is_upright_like_its_file(tmp_path, orientation):
+def test_opened_image_is_upright(tmp_path, orientation):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
     image, exif = Image.fromarray(pixels), Image.Exif()
     exif[0x0112] = orientation
@@ -194,7 +192,7 @@ def test_an_opened_image_is_upright_like_its_file(tmp_path, orientation):
     assert np.array_equal(predictor.predict(Image.open(tmp_path / "turned.png")), expected)
 
 
-def test_sixteen_bit_images_are_not_clipped(tmp_path):
+def test_16_bit_images_are_scaled(tmp_path):
     values = np.linspace(0, 65535, 60 * 60).reshape(60, 60).astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
     predictor = class_predictor()
@@ -202,7 +200,7 @@ def test_sixteen_bit_images_are_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("predictor", [class_predictor, mask_predictor])
-def test_a_network_that_diverged_raises(image_file, predictor):
+def test_diverged_network_raises(image_file, predictor):
     broken = predictor()
     with torch.no_grad():
         next(broken.network.pretrained.parameters()).fill_(float("nan"))

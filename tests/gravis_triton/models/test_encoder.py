@@ -29,13 +29,13 @@ from gravis_triton.models.encoder import packaged_weights
     ("name", "size"),
     [("test_resnet", 64), ("test_vit", 48), ("test_efficientnet", 65), ("test_convnext", 64), ("vgg11", 32)],
 )
-def test_any_backbone_gives_one_vector_per_image(name, size):
+def test_every_backbone_gives_one_vector_per_image(name, size):
     encoder = build_encoder(name, image_size=size)
     assert encoder(torch.rand(2, 3, size, size)).shape == (2, encoder.head_hidden_size)
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 48)])
-def test_a_saved_encoder_comes_back_bit_for_bit_through_timm_alone(tmp_path, name, size):
+def test_timm_restores_a_saved_encoder_bit_for_bit(tmp_path, name, size):
     encoder = build_encoder(name, image_size=size).to(memory_format=torch.channels_last)
     save_encoder(encoder, tmp_path / "encoder", image_size=size)
     loaded = timm.create_model(f"local-dir:{tmp_path / 'encoder'}", pretrained=True)
@@ -45,26 +45,26 @@ def test_a_saved_encoder_comes_back_bit_for_bit_through_timm_alone(tmp_path, nam
     assert loaded.pretrained_cfg["input_size"] == (3, size, size)
 
 
-def test_normalization_is_the_backbones_own():
+def test_normalization_is_that_of_the_backbone():
     mean, std = normalization(build_encoder("resnet18", image_size=32))
     assert mean == (0.485, 0.456, 0.406)
     assert std == (0.229, 0.224, 0.225)
 
 
-def test_an_unknown_model_is_answered_with_similar_names():
+def test_unknown_model_suggests_similar_names():
     with pytest.raises(UserError, match=r"unknown model 'resnet-50'; did you mean resnet50"):
         build_encoder("resnet-50", image_size=64)
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_tiny_patch16_224"])
-def test_a_size_that_the_backbone_does_not_support_is_named(name):
+def test_unsupported_image_size_raises(name):
     with pytest.raises(
         UserError, match=rf"model '{name}' does not support --image-size 8 \(.*\); try a multiple of 32"
     ):
         build_encoder(name, image_size=8)
 
 
-def test_weights_that_cannot_be_downloaded_are_a_clear_error(monkeypatch):
+def test_failed_download_raises(monkeypatch):
     def unreachable(name, pretrained=False, **kwargs):
         raise OSError("no route to host")
 
@@ -76,14 +76,14 @@ def test_weights_that_cannot_be_downloaded_are_a_clear_error(monkeypatch):
         build_encoder("resnet18", image_size=64, pretrained=True)
 
 
-def test_a_backbone_that_timm_has_no_weights_for_is_a_clear_error():
+def test_backbone_without_published_weights_raises():
     with pytest.raises(
         UserError, match=r"timm has no pretrained weights for 'resnetblur18': start from random weights$"
     ):
         build_encoder("resnetblur18", image_size=64, pretrained=True)
 
 
-def test_building_an_encoder_leaves_the_level_of_the_hubs_logger_alone(monkeypatch):
+def test_build_encoder_restores_the_log_level_of_the_hub(monkeypatch):
     logger, levels = logging.getLogger("huggingface_hub"), []
 
     def unreachable(name, pretrained=False, **kwargs):
@@ -103,14 +103,14 @@ def saved_config(encoder, directory, size=32):
     return json.loads((directory / "config.json").read_text())["pretrained_cfg"]
 
 
-def test_weights_trained_from_scratch_claim_no_other_origin(tmp_path):
+def test_weights_trained_from_scratch_have_no_provenance(tmp_path):
     config = saved_config(build_encoder("resnet18", image_size=32), tmp_path)
     assert config["tag"] == "gravis_triton"
     assert config["description"] == "Pre-trained with gravis-triton from random weights"
     assert not {"license", "paper_ids", "paper_name", "origin_url", "url", "hf_hub_id"} & config.keys()
 
 
-def test_weights_trained_from_published_ones_keep_their_license_once(tmp_path):
+def test_weights_trained_from_published_ones_keep_their_license(tmp_path):
     published = timm.create_model("resnet18", num_classes=0)  # as timm's: with the config of resnet18.a1_in1k
     config = saved_config(published, tmp_path / "first")
     assert (config["tag"], config["license"]) == ("a1_in1k_gravis_triton", "apache-2.0")
@@ -119,7 +119,7 @@ def test_weights_trained_from_published_ones_keep_their_license_once(tmp_path):
     assert saved_config(again, tmp_path / "second") == config
 
 
-def test_an_encoder_knows_whether_it_started_from_published_weights(tmp_path):
+def test_from_published_weights_follows_the_tag(tmp_path):
     published = timm.create_model("resnet18", num_classes=0)
     scratch = build_encoder("resnet18", image_size=32)
     assert (from_published_weights(published), from_published_weights(scratch)) == (True, False)
@@ -140,7 +140,7 @@ def test_transformers_opens_a_saved_encoder(tmp_path, name, size):
         assert torch.equal(wrapped(pixel_values=images).pooler_output, encoder(images))
 
 
-def test_timms_transform_is_ours(tmp_path):
+def test_timm_transform_equals_preprocessing(tmp_path):
     size = 32
     encoder = build_encoder("resnet18", image_size=size)  # timm's own: bicubic, 95% of the square
     save_encoder(encoder, tmp_path, image_size=size)
@@ -154,7 +154,7 @@ def test_timms_transform_is_ours(tmp_path):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_model_evaluates_without_gradients_and_gets_its_mode_back(training):
+def test_eval_mode_disables_gradients_and_restores_the_mode(training):
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train(training)
     with eval_mode(model):
         assert not any(module.training for module in model.modules())
@@ -163,7 +163,7 @@ def test_a_model_evaluates_without_gradients_and_gets_its_mode_back(training):
     assert model(torch.ones(1, 2)).requires_grad
 
 
-def test_the_mode_is_restored_after_an_error():
+def test_eval_mode_restores_the_mode_after_an_error():
     model = nn.Linear(2, 2)
     with pytest.raises(ZeroDivisionError), eval_mode(model):
         raise ZeroDivisionError
@@ -177,7 +177,7 @@ MODEL = "tf_efficientnet_lite0"
 @pytest.mark.parametrize(
     ("image", "classes"), [("flower.jpg", {985, 723, 738}), ("china.jpg", {698, 832, 663})]
 )
-def test_the_packaged_weights_classify_photographs(image, classes):
+def test_packaged_weights_classify_photographs(image, classes):
     # ImageNet's 985 daisy, 723 pinwheel, 738 flowerpot; 698 palace, 832 stupa, 663 monastery
     network = timm.create_model(MODEL).eval()
     weights = packaged_weights(MODEL)
@@ -190,7 +190,7 @@ def test_the_packaged_weights_classify_photographs(image, classes):
     assert int(network((pixels - mean) / std).argmax()) in classes
 
 
-def test_an_encoder_starts_from_the_packaged_weights_without_a_network():
+def test_encoder_starts_from_packaged_weights_offline():
     encoder = build_encoder(MODEL, image_size=64, pretrained=True)
     tensors = list(encoder.state_dict().values())
     assert all(torch.equal(one, other) for one, other in zip(tensors, packaged_weights(MODEL), strict=False))

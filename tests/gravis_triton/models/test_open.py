@@ -22,7 +22,7 @@ def saved(tmp_path):
     return encoder, tmp_path / "encoder"
 
 
-def test_every_tensor_of_a_saved_encoder_arrives_and_is_counted(saved):
+def test_all_tensors_of_a_saved_encoder_are_loaded(saved):
     encoder, directory = saved
     source = opened(directory)
     expected, found = encoder.state_dict(), source.encoder.state_dict()
@@ -33,12 +33,12 @@ def test_every_tensor_of_a_saved_encoder_arrives_and_is_counted(saved):
     assert source.image_ids == {"ISIC_1", "ISIC_2"}
 
 
-def test_a_run_stands_for_its_encoder(saved):
+def test_run_directory_opens_its_encoder(saved):
     _, directory = saved
     assert opened(directory.parent).image_ids == {"ISIC_1", "ISIC_2"}
 
 
-def test_position_embeddings_are_resampled_for_another_image_size(tmp_path):
+def test_position_embeddings_are_resampled(tmp_path):
     encoder = build_encoder("test_vit", image_size=32)
     save_encoder(encoder, tmp_path, image_size=32)
     source = opened(tmp_path, image_size=64)
@@ -47,7 +47,7 @@ def test_position_embeddings_are_resampled_for_another_image_size(tmp_path):
     assert torch.equal(source.encoder.norm.weight, encoder.norm.weight)
 
 
-def test_a_classifier_on_top_is_left_out(tmp_path):
+def test_classifier_is_left_out(tmp_path):
     model = timm.create_model("test_resnet", num_classes=7)
     timm.models.save_for_hf(model, str(tmp_path), safe_serialization=True)
     source = opened(tmp_path)
@@ -59,9 +59,7 @@ def test_a_classifier_on_top_is_left_out(tmp_path):
     ("model", "arguments"),
     [("test_resnet", {"global_pool": "max"}), ("test_vit", {"global_pool": "avg", "class_token": False})],
 )
-def test_a_backbone_built_with_other_arguments_than_the_defaults_is_opened_and_saved_with_them(
-    tmp_path, model, arguments
-):
+def test_model_args_are_opened_and_saved(tmp_path, model, arguments):
     backbone = (
         timm.create_model(model, img_size=32, **arguments)
         if model == "test_vit"
@@ -76,7 +74,7 @@ def test_a_backbone_built_with_other_arguments_than_the_defaults_is_opened_and_s
     assert torch.equal(opened(tmp_path / "ours").encoder.eval()(images), expected)
 
 
-def test_arguments_that_a_backbone_does_not_accept_are_named(saved):
+def test_unsupported_model_args_raise(saved):
     _, directory = saved
     config = json.loads((directory / "config.json").read_text())
     config["model_args"]["colour"] = "red"
@@ -86,14 +84,14 @@ def test_arguments_that_a_backbone_does_not_accept_are_named(saved):
         opened(directory)
 
 
-def test_random_weights_of_a_model_are_named_so():
+def test_random_weights_are_reported():
     source = opened("random", model="test_resnet", default_size=48)
     assert source.loaded == "encoder: test_resnet, random weights"
     assert source.image_size == 48
     assert normalization(source.encoder)[0]
 
 
-def test_a_missing_tensor_stops_with_the_count(saved):
+def test_missing_tensor_raises_with_the_count(saved):
     _, directory = saved
     tensors = load_file(directory / "model.safetensors")
     total = len(tensors)
@@ -103,7 +101,7 @@ def test_a_missing_tensor_stops_with_the_count(saved):
         opened(directory)
 
 
-def test_weights_of_another_architecture_stop_with_the_count(saved):
+def test_weights_of_another_architecture_raise_with_the_count(saved):
     _, directory = saved
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, "architecture": "resnet18"}))
@@ -111,18 +109,18 @@ def test_weights_of_another_architecture_stop_with_the_count(saved):
         opened(directory)
 
 
-def test_a_model_that_contradicts_the_encoder_raises(saved):
+def test_model_that_contradicts_the_encoder_raises(saved):
     _, directory = saved
     with pytest.raises(UserError, match="holds a test_resnet, not a resnet50: drop --model"):
         opened(directory, model="resnet50")
 
 
-def test_a_directory_without_an_encoder_is_named(tmp_path):
+def test_directory_without_an_encoder_raises(tmp_path):
     with pytest.raises(UserError, match=r"no encoder found \(no config.json\); give RUN/encoder"):
         opened(tmp_path)
 
 
-def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
+def test_color_histogram_is_no_encoder_to_open(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         opened("color-histogram")
@@ -141,7 +139,7 @@ def test_what_is_not_learned_is_no_encoder_to_open(tmp_path, monkeypatch):
         (b'[["ISIC_1"]]', "must contain a list of image ids"),
     ],
 )
-def test_damaged_ids_of_the_images_it_was_trained_on_are_named_with_the_way_out(saved, text, complaint):
+def test_damaged_image_ids_raise_with_a_hint(saved, text, complaint):
     _, directory = saved
     file = directory / "image_ids.json"
     file.write_bytes(text)
@@ -150,13 +148,13 @@ def test_damaged_ids_of_the_images_it_was_trained_on_are_named_with_the_way_out(
     assert "\n" not in str(error.value)
 
 
-def test_an_encoder_without_recorded_ids_is_opened(saved):
+def test_encoder_without_image_ids_is_opened(saved):
     _, directory = saved
     (directory / "image_ids.json").unlink()
     assert opened(directory).image_ids == frozenset()
 
 
-def test_an_encoder_cut_short_is_named(saved):
+def test_truncated_encoder_raises(saved):
     _, directory = saved
     whole = (directory / "model.safetensors").read_bytes()
     (directory / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -164,7 +162,7 @@ def test_an_encoder_cut_short_is_named(saved):
         opened(directory)
 
 
-def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch):
+def test_unreachable_hub_raises(monkeypatch):
     def unreachable(*_args, **_options):
         raise OSError("no route to host")
 
@@ -174,7 +172,7 @@ def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
-def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_out(tmp_path, name):
+def test_state_dict_file_opens_without_its_classifier(tmp_path, name):
     network = timm.create_model("test_resnet", num_classes=3)
     if name.endswith("safetensors"):
         save_file(network.state_dict(), tmp_path / name)
@@ -191,13 +189,13 @@ def test_a_file_with_a_timm_state_dict_is_an_encoder_and_its_classifier_is_left_
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"text\n"])
-def test_a_file_that_holds_no_state_dict_is_a_clear_error(tmp_path, content):
+def test_file_without_a_state_dict_raises(tmp_path, content):
     (tmp_path / "weights.pth").write_bytes(content)
     with pytest.raises(UserError, match=r"is not a file with a state dict of tensors: ."):
         opened(tmp_path / "weights.pth", model="test_resnet")
 
 
-def test_code_in_a_weights_file_is_not_run(tmp_path):
+def test_code_in_a_weights_file_is_not_executed(tmp_path):
     class Payload:
         def __reduce__(self):
             return (tmp_path.joinpath("ran").touch, ())

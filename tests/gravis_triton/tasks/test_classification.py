@@ -22,7 +22,7 @@ def test_classifier_is_linear_in_the_features():
     assert normalization(network) == normalization(encoder)
 
 
-def test_balanced_loss_weighs_a_class_by_its_rarity():
+def test_balanced_loss_weights_classes_by_rarity():
     # 3 images of class 0, 1 of class 1: weights 4 / (2 x 3) = 2/3 and 4 / (2 x 1) = 2
     loss = ClassLoss("balanced", torch.tensor([3, 1]))
     logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)  # p of the truth: 3/4, 1/2
@@ -30,7 +30,7 @@ def test_balanced_loss_weighs_a_class_by_its_rarity():
     assert loss(logits, torch.tensor([0, 1])).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_focal_loss_leaves_out_what_is_certain():
+def test_focal_loss_discounts_confident_predictions():
     loss = ClassLoss("focal", torch.tensor([1, 1]))
     logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)
     expected = (0.25**2 * -math.log(3 / 4) + 0.5**2 * -math.log(1 / 2)) / 2
@@ -43,5 +43,5 @@ def test_plain_loss_is_cross_entropy():
     assert torch.allclose(ClassLoss("plain", torch.tensor([3, 2, 1]))(logits, labels), expected)
 
 
-def test_a_class_without_training_images_has_no_weight():
+def test_class_without_training_images_has_weight_0():
     assert ClassLoss("balanced", torch.tensor([2, 0, 2])).weight.tolist() == pytest.approx([2 / 3, 0, 2 / 3])

@@ -42,7 +42,7 @@ def embed(encoder, data, output, **settings):
     return gt.embed(encoder=encoder, data=data, output=output, num_workers=0, batch_size=4, **settings)
 
 
-def test_a_row_holds_what_is_known_of_an_image_and_its_features_as_from_the_cache(images, encoder, tmp_path):
+def test_embedding_has_metadata_and_features_of_each_image(images, encoder, tmp_path):
     result = embed(encoder, images, tmp_path / "features.parquet")
     table = result.table.to_pandas()
     assert len(table) == 20
@@ -57,14 +57,14 @@ def test_a_row_holds_what_is_known_of_an_image_and_its_features_as_from_the_cach
     assert result.features == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-5)
 
 
-def test_half_precision_halves_the_features(images, encoder, tmp_path):
+def test_features_in_half_precision(images, encoder, tmp_path):
     whole = embed(encoder, images, tmp_path / "32.parquet").features
     half = embed(encoder, images, tmp_path / "16.parquet", dtype="float16").features
     assert (whole.dtype, half.dtype) == (np.float32, np.float16)
     assert half == pytest.approx(whole, rel=2e-3, abs=1e-3)
 
 
-def test_an_interrupted_job_goes_on_where_it_stopped(images, encoder, tmp_path, monkeypatch, small_parts):
+def test_interrupted_job_resumes(images, encoder, tmp_path, monkeypatch, small_parts):
     uninterrupted = embed(encoder, images, tmp_path / "whole.parquet").table
     original, encoded, stop_before = FeatureRows.__call__, [], {12}  # in the second of three parts
 
@@ -85,13 +85,13 @@ def test_an_interrupted_job_goes_on_where_it_stopped(images, encoder, tmp_path, 
     assert not list(tmp_path.glob(".features*"))
 
 
-def test_a_finished_table_is_not_computed_again(images, encoder, tmp_path, monkeypatch):
+def test_finished_table_is_not_recomputed(images, encoder, tmp_path, monkeypatch):
     first = embed(encoder, images, tmp_path / "features.parquet")
     monkeypatch.setattr(FeatureRows, "__call__", None)
     assert embed(encoder, images, tmp_path / "features.parquet").table.equals(first.table)
 
 
-def test_another_table_is_replaced_only_when_asked(images, encoder, tmp_path):
+def test_another_table_is_replaced_only_with_overwrite(images, encoder, tmp_path):
     file = tmp_path / "features.parquet"
     embed(encoder, images, file)
     with pytest.raises(gt.UserError, match="exists: use --overwrite or another file"):
@@ -99,7 +99,7 @@ def test_another_table_is_replaced_only_when_asked(images, encoder, tmp_path):
     assert embed(encoder, images, file, dtype="float16", overwrite=True).features.dtype == np.float16
 
 
-def test_an_image_that_cannot_be_read_is_skipped_and_named(images, encoder, tmp_path, capsys, small_parts):
+def test_unreadable_image_is_skipped_and_named(images, encoder, tmp_path, capsys, small_parts):
     for name in ("00", "02", "04", "06", "08", "10", "12", "14"):  # a whole part
         (images / "melanoma" / f"{name}.png").write_bytes(b"no")
     result = embed(encoder, images, tmp_path / "features.parquet")
@@ -107,14 +107,14 @@ def test_an_image_that_cannot_be_read_is_skipped_and_named(images, encoder, tmp_
     assert capsys.readouterr().err.count("cannot be read as an image") == 8
 
 
-def test_features_of_no_image_keep_their_dimension(images, encoder, tmp_path):
+def test_features_without_images_keep_their_dimension(images, encoder, tmp_path):
     for file in images.glob("*/*.png"):
         file.write_bytes(b"no")
     features = embed(encoder, images, tmp_path / "features.parquet").features
     assert features.shape == (0, 96)
 
 
-def test_a_file_of_another_kind_is_refused(images, encoder, tmp_path):
+def test_output_must_be_parquet(images, encoder, tmp_path):
     with pytest.raises(gt.UserError, match=r"features\.csv must end in \.parquet"):
         embed(encoder, images, tmp_path / "features.csv")
 

@@ -35,7 +35,7 @@ def table(file):
         return list(csv.DictReader(lines))
 
 
-def test_an_evaluation_tells_its_images_its_choices_and_its_scores(run_here, small, finished):
+def test_evaluation_prints_images_hyperparameters_and_scores(run_here, small, finished):
     status, out, err = run_here(RECIPE, *small, "--model", "test_resnet", "--output-dir", str(finished))
     assert status == 0, err
     assert "encoder: test_resnet, random weights" in out
@@ -45,7 +45,7 @@ def test_an_evaluation_tells_its_images_its_choices_and_its_scores(run_here, sma
     assert f"scores, predictions, figures: {finished}" in out
 
 
-def test_the_directory_holds_flat_scores_settings_split_rows_and_pictures(finished):
+def test_evaluation_writes_scores_settings_split_and_figures(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert (summary["training_images"], summary["validation_images"], summary["test_images"]) == (37, 11, 12)
     for method in ("knn", "probe"):
@@ -65,7 +65,7 @@ def test_the_directory_holds_flat_scores_settings_split_rows_and_pictures(finish
     assert (settings["model"], settings["image_size"]) == ("test_resnet", 32)
 
 
-def test_the_recorded_probabilities_give_the_recorded_score(finished):
+def test_written_probabilities_give_the_written_score(finished):
     rows = table(finished / "image_scores_probe.csv")
     hits = {name: [] for name in CLASSES}
     for row in rows:
@@ -75,14 +75,14 @@ def test_the_recorded_probabilities_give_the_recorded_score(finished):
     assert summary["probe_balanced_accuracy"] == pytest.approx(sum(recalls) / len(recalls))
 
 
-def test_the_saved_config_repeats_the_evaluation(run_here, finished, tmp_path):
+def test_saved_config_repeats_the_evaluation(run_here, finished, tmp_path):
     flags = ["--config", str(finished / "config.yaml"), "--output-dir", str(tmp_path / "again")]
     assert run_here(RECIPE, *flags)[0] == 0
     for name in ("image_scores_knn.csv", "image_scores_probe.csv"):
         assert (tmp_path / "again" / name).read_text() == (finished / name).read_text()
 
 
-def test_color_histograms_pass_for_an_encoder_and_few_labels_are_told(run_here, small, tmp_path):
+def test_evaluation_of_color_histograms_with_few_labels(run_here, small, tmp_path):
     run = tmp_path / "run"
     flags = ["--encoder", "color-histogram", "--label-fraction", "0.2", "--tta", "--output-dir", str(run)]
     status, out, err = run_here(RECIPE, *small, *flags)
@@ -95,7 +95,7 @@ def test_color_histograms_pass_for_an_encoder_and_few_labels_are_told(run_here, 
     assert [row["part"] for row in table(run / "split.csv")].count("train") == summary["training_images"]
 
 
-def test_pre_trained_weights_are_counted_and_give_other_scores(run_here, tiny, small, finished, tmp_path):
+def test_evaluation_of_a_pretrained_encoder(run_here, tiny, small, finished, tmp_path):
     flags = [*tiny, "--max-steps", "2", "--output-dir", str(tmp_path / "pretrained")]
     assert run_here("pretrain.py", *flags)[0] == 0
     encoder = str(tmp_path / "pretrained" / "encoder")
@@ -112,7 +112,7 @@ def test_pre_trained_weights_are_counted_and_give_other_scores(run_here, tiny, s
     assert before.count("\n") == after.count("\n")
 
 
-def test_an_encoder_that_saw_the_test_images_is_told(run_here, tiny, small, tmp_path):
+def test_leakage_of_test_images_is_reported(run_here, tiny, small, tmp_path):
     flags = [*tiny, "--max-steps", "1", "--split-seed", "5", "--output-dir", str(tmp_path / "pretrained")]
     assert run_here("pretrain.py", *flags)[0] == 0
     status, out, err = run_here(
@@ -151,7 +151,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(
     assert not (tmp_path / "runs").exists()
 
 
-def test_images_without_labels_cannot_be_evaluated_on(run_here, small, tmp_path):
+def test_evaluation_without_labels_raises(run_here, small, tmp_path):
     for number in range(4):
         Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / f"{number}.jpg")
     status, _, err = run_here(RECIPE, *small, "--data", str(tmp_path), "--encoder", "color-histogram")

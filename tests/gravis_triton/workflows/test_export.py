@@ -34,7 +34,7 @@ def run(request, tmp_path):
     return tmp_path / "run", (5, 1, 32, 32)
 
 
-def test_torch_runs_it_at_any_batch_size(run):
+def test_torch_export_runs_at_any_batch_size(run):
     directory, shape = run
     result = gt.export(run=str(directory), format="torch-export")
     assert result.difference < 1e-4
@@ -42,7 +42,7 @@ def test_torch_runs_it_at_any_batch_size(run):
     assert output.shape == shape
 
 
-def test_onnxruntime_runs_it_at_any_batch_size(run):
+def test_onnx_runs_at_any_batch_size(run):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     directory, shape = run
@@ -53,7 +53,7 @@ def test_onnxruntime_runs_it_at_any_batch_size(run):
 
 
 @pytest.mark.parametrize("tta", [False, True])
-def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
+def test_missing_tta_of_an_export_is_reported(tmp_path, capsys, tta):
     encoder = build_encoder("test_resnet", image_size=32)
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=48)
     network = Classifier(encoder, classes=2)
@@ -63,13 +63,13 @@ def test_averaging_over_flips_is_said_not_to_be_exported(tmp_path, capsys, tta):
     assert ("not exported: averaging over flips" in capsys.readouterr().out) == tta
 
 
-def test_a_file_is_not_replaced_by_a_directory(tmp_path):
+def test_export_does_not_replace_a_file(tmp_path):
     (tmp_path / "model.onnx").write_text("precious")
     with pytest.raises(gt.UserError, match=r"model\.onnx is a file: use a directory"):
         gt.export(run="imagenet", output=str(tmp_path / "model.onnx"), overwrite=True)
 
 
-def test_an_earlier_export_is_replaced_only_when_asked(tmp_path):
+def test_export_is_replaced_only_with_overwrite(tmp_path):
     save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
     gt.export(run=str(tmp_path), format="torch-export")
     with pytest.raises(gt.UserError, match="exists: use --overwrite or another --output"):
@@ -112,7 +112,7 @@ def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
     "architecture",
     ["vit_tiny_patch16_224", "convnext_atto", "efficientnet_b0", "swin_tiny_patch4_window7_224"],
 )
-def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
+def test_timm_opens_classifiers_of_several_architectures(tmp_path, architecture):
     size = 224 if architecture.startswith("swin") else 64
     encoder = build_encoder(architecture, image_size=size)
     preprocess = Preprocessing.of(encoder, image_size=size, cache_size=size)
@@ -122,7 +122,7 @@ def test_timm_opens_classifiers_of_other_sizes(tmp_path, architecture):
     assert gt.export(run=str(tmp_path), format="timm").difference < 1e-5
 
 
-def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
+def test_segmenter_cannot_be_exported_to_timm(tmp_path):
     encoder = build_encoder("test_resnet", image_size=32)
     network = Segmenter(encoder, decoder="unet", image_size=32)
     predictor = MaskPredictor(network, preprocess=Preprocessing.of(encoder, image_size=32, cache_size=48))
@@ -134,7 +134,7 @@ def test_what_timm_cannot_open_is_refused_with_the_way_out(tmp_path):
     assert not (tmp_path / "export-timm").exists()
 
 
-def test_an_encoder_for_timm_gives_the_same_features(tmp_path):
+def test_encoder_exported_to_timm_gives_the_same_features(tmp_path):
     torch.manual_seed(0)
     save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
     result = gt.export(run=str(tmp_path), format="timm")

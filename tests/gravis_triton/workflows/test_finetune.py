@@ -57,7 +57,7 @@ def network(run):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_run_says_what_it_was_trained_on_and_what_it_achieved(finished_run, task):
+def test_run_prints_data_and_test_scores(finished_run, task):
     run, out = finished_run(task)
     assert "encoder: test_resnet, random weights" in out
     assert "37 train, 11 validation, 12 test" in out
@@ -69,7 +69,7 @@ def test_a_run_says_what_it_was_trained_on_and_what_it_achieved(finished_run, ta
     assert yaml.safe_load((run / "config.yaml").read_text())["model"] == "test_resnet"
 
 
-def test_classification_leaves_scores_a_submission_and_pictures(finished_run):
+def test_classification_writes_scores_submission_and_figures(finished_run):
     run, _ = finished_run("classification")
     rows = list(csv.DictReader((run / "image_scores.csv").open()))
     assert len(rows) == 12
@@ -84,7 +84,7 @@ def test_classification_leaves_scores_a_submission_and_pictures(finished_run):
     assert 0 <= summary["balanced_accuracy"] <= 1
 
 
-def test_segmentation_leaves_masks_under_the_challenges_names(finished_run):
+def test_segmentation_writes_masks_in_the_challenge_format(finished_run):
     run, _ = finished_run("segmentation")
     rows = list(csv.DictReader((run / "image_scores.csv").open()))
     masks = sorted(path.name for path in (run / "masks").iterdir())
@@ -98,7 +98,7 @@ def test_segmentation_leaves_masks_under_the_challenges_names(finished_run):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_test_images_are_in_no_other_part(finished_run, task):
+def test_test_images_are_in_no_other_split(finished_run, task):
     run, _ = finished_run(task)
     parts: dict[str, set[str]] = {}
     for row in csv.DictReader((run / "split.csv").open()):
@@ -108,9 +108,7 @@ def test_test_images_are_in_no_other_part(finished_run, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
-    run_here, small, finished_run, tmp_path, task
-):
+def test_resume_within_an_epoch_is_bit_identical(run_here, small, finished_run, tmp_path, task):
     whole, _ = finished_run(task)
     cut = tmp_path / "cut"
     assert run_here(RECIPES[task], *small, "--max-steps", "3", "--output-dir", str(cut))[0] == 0
@@ -121,7 +119,7 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_way_to_train_works_together(run_here, small, tmp_path, task):
+def test_training_options_work_together(run_here, small, tmp_path, task):
     few = ["--label-fraction", "0.3", "--min-steps", "6", "--patience", "1", "--eval-every", "1"]
     flags = [*few, "--layer-decay", "0.7", "--ema", "0.9", "--tta"]
     status, out, err = run_here(RECIPES[task], *small, *flags, "--output-dir", str(tmp_path / "run"))
@@ -130,7 +128,7 @@ def test_every_way_to_train_works_together(run_here, small, tmp_path, task):
     assert " of 37 training images are used" in out
 
 
-def test_a_frozen_encoder_stays_the_one_that_was_loaded(run_here, small, finished_run, tmp_path):
+def test_frozen_encoder_is_not_trained(run_here, small, finished_run, tmp_path):
     flags = ["--freeze-encoder", "--output-dir", str(tmp_path / "run")]
     assert run_here(RECIPES["classification"], *small, *flags)[0] == 0
     again = ["--freeze-encoder", "--lr", "1e-2", "--output-dir", str(tmp_path / "again")]
@@ -140,7 +138,7 @@ def test_a_frozen_encoder_stays_the_one_that_was_loaded(run_here, small, finishe
     assert not (first["classifier.weight"] == second["classifier.weight"]).all()
 
 
-def test_frozen_statistics_stay_those_that_were_loaded(run_here, small, tmp_path):
+def test_frozen_statistics_are_not_updated(run_here, small, tmp_path):
     means = {}
     for statistics in ("frozen", "batch"):
         run = tmp_path / statistics
@@ -151,7 +149,7 @@ def test_frozen_statistics_stay_those_that_were_loaded(run_here, small, tmp_path
     assert (means["batch"] != 0).all()
 
 
-def test_a_pre_trained_encoder_arrives_in_full_and_leakage_is_told(run_here, tiny, small, tmp_path):
+def test_pretrained_encoder_is_loaded_and_leakage_reported(run_here, tiny, small, tmp_path):
     assert (
         run_here("pretrain.py", *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "pretrained"))[0]
         == 0
@@ -175,7 +173,7 @@ def test_a_pre_trained_encoder_arrives_in_full_and_leakage_is_told(run_here, tin
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_saved_run_predicts_new_images(run_here, finished_run, tmp_path, task):
+def test_finished_run_predicts_new_images(run_here, finished_run, tmp_path, task):
     run, _ = finished_run(task)
     (tmp_path / "images").mkdir()
     for name, size in (("a", (70, 50)), ("b", (40, 40))):
@@ -194,7 +192,7 @@ def test_a_saved_run_predicts_new_images(run_here, finished_run, tmp_path, task)
         assert float(rows[0]["melanoma"]) == pytest.approx(expected["melanoma"], rel=1e-4)
 
 
-def test_an_image_that_cannot_be_read_is_told_and_the_others_are_predicted(run_here, finished_run, tmp_path):
+def test_unreadable_image_is_reported_and_skipped(run_here, finished_run, tmp_path):
     run, _ = finished_run("classification")
     (tmp_path / "broken.png").write_bytes(b"no")
     Image.new("RGB", (40, 40)).save(tmp_path / "whole.png")
@@ -204,7 +202,7 @@ def test_an_image_that_cannot_be_read_is_told_and_the_others_are_predicted(run_h
     assert "broken.png: cannot be read as an image" in err
 
 
-def test_two_processes_share_the_labels_and_agree_on_the_best_weights(launch, small, tmp_path):
+def test_two_processes_fine_tune_together(launch, small, tmp_path):
     run = tmp_path / "run"
     process = launch(RECIPES["classification"], *small, "--ema", "0.9", "--output-dir", str(run), processes=2)
     out, err = process.communicate(timeout=300)
@@ -213,9 +211,7 @@ def test_two_processes_share_the_labels_and_agree_on_the_best_weights(launch, sm
     assert out.count("test (12 images):") == 1
 
 
-def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
-    launch, run_here, small, finished_run, tmp_path
-):
+def test_resume_after_sigterm_is_bit_identical(launch, run_here, small, finished_run, tmp_path):
     whole, _ = finished_run("classification")
     run = tmp_path / "run"
     process = launch(RECIPES["classification"], *small, "--log-every", "1", "--output-dir", str(run))
@@ -264,9 +260,7 @@ def test_bad_input_is_one_clear_line_and_status_2(
     assert not (tmp_path / "runs").exists()
 
 
-def test_images_without_masks_are_told_with_the_folder_that_is_expected(
-    run_here, small, tmp_path, monkeypatch
-):
+def test_missing_masks_raise_with_the_expected_folder(run_here, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" / "ISIC-2017_Training_Data"
     folder.mkdir(parents=True)
@@ -289,7 +283,7 @@ def test_images_without_masks_are_told_with_the_folder_that_is_expected(
         ["--val-fraction", "0.3"],
     ],
 )
-def test_a_run_is_not_resumed_on_other_images(run_here, finished_run, monkeypatch, change):
+def test_resume_on_other_images_raises(run_here, finished_run, monkeypatch, change):
     def other_weights(name: str, **_) -> torch.nn.Module:
         torch.manual_seed(1)
         return build_encoder(name, image_size=32)
@@ -304,7 +298,7 @@ def test_a_run_is_not_resumed_on_other_images(run_here, finished_run, monkeypatc
     assert (run / "summary.json").read_text() == before
 
 
-def test_a_single_labeled_image_is_enough_to_train_on(run_here, small, tmp_path):
+def test_training_on_a_single_labeled_image(run_here, small, tmp_path):
     folder = tmp_path / "data"
     for part, count in (("Training", 12), ("Validation", 3)):
         (folder / f"ISIC-2017_{part}_Data").mkdir(parents=True)
@@ -322,7 +316,7 @@ def test_a_single_labeled_image_is_enough_to_train_on(run_here, small, tmp_path)
     assert "label fraction: 1 of" in out
 
 
-def test_a_step_that_batchnorm_cannot_train_on_is_told(run_here, small, tmp_path):
+def test_batch_norm_on_a_single_image_raises(run_here, small, tmp_path):
     flags = ["--batch-size", "1", "--decoder", "deeplabv3plus", "--output-dir", str(tmp_path / "run")]
     status, _, err = run_here(RECIPES["segmentation"], *small, *flags)
     assert status == 2
@@ -330,7 +324,7 @@ def test_a_step_that_batchnorm_cannot_train_on_is_told(run_here, small, tmp_path
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_training_that_diverges_ends_with_one_line(run_here, small, tmp_path, task):
+def test_diverging_training_raises(run_here, small, tmp_path, task):
     flags = ["--lr", "1e30", "--log-every", "100", "--output-dir", str(tmp_path / "run")]
     status, _, err = run_here(RECIPES[task], *small, *flags)
     assert status == 2

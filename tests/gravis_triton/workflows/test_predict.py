@@ -54,7 +54,7 @@ def predict(model, images, output, **settings):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_masks_of_earlier_predictions_do_not_stay_beside_new_ones(segmenter, images, tmp_path, kind):
+def test_overwrite_removes_earlier_masks(segmenter, images, tmp_path, kind):
     predict(segmenter, images, tmp_path / "out", format=kind)
     (tmp_path / "out" / "notes.png").touch()
     for index in range(18):
@@ -66,7 +66,7 @@ def test_masks_of_earlier_predictions_do_not_stay_beside_new_ones(segmenter, ima
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_probabilities_in_batches_are_those_of_single_images(classifier, images, tmp_path, workers):
+def test_batched_probabilities_equal_single_ones(classifier, images, tmp_path, workers):
     result = predict(classifier, images, tmp_path / "out", num_workers=workers)
     rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
     assert [row["image"] for row in rows] == [f"{index:02}" for index in range(20)]
@@ -78,7 +78,7 @@ def test_probabilities_in_batches_are_those_of_single_images(classifier, images,
     assert len((tmp_path / "out" / "submission.csv").read_text().splitlines()) == 21
 
 
-def test_masks_in_batches_are_those_of_single_images(segmenter, images, tmp_path):
+def test_batched_masks_equal_single_ones(segmenter, images, tmp_path):
     table = predict(segmenter, images, tmp_path / "out").table.to_pandas()
     predictor = gt.load(segmenter)
     for row in table.itertuples():
@@ -87,12 +87,12 @@ def test_masks_in_batches_are_those_of_single_images(segmenter, images, tmp_path
         assert row.lesion_fraction == pytest.approx(mask.mean(), abs=1e-5)
 
 
-def test_the_table_can_be_parquet(classifier, images, tmp_path):
+def test_predictions_as_parquet(classifier, images, tmp_path):
     result = predict(classifier, images, tmp_path / "out", format="parquet")
     assert pq.read_table(tmp_path / "out" / "predictions.parquet").equals(result.table)
 
 
-def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
+def test_overwrite_is_required(classifier, images, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "predictions.csv").write_text("mine")
     with pytest.raises(gt.UserError, match="is not empty: use --overwrite, or another --output-dir"):
@@ -101,7 +101,7 @@ def test_nothing_is_overwritten_unasked(classifier, images, tmp_path):
     assert len(predict(classifier, images, tmp_path / "out", overwrite=True).table) == 20
 
 
-def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_path, monkeypatch):
+def test_interrupted_job_resumes(classifier, images, tmp_path, monkeypatch):
     monkeypatch.setattr(image_table, "_PART_ROWS", 8)
     uninterrupted = predict(classifier, images, tmp_path / "whole").table
     original, predicted, stop_before = PredictionRows.__call__, [], {12}
@@ -122,7 +122,7 @@ def test_an_interrupted_job_goes_on_where_it_stopped(classifier, images, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_path, monkeypatch, kind):
+def test_finished_predictions_are_not_recomputed(classifier, images, tmp_path, monkeypatch, kind):
     first = predict(classifier, images, tmp_path / "out", format=kind).table
     (tmp_path / "out" / "submission.csv").unlink()  # a kill came before it
     with monkeypatch.context() as patch:
@@ -136,7 +136,7 @@ def test_a_finished_job_is_not_done_again_but_completed(classifier, images, tmp_
     assert predict(classifier, images, tmp_path / "out", format=kind, overwrite=True).table.equals(first)
 
 
-def test_masks_that_were_deleted_are_noticed(segmenter, images, tmp_path):
+def test_deleted_masks_are_reported(segmenter, images, tmp_path):
     predict(segmenter, images, tmp_path / "out")
     (tmp_path / "out" / "03_segmentation.png").unlink()
     with pytest.raises(gt.UserError, match=r"1 of 20 masks are missing, e.g. 03_segmentation.png: use"):
@@ -145,7 +145,7 @@ def test_masks_that_were_deleted_are_noticed(segmenter, images, tmp_path):
     assert (tmp_path / "out" / "03_segmentation.png").is_file()
 
 
-def test_a_kill_before_the_parts_are_gone_is_no_loss(classifier, images, tmp_path, monkeypatch):
+def test_kill_before_cleanup_loses_nothing(classifier, images, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("gravis_triton.inference.image_table.shutil.rmtree", None)
         with pytest.raises(TypeError):
@@ -155,7 +155,7 @@ def test_a_kill_before_the_parts_are_gone_is_no_loss(classifier, images, tmp_pat
     assert again.equals(predict(classifier, images, tmp_path / "other").table)
 
 
-def test_images_that_cannot_be_read_are_skipped(segmenter, images, tmp_path, capsys):
+def test_unreadable_images_are_skipped(segmenter, images, tmp_path, capsys):
     for file in sorted(images.iterdir())[:5]:
         file.write_bytes(b"no")
     result = predict(segmenter, images, tmp_path / "out")
@@ -164,7 +164,7 @@ def test_images_that_cannot_be_read_are_skipped(segmenter, images, tmp_path, cap
     assert capsys.readouterr().err.count("cannot be read as an image") == 5
 
 
-def test_two_processes_predict_what_one_does(classifier, images, tmp_path, launch):
+def test_two_processes_predict_the_same(classifier, images, tmp_path, launch):
     one = predict(classifier, images, tmp_path / "one").table
     flags = [str(classifier), str(images), "--output-dir", str(tmp_path / "two"), "--num-workers", "0"]
     process = launch("predict.py", *flags, processes=2)
