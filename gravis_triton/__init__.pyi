@@ -92,7 +92,7 @@ def pretrain(
     overwrite: bool = False,
     config: str | Path | None = None,
     seed: int = 0,
-    mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto",
     cpu_threads: int | None = None,
     tracker: str | None = None,
     resume: str | Path | None = None,
@@ -195,7 +195,8 @@ def pretrain(
         config: YAML file with settings, or the name of a shipped config; flags override it. (default:
             none)
         seed: Random seed. (0 to 4,294,967,295; default: 0)
-        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        mixed_precision: Mixed precision of training; auto: what accelerate launch sets, else bf16 if
+            the hardware multiplies it. (default: auto)
         cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
             OMP_NUM_THREADS, else its share of the cores)
         tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
@@ -301,7 +302,7 @@ def finetune_classification(
     overwrite: bool = False,
     config: str | Path | None = None,
     seed: int = 0,
-    mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto",
     cpu_threads: int | None = None,
     tracker: str | None = None,
     resume: str | Path | None = None,
@@ -384,7 +385,8 @@ def finetune_classification(
         config: YAML file with settings, or the name of a shipped config; flags override it. (default:
             none)
         seed: Random seed. (0 to 4,294,967,295; default: 0)
-        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        mixed_precision: Mixed precision of training; auto: what accelerate launch sets, else bf16 if
+            the hardware multiplies it. (default: auto)
         cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
             OMP_NUM_THREADS, else its share of the cores)
         tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
@@ -448,7 +450,7 @@ def finetune_segmentation(
     overwrite: bool = False,
     config: str | Path | None = None,
     seed: int = 0,
-    mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto",
     cpu_threads: int | None = None,
     tracker: str | None = None,
     resume: str | Path | None = None,
@@ -530,7 +532,8 @@ def finetune_segmentation(
         config: YAML file with settings, or the name of a shipped config; flags override it. (default:
             none)
         seed: Random seed. (0 to 4,294,967,295; default: 0)
-        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        mixed_precision: Mixed precision of training; auto: what accelerate launch sets, else bf16 if
+            the hardware multiplies it. (default: auto)
         cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
             OMP_NUM_THREADS, else its share of the cores)
         tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)
@@ -577,7 +580,7 @@ def evaluate(
     overwrite: bool = False,
     config: str | Path | None = None,
     seed: int = 0,
-    mixed_precision: Literal["no", "bf16", "fp16"] | None = None,
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto",
     cpu_threads: int | None = None,
     tracker: str | None = None,
 ) -> EvaluateResult:
@@ -616,7 +619,8 @@ def evaluate(
         config: YAML file with settings, or the name of a shipped config; flags override it. (default:
             none)
         seed: Random seed. (0 to 4,294,967,295; default: 0)
-        mixed_precision: Mixed precision of the encoder. (default: what accelerate launch sets)
+        mixed_precision: Mixed precision of training; auto: what accelerate launch sets, else bf16 if
+            the hardware multiplies it. (default: auto)
         cpu_threads: Threads per process when training on the CPU. (1 to 4,096; default:
             OMP_NUM_THREADS, else its share of the cores)
         tracker: Also log to an accelerate tracker: tensorboard, wandb, mlflow, ... (default: none)

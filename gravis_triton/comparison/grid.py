@@ -284,7 +284,9 @@ def check_consistent(run: PlannedRun) -> None:
 
 
 def _resolved(settings: JobSettings, saved: Values) -> JobSettings:
-    """The settings as a run saves them; an image size that the encoder sets is taken from `saved`."""
+    """The settings as a run saves them; what the encoder or the machine sets is taken from `saved`."""
+    if settings.run.mixed_precision == "auto":
+        settings = override(settings, {"mixed_precision": saved.get("mixed_precision", "auto")})
     if isinstance(settings, PretrainSettings):
         decided = {} if settings.model.encoder in ("random", "imagenet") else saved
         model, size = decided.get("model") or DEFAULT_MODEL, decided.get("image_size")

@@ -110,11 +110,10 @@ class RunSettings:
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Random seed."""
     mixed_precision: Annotated[
-        Literal["no", "bf16", "fp16"] | None,
-        BeforeValidator(lambda value: "no" if value is False else value),  # YAML 1.1 reads no as false
-        Argument(default="what accelerate launch sets"),
-    ] = None
-    """Mixed precision of the encoder."""
+        Literal["auto", "no", "bf16", "fp16"],
+        BeforeValidator(lambda value: value or "no"),  # YAML 1.1 reads no as false; version 0.2 wrote null
+    ] = "auto"
+    """Mixed precision of training; auto: what accelerate launch sets, else bf16 if the hardware multiplies it."""
     cpu_threads: Annotated[
         int | None, Field(ge=1, le=4096), Argument(default="OMP_NUM_THREADS, else its share of the cores")
     ] = None

@@ -23,8 +23,10 @@ PATIENCE = timedelta(hours=12)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
-def start_accelerator(settings: RunSettings) -> Accelerator:
-    """Join the processes started by `accelerate launch` or torchrun. Raises UserError for a tracker that is not
+def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelerator:
+    """Join the processes started by `accelerate launch` or torchrun.
+
+    trains: precision auto may be bfloat16. Raises UserError for a tracker that is not
     installed, and for a precision that the device does not support."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
@@ -40,7 +42,7 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:
         accelerator = Accelerator(
-            mixed_precision=settings.mixed_precision,
+            mixed_precision=_precision(settings.mixed_precision, trains=trains),
             log_with=settings.tracker,
             project_dir=settings.output_dir,
             cpu=not torch.accelerator.is_available(),  # else processes of torchrun would look for GPUs
@@ -52,6 +54,27 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     if accelerator.device.type == "cpu":
         _set_threads(settings.cpu_threads, accelerator.state.num_processes)
     return accelerator
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware: NVIDIA GPUs from Ampere on, AMD GPUs, and CPUs with
+    AVX512-BF16 or AMX."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.accelerator.is_available():
+        return False  # not measured
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _precision(asked: str, *, trains: bool) -> str:
+    """no, bf16 or fp16. Features and predictions stay float32 unless a precision is asked for."""
+    launched = os.environ.get(
+        "ACCELERATE_MIXED_PRECISION", "no"
+    )  # no is also what accelerate launch sets by default
+    if asked != "auto":
+        return asked
+    return "bf16" if launched == "no" and trains and multiplies_bfloat16() else launched
 
 
 def end_trackers(accelerator: Accelerator) -> None:

@@ -25,6 +25,7 @@ from gravis_triton.settings import (
     FinetuneSettings,
     SegmentationSettings,
     default_image_size,
+    override,
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
@@ -74,6 +75,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     )
     job.display.print(opened.loaded)
     settings = resolve_finetune(settings, image_size=opened.image_size)
+    settings = override(settings, {"mixed_precision": job.accelerator.mixed_precision})
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task_class.annotation)
     network = task_class.build_network(opened.encoder, settings, collection, image_size=opened.image_size)
     if network.description:

@@ -10,10 +10,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
-from gravis_triton.report import Display, start_tracker
+from gravis_triton.report import Display, device_name, start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import RunSettings, changed_settings, flatten, override, read_yaml, write_settings
 from gravis_triton.training import start_accelerator
+
+_PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,17 +37,23 @@ def launch(settings: Any, *, name: str) -> Launch:
     name: of the directory, if the settings do not set one. Raises UserError as `choose_run` does.
     """
     start = time.perf_counter()
-    accelerator = start_accelerator(settings.run)
     flat = flatten(settings)
+    trains = "resume" in flat
+    accelerator = start_accelerator(settings.run, trains=trains)
     run = choose_run(
         settings.run,
         accelerator,
         resume=flat.get("resume"),
-        can_resume="resume" in flat,
+        can_resume=trains,
         name=name,
         used={"the data": flat.get("data"), "the encoder": flat.get("encoder")},
     )
-    return Launch(accelerator, Display(accelerator.is_main_process), run, start)
+    display = Display(accelerator.is_main_process)
+    if trains:
+        display.print(
+            f"device: {device_name(accelerator.device)}, precision {_PRECISIONS[accelerator.mixed_precision]}"
+        )
+    return Launch(accelerator, display, run, start)
 
 
 def choose_run(

@@ -22,6 +22,7 @@ from gravis_triton.settings import (
     PretrainSettings,
     TrainingSettings,
     default_image_size,
+    override,
     resolve_pretrain,
 )
 from gravis_triton.views import ViewMaker
@@ -130,6 +131,7 @@ def build_method(settings: PretrainSettings, job: Launch) -> tuple[PretrainSetti
     view_maker = ViewMaker(settings.augmentation, size=opened.image_size, mean=mean, std=std)
     method = find_method(settings.method)(opened.encoder, view_maker, settings.method_settings)
     training.check_export(method.encoder, image_size=opened.image_size)
+    settings = override(settings, {"mixed_precision": job.accelerator.mixed_precision})
     return replace(settings, method_settings=method.settings), method
 
 

@@ -80,7 +80,27 @@ def test_what_an_optimizer_refuses_is_told():
 
 def test_every_job_of_a_process_has_its_own_precision():
     assert start_accelerator(RunSettings(mixed_precision="bf16")).mixed_precision == "bf16"
-    assert start_accelerator(RunSettings()).mixed_precision == "no"
+    assert start_accelerator(RunSettings(mixed_precision="no")).mixed_precision == "no"
+
+
+@pytest.mark.parametrize(
+    ("asked", "launched", "hardware", "trains", "precision"),
+    [
+        ("auto", "no", True, True, "bf16"),
+        ("auto", "no", False, True, "no"),
+        ("auto", "no", True, False, "no"),
+        ("auto", "fp16", True, True, "fp16"),
+        ("no", "bf16", True, True, "no"),
+        ("bf16", "no", False, False, "bf16"),
+    ],
+)
+def test_auto_precision_is_that_of_the_launcher_else_bfloat16_for_training_if_the_hardware_has_it(
+    monkeypatch, asked, launched, hardware, trains, precision
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    monkeypatch.setattr(setup, "multiplies_bfloat16", lambda: hardware)
+    settings = RunSettings(mixed_precision=asked)
+    assert start_accelerator(settings, trains=trains).mixed_precision == precision
 
 
 def test_biases_and_normalization_have_no_weight_decay():
