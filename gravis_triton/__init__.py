@@ -13,7 +13,7 @@ from typing import Any
 
 from gravis_triton.errors import Interrupted, UserError
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _JOBS = (
     "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "embed", "predict",
