@@ -17,7 +17,8 @@ Bools = NDArray[np.bool_]
 
 RESAMPLES = 1000
 LEVEL = 0.95
-_ROWS = 100  # resamples at a time
+_ROWS = 100  # resamples at a time, at most
+_MAX_CELLS = 2**22  # resamples x images at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +31,40 @@ class Interval:
     seeds: int
 
 
-def drawn_counts(strata: Ints, groups: Sequence[str], *, resamples: int) -> Ints:
-    """How often each image occurs in each resample, (resamples, images).
+def draw_groups(strata: Ints, groups: Sequence[str], *, resamples: int) -> tuple[NDArray[np.uint16], Ints]:
+    """How often each group of images occurs in each resample, (resamples, groups), and the group of each image,
+    (images,).
 
-    A resample draws groups of images with replacement, per stratum: each stratum (class) keeps its number of groups,
-    so no class is lost. A group of several classes counts as its rarest; an image with group "" is a group of its
-    own. Equal strata and groups give equal draws, which pairs two encoders, and seeds that are tested on the same
-    images.
+    A resample draws groups with replacement, per stratum: each stratum (class) keeps its number of groups, so no class
+    is lost. A group of several classes counts as its rarest; an image with group "" is a group of its own. Equal strata
+    and groups give equal draws, which pairs two encoders, and seeds that are tested on the same images.
     """
     first: dict[str, int] = {}
     starts = [first.setdefault(name, index) if name else index for index, name in enumerate(groups)]
-    clusters, member_of = np.unique(starts, return_inverse=True)
+    clusters, group_of = np.unique(starts, return_inverse=True)
     _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    rarest_first = np.lexsort((strata, sizes[place], member_of))
-    chosen = rarest_first[np.searchsorted(member_of[rarest_first], np.arange(len(clusters)))]
-    return _drawn(strata[chosen], resamples)[:, member_of]
+    rarest_first = np.lexsort((strata, sizes[place], group_of))
+    chosen = rarest_first[np.searchsorted(group_of[rarest_first], np.arange(len(clusters)))]
+    return _draw(strata[chosen], resamples), group_of
 
 
-def _drawn(strata: Ints, resamples: int) -> Ints:
-    """`drawn_counts` with every image as a group of its own."""
+def _draw(strata: Ints, resamples: int) -> NDArray[np.uint16]:
+    """The counts of `draw_groups` for the stratum of each group."""
     generator = np.random.default_rng(0)
-    counts = np.zeros((resamples, len(strata)), np.int64)
+    counts = np.zeros((resamples, len(strata)), np.uint16)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn = generator.integers(len(members), size=(resamples, len(members)))
-        cells = (drawn + len(members) * np.arange(resamples)[:, None]).ravel()
-        counts[:, members] = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape)
+        for block in _blocks(resamples, len(members)):
+            drawn = generator.integers(len(members), size=(block.stop - block.start, len(members)))
+            cells = (drawn + len(members) * np.arange(len(drawn))[:, None]).ravel()
+            counts[block, members] = np.bincount(cells, minlength=drawn.size).reshape(drawn.shape)
     return counts
+
+
+def _blocks(resamples: int, images: int) -> list[slice]:
+    """Resamples to compute at a time."""
+    rows = min(_ROWS, max(1, _MAX_CELLS // images))
+    return [slice(start, min(start + rows, resamples)) for start in range(0, resamples, rows)]
 
 
 def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
@@ -142,8 +150,11 @@ def resampled_scores(
     predictions: ClassPredictions | MaskPredictions, *, resamples: int = RESAMPLES
 ) -> dict[str, Floats]:
     """Every score of each resample of the test images, (resamples,); the same images have the same resamples."""
-    counts = drawn_counts(predictions.strata, predictions.groups, resamples=resamples)
-    chunks = [predictions.scores(counts[start : start + _ROWS]) for start in range(0, resamples, _ROWS)]
+    counts, group_of = draw_groups(predictions.strata, predictions.groups, resamples=resamples)
+    chunks = [
+        predictions.scores(counts[block].astype(np.int64)[:, group_of])
+        for block in _blocks(resamples, len(group_of))
+    ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

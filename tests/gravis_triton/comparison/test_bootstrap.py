@@ -5,7 +5,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from gravis_triton.comparison.bootstrap import (
     ClassPredictions,
     MaskPredictions,
-    drawn_counts,
+    draw_groups,
     paired_interval,
     resampled_scores,
     weighted_aucs,
@@ -14,6 +14,12 @@ from gravis_triton.comparison.bootstrap import (
 from gravis_triton.evaluation import classification_scores
 
 ONCE = np.ones((1, 6), np.int64)
+
+
+def drawn_counts(strata: np.ndarray, groups: list[str], *, resamples: int) -> np.ndarray:
+    """How often each image occurs in each resample."""
+    counts, group_of = draw_groups(strata, groups, resamples=resamples)
+    return counts[:, group_of].astype(np.int64)
 
 
 def diagnoses(generator: np.random.Generator, *, images: int = 60, signal: float = 1.0) -> ClassPredictions:
