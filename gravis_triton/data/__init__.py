@@ -3,8 +3,13 @@
 `gravis_triton.data.loading` is not imported here: processes that only decode images start faster without torch.
 """
 
-from gravis_triton.data.cache.build import cached_images, cached_masks, default_directory
-from gravis_triton.data.cache.images import CachedImages, CachedMasks
+from gravis_triton.data.cache.images import (
+    CachedImages,
+    Masks,
+    cached_images,
+    cached_masks,
+    default_directory,
+)
 from gravis_triton.data.cache.pixels import lesion_pixels, native_mask
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, ImageReference, Record
@@ -25,12 +30,12 @@ from gravis_triton.data.splits.split import (
 __all__ = [
     "Annotation",
     "CachedImages",
-    "CachedMasks",
     "Collection",
     "ImageFile",
     "ImageReference",
     "Leaks",
     "MaskFile",
+    "Masks",
     "Record",
     "Split",
     "cached_images",

@@ -18,8 +18,7 @@ from accelerate import PartialState
 from gravis_triton.checksums import checksum
 from gravis_triton.data import ImageReference
 from gravis_triton.data.datasets.table import OUTPUT_KEY
-from gravis_triton.data.loading.decoded import decoded_loader
-from gravis_triton.data.loading.loader import Pixels
+from gravis_triton.data.loading.loader import Pixels, decoded_loader
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, writing
 from gravis_triton.models import Preprocessing

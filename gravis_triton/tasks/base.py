@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Sampler
 
-from gravis_triton.data import Annotation, CachedImages, CachedMasks, Collection, Split
+from gravis_triton.data import Annotation, CachedImages, Collection, Masks, Split
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import predict_with_flips
@@ -182,7 +182,7 @@ class AnnotatedData:
 
     collection: Collection
     images: CachedImages
-    masks: CachedMasks | None
+    masks: Masks | None
     split: Split
 
 

@@ -1,20 +1,24 @@
-"""Reading the cache: decoded images and masks, memory-mapped."""
+"""The decode-once cache: every image and mask is decoded once, resized and kept for all later runs."""
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from gravis_triton.data.cache.shards import Shard, open_table, skipped_in
-from gravis_triton.data.datasets.records import Record
+from gravis_triton.cores import available_cores
+from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixels
+from gravis_triton.data.cache.store import Pixels, StoredPixels, key_of, open_stored
+from gravis_triton.data.datasets.records import ImageReference, Record
 from gravis_triton.errors import UserError
 
-Pixels = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+# Part of every key: increment it whenever the same images would be stored differently.
+_FORMAT = 4
+
+# A larger share of unreadable images is more than a few bad files.
+_TOLERATED = 0.05
 
 
 class Images(Protocol):
@@ -26,138 +30,159 @@ class Images(Protocol):
 
 
 class Masks(Protocol):
-    """Lesion masks by the index of their image, (height, width) uint8, 255 or 0; `CachedMasks` is one."""
+    """Lesion masks by the index of their image, (height, width) uint8, 255 or 0."""
 
     def __getitem__(self, index: int) -> Pixels: ...
 
 
-class MappedRows:
-    """The rows of consecutive shards.
-
-    height, width: of each row's item in pixels; 0 if it could not be decoded.
-    skipped: (id, reason) of the items that could not be decoded.
-    """
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        tables = [_open(shard) for shard in shards]
-        self._files = [_MappedFile(shard.file) for shard in shards]
-        self._buffers: list[np.ndarray] = []
-        self._file_of: list[int] = []
-        heights, widths, buffers, starts = [], [], [], []
-        for number, table in enumerate(tables):
-            heights += [chunk.to_numpy() for chunk in table["height"].chunks]
-            widths += [chunk.to_numpy() for chunk in table["width"].chunks]
-            for chunk in table["pixels"].chunks:
-                pixels, offsets = _bytes_of(chunk)
-                buffers.append(np.full(len(chunk), len(self._buffers)))
-                starts.append(offsets[:-1])
-                self._buffers.append(pixels)
-                self._file_of.append(number)
-        self.height: list[int] = _joined(heights).tolist()
-        self.width: list[int] = _joined(widths).tolist()
-        self._buffer = _joined(buffers).tolist()
-        self._start = _joined(starts).tolist()
-        self.skipped = tuple(entry for table in tables for entry in skipped_in(table))
-
-    def pixels(self, row: int, channels: tuple[int, ...]) -> np.ndarray:
-        """(height, width, *channels) uint8: a read-only view of the mapped file, not a copy. Raises UserError if the
-        file has been truncated."""
-        shape = (self.height[row], self.width[row], *channels)
-        start, buffer = self._start[row], self._buffer[row]
-        self._files[self._file_of[buffer]].check()
-        return self._buffers[buffer][start : start + math.prod(shape)].reshape(shape)
-
-
-class _MappedFile:
-    """A memory-mapped file; reading past a truncated end would kill the process (SIGBUS)."""
-
-    def __init__(self, file: Path) -> None:
-        self.file, self.status = file, file.stat()
-
-    def check(self) -> None:
-        """Raise UserError if the file has become shorter. A deleted or replaced file stays mapped as it was."""
-        try:
-            now = os.stat(self.file)
-        except OSError:
-            return
-        if now.st_ino == self.status.st_ino and now.st_size < self.status.st_size:
-            raise UserError(f"{self.file} in the image cache was truncated while in use: run again")
-
-
-def _open(shard: Shard) -> pa.Table:
-    try:
-        return open_table(shard.file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"the image cache changed while in use ({error}): run again") from error
-
-
-def _bytes_of(chunk: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
-    """(all bytes, (rows + 1) offsets into them) of one chunk, without copying."""
-    _, offsets, pixels = chunk.buffers()
-    data = np.empty(0, np.uint8) if pixels is None else np.frombuffer(pixels, np.uint8)
-    return data, np.frombuffer(offsets, np.int64)[: len(chunk) + 1]
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
-
-
+@dataclass(frozen=True, slots=True)
 class CachedImages:
     """The readable images of a sequence of records, decoded, resized and memory-mapped.
 
-    images[i]: (height, width, 3) uint8, the i-th readable record; a read-only view of the mapped file, not a
-    copy.
-    records: the readable records, in their order.
-    skipped: (id, reason) of those that could not be decoded.
-    Pickles without pixels; another process maps the files again.
+    images[i]: (height, width, 3) uint8, that of records[i]; a read-only view. skipped: (id, reason) of the images that
+    could not be decoded.
     """
 
-    def __init__(self, shards: Sequence[Shard], records: Sequence[Record]) -> None:
-        self._shards = tuple(shards)
-        self._all_records = tuple(records)
-        self._rows = MappedRows(self._shards)
-        self._readable = [row for row, height in enumerate(self._rows.height) if height > 0]
-        self.records = tuple(self._all_records[row] for row in self._readable)
-        self.skipped = self._rows.skipped
+    records: tuple[Record, ...]
+    skipped: tuple[tuple[str, str], ...]
+    stored: StoredPixels
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._rows.pixels(self._readable[index], (3,))
-
-    def followed_by(self, others: "CachedImages") -> "CachedImages":
-        """These images, then the others."""
-        return CachedImages((*self._shards, *others._shards), (*self._all_records, *others._all_records))
-
-    def __reduce__(self) -> tuple[type, tuple[tuple[Shard, ...], tuple[Record, ...]]]:
-        return CachedImages, (self._shards, self._all_records)
+    def __getitem__(self, index: int) -> Pixels:
+        return self.stored[index]
 
 
-class CachedMasks:
-    """The lesion masks of cached images, memory-mapped.
+@dataclass(frozen=True, slots=True)
+class _ImageItem:
+    id: str
+    image: ImageReference
+    short_side: int
 
-    masks[i]: (height, width) uint8, 255 where lesion, else 0: the mask of the i-th image, at exactly its height and
-    width; a read-only view. Raises KeyError if that image has no mask.
-    Pickles without pixels; another process maps the files again.
+    def pixels(self) -> Pixels:
+        return resized_pixels(self.image.read(self.short_side), self.short_side)
+
+    def __str__(self) -> str:
+        return f"the image {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskItem:
+    """The mask of an image at the cached image's (height, width); 255 where lesion, else 0."""
+
+    id: str
+    mask: ImageReference
+    image: ImageReference
+    height: int
+    width: int
+
+    def pixels(self) -> Pixels:
+        mask = self.mask.read(min(self.height, self.width))
+        check_fit(mask.size, self.image.size())
+        return fitted_mask(mask, self.height, self.width)
+
+    def __str__(self) -> str:
+        return f"the mask of {self.id}"
+
+
+def cached_images(
+    records: Sequence[Record],
+    *,
+    short_side: int,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress = lambda done, total: None,
+) -> CachedImages:
+    """`records` as uint8 RGB images whose short side is `short_side` pixels, from the cache or decoded into it.
+
+    Aspect ratio and field of view are kept; an image longer than 16 times its short side counts as unreadable.
+    Each image is found by its id, its reference's fingerprint (for a file: name, size and modification time) and
+    `short_side`, so a collection that grows, shrinks or is sorted anew decodes only what is new.
+    directory: of the cache; default: $GRAVIS_CACHE, else ~/.cache/gravis-triton. It may be deleted at any time between
+        runs. An interrupted build resumes where it stopped.
+    workers: number of decoding processes; 0 decodes in this process.
+    progress: called with (records done, total records) at the start and after each file of records.
+    Raises UserError if more than 5% of the images cannot be read, or if the disk is full or not writable.
     """
+    if short_side < 1:
+        raise UserError(f"short side {short_side}: at least 1 pixel is needed")
 
-    def __init__(self, shards: Sequence[Shard], owners: Sequence[int], images: int) -> None:
-        """owners: index of the image of each row; images: how many images there are."""
-        self._shards, self._owners, self._images = tuple(shards), tuple(owners), images
-        self._rows = MappedRows(self._shards)
-        self._row_of = {owner: row for row, owner in enumerate(self._owners)}
-        self.skipped = self._rows.skipped
+    def check(errors: Mapping[int, str]) -> None:
+        if len(errors) > _TOLERATED * len(records):
+            raise UserError(
+                f"at least {len(errors)} of {len(records)} images cannot be read, more than {_TOLERATED:.0%}, "
+                f"e.g. {_examples(records, errors)}; `gravis check` lists them all: remove or replace them"
+            )
 
-    def __len__(self) -> int:
-        return self._images
+    stored, errors = open_stored(
+        (directory or default_directory()) / f"images-{short_side}",
+        [
+            (
+                key_of(_FORMAT, short_side, record.id, record.image.fingerprint()),
+                _ImageItem(record.id, record.image, short_side),
+            )
+            for record in records
+        ],
+        channels=(3,),
+        workers=_local_workers(workers),
+        progress=progress,
+        check=check,
+    )
+    skipped = tuple((records[index].id, errors[index]) for index in sorted(errors))
+    readable = [index for index in range(len(records)) if index not in errors]
+    stored = replace(stored, places=stored.places[readable])
+    return CachedImages(tuple(records[index] for index in readable), skipped, stored)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not 0 <= index < self._images:
-            raise IndexError(index)
-        if index not in self._row_of:
-            raise KeyError(f"image {index} has no mask")
-        return self._rows.pixels(self._row_of[index], ())
 
-    def __reduce__(self) -> tuple[type, tuple[tuple[Shard, ...], tuple[int, ...], int]]:
-        return CachedMasks, (self._shards, self._owners, self._images)
+def cached_masks(
+    images: CachedImages,
+    *,
+    directory: Path | None = None,
+    workers: int,
+    progress: Progress = lambda done, total: None,
+) -> StoredPixels:
+    """The lesion masks of `images` by index, (height, width) uint8, 255 where lesion, else 0: at exactly the height and
+    width of their image. A KeyError for an image without a mask.
+
+    A mask pixel is lesion if more than half of its area is above 128 in the file.
+    directory, workers, progress: as for `cached_images`; records without a mask are not counted.
+    Raises UserError if a mask cannot be read or does not fit its image (`check_fit`), or if the disk is full or not
+    writable.
+    """
+    items: list[tuple[bytes, _MaskItem] | None] = []
+    for record, (height, width) in zip(images.records, images.stored.places[:, 2:].tolist(), strict=True):
+        if record.mask is None:
+            items.append(None)
+        else:
+            key = key_of(_FORMAT, "mask", height, width, record.id, record.mask.fingerprint())
+            items.append((key, _MaskItem(record.id, record.mask, record.image, height, width)))
+    masks, errors = open_stored(
+        (directory or default_directory()) / "masks",
+        items,
+        channels=(),
+        workers=_local_workers(workers),
+        progress=progress,
+        check=lambda errors: None,
+    )
+    if errors:
+        raise UserError(
+            f"{len(errors)} of {sum(item is not None for item in items)} masks cannot be used: "
+            f"{_examples(images.records, errors)}; fix these files, or remove them and their images"
+        )
+    return masks
+
+
+def default_directory() -> Path:
+    """$GRAVIS_CACHE, else ~/.cache/gravis-triton."""
+    configured = os.environ.get("GRAVIS_CACHE")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "gravis-triton"
+
+
+def _local_workers(workers: int) -> int:
+    """While one process of this machine decodes, the others wait: it uses their workers too."""
+    return min(workers * int(os.environ.get("LOCAL_WORLD_SIZE", 1)), max(workers, available_cores()))
+
+
+def _examples(records: Sequence[Record], errors: Mapping[int, str]) -> str:
+    return "; ".join(f"{records[index].id}: {errors[index]}" for index in sorted(errors)[:3])

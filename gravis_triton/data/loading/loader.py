@@ -1,25 +1,27 @@
-"""From cached images to batches on the device."""
+"""From cached images, or image files, to batches."""
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gravis_triton.data.cache.images import Images, Masks, Pixels
-from gravis_triton.data.datasets.records import Collection
-from gravis_triton.data.loading.sampler import EpochBatches
-from gravis_triton.data.loading.workers import Loader
+from gravis_triton.data.cache.images import Images, Masks
+from gravis_triton.data.cache.pixels import resized_pixels
+from gravis_triton.data.cache.store import Pixels
+from gravis_triton.data.datasets.records import Collection, ImageReference
+from gravis_triton.launcher import STOP_SIGNALS, signal_on_parents_death
 
-Annotation = TypeVar("Annotation")
-Annotation_co = TypeVar("Annotation_co", covariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 Batch = TypeVar("Batch")
-
-
-class ByIndex(Protocol[Annotation_co]):
-    def __getitem__(self, index: int) -> Annotation_co: ...
 
 
 class ImageBatch(NamedTuple):
@@ -27,10 +29,14 @@ class ImageBatch(NamedTuple):
 
     images: (images, 3, height, width); beyond an image's own size its edge pixels repeat.
     image_sizes: (images, 2), the height and width of each image.
+    index: (images,) int64, a number for each image of the data set.
+    group: (images,) int64, the same number for images of one lesion or patient.
     """
 
     images: Tensor
     image_sizes: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides that of tuple
+    group: Tensor
 
 
 class LabeledBatch(NamedTuple):
@@ -50,59 +56,27 @@ class MaskBatch(NamedTuple):
     masks: Tensor
 
 
-class _Subset(Dataset[Pixels]):
-    def __init__(self, images: Images, indices: Sequence[int]) -> None:
-        self.images, self.indices = images, indices
+class DecodedBatch(NamedTuple, Generic[Batch]):
+    """indices: of the readable images. images: these, collated; None if there are none. skipped: (index, reason) of the
+    unreadable ones."""
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Pixels:
-        return self.images[self.indices[index]]
+    indices: list[int]
+    images: Batch | None
+    skipped: list[tuple[int, str]]
 
 
-class _Annotated(Dataset[tuple[Pixels, Annotation]], Generic[Annotation]):
-    """The i-th item: image and annotation number indices[i]."""
-
-    def __init__(self, images: Images, annotations: ByIndex[Annotation], indices: Sequence[int]) -> None:
-        self.images, self.annotations, self.indices = images, annotations, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, Annotation]:
-        return self.images[self.indices[index]], self.annotations[self.indices[index]]
+def collate_images(
+    images: Sequence[Pixels], index: Iterable[int] | None = None, group: Iterable[int] | None = None
+) -> ImageBatch:
+    """Put images of different sizes on the smallest canvas that holds them all. index: default 0, 1, ...; group:
+    default index."""
+    numbers = torch.tensor(list(range(len(images)) if index is None else index))
+    return ImageBatch(
+        *_canvas_and_sizes(images), numbers, numbers if group is None else torch.tensor(list(group))
+    )
 
 
-def collate_images(images: list[Pixels]) -> ImageBatch:
-    """Put images of different sizes on the smallest canvas that holds them all."""
-    canvas = _on_one_canvas(images)
-    image_sizes = torch.tensor([image.shape[:2] for image in images])
-    return ImageBatch(canvas.permute(0, 3, 1, 2).contiguous(), image_sizes)
-
-
-def _collate_labeled(items: list[tuple[Pixels, int]]) -> LabeledBatch:
-    images, labels = zip(*items, strict=True)
-    return LabeledBatch(*collate_images(list(images)), torch.tensor(labels))
-
-
-def _collate_masked(items: list[tuple[Pixels, Pixels]]) -> MaskBatch:
-    images, masks = zip(*items, strict=True)
-    return MaskBatch(*collate_images(list(images)), _on_one_canvas(masks).unsqueeze(1))
-
-
-def _on_one_canvas(images: Sequence[Pixels]) -> Tensor:
-    """(images, height, width, ...): the smallest canvas that holds them all; each image's edge pixels repeat."""
-    height, width = max(p.shape[0] for p in images), max(p.shape[1] for p in images)
-    return torch.from_numpy(np.stack([_edge_padded(image, height, width) for image in images]))
-
-
-def _edge_padded(image: Pixels, height: int, width: int) -> Pixels:
-    beyond = [(0, height - image.shape[0]), (0, width - image.shape[1])]
-    return np.pad(image, [*beyond, *[(0, 0)] * (image.ndim - 2)], mode="edge")
-
-
-def collate_central_squares(images: list[Pixels]) -> Tensor:
+def collate_central_squares(images: Sequence[Pixels]) -> Tensor:
     """The largest central square of each image, (images, 3, side, side) uint8; all must have the same short side."""
     squares = []
     for image in images:
@@ -114,10 +88,17 @@ def collate_central_squares(images: list[Pixels]) -> Tensor:
 
 
 def image_loader(
-    images: Images, indices: Sequence[int], batches: EpochBatches, *, workers: int
+    images: Images,
+    indices: Sequence[int],
+    batches: Sampler[list[int]],
+    *,
+    workers: int,
+    groups: NDArray[np.int64] | None = None,
 ) -> DataLoader[ImageBatch]:
-    """Batches of images for pre-training; `batches` indexes `indices`, which index `images`."""
-    return _training_loader(_Subset(images, indices), batches, collate_images, workers)
+    """Batches of images for pre-training; `batches` indexes `indices`, which index `images` and `groups`: a number for
+    each image, the same for images of one lesion or patient (default: all differ)."""
+    columns = (images, range(len(images)) if groups is None else groups)
+    return _training_loader(indices, columns, batches, _collate_grouped, workers)
 
 
 def labeled_loader(
@@ -135,35 +116,141 @@ def labeled_loader(
     if len(collection.records) != len(images):
         raise ValueError(f"{len(collection.records)} records for {len(images)} images")
     labels = dict(zip(indices, collection.labels(indices), strict=True))
-    return _training_loader(_Annotated(images, labels, indices), batches, _collate_labeled, workers)
+    return _training_loader(indices, (images, labels), batches, _collate_labeled, workers)
 
 
 def mask_loader(
     images: Images, masks: Masks, indices: Sequence[int], batches: Sampler[list[int]], *, workers: int
 ) -> DataLoader[MaskBatch]:
     """Batches of images and their masks; `batches` indexes `indices`, which index both `images` and `masks`."""
-    return _training_loader(_Annotated(images, masks, indices), batches, _collate_masked, workers)
+    return _training_loader(indices, (images, masks), batches, _collate_masked, workers)
 
 
 def whole_image_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[ImageBatch]:
     """Whole images, in order, for evaluation; the last batch may be smaller."""
-    return _evaluation_loader(_Subset(images, indices), batch_size, collate_images, workers)
+    return _evaluation_loader(images, indices, _collate_whole, batch_size, workers)
 
 
 def central_square_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[Tensor]:
     """The central squares of the images `indices`, in order, for evaluation."""
-    return _evaluation_loader(_Subset(images, indices), batch_size, collate_central_squares, workers)
+    return _evaluation_loader(images, indices, _collate_squares, batch_size, workers)
+
+
+def decoded_loader(
+    images: Sequence[ImageReference],
+    batches: list[list[int]],
+    *,
+    short_side: int,
+    collate: Callable[[list[Pixels]], Batch],
+    workers: int,
+) -> DataLoader[DecodedBatch[Batch]]:
+    """Batches of images, decoded for a single pass over them, with a short side as in the image cache; each batch lists
+    indices of `images`."""
+    return Loader(
+        _Columns(range(len(images)), (_Decoded(images, short_side),)),
+        batch_sampler=batches,
+        collate_fn=_CollateReadable(collate),
+        num_workers=workers,
+    )
+
+
+class _Column(Protocol[Item_co]):
+    def __getitem__(self, index: int, /) -> Item_co: ...
+
+
+class _Columns(Dataset[tuple[Any, ...]]):
+    """The i-th item: the number n = indices[i], and the n-th cell of each column."""
+
+    def __init__(self, indices: Sequence[int], columns: Sequence[_Column[Any]]) -> None:
+        self.indices, self.columns = indices, columns
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        number = self.indices[index]
+        return number, *(column[number] for column in self.columns)
+
+
+class _Decoded:
+    """The n-th image, or why it cannot be decoded."""
+
+    def __init__(self, images: Sequence[ImageReference], short_side: int) -> None:
+        self.images, self.short_side = images, short_side
+
+    def __getitem__(self, index: int) -> Pixels | str:
+        try:
+            return resized_pixels(self.images[index].read(self.short_side), self.short_side)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+
+class _CollateReadable(Generic[Batch]):
+    """A class, not a closure: worker processes may have to pickle it."""
+
+    def __init__(self, collate: Callable[[list[Pixels]], Batch]) -> None:
+        self.collate = collate
+
+    def __call__(self, items: list[tuple[int, Pixels | str]]) -> DecodedBatch[Batch]:
+        readable = {index: item for index, item in items if not isinstance(item, str)}
+        skipped = [(index, item) for index, item in items if isinstance(item, str)]
+        images = self.collate(list(readable.values())) if readable else None
+        return DecodedBatch(list(readable), images, skipped)
+
+
+def _collate_grouped(items: list[tuple[int, Pixels, int]]) -> ImageBatch:
+    index, images, group = zip(*items, strict=True)
+    return collate_images(images, index, map(int, group))
+
+
+def _collate_whole(items: list[tuple[int, Pixels]]) -> ImageBatch:
+    index, images = zip(*items, strict=True)
+    return collate_images(images, index)
+
+
+def _collate_squares(items: list[tuple[int, Pixels]]) -> Tensor:
+    return collate_central_squares([image for _, image in items])
+
+
+def _collate_labeled(items: list[tuple[int, Pixels, int]]) -> LabeledBatch:
+    _, images, labels = zip(*items, strict=True)
+    return LabeledBatch(*_canvas_and_sizes(images), torch.tensor(labels))
+
+
+def _collate_masked(items: list[tuple[int, Pixels, Pixels]]) -> MaskBatch:
+    _, images, masks = zip(*items, strict=True)
+    return MaskBatch(*_canvas_and_sizes(images), _on_one_canvas(masks).unsqueeze(1))
+
+
+def _canvas_and_sizes(images: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
+    sizes = torch.tensor([image.shape[:2] for image in images])
+    return _on_one_canvas(images).permute(0, 3, 1, 2).contiguous(), sizes
+
+
+def _on_one_canvas(images: Sequence[Pixels]) -> Tensor:
+    """(images, height, width, ...): the smallest canvas that holds them all; each image's edge pixels repeat."""
+    height, width = max(p.shape[0] for p in images), max(p.shape[1] for p in images)
+    return torch.from_numpy(np.stack([_edge_padded(image, height, width) for image in images]))
+
+
+def _edge_padded(image: Pixels, height: int, width: int) -> Pixels:
+    beyond = [(0, height - image.shape[0]), (0, width - image.shape[1])]
+    return np.pad(image, [*beyond, *[(0, 0)] * (image.ndim - 2)], mode="edge")
 
 
 def _training_loader(
-    items: Dataset[Any], batches: Sampler[list[int]], collate: Callable[[list[Any]], Batch], workers: int
+    indices: Sequence[int],
+    columns: Sequence[_Column[Any]],
+    batches: Sampler[list[int]],
+    collate: Callable[[list[Any]], Batch],
+    workers: int,
 ) -> DataLoader[Batch]:
     return Loader[Batch](
-        items,
+        _Columns(indices, columns),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
@@ -173,11 +260,48 @@ def _training_loader(
 
 
 def _evaluation_loader(
-    items: Dataset[Any], batch_size: int, collate: Callable[[list[Any]], Batch], workers: int
+    images: Images,
+    indices: Sequence[int],
+    collate: Callable[[list[Any]], Batch],
+    batch_size: int,
+    workers: int,
 ) -> DataLoader[Batch]:
     return Loader[Batch](
-        items,
-        batch_size=batch_size,
-        collate_fn=collate,
-        num_workers=workers,
+        _Columns(indices, (images,)), batch_size=batch_size, collate_fn=collate, num_workers=workers
     )
+
+
+class Loader(DataLoader[Item_co]):
+    """A DataLoader whose workers ignore stop signals, as the main process may need them until its step is done, and end
+    with it, however it ends."""
+
+    def __init__(self, items: Dataset[Any], **options: Any) -> None:
+        super().__init__(items, worker_init_fn=_init_worker, **options)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if sys.platform == "win32":
+            return super().__iter__()
+        # workers inherit the mask, so that no signal reaches them before they ignore signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _init_worker(_worker: int) -> None:
+    signal_on_parents_death(getattr(signal, "SIGKILL", signal.SIGTERM))
+    main = multiprocessing.parent_process()
+    if main is not None and os.getppid() != main.pid:  # it has ended already
+        os._exit(1)
+    sys.excepthook = _quiet_excepthook
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _quiet_excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Omit the traceback of a thread that was sending a batch to a main process that has just ended."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gravis_triton.data.cache.build import cached_images, cached_masks
-from gravis_triton.data.cache.images import CachedImages, CachedMasks
+from gravis_triton.data.cache.images import CachedImages, Masks, cached_images, cached_masks
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, Record
 from gravis_triton.data.splits.split import check_annotated, pooled
@@ -37,15 +36,15 @@ def open_annotated(settings: DataSettings, *, seed: int, annotation: Annotation)
 
 def prepare_annotated(
     collection: Collection, settings: DataSettings, *, annotation: Annotation, progress: Progress
-) -> tuple[Collection, CachedImages, CachedMasks | None]:
+) -> tuple[Collection, CachedImages, Masks | None]:
     """The readable part of an opened collection, its decoded images in the same order, and their masks if asked for.
 
-    The records and images of `prepare_images` come first, in the same order, and share their files in the cache.
-    `progress` is called with (done, total) for the images outside of the test split, the others, and the masks.
+    The records and images of `prepare_images` come first, in the same order. `progress` is called with (done, total)
+    for the images and then the masks.
     Raises UserError if masks cannot be used.
     """
     training, others = _apart_from_test(collection)
-    images = _decoded(training, settings, progress).followed_by(_decoded(others, settings, progress))
+    images = _decoded([*training, *others], settings, progress)
     collection = dataclasses.replace(collection, records=images.records)
     if annotation == "label":
         return collection, images, None

@@ -10,7 +10,7 @@ from gravis_triton.data.cache.images import Images, Pixels
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.data.loading.loader import ImageBatch, collate_images, image_loader
 from gravis_triton.data.loading.prepare import prepare_images
-from gravis_triton.data.loading.sampler import EpochBatches
+from gravis_triton.data.loading.sampler import EpochBatches, group_numbers
 from gravis_triton.data.loading.streaming import StreamedBatches, labeled_images, open_shards, plan_epoch
 from gravis_triton.data.loading.streaming.image_shards import ImageShards
 from gravis_triton.data.loading.streaming.plan import Plan
@@ -76,15 +76,21 @@ def cached_data(
         fraction=settings.data.val_fraction,
         seed=resolved_split_seed(settings.data, seed),
     )
+    groups = group_numbers(collection)
     batches = EpochBatches(
-        len(training), batch_size=batch_size, process=process, processes=processes, seed=seed
+        len(training),
+        batch_size=batch_size,
+        process=process,
+        processes=processes,
+        seed=seed,
+        groups=groups[training],
     )
     workers = settings.data.num_workers
     assert workers is not None  # resolved
     classes = f", classes {', '.join(collection.classes)}" if collection.classes else ", no labels"
     return PretrainingData(
         batches=batches,
-        loader=image_loader(images, training, batches, workers=workers),
+        loader=image_loader(images, training, batches, workers=workers, groups=groups),
         preview=collate_images([images[i] for i in training[:_PREVIEW]]),
         collection=collection,
         images=images,

@@ -8,11 +8,10 @@ import torch
 from accelerate.utils import gather_object
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gravis_triton.data.loading.loader import ImageBatch
+from gravis_triton.data.loading.loader import ImageBatch, Loader
 from gravis_triton.data.loading.streaming.image_shards import ImageShards
 from gravis_triton.data.loading.streaming.plan import Plan
 from gravis_triton.data.loading.streaming.reader import ReadBatch, Reader, ReaderState
-from gravis_triton.data.loading.workers import Loader
 from gravis_triton.errors import UserError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gravis_triton.data.cache.build import cached_images
+from gravis_triton.data.cache.images import cached_images
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.errors import UserError
 

@@ -1,9 +1,15 @@
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from gravis_triton.data import Collection, Record
 from gravis_triton.data.loading.loader import (
+    Loader,
     central_square_loader,
     collate_images,
     image_loader,
@@ -31,7 +37,7 @@ def test_images_of_different_sizes_share_a_canvas_on_which_edge_pixels_repeat():
     assert batch.images[1, 0, 4, 2:].tolist() == [255] * 4
 
 
-def test_the_loader_gives_the_sources_that_the_sampler_names():
+def test_the_loader_gives_the_images_that_the_sampler_names():
     images = [image(4, 4, 10 * i) for i in range(10)]
     chosen = [1, 3, 5, 7, 9]
     batches = EpochBatches(len(chosen), batch_size=2, seed=0)
@@ -54,6 +60,19 @@ def test_the_central_square_is_cut_from_both_sides_alike():
     image[:, :, 0] = np.arange(6)
     (squares,) = central_square_loader([image], [0], batch_size=4, workers=0)
     assert squares[0, 0].tolist() == [[2, 3], [2, 3]]
+
+
+def test_a_batch_names_its_images_and_their_lesions():
+    images = [image(4, 4, 10 * i) for i in range(10)]
+    groups = np.array([0, 1, 1, 3, 4, 0, 6, 7, 8, 0])
+    chosen = [1, 2, 5, 8, 9]
+    batches = EpochBatches(len(chosen), batch_size=5, seed=0)
+    (batch,) = image_loader(images, chosen, batches, workers=0, groups=groups)
+    assert sorted(batch.index.tolist()) == chosen
+    assert batch.images[:, 0, 0, 0].tolist() == [10 * index for index in batch.index.tolist()]
+    assert batch.group.tolist() == groups[batch.index].tolist()
+    (batch,) = image_loader(images, chosen, batches, workers=0)
+    assert batch.group.tolist() == batch.index.tolist()
 
 
 def blob(height: int, width: int, value: int) -> np.ndarray:
@@ -122,3 +141,54 @@ def test_whole_images_come_in_order_to_the_last():
     assert [batch.image_sizes.tolist() for batch in batches] == [[[4, 8], [4, 4]], [[4, 7]]]
     assert [batch.images.shape for batch in batches] == [(2, 3, 4, 8), (1, 3, 4, 7)]
     assert batches[0].images[:, 0, 0, 0].tolist() == [4, 0]
+
+
+# the DataLoader's workers
+
+
+class Pids(Dataset):
+    """The process that loads an item, after a while."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        time.sleep(0.2)
+        return os.getpid()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+def test_signals_do_not_reach_workers_from_their_first_moment(number: signal.Signals) -> None:
+    loading = iter(Loader(Pids(), batch_size=1, num_workers=2))
+    for worker in loading._workers:  # type: ignore[attr-defined]
+        os.kill(worker.pid, number)  # they may not have begun yet
+    pids = torch.cat(list(loading))
+    assert len(set(pids.tolist())) == 2
+
+
+def test_the_main_process_gets_signals_as_before() -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    assert len(list(Loader(Pids(), batch_size=4, num_workers=1))) == 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == mask
+
+
+def test_workers_end_with_a_main_process_that_is_killed() -> None:
+    reader, writer = os.pipe()
+    main = os.fork()
+    if main == 0:
+        pids = [int(batch) for batch in Loader(Pids(), batch_size=1, num_workers=2, persistent_workers=True)]
+        os.write(writer, " ".join(map(str, pids)).encode())
+        time.sleep(60)
+        os._exit(0)
+    pids = {int(pid) for pid in os.read(reader, 1000).split()}
+    os.kill(main, signal.SIGKILL)
+    os.waitpid(main, 0)
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}/exe") and _is_running(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] != "Z"

@@ -1,0 +1,309 @@
+"""The store of decoded images: Arrow files of many images each, in which an image is found by its own key.
+
+A row is an image or a mask: key, height, width, pixels (height * width * 3 bytes for an image, height * width for a
+mask) and error, which is empty unless it could not be decoded; then height and width are 0. A file's name ends with the
+CRC-32 of its content; `intact.txt` lists name, size and modification time of each file whose content is known to match.
+"""
+
+import errno
+import hashlib
+import math
+import os
+import signal
+import time
+import uuid
+import warnings
+import zlib
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from gravis_triton.errors import UserError
+from gravis_triton.launcher import signal_on_parents_death
+
+Pixels = NDArray[np.uint8]
+
+_FEWEST, _MOST = 32, 256  # rows of a file, which one worker writes
+_BATCH = 16  # rows that it holds in memory
+_IDLE = 10  # seconds until an idle worker ends
+_SCHEMA = pa.schema(
+    {"key": pa.binary(), "height": pa.int32(), "width": pa.int32(), "pixels": pa.large_binary(), "error": pa.string()}
+)  # fmt: skip
+
+
+class Item(Protocol):
+    """An image or a mask to store; `str` names it for the user."""
+
+    def pixels(self) -> Pixels:
+        """(height, width, 3) or (height, width). Raises OSError or ValueError if it cannot be decoded."""
+        ...
+
+
+def key_of(*parts: object) -> bytes:
+    """The key of an item: a hash of everything that its pixels depend on."""
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()
+
+
+class _MappedFile:
+    """A memory-mapped file; pickles as its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.inode = path, path.stat().st_ino
+        self.content = np.frombuffer(_mapped(path), np.uint8)
+
+    def check(self) -> None:
+        """Raise UserError if the file was truncated: reading beyond its end would kill the process.
+
+        A deleted or replaced file stays mapped as it was."""
+        with suppress(OSError):
+            now = os.stat(self.path)
+            if now.st_ino == self.inode and now.st_size < len(self.content):
+                raise UserError(f"{self.path} in the image cache was truncated while in use: run again")
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return _MappedFile, (self.path,)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPixels:
+    """Images or masks by index; pickles without pixels: another process maps the files again.
+
+    stored[i]: (height, width, *channels) uint8, a read-only view of the memory-mapped file, not a copy. Raises KeyError
+        for an image without a mask, UserError if the file was truncated.
+    places: (items, 4): number of the file (-1: none), position of the first byte, height, width.
+    """
+
+    files: tuple[_MappedFile, ...]
+    places: NDArray[np.int64]
+    channels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Pixels:
+        number, start, height, width = self.places[index].tolist()
+        if number < 0:
+            raise KeyError(f"image {index} has no mask")
+        file, shape = self.files[number], (height, width, *self.channels)
+        file.check()
+        return file.content[start : start + math.prod(shape)].reshape(shape)
+
+
+def open_stored(
+    folder: Path,
+    items: Sequence[tuple[bytes, Item] | None],
+    channels: tuple[int, ...],
+    *,
+    workers: int,
+    progress: Callable[[int, int], None],
+    check: Callable[[dict[int, str]], None],
+) -> tuple[StoredPixels, dict[int, str]]:
+    """The pixels of `items` (key and item, or None), and index -> reason of those that cannot be decoded.
+
+    Items that are in no file of `folder` yet are decoded by `workers` processes (0: in this one) and added. One process
+    at a time does this; others wait, and go on with what it has added. A damaged file is deleted and its items decoded
+    again.
+    progress: called with (items done, all items) at the start and after each file. check: called with the reasons so
+    far; may raise. Raises UserError if the disk is full or fails.
+    """
+    rows = _Rows(items)
+
+    def add(files: Sequence[Path]) -> None:
+        rows.add(files)
+        check(rows.errors)
+        progress(len(rows.keys) - len(rows.missing()), len(rows.keys))
+
+    add(_intact_files(folder))
+    while len(rows.missing()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock").acquire(timeout=1):
+                _remove_unfinished(folder)
+                _remove_damaged(folder)
+                add(_intact_files(folder))
+                absent = [item for index in rows.missing() if (item := items[index]) is not None]
+                with closing(_write(folder, absent, workers)) as files:
+                    for file in files:
+                        add([file])
+        except Timeout:
+            add(_intact_files(folder))
+        except OSError as error:
+            raise UserError(f"cannot use {folder} for the image cache ({error}): set GRAVIS_CACHE") from error
+    return rows.stored(channels), rows.errors
+
+
+class _Rows:
+    """Where items are in the files seen so far.
+
+    keys: key -> index of its item. places: as in `StoredPixels`. errors: index -> why it cannot be decoded.
+    """
+
+    def __init__(self, items: Sequence[tuple[bytes, Item] | None]) -> None:
+        self.keys = {item[0]: index for index, item in enumerate(items) if item is not None}
+        self.indices = np.fromiter(self.keys.values(), np.int64, len(self.keys))
+        self.files: dict[Path, int] = {}
+        self.places = np.full((len(items), 4), -1)
+        self.errors: dict[int, str] = {}
+
+    def missing(self) -> NDArray[np.int64]:
+        """Indices of the items that are in no file."""
+        return self.indices[self.places[self.indices, 0] < 0]
+
+    def add(self, files: Sequence[Path]) -> None:
+        for file in files:
+            if file in self.files:
+                continue
+            try:
+                content = _mapped(file)
+            except OSError:  # deleted meanwhile
+                continue
+            number = self.files.setdefault(file, len(self.files))
+            for batch in pa.ipc.open_stream(pa.BufferReader(content)):
+                items = np.array([self.keys.get(key, -1) for key in batch["key"].to_pylist()], np.int64)
+                _, offsets, pixels = batch["pixels"].buffers()
+                start = np.frombuffer(offsets, np.int64)[: len(items)] + (pixels.address - content.address)
+                size = [batch["height"].to_numpy(), batch["width"].to_numpy()]
+                places = np.stack([np.full_like(start, number), start, *size], 1)
+                self.places[items[items >= 0]] = places[items >= 0]
+                for row in np.flatnonzero((items >= 0) & (size[0] == 0)):
+                    self.errors[int(items[row])] = batch["error"][row].as_py()
+
+    def stored(self, channels: tuple[int, ...]) -> StoredPixels:
+        """With only the files that hold an item, whose time of access is set to now."""
+        used, numbers = np.unique(self.places[:, 0], return_inverse=True)
+        places = np.column_stack([numbers - (-1 in used), self.places[:, 1:]])
+        paths = list(self.files)
+        files = [paths[number] for number in used.tolist() if number >= 0]
+        for file in files:
+            with suppress(OSError):  # of another user
+                os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+        return StoredPixels(tuple(map(_MappedFile, files)), places, channels)
+
+
+def _mapped(file: Path) -> pa.Buffer:
+    with pa.memory_map(str(file)) as source:  # unlike Python's, it keeps no file open
+        return source.read_buffer()
+
+
+def _intact_files(folder: Path) -> list[Path]:
+    """The files that have not changed since their content was known to match their checksum."""
+    marks = folder / "intact.txt"
+    lines = marks.read_text().splitlines() if marks.exists() else []
+    states = dict(line.split(" ", 1) for line in lines if " " in line)  # the last one of a file counts
+    return [folder / name for name, state in states.items() if _state(folder / name) == state]
+
+
+def _mark_intact(file: Path) -> None:
+    with file.with_name("intact.txt").open("a") as stream:
+        stream.write(f"{file.name} {_state(file)}\n")
+
+
+def _state(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Delete the changed files whose content does not match their checksum."""
+    for file in {*folder.glob("*.arrow")} - {*_intact_files(folder)}:
+        if file.stem.endswith(_checksum(file)):
+            _mark_intact(file)
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for file in folder.glob("*.tmp"):
+        file.unlink(missing_ok=True)
+
+
+def _checksum(file: Path) -> str:
+    return f"{zlib.crc32(_mapped(file)) if file.stat().st_size else 0:08x}"
+
+
+def _write(folder: Path, items: Sequence[tuple[bytes, Item]], workers: int) -> Generator[Path, None, None]:
+    """Decode items into new files on `workers` processes; yields each file when it is finished.
+
+    loky's processes neither fork this one, with its threads, nor import its main module.
+    """
+    size = min(max(_FEWEST, len(items) // 256), _MOST)
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    pool = Parallel(
+        max(1, min(workers, len(chunks))),
+        batch_size=1,
+        return_as="generator_unordered",
+        idle_worker_timeout=_IDLE,
+        initializer=_start_worker,
+    )
+    files = pool(delayed(write_file)(folder, chunk) for chunk in chunks)
+    try:
+        for file in files:
+            _mark_intact(file)
+            yield file
+    except BrokenProcessPool as error:
+        raise UserError("a worker process was killed, perhaps out of memory: use fewer workers") from error
+    finally:
+        with warnings.catch_warnings(action="ignore"):  # of results that nobody waits for
+            files.close()
+        _remove_unfinished(folder)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    signal_on_parents_death(signal.SIGKILL)
+
+
+def write_file(folder: Path, items: Sequence[tuple[bytes, Item]]) -> Path:
+    """Decode items into a new file, written atomically. Raises UserError if the disk is full or fails."""
+    temporary = folder / f"{uuid.uuid4().hex}.tmp"
+    try:
+        with open_for_writing(temporary) as stream:
+            with pa.ipc.new_stream(stream, _SCHEMA) as writer:
+                for start in range(0, len(items), _BATCH):
+                    rows = [(key, *_decode(item)) for key, item in items[start : start + _BATCH]]
+                    columns = zip(_SCHEMA.names, zip(*rows, strict=True), strict=True)
+                    writer.write_batch(pa.record_batch(dict(columns), schema=_SCHEMA))
+            stream.flush()
+            os.fsync(stream.fileno())
+        file = folder / f"{temporary.stem}-{_checksum(temporary)}.arrow"
+        os.replace(temporary, file)
+        return file
+    except OSError as error:
+        raise _write_error(folder, error) from error
+
+
+def open_for_writing(file: Path) -> BinaryIO:
+    return file.open("wb")
+
+
+def _decode(item: Item) -> tuple[int, int, bytes, str]:
+    """(height, width, pixels, ""), or (0, 0, no pixels, the reason)."""
+    try:
+        pixels = item.pixels()
+        return pixels.shape[0], pixels.shape[1], pixels.tobytes(), ""
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EISDIR):
+            # A disk or permission error may be temporary: do not store the item as damaged.
+            raise UserError(f"reading {item} failed ({error}): fix this, then run again") from error
+        return 0, 0, b"", str(error) or type(error).__name__
+
+
+def _write_error(folder: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UserError(
+            f"disk full while writing the image cache in {folder}: free some space, or set GRAVIS_CACHE to a "
+            "folder on another disk; finished files are reused"
+        )
+    return UserError(f"cannot write the image cache in {folder}: {error}")
