@@ -10,9 +10,8 @@ from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
-from gravis_triton.cores import spin_briefly
 from gravis_triton.errors import Interrupted, UserError, did_you_mean
-from gravis_triton.launcher import follow_launcher
+from gravis_triton.process import die_with_launcher, limit_openmp_spin
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.settings.resolve import Kind, resolve
 
@@ -89,8 +88,8 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     0: finished. 1: images were skipped, or a check found faults. 2: a UserError, printed as one line on stderr.
     128 + signal: a signal stopped it.
     """
-    follow_launcher()
-    spin_briefly()
+    die_with_launcher()
+    limit_openmp_spin()
     status = 0
     interrupts = _noted_interrupts()
     try:

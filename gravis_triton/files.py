@@ -1,6 +1,7 @@
-"""Atomic writes: a file or directory appears complete or not at all, and an earlier one stays until then."""
+"""Files: atomic writes, which leave a complete file or the earlier one; readers that name damaged files; checksums."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -14,6 +15,9 @@ from zipfile import BadZipFile
 from safetensors import SafetensorError
 
 from gravis_triton.errors import UserError
+
+CHECKSUMS = "checksums.json"
+"""File of a directory's checksums."""
 
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
 
@@ -129,7 +133,54 @@ def write_json(path: Path, value: Any) -> None:
 def finite_or_none(value: Any) -> Any:
     """`value` with every float that JSON cannot represent, at any depth, replaced by None."""
     if isinstance(value, dict):
-        return {key: finite_or_none(one) for key, one in value.items()}
+        return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite_or_none(one) for one in value]
+        return [finite_or_none(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def checksum(file: Path) -> str:
+    """BLAKE2 of a file's content."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """Checksums of all files, by name."""
+    files = (file for file in sorted(directory.iterdir()) if file.is_file() and file.name != CHECKSUMS)
+    return {file.name: checksum(file) for file in files}
+
+
+def write_checksums(directory: Path) -> None:
+    """Write the checksums of all current files."""
+    (directory / CHECKSUMS).write_text(json.dumps(checksums(directory)))
+
+
+def read_checksums(directory: Path) -> dict[str, str] | None:
+    """The written checksums; None if there are none. Raises ValueError if they cannot be read."""
+    try:
+        written = json.loads((directory / CHECKSUMS).read_text())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(written, dict):
+        raise ValueError(f"{CHECKSUMS} holds no checksums")
+    return written
+
+
+def verify_checksums(directory: Path) -> None:
+    """Raise UserError if a file has changed since its checksum was written; files without checksums are fine."""
+    try:
+        written = read_checksums(directory) or {}
+    except ValueError as error:
+        raise UserError(
+            f"{directory / CHECKSUMS} is damaged: restore it, or delete it to skip the check"
+        ) from error
+    actual = checksums(directory)
+    for name, expected in written.items():
+        if actual.get(name) != expected:
+            state = "damaged" if name in actual else "missing"
+            raise UserError(
+                f"{directory / name} is {state}: restore it, or delete {CHECKSUMS} if you changed it yourself"
+            )

@@ -1,12 +1,12 @@
 """Layout of a run directory, defined only here."""
 
-import fcntl
 import os
 import shutil
 import socket
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from gravis_triton.errors import UserError
 
@@ -14,11 +14,11 @@ from gravis_triton.errors import UserError
 _WRITTEN = (
     "config.yaml", "summary.json", "metrics.jsonl", "checkpoints", "encoder", "views.png", "split.csv", "model",
     "masks", "cases.png", "image_scores*.csv", "submission*.csv", "confusion*.png", "curves*.png",
-    "export-*", "report.html", "examples.npz", ".lock", "gravis-triton", "wandb", "mlruns", "mlflow.db", "*.partial",
-    ".partial-*",
+    "export-*", "report.html", "examples.npz", ".lock", ".owner", "gravis-triton", "wandb", "mlruns", "mlflow.db",
+    "*.partial", ".partial-*",
 )  # fmt: skip
 
-_locks: list[IO[str]] = []  # files whose closing would release their locks
+_locks: list[BaseFileLock] = []  # released when they are deleted
 
 
 class RunDirectory:
@@ -27,6 +27,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.lock = self.path / ".lock"
+        self.owner = self.path / ".owner"  # the process that holds the lock
         self.config = self.path / "config.yaml"
         self.summary = self.path / "summary.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -47,7 +48,7 @@ class RunDirectory:
         kept = (self.lock, self.metrics, self.summary, self.checkpoints)
         return self.config.is_file() and any(path.exists() for path in kept)
 
-    def others(self) -> list[str]:
+    def foreign_files(self) -> list[str]:
         """Names of files in the directory that do not belong to a run."""
         return sorted(
             path.name
@@ -55,41 +56,39 @@ class RunDirectory:
             if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
         )
 
-    def keep_others_out(self) -> None:
+    def acquire_lock(self) -> None:
         """Lock the directory against other processes until this one ends. Raises UserError if one holds the lock."""
+        lock = self._lock()
         try:
-            file = self.lock.open("a+")
+            lock.acquire()
+            self.owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except Timeout as error:
+            owner = self.owner.read_text() if self.owner.is_file() else "unknown process"
+            raise UserError(
+                f"another run is writing to {self} ({owner}): wait until it ends, or choose another --output-dir"
+            ) from error
         except OSError as error:
             raise UserError(
                 f"cannot write to {self}: {error.strerror}; choose another --output-dir"
             ) from error
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UserError(
-                f"another run is writing to {self} ({file.read() or 'unknown process'}): wait until it ends, or "
-                "choose another --output-dir"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        _locks.append(file)
+        _locks.append(lock)
 
     def is_locked(self) -> bool:
-        """Whether another process is running in the directory."""
+        """Whether another process is running in the directory; unknown, so False, without permission to write."""
         if not self.lock.is_file():
             return False
-        with self.lock.open() as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # needs no permission to write
-            except OSError:
-                return True
-        return False
+        try:
+            with self._lock():
+                return False
+        except OSError as error:
+            return isinstance(error, Timeout)
+
+    def _lock(self) -> BaseFileLock:
+        return FileLock(self.lock, blocking=False, is_singleton=True)  # this process may lock it again
 
     def clear(self) -> None:
         """Delete everything that a run has written except its lock, and nothing else."""
-        kept = {*self.others(), self.lock.name}
+        kept = {*self.foreign_files(), self.lock.name, self.owner.name}
         for path in self.path.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

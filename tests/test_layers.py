@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
-    ("checksums", "cores", "files", "launcher", "run_directory"),
+    ("files", "process", "run_directory"),
     ("settings",),
     ("data", "run_summary"),
     ("views", "models"),

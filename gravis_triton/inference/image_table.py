@@ -15,12 +15,11 @@ import pyarrow.parquet as pq
 import torch
 from accelerate import PartialState
 
-from gravis_triton.checksums import checksum
 from gravis_triton.data import ImageReference
 from gravis_triton.data.datasets.table import OUTPUT_KEY
 from gravis_triton.data.loading.loader import Pixels, decoded_loader
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_write, writing
+from gravis_triton.files import atomic_write, checksum, writing
 from gravis_triton.models import Preprocessing
 from gravis_triton.report import Display
 from gravis_triton.settings import default_workers

@@ -9,9 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from gravis_triton.checksums import check_whole, write_checksums
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_directory, write_json
+from gravis_triton.files import atomic_directory, verify_checksums, write_checksums, write_json
 from gravis_triton.models import Preprocessing, build_encoder
 from gravis_triton.tasks import PREDICTORS, Predictor
 
@@ -43,7 +42,7 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
         raise UserError(
             f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run"
         )
-    check_whole(directory)
+    verify_checksums(directory)
     try:
         predictor = _restore(json.loads((directory / "model.json").read_text()))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from gravis_triton.checksums import CHECKSUMS, check_whole
 from gravis_triton.errors import UserError
+from gravis_triton.files import CHECKSUMS, verify_checksums
 from gravis_triton.models.encoder import build_encoder, create_backbone
 from gravis_triton.settings import DEFAULT_MODEL
 
@@ -61,7 +61,7 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         assert model is not None
         return OpenedEncoder(encoder, model, size, _loaded_line(encoder, model, spec))
     directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
-    check_whole(directory)
+    verify_checksums(directory)
     config = _config(directory)
     architecture = config["architecture"]
     if model is not None and model.split(".")[0] != architecture.split(".")[0]:

@@ -3,8 +3,8 @@
 import math
 from typing import Any, TypeVar
 
-from gravis_triton.cores import available_cores
 from gravis_triton.errors import UserError
+from gravis_triton.process import available_cores
 from gravis_triton.settings.data import DataSettings
 from gravis_triton.settings.fields import override
 from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings

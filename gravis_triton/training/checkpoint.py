@@ -17,9 +17,16 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.optim import Optimizer
 
-from gravis_triton.checksums import CHECKSUMS, checksums, read_checksums, write_checksums
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_directory, free_space, writing
+from gravis_triton.files import (
+    CHECKSUMS,
+    atomic_directory,
+    checksums,
+    free_space,
+    read_checksums,
+    write_checksums,
+    writing,
+)
 from gravis_triton.models import save_encoder
 from gravis_triton.run_directory import RunDirectory
 
@@ -188,7 +195,7 @@ def start_or_resume(
     if checkpoint is None:
         return state
     if accelerator.is_main_process and run.path.is_dir():
-        run.keep_others_out()
+        run.acquire_lock()
     state = load_checkpoint(accelerator, checkpoint, state, optimizer, states)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:

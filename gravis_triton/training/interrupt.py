@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gravis_triton.launcher import STOP_SIGNALS, leave_launcher
+from gravis_triton.process import STOP_SIGNALS, signal_on_parents_death
 
 _ECHO_SECONDS = (
     2.0  # in which launchers, srun and timeout may forward a signal that the process group already got
@@ -32,7 +32,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def note(number: int, _frame: FrameType | None) -> None:
         nonlocal first
         if not request:
-            leave_launcher()  # its death must not count as a second signal
+            signal_on_parents_death(0)  # the launcher's death must not count as a second signal
             request.number, first = number, time.monotonic()
         elif time.monotonic() - first > _ECHO_SECONDS:
             restore()

@@ -12,9 +12,8 @@ from accelerate.utils import LoggerType
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
-from gravis_triton.cores import available_cores
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.launcher import user_has_set
+from gravis_triton.process import available_cores, user_has_set
 from gravis_triton.settings import RunSettings
 
 PATIENCE = timedelta(hours=12)
@@ -87,8 +86,8 @@ def end_trackers(accelerator: Accelerator) -> None:
 def _set_threads(threads: int | None, processes: int) -> None:
     """Use `threads`, or else the user's OMP_NUM_THREADS, or else this process's share of the cores.
 
-    The defaults do not fit: `accelerate launch` sets OMP_NUM_THREADS to 1 unless told otherwise, and PyTorch uses all
-    cores of the machine, of which a container may have only some.
+    The defaults do not fit: launchers set OMP_NUM_THREADS to 1 unless the user does, and PyTorch uses all cores of the
+    machine, of which a container may have only some.
     """
     if threads is None and not user_has_set("OMP_NUM_THREADS"):
         threads = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", processes)))

@@ -107,9 +107,9 @@ def check_overwrite(run: RunDirectory, used: Mapping[str, str | None]) -> None:
         raise UserError(
             f"--overwrite: {run} contains files but no run (no config.yaml of one); empty it yourself"
         )
-    if others := run.others():
+    if foreign := run.foreign_files():
         raise UserError(
-            f"--overwrite: {run} also contains {', '.join(others[:3])}, not written by a run; "
+            f"--overwrite: {run} also contains {', '.join(foreign[:3])}, not written by a run; "
             "move it away, or choose another --output-dir"
         )
 
@@ -144,7 +144,7 @@ def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator, *, fini
     if accelerator.is_main_process:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            run.keep_others_out()
+            run.acquire_lock()
             if settings.run.overwrite:
                 run.clear()
             elif run.config.exists() and flatten(settings).get("resume") is None:

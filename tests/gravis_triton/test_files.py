@@ -5,14 +5,17 @@ import os
 import pytest
 from safetensors import SafetensorError
 
-from gravis_triton.checksums import check_whole, checksums, read_checksums, write_checksums
 from gravis_triton.errors import UserError
 from gravis_triton.files import (
     atomic_directory,
     atomic_write,
+    checksums,
     inside,
+    read_checksums,
     read_json,
     read_metrics,
+    verify_checksums,
+    write_checksums,
     write_json,
     writing,
 )
@@ -114,18 +117,18 @@ def test_a_summary_that_is_no_object_is_named(tmp_path):
 
 def test_checksums_tell_changed_and_missing_files_from_new_ones(tmp_path):
     (tmp_path / "a").write_bytes(b"content")
-    check_whole(tmp_path)  # without checksums
+    verify_checksums(tmp_path)  # without checksums
     assert read_checksums(tmp_path) is None
     write_checksums(tmp_path)
     assert read_checksums(tmp_path) == checksums(tmp_path)
     (tmp_path / "new").write_bytes(b"")
-    check_whole(tmp_path)
+    verify_checksums(tmp_path)
     (tmp_path / "a").write_bytes(b"contend")
     with pytest.raises(UserError, match="a is damaged"):
-        check_whole(tmp_path)
+        verify_checksums(tmp_path)
     (tmp_path / "a").unlink()
     with pytest.raises(UserError, match="a is missing"):
-        check_whole(tmp_path)
+        verify_checksums(tmp_path)
     (tmp_path / "checksums.json").write_text("{")
     with pytest.raises(UserError, match=r"checksums.json is damaged"):
-        check_whole(tmp_path)
+        verify_checksums(tmp_path)

@@ -28,7 +28,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from gravis_triton.errors import UserError
-from gravis_triton.launcher import signal_on_parents_death
+from gravis_triton.process import signal_on_parents_death
 
 Pixels = NDArray[np.uint8]
 

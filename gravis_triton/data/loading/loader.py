@@ -18,7 +18,7 @@ from gravis_triton.data.cache.images import Images, Masks
 from gravis_triton.data.cache.pixels import resized_pixels
 from gravis_triton.data.cache.store import Pixels
 from gravis_triton.data.datasets.records import Collection, ImageReference
-from gravis_triton.launcher import STOP_SIGNALS, signal_on_parents_death
+from gravis_triton.process import STOP_SIGNALS, signal_on_parents_death
 
 Item_co = TypeVar("Item_co", covariant=True)
 Batch = TypeVar("Batch")

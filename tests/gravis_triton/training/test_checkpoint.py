@@ -221,7 +221,7 @@ def test_nothing_is_renamed_that_is_already_called_so(two_checkpoints, accelerat
 def test_a_run_that_another_process_is_in_is_left_as_it_is(two_checkpoints, accelerator, model):
     code = f"""
 from gravis_triton.run_directory import RunDirectory
-RunDirectory({str(two_checkpoints)!r}).keep_others_out()
+RunDirectory({str(two_checkpoints)!r}).acquire_lock()
 print("locked", flush=True)
 input()
 """

@@ -64,7 +64,7 @@ def test_overwriting_deletes_what_a_run_has_written(choose, run):
     settings = override(PretrainSettings(), {"output_dir": str(run), "overwrite": True})
     assert choose(output_dir=str(run), overwrite=True).path == run.path
     open_run(run, settings, Accelerator(cpu=True))
-    assert sorted(path.name for path in run.path.iterdir()) == [".lock", "config.yaml"]
+    assert sorted(path.name for path in run.path.iterdir()) == [".lock", ".owner", "config.yaml"]
 
 
 @pytest.mark.parametrize("data", ["run", "run/images"])
@@ -127,7 +127,7 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
     )
     refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
     assert f"another run is writing to {run} (process {os.getpid()} on " in refused.stderr
-    run_directory._locks.pop().close()  # as at the end of this process
+    run_directory._locks.pop().release(force=True)  # as at the end of this process
     assert subprocess.run([sys.executable, "-c", second], capture_output=True, text=True).returncode == 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gravis_triton.checksums import write_checksums
+from gravis_triton.files import write_checksums
 
 
 class Payload:

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from gravis_triton.cores import available_cores, spin_briefly
+from gravis_triton import process
+from gravis_triton.process import available_cores, is_launched, limit_openmp_spin, user_has_set
 
 
 @pytest.mark.parametrize(
@@ -27,37 +28,31 @@ def test_cores_are_those_of_the_affinity_and_of_the_containers_quota(tmp_path, m
     assert available_cores(tmp_path) == cores
 
 
-@pytest.mark.skipif(
-    not os.path.exists("/proc/self/schedstat"), reason="the system does not say how long threads wait"
+@pytest.mark.parametrize(
+    ("variables", "launched"),
+    [({}, False), ({"TORCHELASTIC_RUN_ID": "1"}, True), ({"ACCELERATE_MIXED_PRECISION": "no"}, True)],
 )
-def test_threads_that_share_a_core_wait_for_it():
-    """In a process of its own: threads of other tests may end, and what they waited goes with them."""
-    code = """
-import os, threading, time
-from gravis_triton.cores import seconds_waited
-affinity = os.sched_getaffinity(0)
-end = time.monotonic() + 2
-def compute():
-    os.sched_setaffinity(0, {min(affinity)})
-    while time.monotonic() < end:
-        sum(index * index for index in range(10_000))
-before = waited = seconds_waited()
-child = os.fork()
-if child == 0:
-    compute()
-    os._exit(0)
-worker = threading.Thread(target=compute)
-worker.start()
-while worker.is_alive():
-    waited = max(waited, seconds_waited())  # the last reading may find that the worker has just ended
-    time.sleep(0.01)
-os.waitpid(child, 0)
-print(waited - before)
-"""
-    waited = float(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    )
-    assert waited > 0.1
+def test_launchers_are_known_by_the_variables_that_they_set(monkeypatch, variables, launched):
+    for name in ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_launched() == launched
+
+
+def test_without_a_launcher_every_variable_is_the_users(monkeypatch):
+    monkeypatch.setattr(process, "is_launched", lambda: False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert user_has_set("OMP_NUM_THREADS")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert not user_has_set("OMP_NUM_THREADS")
+
+
+def test_what_a_launcher_has_added_to_the_environment_is_not_the_users(monkeypatch):
+    monkeypatch.setattr(process, "is_launched", lambda: True)
+    monkeypatch.setenv("SET_BY_THE_LAUNCHER", "1")
+    assert not user_has_set("SET_BY_THE_LAUNCHER")
+    assert user_has_set("PATH")  # of this process's parent as well
 
 
 @pytest.mark.parametrize(
@@ -68,12 +63,12 @@ print(waited - before)
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
     ],
 )
-def test_threads_spin_briefly_unless_the_user_decides(monkeypatch, before, after):
+def test_openmp_threads_spin_briefly_unless_the_user_decides(monkeypatch, before, after):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in before.items():
         monkeypatch.setenv(name, value)
-    spin_briefly()
+    limit_openmp_spin()
     assert {name: os.environ.get(name) for name in after} == after
     assert len({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()) == 1
 
