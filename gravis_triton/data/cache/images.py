@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from gravis_triton.cores import available_cores
 from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixels
 from gravis_triton.data.cache.store import Pixels, StoredPixels, key_of, open_stored
 from gravis_triton.data.datasets.records import ImageReference, Record
 from gravis_triton.errors import UserError
+from gravis_triton.process import available_cores
 
 Progress = Callable[[int, int], None]
 
