@@ -1,6 +1,6 @@
 python = .venv/bin/python
 
-.PHONY: install run check gpu signatures
+.PHONY: install run check other-machines gpu signatures
 
 install: # a virtual environment with the package and the tools
 	python3 -m venv .venv
@@ -14,6 +14,9 @@ check: # style, types and tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(python) -m pytest
+
+other-machines: # the numerical tests as machines with other instruction sets would round
+	$(python) tests/other_machines.py
 
 gpu: # the tests that need a GPU
 	$(python) -m pytest -m gpu
