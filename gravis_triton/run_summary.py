@@ -6,7 +6,28 @@ from typing import Any
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import read_yaml
+from gravis_triton.settings import (
+    ClassificationSettings,
+    EvaluateSettings,
+    FinetuneSettings,
+    PretrainSettings,
+    SegmentationSettings,
+    default_image_size,
+    flat_hints,
+    flatten,
+    read_yaml,
+    resolve_evaluate,
+    resolve_finetune,
+    resolve_pretrain,
+    settings_from,
+)
+
+_SETTINGS: Mapping[str, type[Any]] = {
+    "pretrain": PretrainSettings,
+    "finetune-classification": ClassificationSettings,
+    "finetune-segmentation": SegmentationSettings,
+    "evaluate": EvaluateSettings,
+}
 
 
 def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -16,13 +37,41 @@ def read_run(run: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     return read_yaml(run.config), read_json(run.summary)
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
-    """Which job wrote a config: pre-training, classification, segmentation or evaluation."""
-    if "views" in config or "command" in config:
-        return "pre-training"
-    if "class_loss" in config:
-        return "classification"
-    return "segmentation" if "decoder" in config else "evaluation"
+def job_of(config: Mapping[str, Any]) -> str | None:
+    """The job that wrote a config.yaml, or None if none did. Versions before 0.3 did not write its name."""
+    if not {"seed", "output_dir"} <= config.keys():
+        return None
+    if "job" in config:
+        return str(config["job"])
+    own = {"views": "pretrain", "class_loss": "finetune-classification", "decoder": "finetune-segmentation"}
+    return next((job for name, job in own.items() if name in config), "evaluate")
+
+
+def changed_from_defaults(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (value, default) for the settings of a config.yaml that would have another value if left out."""
+    kind = _SETTINGS[str(job_of(config))]
+    config = {name: value for name, value in config.items() if name in flat_hints(kind)}
+    changed = {}
+    for name, value in config.items():
+        default = _complete(kind, {other: given for other, given in config.items() if other != name}, config)[
+            name
+        ]
+        if value != default:
+            changed[name] = value, default
+    return changed
+
+
+def _complete(kind: type[Any], values: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a job with these values, defaults in place of None. saved: has what an encoder determines."""
+    settings = settings_from(kind, values, where="config.yaml")
+    own = settings.model if isinstance(settings, PretrainSettings) else settings.encoder
+    size = own.image_size or saved["image_size"]
+    if own.encoder in ("random", "imagenet"):
+        size = own.image_size or default_image_size(settings.data)
+    if isinstance(settings, PretrainSettings):
+        return flatten(resolve_pretrain(settings, image_size=size))
+    resolve = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
+    return flatten(resolve(settings, image_size=size))
 
 
 def result_of(summary: Mapping[str, Any]) -> str:
@@ -32,8 +81,6 @@ def result_of(summary: Mapping[str, Any]) -> str:
             return f"Loss {shown_number(summary['loss'])} after {summary['steps']:,} steps."
         before, after = (shown_number(summary[name]) for name in ("knn_mean_auc_untrained", "knn_mean_auc"))
         return f"kNN mean AUC on the validation images: {before} untrained, {after} pre-trained."
-    if "images" in summary:
-        return f"Pre-trained on {summary['images']:,} images by a command."
     names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]
     return (
         "; ".join(f"{shown(name)} {shown_number(summary[name])}" for name in names) + " on the test images."

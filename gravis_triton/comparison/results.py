@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from gravis_triton.comparison.bootstrap import (
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
 from gravis_triton.files import atomic_write, read_json, write_json
+from gravis_triton.run_directory import RunDirectory
 
 if TYPE_CHECKING:  # the grid knows all jobs and thereby torch
     from gravis_triton.comparison.grid import PlannedRun
@@ -53,6 +54,19 @@ class Result:
     values: dict[str, float]
     directory: Path
     predictions: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunScores:
+    """The main scores of a finished run on its test images, and the predictions that they are from.
+
+    name: knn, probe, or empty. intervals: score -> its value in the summary, and the bounds of its 95% bootstrap
+    interval over the test images, or over their lesions and patients.
+    """
+
+    name: str
+    intervals: dict[str, tuple[float | None, float, float]]
+    predictions: ClassPredictions | MaskPredictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +173,23 @@ def _masks(
     jaccard = values["jaccard"]
     values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
     return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
+
+
+def read_run_scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[RunScores]:
+    """The scores of every set of predictions in the directory of a run; empty for a pre-training run."""
+    scores = []
+    for name in ("", *_FROZEN):
+        file = run.predictions("image_scores.csv", name)
+        if not file.is_file():
+            continue
+        predictions = read_predictions(file, summary.get("scored_classes") or ())
+        prefix = f"{name}_" if name else ""
+        intervals = {}
+        for score, values in resampled_scores(predictions).items():
+            low, high = np.percentile(values, [2.5, 97.5])
+            intervals[score] = (summary.get(prefix + score), float(low), float(high))
+        scores.append(RunScores(name, intervals, predictions))
+    return scores
 
 
 def compare(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
+    precision_recall_curve,
     recall_score,
     roc_auc_score,
     roc_curve,
@@ -274,3 +275,42 @@ def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int
     known = b.images > 0
     gaps = np.abs(b.accuracy[known] - b.confidence[known])
     return float(np.sum(b.images[known] * gaps) / len(labels))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationCurves:
+    """Curves of predicted class probabilities, by class against the rest; calibration is over all images.
+
+    roc: (1 - specificity, sensitivity). precision_recall: (recall, precision). Classes without positive or negative
+    images have none.
+    """
+
+    roc: dict[str, tuple[Floats, Floats]]
+    precision_recall: dict[str, tuple[Floats, Floats]]
+    auc: dict[str, float]
+    average_precision: dict[str, float]
+    calibration: CalibrationBins
+    expected_calibration_error: float
+
+
+def classification_curves(
+    probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[str], scored: Sequence[str]
+) -> ClassificationCurves:
+    """The curves of the scored classes, all if empty. Arguments and errors as for `classification_scores`."""
+    p, y = checked_probabilities(probabilities, labels, classes=len(classes))
+    columns = {
+        name: (y == index, p[:, index])
+        for index, name in enumerate(classes)
+        if name in (scored or classes) and 0 < (y == index).sum() < len(y)
+    }
+    precision_recall = {name: precision_recall_curve(*column)[:2] for name, column in columns.items()}
+    return ClassificationCurves(
+        roc={name: roc_curve(*column)[:2] for name, column in columns.items()},
+        precision_recall={
+            name: (recall, precision) for name, (precision, recall) in precision_recall.items()
+        },
+        auc={name: float(roc_auc_score(*column)) for name, column in columns.items()},
+        average_precision={name: float(average_precision_score(*column)) for name, column in columns.items()},
+        calibration=calibration_bins(p, y),
+        expected_calibration_error=expected_calibration_error(p, y),
+    )

@@ -1,7 +1,6 @@
 """Console output, metrics, figures and pages of runs."""
 
-from gravis_triton.report.class_cases import write_class_cases
-from gravis_triton.report.class_predictions import write_class_predictions
+from gravis_triton.report.classification import write_class_cases, write_class_predictions
 from gravis_triton.report.display import Display
 from gravis_triton.report.environment import device_name, versions
 from gravis_triton.report.figures import caption_of, write_figure
@@ -25,7 +24,7 @@ from gravis_triton.report.pretraining import (
     summarize,
     write_summary,
 )
-from gravis_triton.report.segmentation_figures import write_mask_cases
+from gravis_triton.report.segmentation import write_mask_cases
 from gravis_triton.report.trackers import log_pictures, start_tracker
 from gravis_triton.report.view_grid import save_views
 

@@ -21,7 +21,7 @@ from gravis_triton.data.datasets.isic import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.errors import UserError
-from gravis_triton.report.contact_sheets import write_contact_sheets
+from gravis_triton.report.dataset_page import write_dataset_page
 from gravis_triton.settings import CheckSettings
 
 _SIDE = 96  # of the thumbnails to compare and show
@@ -81,7 +81,7 @@ def check(settings: CheckSettings) -> CheckResult:
     if settings.page is not None:
         shown = [(r, one.shown) for r, one in zip(collection.records, looked, strict=True) if one.shown]
         try:
-            write_contact_sheets(Path(settings.page), collection, shown, _text(result))
+            write_dataset_page(Path(settings.page), collection, shown, _text(result))
         except OSError as error:
             raise UserError(f"cannot write {settings.page}: {error.strerror}") from error
     return result

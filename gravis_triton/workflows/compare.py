@@ -22,9 +22,14 @@ from gravis_triton.comparison.results import Comparison
 from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
-from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
-from gravis_triton.report.comparison_tables import markdown, reading, score_tables
-from gravis_triton.report.page import write_comparison_page
+from gravis_triton.report.comparison_page import (
+    describe,
+    draw_against_labels,
+    draw_against_views,
+    markdown,
+    score_tables,
+    write_comparison_page,
+)
 from gravis_triton.settings import CompareSettings, RunSettings, find_config, resolve
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
@@ -121,7 +126,7 @@ def _compare_finished(
     )
     results.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
-    figures = {"comparison.png": draw_comparison(compared, compared.tasks)}
+    figures = {"comparison.png": draw_against_labels(compared, compared.tasks)}
     if compared.curves:
         figures["comparison_views.png"] = draw_against_views(compared, compared.tasks)
     for name, figure in figures.items():
@@ -130,7 +135,7 @@ def _compare_finished(
     display.print("")
     for table in score_tables(compared):
         display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
-    display.print(reading(compared))
+    display.print(describe(compared))
     files = ", ".join(("results.csv", "comparison.md", "comparison.json", *figures, "report.html"))
     display.print(f"{files}: {output}")
     return compared

@@ -15,11 +15,11 @@ from gravis_triton.errors import UserError
 from gravis_triton.evaluation import COLOR_HISTOGRAM, ClassificationScores, LabeledFeatures
 from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder, open_encoder
-from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated
 from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.report import write_run_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _write_results(
         "versions": report.versions(),
     }
     write_json(run.summary, summary)
-    write_run_page(run)
+    write_run_report(run)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
     report.log_pictures(accelerator, run, step=0)
     job.display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")

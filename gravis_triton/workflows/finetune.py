@@ -19,7 +19,6 @@ from gravis_triton.errors import Interrupted
 from gravis_triton.files import write_json
 from gravis_triton.inference import save_predictor, weights_hash
 from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, open_encoder
-from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import (
     ClassificationSettings,
     FinetuneSettings,
@@ -31,6 +30,7 @@ from gravis_triton.settings import (
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
 from gravis_triton.workflows.annotated import load_annotated
 from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.report import write_run_report
 
 _MAX_VALIDATIONS = 10  # by default
 
@@ -286,7 +286,7 @@ def test(
             "versions": report.versions(),
         }
         write_json(run.summary, summary)
-        write_run_page(run)
+        write_run_report(run)
         accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=state.step)
         report.log_pictures(accelerator, run, state.step)
         report.print_test_scores(

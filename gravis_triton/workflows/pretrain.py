@@ -16,7 +16,6 @@ from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization, open_encoder
-from gravis_triton.report.page import write_run_page
 from gravis_triton.settings import (
     DEFAULT_MODEL,
     PretrainSettings,
@@ -27,6 +26,7 @@ from gravis_triton.settings import (
 )
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.report import write_run_report
 
 _HEAT_MAPS = 4  # images whose views' similarities are shown
 
@@ -239,7 +239,7 @@ def _write_results(
         )
         evaluation.write_examples(_find_examples(method, data, accelerator.device), run.examples)
         report.write_summary(summary, run.summary)
-        write_run_page(run)
+        write_run_report(run)
         report.print_summary(display, summary, run)
         if settings.streaming.streaming:
             report.print_skipped(display, skipped)

@@ -13,10 +13,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
+from gravis_triton.comparison.results import read_run_scores
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, atomic_write
-from gravis_triton.report.page.card import model_card
+from gravis_triton.report.model_card import model_card
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import read_run
 from gravis_triton.settings import PushSettings
 
 _ON_THE_HUB = re.compile(r"hf:[^/]+/[^/]+")
@@ -39,30 +41,36 @@ def push(settings: PushSettings) -> PushResult:
         validate_repo_id(settings.repository)
     except HFValidationError as error:
         raise UserError(f"{settings.repository} is not a valid repository: use OWNER/NAME") from error
-    card = model_card(run, settings.repository, license=settings.license)
+    config, summary = read_run(run)
+    source = run.model if run.model.is_dir() else run.encoder
+    if not source.is_dir():
+        raise UserError(f"{run} contains no model or encoder: give a pre-training or fine-tuning run")
+    card = model_card(
+        config,
+        summary,
+        read_run_scores(run, summary),
+        repository=settings.repository,
+        license=settings.license,
+    )
     if settings.dry_run is not None:
         directory = Path(settings.dry_run)
         if directory.exists():
             raise UserError(f"{directory} exists: choose another directory for --dry-run")
         with atomic_directory(directory) as partial:
-            _fill(partial, run, card)
+            _fill(partial, source, config, card)
         print(f"dry run: written to {directory}, not uploaded")
         return PushResult(str(directory))
     with TemporaryDirectory() as temporary:
-        _fill(Path(temporary), run, card)
+        _fill(Path(temporary), source, config, card)
         where = _upload(Path(temporary), settings)
     print(where)
     return PushResult(where)
 
 
-def _fill(directory: Path, run: RunDirectory, card: str) -> None:
-    source = run.model if run.model.is_dir() else run.encoder
-    if not source.is_dir():
-        raise UserError(f"{run} contains neither a model nor an encoder")
+def _fill(directory: Path, source: Path, config: dict[str, Any], card: str) -> None:
     for file in source.iterdir():
         shutil.copyfile(file, directory / file.name)
-    config = yaml.safe_load(run.config.read_text())
-    atomic_write(directory / run.config.name, yaml.safe_dump(_without_folders(config), sort_keys=False))
+    atomic_write(directory / "config.yaml", yaml.safe_dump(_without_folders(config), sort_keys=False))
     atomic_write(directory / "README.md", card)
 
 

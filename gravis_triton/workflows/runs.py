@@ -5,7 +5,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.table import Table
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import kind_of, result_of
+from gravis_triton.run_summary import job_of, result_of
 from gravis_triton.settings import RunsSettings, read_yaml
 
 _FILE_WIDTH = 200  # characters per line without a terminal
@@ -46,46 +45,45 @@ def list_runs(settings: RunsSettings) -> RunsResult:
     root = Path(settings.directory)
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
-    listed = (_listed(RunDirectory(file.parent), root) for file in root.rglob("config.yaml"))
-    found = sorted((run for run in listed if run is not None), key=lambda run: -run.changed)
+    listed = [_list_run(RunDirectory(file.parent), root) for file in root.rglob("config.yaml")]
+    runs = sorted((run for run in listed if run is not None), key=lambda run: -run.changed)
     if settings.json:
-        print(json.dumps([asdict(run) for run in found], indent=2))
-        return RunsResult(tuple(found))
+        print(json.dumps([asdict(run) for run in runs], indent=2))
+        return RunsResult(tuple(runs))
     table = Table("run", "job", "model", "data", "state", "result", "last change", box=SIMPLE_HEAD)
-    for run in found:
+    for run in runs:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
         cells = (run.directory, run.job, run.model, run.data, run.state, run.result, changed)
         table.add_row(*map(escape, cells))
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
-    console.print(table if found else f"no runs under {root}")
-    return RunsResult(tuple(found))
+    console.print(table if runs else f"no runs under {root}")
+    return RunsResult(tuple(runs))
 
 
-def _listed(run: RunDirectory, root: Path) -> ListedRun | None:
-    """The run, or None if its config.yaml was not written by a run."""
+def _list_run(run: RunDirectory, root: Path) -> ListedRun | None:
+    """The run, or None if its config.yaml was not written by one, or cannot be read."""
     try:
         config = read_yaml(run.config)
-        summary: dict[str, Any] = read_json(run.summary) if run.summary.is_file() else {}
+        summary = read_json(run.summary) if run.summary.is_file() else {}
     except UserError:
         return None
-    if not {"seed", "output_dir"} <= config.keys():
+    job = job_of(config)
+    if job is None:
         return None
     files = [file for file in (run.config, run.metrics, run.summary) if file.is_file()]
     return ListedRun(
         directory=str(run.path.relative_to(root)),
-        job=kind_of(config),
+        job=job,
         model=str(config.get("model") or config.get("encoder")),
         data=str(config.get("data")),
-        state="finished"
-        if summary
-        else "running"
-        if run.is_locked()
-        else f"stopped at step {_last_step(run):,}",
+        state="finished" if summary else _state(run),
         result=result_of(summary) if summary else "",
         changed=max(file.stat().st_mtime for file in files),
     )
 
 
-def _last_step(run: RunDirectory) -> int:
+def _state(run: RunDirectory) -> str:
+    if run.is_locked():
+        return "running"
     lines = read_metrics(run.metrics)
-    return lines[-1]["step"] if lines else 0
+    return f"stopped at step {lines[-1]['step'] if lines else 0:,}"

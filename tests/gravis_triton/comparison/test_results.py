@@ -12,8 +12,12 @@ from gravis_triton.comparison.results import (
     write_results_csv,
 )
 from gravis_triton.errors import UserError
-from gravis_triton.report.comparison_figure import draw_against_views, draw_comparison
-from gravis_triton.report.comparison_tables import markdown, score_tables
+from gravis_triton.report.comparison_page import (
+    draw_against_labels,
+    draw_against_views,
+    markdown,
+    score_tables,
+)
 
 
 def result(
@@ -227,7 +231,7 @@ def test_the_csv_has_a_row_a_cell_under_the_names_of_its_numbers(small, tmp_path
 
 def test_the_picture_shows_means_at_their_fractions_with_spreads(small):
     entries = compared(small).of("segmentation", "jaccard")
-    (panel,) = draw_comparison(compared(small), ["segmentation"]).axes
+    (panel,) = draw_against_labels(compared(small), ["segmentation"]).axes
     assert panel.get_title() == "segmentation"
     assert [text.get_text() for text in panel.get_xticklabels()] == ["5%", "100%"]
     lines = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]

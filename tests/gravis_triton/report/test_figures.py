@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from gravis_triton.report.figures import caption_of, new_figure, write_figure
+from gravis_triton.report.figures import caption_of, styled, write_figure
 
 
 @pytest.mark.parametrize(
@@ -24,9 +25,9 @@ def test_an_encoder_without_an_architecture_is_named_once():
     )
 
 
-def test_a_caption_stands_at_the_foot_of_the_picture(tmp_path):
+def test_a_caption_is_at_the_bottom_of_the_figure(tmp_path):
     def ink(caption):
-        figure = new_figure(3, 2)
+        figure = Figure(figsize=(3, 2), layout="constrained")
         figure.subplots().axis("off")
         write_figure(figure, tmp_path / "figure.png", caption=caption)
         return np.asarray(Image.open(tmp_path / "figure.png").convert("L")) < 200
@@ -38,7 +39,11 @@ def test_a_caption_stands_at_the_foot_of_the_picture(tmp_path):
 
 
 def test_dollars_in_a_name_are_no_formula(tmp_path):
-    figure = new_figure(2, 1)
-    figure.subplots().set_xlabel("x$_$y.jpg")
-    write_figure(figure, tmp_path / "a.png")
+    @styled
+    def draw() -> Figure:
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().set_xlabel("x$_$y.jpg")
+        return figure
+
+    write_figure(draw(), tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size == (300, 150)

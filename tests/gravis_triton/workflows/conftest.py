@@ -88,7 +88,7 @@ def without_pages(request, monkeypatch):
     if "with_pages" in request.fixturenames:
         return
     for job in ("pretrain", "finetune", "evaluate"):
-        monkeypatch.setattr(f"gravis_triton.workflows.{job}.write_run_page", lambda run: None)
+        monkeypatch.setattr(f"gravis_triton.workflows.{job}.write_run_report", lambda run: None)
 
 
 @pytest.fixture

@@ -66,7 +66,9 @@ def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
     (tmp_path / "evaluation").mkdir()
     for name in ("config.yaml", "summary.json"):
         (tmp_path / "evaluation" / name).write_text("{}")
-    with pytest.raises(gt.UserError, match="is an evaluation: give a pre-training or fine-tuning run"):
+    with pytest.raises(
+        gt.UserError, match="contains no model or encoder: give a pre-training or fine-tuning run"
+    ):
         gt.push(run=str(tmp_path / "evaluation"), repository="me/derm")
 
     class Offline:

@@ -77,9 +77,9 @@ def run(runs, with_pages, run_here, cache):
         ("pretrain", {"t-SNE of the validation images"}),
         (
             "finetune_classification",
-            {"Test images", "Predicted classes", "Training", "Settings", "Summary"},
+            {"Test images", "Predictions", "Training", "Settings", "Summary"},
         ),
-        ("finetune_segmentation", {"Test images", "Predicted masks", "Settings"}),
+        ("finetune_segmentation", {"Test images", "Predictions", "Settings"}),
         ("evaluate", {"Nearest neighbors", "Linear probe", "Settings"}),
     ],
 )
@@ -144,7 +144,7 @@ def test_runs_are_listed_with_state_and_result(run, runs, capsys):
     (runs / "other" / "config.yaml").write_text("service: web\n")
     listed = {run.directory: run for run in gt.list_runs(directory=str(runs)).runs}
     assert listed["pretrain"].state == "finished"
-    assert listed["pretrain"].job == "pre-training"
+    assert listed["pretrain"].job == "pretrain"
     assert listed["pretrain"].result.startswith("kNN mean AUC on the validation images: 0.")
     assert listed["stopped [new]"].state == "stopped at step 2"
     assert "other" not in listed

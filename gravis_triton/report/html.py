@@ -1,23 +1,21 @@
-"""Pages with sections, tables and images, and their template."""
+"""Self-contained HTML pages, without network or scripts: sections of tables, figures and thumbnails."""
 
 import base64
 import io
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
 from gravis_triton.files import atomic_write, reading
-from gravis_triton.report.figures import keep_dollars
+from gravis_triton.report.figures import Pixels, styled
 
 _WIDEST = 1600  # maximum width in pixels
-_LINES = "#808080"  # text and axes of figures, readable on light and dark
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +36,17 @@ class Picture:
     caption: str = ""
 
     @classmethod
-    def of_figure(cls, figure: Figure, alt: str, caption: str = "") -> "Picture":
-        """A figure as SVG, with a transparent background."""
+    @styled
+    def from_figure(cls, figure: Figure, alt: str, caption: str = "") -> "Picture":
+        """A figure as SVG, the same bytes every time."""
         svg = io.BytesIO()
-        keep_dollars(figure)
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": alt}):
-            figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+        with rc_context({"svg.hashsalt": alt}):
+            figure.savefig(svg, format="svg", metadata={"Date": None})
         return cls(_data_uri("svg+xml", svg.getvalue()), alt, caption)
 
     @classmethod
-    def of_pixels(cls, pixels: np.ndarray, alt: str, caption: str = "") -> "Picture":
-        """An image, (height, width, 3) uint8, as WebP."""
+    def from_pixels(cls, pixels: Pixels, alt: str, caption: str = "") -> "Picture":
+        """An image, (height, width, 3), as WebP."""
         image = Image.fromarray(pixels)
         image.thumbnail((_WIDEST, 8 * _WIDEST))
         webp = io.BytesIO()
@@ -56,10 +54,10 @@ class Picture:
         return cls(_data_uri("webp", webp.getvalue()), alt, caption)
 
     @classmethod
-    def of_file(cls, file: Path, alt: str, caption: str = "") -> "Picture":
+    def from_file(cls, file: Path, alt: str, caption: str = "") -> "Picture":
         """An image in the run directory. Raises UserError if it is damaged."""
         with reading(file), Image.open(file) as image:
-            return cls.of_pixels(np.asarray(image.convert("RGB")), alt, caption)
+            return cls.from_pixels(np.asarray(image.convert("RGB")), alt, caption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +72,16 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with text, tables, images (each with its caption below) and a map."""
+    """A heading with text, tables, figures (each with its caption below), rows of thumbnails, each with a mark ("",
+    "right" or "wrong"), and a map of dots with its legend of (class, color)."""
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     thumbnails: Sequence[Sequence[tuple[Picture, str]]] = ()
-    """Rows of thumbnails, each with a mark: "", "right" or "wrong"."""
     dots: Sequence[Dot] = ()
     legend: Sequence[tuple[str, str]] = ()
-    """(class, color) of the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +95,12 @@ class Page:
     links: Sequence[tuple[str, str]] = ()
 
 
-def new_page_figure(width: float, height: float) -> Figure:
-    """An empty figure (size in inches) with constrained layout, for use in `styled`."""
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def styled() -> AbstractContextManager[None]:
-    """A context in which figures get the page's colors, readable on light and dark."""
-    return matplotlib.rc_context(
-        {
-            "text.color": _LINES,
-            "axes.labelcolor": _LINES,
-            "axes.edgecolor": _LINES,
-            "xtick.color": _LINES,
-            "ytick.color": _LINES,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-            "legend.labelcolor": _LINES,
-            "font.size": 9,
-        }
-    )
-
-
 def write_page(page: Page, file: Path) -> None:
     """Write a self-contained page, atomically."""
-    environment = Environment(
-        loader=PackageLoader("gravis_triton.report.page", "."), autoescape=True, undefined=StrictUndefined
+    templates = Environment(
+        loader=PackageLoader("gravis_triton.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    atomic_write(file, environment.get_template("page.html.j2").render(page=page))
+    atomic_write(file, templates.get_template("page.html.j2").render(page=page))
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -1,0 +1,200 @@
+"""Figures of predicted classes: confusion matrix, curves, and the most confident predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gravis_triton.data import Collection
+from gravis_triton.data.loading.loader import Images, collate_central_squares
+from gravis_triton.evaluation import Saliency, write_class_probabilities_csv, write_submission_csv
+from gravis_triton.evaluation.classification import (
+    CalibrationBins,
+    ClassificationCurves,
+    ClassificationScores,
+    classification_curves,
+    classification_scores,
+)
+from gravis_triton.report.figures import Pixels, class_label, draw_cases, styled, thinned, write_figure
+from gravis_triton.run_directory import RunDirectory
+
+_MOST_WRITTEN = 24  # maximum classes of a confusion matrix with numbers
+_DARKEST = 0.6  # opacity of the shade at zero saliency
+
+
+def write_class_predictions(
+    run: RunDirectory,
+    collection: Collection,
+    indices: Sequence[int],
+    probabilities: Tensor,
+    *,
+    name: str = "",
+    caption: str = "",
+) -> ClassificationScores:
+    """Score the predicted class probabilities (images, classes) of the labeled images `indices` of a collection.
+
+    Writes image_scores.csv, submission.csv, confusion.png and curves.png; with a name, image_scores_NAME.csv and so
+    on. caption: of the figures. Raises ValueError like `classification_scores`.
+    """
+    records = [collection.records[index] for index in indices]
+    ids, groups = [record.id for record in records], [record.group for record in records]
+    labels, classes = np.array(collection.labels(indices)), collection.classes
+    names = {"classes": classes, "scored": collection.scored_classes}
+    scores = classification_scores(probabilities, labels, **names)
+    curves = classification_curves(probabilities, labels, **names)
+    image_scores, submission = (
+        run.predictions(f"{kind}.csv", name) for kind in ("image_scores", "submission")
+    )
+    write_class_probabilities_csv(image_scores, ids, labels, probabilities, classes=classes, groups=groups)
+    write_submission_csv(submission, collection.name, ids, probabilities, classes=classes)
+    write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
+    write_figure(draw_curves(curves), run.predictions("curves.png", name), caption=caption)
+    return scores
+
+
+@styled
+def draw_confusion(scores: ClassificationScores) -> Figure:
+    """The confusion matrix: one row per true class, with counts and fractions of the row, or colors only if there are
+    many classes."""
+    names = [class_label(one.name) for one in scores.classes]
+    shares = scores.confusion / np.maximum([[one.images] for one in scores.classes], 1)
+    written = len(names) <= _MOST_WRITTEN
+    side = 2.0 + 0.7 * min(len(names), _MOST_WRITTEN)
+    figure = Figure(figsize=(side + 0.6, side))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares) if written else ():
+        text = f"{scores.confusion[row, column]:,}\n{share:.0%}"
+        axes.text(column, row, text, ha="center", va="center", color="white" if share > 0.65 else "black")
+    turned = 30 if written else 90
+    axes.set_xticks(range(len(names)), names, rotation=turned, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0, labelsize=9 if written else 10 * _MOST_WRITTEN / len(names))
+    axes.spines[:].set_visible(False)
+    ties = f" ({scores.ties:,} ties not shown)" if scores.ties else ""
+    axes.set(ylabel="true class", xlabel=f"predicted class{ties}")
+    axes.set_title(f"balanced accuracy {scores.balanced_accuracy:.3f}, {scores.images:,} images")
+    return figure
+
+
+@styled
+def draw_curves(curves: ClassificationCurves) -> Figure:
+    """The ROC and the precision-recall curve of each scored class against the rest, and accuracy by confidence."""
+    figure = Figure(figsize=(12.6, 4.4))
+    roc, precision, calibration = figure.subplots(1, 3)
+    roc.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
+    _draw_lines(roc, curves.roc, {name: f"AUC {area:.3f}" for name, area in curves.auc.items()})
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one vs. rest")
+    areas = {name: f"AP {area:.3f}" for name, area in curves.average_precision.items()}
+    _draw_lines(precision, curves.precision_recall, areas)
+    precision.set(xlabel="recall", ylabel="precision", title="Precision and recall, one vs. rest")
+    _draw_calibration(calibration, curves.calibration, curves.expected_calibration_error)
+    for axes in (roc, precision, calibration):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    return figure
+
+
+def _draw_lines(
+    axes: Axes,
+    lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    labels: Mapping[str, str],
+) -> None:
+    for name, (x, y) in lines.items():
+        axes.plot(x, y, label=f"{class_label(name)}: {labels[name]}")
+    if lines:
+        axes.legend()
+
+
+def _draw_calibration(axes: Axes, bins: CalibrationBins, error: float) -> None:
+    known = bins.images > 0
+    edges = (np.arange(len(known)) / len(known))[known]
+    share = bins.images[known] / bins.images.sum()
+    axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
+    axes.bar(edges, share, 1 / len(known), align="edge", color="0.9", label="fraction of images")
+    axes.plot(bins.confidence[known], bins.accuracy[known], marker="o", color="C0", label="accuracy")
+    axes.set(xlabel="confidence", ylabel="fraction", title=f"expected calibration error {error:.3f}")
+    axes.legend(loc="upper left")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCase:
+    """One central square (side, side, 3) uint8. map: saliency of the predicted class (size, size), in [0, 1]."""
+
+    image_id: str
+    image: Pixels
+    truth: str
+    predicted: str
+    probability: float
+    map: Tensor | None
+
+
+def write_class_cases(
+    run: RunDirectory,
+    collection: Collection,
+    images: Images,
+    indices: Sequence[int],
+    probabilities: Tensor,
+    find_saliency: Callable[[Tensor, Tensor], Saliency | None],
+    *,
+    caption: str = "",
+) -> None:
+    """Write cases.png: the most confident predictions, correct and wrong, among the labeled images `indices`.
+    find_saliency: saliency of central squares (images, 3, side, side) uint8 for one class each."""
+    labels = collection.labels(indices)
+    kinds = choose_class_cases(probabilities, torch.tensor(labels))
+    chosen = [number for row in kinds.values() for number in row]
+    squares = collate_central_squares([images[indices[number]] for number in chosen])
+    confidence, predicted = probabilities[chosen].max(1)
+    saliency = find_saliency(squares, predicted)
+    cases = [
+        ClassCase(
+            image_id=collection.records[indices[number]].id,
+            image=squares[place].permute(1, 2, 0).numpy(),
+            truth=collection.classes[labels[number]],
+            predicted=collection.classes[int(predicted[place])],
+            probability=float(confidence[place]),
+            map=None if saliency is None else saliency.maps[place],
+        )
+        for place, number in enumerate(chosen)
+    ]
+    remaining = iter(cases)
+    rows = {kind: [next(remaining) for _ in row] for kind, row in kinds.items()}
+    figure = draw_class_cases(rows, layer=None if saliency is None else saliency.layer)
+    write_figure(figure, run.cases, caption=caption)
+
+
+def choose_class_cases(probabilities: Tensor, labels: Tensor, *, each: int = 4) -> dict[str, list[int]]:
+    """Indices of the most confident predictions, correct and wrong, up to `each` of a kind; the first of ties. A kind
+    without images is left out."""
+    confidence, predicted = probabilities.max(1)
+    order = confidence.argsort(descending=True, stable=True)
+    correct = (predicted == labels)[order]
+    kinds = {
+        "most confident, correct": order[correct][:each].tolist(),
+        "most confident, wrong": order[~correct][:each].tolist(),
+    }
+    return {kind: row for kind, row in kinds.items() if row}
+
+
+def draw_class_cases(cases: Mapping[str, Sequence[ClassCase]], layer: str | None) -> Figure:
+    """One row of images per kind, with predicted and true class. layer: of the maps, or None without maps."""
+    figure = draw_cases(cases, _draw_case, aspect=1.0, label_lines=3)
+    if layer is not None:
+        figure.suptitle(f"bright: evidence for the predicted class (Grad-CAM, {layer})", fontsize=10)
+    return figure
+
+
+def _draw_case(axes: Axes, case: ClassCase) -> None:
+    extent = (0, 1, 1, 0)
+    axes.imshow(thinned(case.image), extent=extent)
+    if case.map is not None:
+        shade = _DARKEST * (1 - case.map.numpy())  # darken: skin or a color chart may have any color
+        axes.imshow(np.zeros_like(shade), extent=extent, cmap="gray", vmin=0, vmax=1, alpha=shade)
+    truth = "" if case.truth == case.predicted else f"\ntrue: {class_label(case.truth)}"
+    label = f"{case.image_id}\n{class_label(case.predicted)} {case.probability:.2f}{truth}"
+    axes.set_xlabel(label, fontsize="small")

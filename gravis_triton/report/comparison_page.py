@@ -1,0 +1,185 @@
+"""A comparison of encoders: its tables for the terminal, as Markdown and on a page, and its figures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.table
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.text import Text
+
+from gravis_triton.comparison.results import SCORES, Comparison, Entry, Result
+from gravis_triton.report.figures import COLORS, styled
+from gravis_triton.report.html import Page, Picture, Section, Table, write_page
+from gravis_triton.run_summary import shown
+
+_APART = 0.035  # of the axis between two encoders at one label fraction, so that error bars stay readable
+_PANEL, _NAME = 3.3, 1.3  # widths in inches of a panel, and of an encoder's name
+
+
+def write_comparison_page(
+    comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str
+) -> None:
+    """Write report.html of a comparison, with links to the pages of its runs. data: name of the dataset."""
+    tables = [
+        Table(f"{shown(task)}: {shown(SCORES[task][0])}", *score_rows(comparison, task, SCORES[task][0]))
+        for task in comparison.tasks
+    ]
+    sections = [Section("Scores", tables=tables)]
+    drawn = {"label fraction": draw_against_labels}
+    if comparison.curves:
+        drawn["views"] = draw_against_views
+    for axis, draw in drawn.items():
+        pictures = [
+            Picture.from_figure(draw(comparison, [task]), f"{shown(task)}: score against {axis}")
+            for task in comparison.tasks
+        ]
+        sections.append(Section(f"Score against {axis}", pictures=pictures))
+    pages = {result.directory.relative_to(directory) for result in results}
+    links = [
+        (f"{page.parent.name}/{page.name}", f"{page}/report.html")
+        for page in sorted(pages)
+        if (directory / page / "report.html").is_file()
+    ]
+    title = f"Comparison with {comparison.baseline} on {data}"
+    write_page(Page(title, describe(comparison), sections, links), directory / "report.html")
+
+
+def describe(comparison: Comparison) -> str:
+    """How to read the tables, in one sentence."""
+    seeds = sorted({len(entry.values) for entry in comparison.entries})
+    equally = " with the same number of views" if comparison.baseline in comparison.curves else ""
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        f"Mean ± standard deviation over {counts} seed{'' if seeds == [1] else 's'}; differences from "
+        f"{comparison.baseline}{equally} on the same images and seeds, with 95% bootstrap intervals."
+    )
+
+
+def score_rows(comparison: Comparison, task: str, score: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of a score, one row per encoder: for each label fraction, mean and standard
+    deviation, and the difference from the baseline with its interval."""
+    entries = {(entry.encoder, entry.label_fraction): entry for entry in comparison.of(task, score)}
+    encoders = list(dict.fromkeys(encoder for encoder, _ in entries))
+    fractions = list(dict.fromkeys(fraction for _, fraction in entries))
+    header = ["encoder"]
+    for fraction in fractions:
+        header += [f"{fraction * 100:g}% of labels", f"against {comparison.baseline}"]
+    rows = [
+        [name, *(text for fraction in fractions for text in _cells(entries.get((name, fraction))))]
+        for name in encoders
+    ]
+    return header, rows
+
+
+def _cells(entry: Entry | None) -> tuple[str, str]:
+    if entry is None:
+        return "", ""
+    spread = "" if entry.spread is None else f" ± {entry.spread:.3f}"
+    against = entry.against_baseline
+    if against is None or np.isnan(against.difference):
+        return f"{entry.mean:.3f}{spread}", ""
+    return f"{entry.mean:.3f}{spread}", f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
+
+
+def score_tables(comparison: Comparison) -> list[rich.table.Table]:
+    """One table per task for its main score, for the terminal."""
+    tables = []
+    for task in comparison.tasks:
+        header, rows = score_rows(comparison, task, SCORES[task][0])
+        title = f"{shown(task)}: {shown(SCORES[task][0])}"
+        table = rich.table.Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+        for column in header:
+            table.add_column(column, justify="left" if column == header[0] else "right")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        tables.append(table)
+    return tables
+
+
+def markdown(comparison: Comparison) -> str:
+    """All scores as Markdown tables, one section per task, the main score first."""
+    blocks = [describe(comparison)]
+    for task in comparison.tasks:
+        blocks.append(f"## {task}")
+        for score in SCORES[task]:
+            header, rows = score_rows(comparison, task, score)
+            rule = ["---", *["---:"] * (len(header) - 1)]
+            table = ([shown(score), *header[1:]], rule, *rows)
+            blocks.append("\n".join(f"| {' | '.join(row)} |" for row in table))
+    return "\n\n".join(blocks) + "\n"
+
+
+def draw_against_labels(comparison: Comparison, tasks: Sequence[str]) -> Figure:
+    """One panel per task, one line per encoder: mean of the main score over seeds, standard deviation as error bar."""
+    encoders = list(dict.fromkeys(entry.encoder for entry in comparison.entries))
+
+    def draw(axes: Axes, task: str) -> None:
+        entries = comparison.of(task, SCORES[task][0])
+        fractions = sorted({entry.label_fraction for entry in entries})
+        width = max(1.0, np.log10(fractions[-1] / fractions[0]))  # of the axis in powers of ten
+        for number, name in enumerate(encoders):
+            own = sorted((e for e in entries if e.encoder == name), key=lambda entry: entry.label_fraction)
+            shift = 10 ** (_APART * width * (number - (len(encoders) - 1) / 2))
+            _draw_line(axes, [entry.label_fraction * shift for entry in own], own, name, number)
+        axes.set_xscale("log")
+        axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
+        axes.set_xticks(fractions, [f"{fraction * 100:g}%" for fraction in fractions])
+        axes.set_xlabel("fraction of training labels")
+
+    return _draw_panels(tasks, encoders, draw)
+
+
+def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
+    """One panel per task, one line per encoder of `curves`, at the largest label fraction; dashed lines: the other
+    encoders."""
+    curves = comparison.curves
+    lengths = {name for curve in curves.values() for name in curve.values()}
+    names = list(
+        dict.fromkeys([*(e.encoder for e in comparison.entries if e.encoder not in lengths), *curves])
+    )
+    ticks = sorted({views for curve in curves.values() for views in curve})
+
+    def draw(axes: Axes, task: str) -> None:
+        most = max(entry.label_fraction for entry in comparison.of(task, SCORES[task][0]))
+        entries = {e.encoder: e for e in comparison.of(task, SCORES[task][0]) if e.label_fraction == most}
+        for number, name in enumerate(names):
+            curve = {v: entries[length] for v, length in curves.get(name, {}).items() if length in entries}
+            _draw_line(axes, list(curve), list(curve.values()), name, number)
+            if name in entries:
+                axes.axhline(
+                    entries[name].mean, color=COLORS[number % len(COLORS)], linestyle="--", label=name
+                )
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{views:,}" for views in ticks])
+        axes.set_xlabel(f"views in pre-training ({most * 100:g}% of labels)")
+
+    return _draw_panels(tasks, names, draw)
+
+
+@styled
+def _draw_panels(tasks: Sequence[str], names: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
+    """One panel per task, and below them a legend in the given order."""
+    width = _PANEL * len(tasks) + 0.4
+    figure = Figure(figsize=(width, 4.0))
+    handles: dict[str, Artist] = {}
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        draw(axes, task)
+        axes.minorticks_off()
+        axes.set(ylabel=shown(SCORES[task][0]), title=shown(task))
+        axes.grid(axis="y")
+        handles |= {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    known = [name for name in names if name in handles]
+    columns = min(len(known), int(width / _NAME))
+    figure.legend([handles[name] for name in known], known, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _draw_line(axes: Axes, x: Sequence[float], entries: Sequence[Entry], name: str, number: int) -> None:
+    if entries:
+        color = COLORS[number % len(COLORS)]
+        mean, spread = [entry.mean for entry in entries], [entry.spread or 0.0 for entry in entries]
+        axes.errorbar(x, mean, yerr=spread, color=color, marker="o", elinewidth=1, label=name)

@@ -1,0 +1,75 @@
+"""The model card of a run for the Hugging Face Hub."""
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gravis_triton.comparison.results import RunScores
+from gravis_triton.report.run_page import score_table
+from gravis_triton.run_summary import job_of, result_of
+
+_TAGS = ["dermatology", "medical", "gravis"]
+_KINDS = {
+    "pretrain": (
+        "image-feature-extraction",
+        "An image encoder, pre-trained without labels on dermatology images.",
+    ),
+    "finetune-classification": (
+        "image-classification",
+        "A classifier of skin diseases in dermatology images.",
+    ),
+    "finetune-segmentation": (
+        "image-segmentation",
+        "A network that segments skin lesions in dermatology images.",
+    ),
+}
+"""Job -> task on the hub, and what the model is."""
+_SETTINGS = (
+    "model", "encoder", "method", "loss", "views", "image_size", "batch_size", "epochs", "total_views", "opt", "lr",
+)  # fmt: skip
+"""The main settings; the others are in config.yaml."""
+
+
+def model_card(
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    scores: Sequence[RunScores],
+    *,
+    repository: str,
+    license: str,
+) -> str:
+    """README.md of a repository with the encoder or the fine-tuned model of a run.
+
+    config, summary: contents of config.yaml and summary.json. license: of the training images.
+    """
+    job = str(job_of(config))
+    task, description = _KINDS[job]
+    pretrained = job == "pretrain"
+    card = ModelCardData(
+        library_name="timm" if pretrained else "gravis-triton", pipeline_tag=task, tags=_TAGS
+    )
+    templates = Environment(  # Markdown, not HTML
+        loader=PackageLoader("gravis_triton.report", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("model_card.md.j2").render(
+        metadata=card.to_yaml().strip(),
+        repository=repository,
+        pretrained=pretrained,
+        crop="whole image" if task == "image-segmentation" else "largest central square",
+        lead=result_of(summary),
+        what=description,
+        version=metadata.version("gravis-triton"),
+        size=config["image_size"],
+        data=Path(str(config["data"])).name,
+        summary=summary,
+        license=license,
+        tables=[score_table(tested) for tested in scores],
+        settings=[(name, Path(str(config[name])).name) for name in _SETTINGS if config.get(name) is not None],
+    )

@@ -1,0 +1,281 @@
+"""The page of one run: its scores, curves, images and settings."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
+from gravis_triton.comparison.results import RunScores
+from gravis_triton.files import read_metrics, reading
+from gravis_triton.report.figures import COLORS, class_label, styled
+from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import job_of, result_of, shown, shown_number
+
+Points = Sequence[tuple[int, float]]
+
+_NOT_METRICS = ("step", "epoch", "epochs")
+_NOT_OF_THE_METHOD = (
+    "job",
+    "output_dir",
+    "overwrite",
+    "config",
+    "resume",
+    "cache_dir",
+    "num_workers",
+    "data",
+    "model",
+)
+_MOST_POINTS = 500  # drawn per curve
+_CASES = 8  # best and worst ones
+_TITLES = {"knn": "Nearest neighbors", "probe": "Linear probe", "": "Test images"}
+_CLASS_SCORES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "recall": "recall",
+    "sensitivity_at_specificity_95": "sensitivity at specificity 0.95",
+    "specificity_at_sensitivity_89": "specificity at sensitivity 0.89",
+}
+_IMAGES = {
+    "views.png": ("Images and their views", "Each row: an image, then its views as the encoder sees them."),
+    "cases.png": ("Predictions", ""),
+}
+
+
+def write_run_page(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    scores: Sequence[RunScores],
+    changed: Mapping[str, tuple[Any, Any]],
+) -> None:
+    """Write report.html of a finished run.
+
+    config, summary: contents of config.yaml and summary.json. changed: setting -> (value, default) where they differ.
+    """
+    page = Page(
+        title=f"{config.get('model') or config.get('encoder')} on {Path(config['data']).name}: {job_of(config)}",
+        lead=result_of(summary),
+        sections=[
+            *(_scores(run, summary, tested) for tested in scores),
+            *curve_sections({"": read_metrics(run.metrics)}),
+            *_images(run),
+            *_examples(run),
+            _settings(changed),
+            _summary(summary),
+        ],
+    )
+    write_page(page, run.report)
+
+
+def _scores(run: RunDirectory, summary: Mapping[str, Any], scores: RunScores) -> Section:
+    """Scores with intervals, per-class tables and figures of one set of predictions."""
+    files = {
+        "confusion.png": "Confusion matrix",
+        "curves.png": "ROC and precision-recall curves, and calibration",
+    }
+    pictures = [
+        Picture.from_file(file, alt)
+        for name, alt in files.items()
+        if (file := run.predictions(name, scores.name)).is_file()
+    ]
+    predictions = scores.predictions
+    tables = [score_table(scores)]
+    if isinstance(predictions, ClassPredictions):
+        prefix = f"{scores.name}_" if scores.name else ""
+        classes = [name.removeprefix(f"{prefix}auc_") for name in summary if name.startswith(f"{prefix}auc_")]
+        tables += [_per_class(classes, summary, prefix), _hardest(predictions, classes)]
+    else:
+        tables.append(_best_and_worst(predictions))
+    return Section(_TITLES[scores.name], tables=tables, pictures=pictures)
+
+
+def score_table(scores: RunScores) -> Table:
+    """The main scores with 95% bootstrap intervals over the test images, or over their lesions and patients."""
+    rows = [
+        (shown(name), shown_number(value), f"{low:.3f} to {high:.3f}")
+        for name, (value, low, high) in scores.intervals.items()
+    ]
+    drawn = "lesions and patients" if any(scores.predictions.groups) else "images"
+    caption = f"Scores on {len(scores.predictions.ids):,} test images"
+    return Table(caption, ("score", "value", f"95% CI (bootstrap over {drawn})"), rows)
+
+
+def _per_class(classes: Iterable[str], summary: Mapping[str, Any], prefix: str) -> Table:
+    rows = [
+        (
+            class_label(name),
+            *(shown_number(summary.get(f"{prefix}{score}_{name}")) for score in _CLASS_SCORES),
+        )
+        for name in classes
+    ]
+    return Table("Per-class scores (one vs. rest)", ("class", *_CLASS_SCORES.values()), rows)
+
+
+def _hardest(predictions: ClassPredictions, classes: Sequence[str]) -> Table:
+    """The images with the lowest probability of the true class."""
+    of_truth = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    rows = [
+        (
+            predictions.ids[index],
+            class_label(classes[predictions.labels[index]]),
+            class_label(classes[predictions.probabilities[index].argmax()]),
+            f"{of_truth[index]:.3f}",
+        )
+        for index in np.argsort(of_truth, kind="stable")[:_CASES]
+    ]
+    header = ("image", "true class", "predicted class", "probability of the true class")
+    return Table("Hardest images", header, rows)
+
+
+def _best_and_worst(predictions: MaskPredictions) -> Table:
+    jaccard = predictions.values["jaccard"]
+    order = np.argsort(-jaccard, kind="stable")
+    indices = [*order[:_CASES], *order[_CASES:][-_CASES:]]
+    rows = [(predictions.ids[index], f"{jaccard[index]:.3f}") for index in indices]
+    return Table("Best and worst images", ("image", "Jaccard index"), rows)
+
+
+def curve_sections(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Section]:
+    """All metrics over training steps, in small figures, to stay readable on a narrow screen.
+
+    runs: name of a run -> its lines of metrics.jsonl. For a single run, named "", metrics that share their first word
+    (knn_..., similarity/...) share a figure.
+    """
+    lines = sorted(
+        chain(*runs.values()), key=lambda line: "loss" not in line
+    )  # the training loop's metrics first
+    names = list(dict.fromkeys(name for line in lines for name in line if name not in _NOT_METRICS))
+    words = Counter(_first_word(name) for name in names)
+    panels: dict[str, dict[str, Points]] = defaultdict(dict)
+    for name in names:
+        panel = _first_word(name) if "" in runs and words[_first_word(name)] > 1 else name
+        for run, lines in runs.items():
+            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+            if any(value for _, value in points):
+                panels[panel][run or name[len(panel) :].strip("/_") or name] = points
+    pictures = [_draw_curves(panel, curves) for panel, curves in panels.items()]
+    return [Section("Training", pictures=pictures)] if pictures else []
+
+
+def _first_word(metric: str) -> str:
+    return re.split("[/_]", metric)[0]
+
+
+@styled
+def _draw_curves(title: str, curves: Mapping[str, Points]) -> Picture:
+    figure = Figure(figsize=(3.4, 2.5))
+    axes = figure.subplots()
+    for name, points in curves.items():
+        x, y = zip(*points[:: max(1, len(points) // _MOST_POINTS)], strict=True)
+        axes.plot(x, y, label=shown(name), marker="o" if len(x) < 20 else None)
+    axes.set(title=shown(title), xlabel="step")
+    if len(curves) > 1:
+        axes.legend()
+    return Picture.from_figure(figure, f"{shown(title)} over training steps: {', '.join(map(shown, curves))}")
+
+
+def _images(run: RunDirectory) -> list[Section]:
+    return [
+        Section(title, pictures=[Picture.from_file(run.path / file, title, caption)])
+        for file, (title, caption) in _IMAGES.items()
+        if (run.path / file).is_file()
+    ]
+
+
+def _examples(run: RunDirectory) -> list[Section]:
+    """Similarity and attention of views, nearest neighbors and a map, if the run has saved them."""
+    if not run.examples.is_file():
+        return []
+    with reading(run.examples), np.load(run.examples, allow_pickle=False) as content:
+        examples = dict(content)
+    classes = [class_label(name) for name in examples["classes"]]
+    thumbnails = [
+        Picture.from_pixels(pixels, f"{name}, {classes[label]}")
+        for pixels, name, label in zip(
+            examples["thumbnails"], examples["ids"], examples["labels"], strict=True
+        )
+    ]
+    sections = (
+        [_heat_maps(examples["similarity"], examples["attention"])] if len(examples["similarity"]) else []
+    )
+    if len(examples["neighbors"]):
+        sections.append(_neighbors(examples["neighbors"], examples["labels"], thumbnails))
+    if len(examples["map"]):
+        sections.append(_map(examples["map"], examples["labels"], classes, thumbnails))
+    return sections
+
+
+@styled
+def _heat_maps(similarity: np.ndarray, attention: np.ndarray) -> Section:
+    count = len(similarity)
+    figure = Figure(figsize=(2.3 * count + 0.8, 4.6))
+    panels = figure.subplots(2, count, squeeze=False)
+    rows = (("similarity", similarity, -1.0), ("attention", attention, 0.0))
+    for axes_row, (name, matrices, low) in zip(panels, rows, strict=True):
+        for axes, matrix in zip(axes_row, matrices, strict=True):
+            image = axes.imshow(matrix, vmin=low, vmax=1.0)
+            axes.set(xticks=[], yticks=[])
+        axes_row[0].set_ylabel(name)
+        figure.colorbar(image, ax=list(axes_row), shrink=0.8)
+    picture = Picture.from_figure(
+        figure,
+        f"Similarity and attention between the views of {count} images",
+        "One image per column. Top: cosine similarity between its views. Bottom: attention of the view in the row to "
+        "the others.",
+    )
+    return Section("Views of one image", pictures=[picture])
+
+
+def _neighbors(neighbors: np.ndarray, labels: np.ndarray, thumbnails: Sequence[Picture]) -> Section:
+    marks = ("wrong", "right")
+    rows = [
+        [(thumbnails[query], ""), *((thumbnails[i], marks[int(labels[i] == labels[query])]) for i in nearest)]
+        for query, nearest in enumerate(neighbors)
+    ]
+    text = (
+        "Each row: a validation image, then the training images with the most similar features. "
+        "Solid frame: same class; dashed frame: different class."
+    )
+    return Section("Nearest neighbors", text=text, thumbnails=rows)
+
+
+def _map(
+    places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbnails: Sequence[Picture]
+) -> Section:
+    low, high = places.min(0), places.max(0)
+    percent = 3 + 94 * (places - low) / np.maximum(high - low, 1e-9)
+    dots = [
+        Dot(float(left), float(top), COLORS[label % len(COLORS)], thumbnail)
+        for (left, top), label, thumbnail in zip(
+            percent, labels, thumbnails, strict=False
+        )  # neighbors have no place
+    ]
+    return Section(
+        "t-SNE of the validation images",
+        text="t-SNE of the features; hover over a dot to see its image.",
+        dots=dots,
+        legend=[(name, COLORS[label % len(COLORS)]) for label, name in enumerate(classes)],
+    )
+
+
+def _settings(changed: Mapping[str, tuple[Any, Any]]) -> Section:
+    rows = [
+        (name, str(value), "" if default is None else str(default))
+        for name, (value, default) in changed.items()
+        if name not in _NOT_OF_THE_METHOD
+    ]
+    table = Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)
+    return Section("Settings", tables=[table])
+
+
+def _summary(summary: Mapping[str, Any]) -> Section:
+    numbers = {shown(name): shown_number(v) for name, v in summary.items() if not isinstance(v, dict | list)}
+    rows = [*numbers.items(), *summary.get("versions", {}).items()]
+    return Section("Summary", tables=[Table("summary.json", ("name", "value"), rows)])

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gravis_triton.data import Collection, Record
+from gravis_triton.evaluation import classification_scores
+from gravis_triton.evaluation.classification import classification_curves
+from gravis_triton.report.classification import (
+    ClassCase,
+    choose_class_cases,
+    draw_class_cases,
+    draw_confusion,
+    draw_curves,
+    write_class_predictions,
+)
+from gravis_triton.report.figures import write_figure
+from gravis_triton.run_directory import RunDirectory
+
+CLASSES = ("melanoma", "seborrheic_keratosis", "nevus")
+CORRECT, WRONG = "most confident, correct", "most confident, wrong"
+PROBABILITIES = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1]])
+LABELS = torch.tensor([0, 0, 1, 1, 0])
+
+
+def predictions() -> tuple[np.ndarray, np.ndarray]:
+    p = np.array([[0.6, 0.3, 0.1], [0.3, 0.2, 0.5], [0.5, 0.4, 0.1], [0.1, 0.3, 0.6], [0.4, 0.4, 0.2]])
+    return p, np.array([0, 0, 1, 2, 2])
+
+
+def curves(p: np.ndarray, y: np.ndarray, scored: tuple[str, ...] = ()):
+    return draw_curves(classification_curves(p, y, classes=CLASSES, scored=scored)).axes
+
+
+def legend(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_cells_of_the_confusion_matrix_have_counts_and_fractions_of_the_true_class():
+    p, y = predictions()
+    figure = draw_confusion(classification_scores(p, y, classes=CLASSES, scored=()))
+    (axes,) = figure.axes
+    cells = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert cells[0, 0] == "1\n50%"
+    assert cells[0, 2] == "1\n50%"
+    assert cells[1, 0] == "1\n100%"
+    assert cells[2, 2] == "1\n50%"  # the other nevus is a tie
+    assert len(cells) == 9
+    assert axes.get_title() == "balanced accuracy 0.333, 5 images"
+    assert axes.get_xlabel() == "predicted class (1 ties not shown)"
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "melanoma",
+        "seborrheic keratosis",
+        "nevus",
+    ]
+
+
+def test_curves_are_those_of_the_scored_classes_with_their_areas():
+    p, y = predictions()
+    roc, precision, calibration = curves(p, y, scored=("melanoma", "seborrheic_keratosis"))
+    # melanoma: 0.6 and 0.3 against 0.5, 0.1, 0.4: 3 + 1 of 6 pairs; keratosis: 0.4 against 0.3, 0.2, 0.3, 0.4: 3.5 of 4
+    assert legend(roc) == ["melanoma: AUC 0.667", "seborrheic keratosis: AUC 0.875"]
+    melanoma = roc.lines[1]
+    assert np.array(melanoma.get_xdata()).tolist() == pytest.approx([0, 0, 2 / 3, 2 / 3, 1])
+    assert np.array(melanoma.get_ydata()).tolist() == pytest.approx([0, 0.5, 0.5, 1, 1])
+    # melanoma: precision 1 at recall 1/2, 2/4 at recall 1; keratosis: 1/2 at recall 1
+    assert legend(precision) == ["melanoma: AP 0.750", "seborrheic keratosis: AP 0.500"]
+    # confidences 0.4 (a tie: wrong), 0.5 twice (wrong), 0.6 twice (correct)
+    assert calibration.get_title() == f"expected calibration error {(0.4 + 2 * 0.5 + 2 * 0.4) / 5:.3f}"
+
+
+def test_a_class_without_images_has_no_curve():
+    roc, precision, _ = curves(np.array([[0.7, 0.1, 0.2], [0.1, 0.1, 0.8]]), np.array([0, 2]))
+    assert legend(roc) == ["melanoma: AUC 1.000", "nevus: AUC 1.000"]
+    assert legend(precision) == ["melanoma: AP 1.000", "nevus: AP 1.000"]
+
+
+def test_a_confusion_matrix_of_very_many_classes_is_no_larger_than_that_of_many(tmp_path):
+    many = [f"class {number}" for number in range(200)]
+    figure = draw_confusion(classification_scores(np.eye(200), np.arange(200), classes=many, scored=many))
+    write_figure(figure, tmp_path / "a.png")
+    assert max(Image.open(tmp_path / "a.png").size) < 4000
+
+
+def collection(labels: list[int | None]) -> Collection:
+    records = tuple(Record(id=f"ISIC_{i}", image=None, label=label) for i, label in enumerate(labels))  # type: ignore[arg-type]
+    return Collection("ISIC 2017", records, CLASSES, CLASSES[:2])
+
+
+def test_scores_files_and_figures_are_those_of_the_chosen_images(tmp_path):
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.3, 0.5, 0.2]])
+    scores = write_class_predictions(
+        RunDirectory(tmp_path), collection([2, 0, None, 2, 1]), [1, 3, 4], p, name="knn"
+    )
+    assert (scores.mean_auc, scores.balanced_accuracy, scores.images) == (1.0, 1.0, 3)
+    assert scores.scored == CLASSES[:2]
+    assert (tmp_path / "image_scores_knn.csv").read_text().splitlines() == [
+        "image_id,label,melanoma,seborrheic_keratosis,nevus",
+        "ISIC_1,melanoma,0.699999988,0.200000003,0.100000001",
+        "ISIC_3,nevus,0.100000001,0.300000012,0.600000024",
+        "ISIC_4,seborrheic_keratosis,0.300000012,0.5,0.200000003",
+    ]
+    assert (tmp_path / "submission_knn.csv").read_text().splitlines()[:2] == [
+        "image_id,melanoma,seborrheic_keratosis",
+        "ISIC_1,0.699999988,0.200000003",
+    ]
+    for figure in ("confusion_knn.png", "curves_knn.png"):
+        Image.open(tmp_path / figure).verify()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_without_a_name_the_files_have_none(tmp_path):
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    write_class_predictions(RunDirectory(tmp_path), collection([0, 2]), [0, 1], p)
+    names = {"image_scores.csv", "submission.csv", "confusion.png", "curves.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_an_image_without_a_label_cannot_be_scored(tmp_path):
+    with pytest.raises(ValueError, match="image ISIC_0 has no label"):
+        write_class_predictions(
+            RunDirectory(tmp_path), collection([None]), [0], torch.tensor([[0.7, 0.2, 0.1]])
+        )
+
+
+def case(**changes):
+    values = {
+        "image_id": "ISIC_1",
+        "image": np.full((20, 20, 3), 200, np.uint8),
+        "truth": "nevus",
+        "predicted": "nevus",
+        "probability": 0.9,
+        "map": None,
+    }
+    return ClassCase(**{**values, **changes})
+
+
+def test_cases_are_those_of_the_highest_confidence_correct_and_wrong():
+    assert choose_class_cases(PROBABILITIES, LABELS) == {CORRECT: [0, 4, 2], WRONG: [3, 1]}
+    assert choose_class_cases(PROBABILITIES, LABELS, each=1) == {CORRECT: [0], WRONG: [3]}
+
+
+def test_without_errors_there_is_no_row_of_them():
+    assert list(choose_class_cases(PROBABILITIES[:1], LABELS[:1])) == [CORRECT]
+
+
+def test_a_case_names_the_predicted_class_and_the_true_one_if_it_differs():
+    figure = draw_class_cases({CORRECT: [case()], WRONG: [case(predicted="melanoma")]}, None)
+    correct, wrong = (axes.get_xlabel() for axes in figure.axes)
+    assert correct == "ISIC_1\nnevus 0.90"
+    assert wrong == "ISIC_1\nmelanoma 0.90\ntrue: nevus"
+
+
+def test_an_image_is_shaded_where_saliency_is_low():
+    salient = torch.zeros(8, 8)
+    salient[2, 3] = 1
+    figure = draw_class_cases({CORRECT: [case(map=salient)]}, "layer4")
+    image, shade = figure.axes[0].images
+    assert image.get_extent() == shade.get_extent()
+    assert shade.get_alpha()[2, 3] == 0
+    assert (shade.get_alpha() == 0).sum() == 1
+    assert "layer4" in figure.get_suptitle()
