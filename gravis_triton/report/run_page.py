@@ -148,10 +148,8 @@ def curve_sections(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Sect
     runs: name of a run -> its lines of metrics.jsonl. For a single run, named "", metrics that share their first word
     (knn_..., similarity/...) share a figure.
     """
-    lines = sorted(
-        chain(*runs.values()), key=lambda line: "loss" not in line
-    )  # the training loop's metrics first
-    names = list(dict.fromkeys(name for line in lines for name in line if name not in _NOT_METRICS))
+    training_first = sorted(chain(*runs.values()), key=lambda line: "loss" not in line)
+    names = list(dict.fromkeys(name for line in training_first for name in line if name not in _NOT_METRICS))
     words = Counter(_first_word(name) for name in names)
     panels: dict[str, dict[str, Points]] = defaultdict(dict)
     for name in names:
