@@ -13,13 +13,13 @@ from gravis_triton.settings import (
     PretrainSettings,
     SegmentationSettings,
     default_image_size,
-    flat_hints,
     flatten,
     read_yaml,
+    resolve,
     resolve_evaluate,
     resolve_finetune,
     resolve_pretrain,
-    settings_from,
+    settings_of,
 )
 
 _SETTINGS: Mapping[str, type[Any]] = {
@@ -48,30 +48,40 @@ def job_of(config: Mapping[str, Any]) -> str | None:
 
 
 def changed_from_defaults(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (value, default) for the settings of a config.yaml that would have another value if left out."""
+    """Setting -> (value, default) for the settings of a config.yaml that would have another value if left out.
+
+    The settings of a method are not among them, see `method_settings`.
+    """
     kind = _SETTINGS[str(job_of(config))]
-    config = {name: value for name, value in config.items() if name in flat_hints(kind)}
+    values = {name: value for name, value in config.items() if name in settings_of(kind)}
     changed = {}
-    for name, value in config.items():
-        default = _complete(kind, {other: given for other, given in config.items() if other != name}, config)[
-            name
-        ]
+    for name, value in values.items():
+        default = _complete(kind, {other: values[other] for other in values if other != name}, values)[name]
         if value != default:
             changed[name] = value, default
     return changed
 
 
+def method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the self-supervised method in a config.yaml; empty for other jobs than pre-training."""
+    if job_of(config) != "pretrain":
+        return {}
+    shared = {"job", *settings_of(PretrainSettings)}
+    return {name: value for name, value in config.items() if name not in shared}
+
+
 def _complete(kind: type[Any], values: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a job with these values, defaults in place of None. saved: has what an encoder determines."""
-    settings = settings_from(kind, values, where="config.yaml")
+    settings: Any = resolve(kind, values, where="config.yaml")
     own = settings.model if isinstance(settings, PretrainSettings) else settings.encoder
-    size = own.image_size or saved["image_size"]
+    default_size = saved["image_size"]
     if own.encoder in ("random", "imagenet"):
-        size = own.image_size or default_image_size(settings.data)
+        default_size = default_image_size(settings.data)
+    size = own.image_size or default_size
     if isinstance(settings, PretrainSettings):
         return flatten(resolve_pretrain(settings, image_size=size))
-    resolve = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
-    return flatten(resolve(settings, image_size=size))
+    fill = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
+    return flatten(fill(settings, image_size=size))
 
 
 def result_of(summary: Mapping[str, Any]) -> str:

@@ -21,8 +21,9 @@ from gravis_triton.data.cache.pixels import resized_pixels
 from gravis_triton.data.datasets.decode import decode_image
 from gravis_triton.data.datasets.references import SyntheticImage
 from gravis_triton.data.loading.loader import collate_images
-from gravis_triton.settings import PretrainSettings, ViewSettings
-from gravis_triton.settings.flags import parse_settings
+from gravis_triton.methods import pretrain_settings
+from gravis_triton.settings import PretrainSettings, ViewSettings, resolve
+from gravis_triton.settings.flags import read_flags
 from gravis_triton.training import StopRequest, Training, TrainState, train_epoch
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.launch import launch
@@ -153,5 +154,5 @@ def cut_out(view: Tensor, holes: int = 3, side: int = 32) -> Tensor:
 
 
 if __name__ == "__main__":
-    profile_steps(parse_settings(PretrainSettings))
+    profile_steps(resolve(pretrain_settings, read_flags(pretrain_settings)))
     time_views()

@@ -16,7 +16,7 @@ from gravis_triton.files import read_metrics, reading
 from gravis_triton.report.figures import COLORS, class_label, styled
 from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import job_of, result_of, shown, shown_number
+from gravis_triton.run_summary import job_of, method_settings, result_of, shown, shown_number
 
 Points = Sequence[tuple[int, float]]
 
@@ -67,7 +67,7 @@ def write_run_page(
             *curve_sections({"": read_metrics(run.metrics)}),
             *_images(run),
             *_examples(run),
-            _settings(changed),
+            _settings(config, changed),
             _summary(summary),
         ],
     )
@@ -263,14 +263,17 @@ def _map(
     )
 
 
-def _settings(changed: Mapping[str, tuple[Any, Any]]) -> Section:
+def _settings(config: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]]) -> Section:
     rows = [
         (name, str(value), "" if default is None else str(default))
         for name, (value, default) in changed.items()
         if name not in _NOT_OF_THE_METHOD
     ]
-    table = Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)
-    return Section("Settings", tables=[table])
+    tables = [Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)]
+    if own := method_settings(config):
+        rows_of_method = [(name, str(value)) for name, value in own.items()]
+        tables.append(Table("Settings of the method", ("setting", "value"), rows_of_method))
+    return Section("Settings", tables=tables)
 
 
 def _summary(summary: Mapping[str, Any]) -> Section:

@@ -1,14 +1,12 @@
 import pytest
 
-from gravis_triton.run_summary import changed_from_defaults, job_of, result_of
-from gravis_triton.settings import flatten, override, resolve_pretrain, settings_from
-from gravis_triton.settings.jobs import PretrainSettings
+from gravis_triton.run_summary import changed_from_defaults, job_of, method_settings, result_of
+from gravis_triton.settings import PretrainSettings, flatten, resolve, resolve_pretrain
 
 
 def config(**values):
     """config.yaml of a pre-training run with these settings."""
-    settings = resolve_pretrain(settings_from(PretrainSettings, values, where="test"))
-    return flatten(override(settings, {"output_dir": None}))
+    return {"job": "pretrain", **flatten(resolve_pretrain(resolve(PretrainSettings, values)))}
 
 
 def test_settings_that_follow_from_others_are_not_changes():
@@ -28,6 +26,11 @@ def test_the_steps_of_an_augmentation_are_changes_only_where_they_differ_from_it
         "augment": ("dermoscopy", "published"),
         "hair": (0.7, 0.3),
     }
+
+
+def test_the_settings_of_a_method_are_those_that_other_methods_do_not_have():
+    assert method_settings({**config(), "margin": 0.5}) == {"margin": 0.5}
+    assert method_settings({"job": "evaluate", "seed": 0, "output_dir": None, "tta": True}) == {}
 
 
 @pytest.mark.parametrize(
