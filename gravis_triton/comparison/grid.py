@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.evaluation import COLOR_HISTOGRAM
+from gravis_triton.evaluation.features import COLOR_HISTOGRAM
 from gravis_triton.methods import METHODS, find_method, pretrain_settings
 from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES

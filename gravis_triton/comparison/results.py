@@ -21,7 +21,7 @@ from gravis_triton.comparison.bootstrap import (
     resampled_scores,
 )
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation.segmentation import JACCARD_THRESHOLD
+from gravis_triton.evaluation import JACCARD_THRESHOLD
 from gravis_triton.files import atomic_write, read_json, write_json
 from gravis_triton.run_directory import RunDirectory
 

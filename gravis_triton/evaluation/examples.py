@@ -1,9 +1,9 @@
 """Example images: the similarity of their views, their nearest neighbors, and a map of their features."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,28 +15,12 @@ from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
 from gravis_triton.evaluation.features import extract_features
 from gravis_triton.evaluation.knn import scored_images
-from gravis_triton.files import atomic_write, reading
+from gravis_triton.files import atomic_write
 
 _QUERIES, _NEIGHBORS = 10, 6
 _MAPPED, _REFERENCE = 300, 1000  # maximum number of images
 _FEWEST_MAPPED = 50
 _SIDE = 64  # of a thumbnail
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """classes: names. ids, labels, thumbnails (images, side, side, 3) uint8: first the mapped validation images, then
-    the neighbors. map: (mapped, 2), t-SNE of their features; empty for few images. neighbors: (queries, neighbors),
-    indices of the training images nearest to the first images. similarity, attention: (batch, views, views)."""
-
-    classes: np.ndarray
-    ids: np.ndarray
-    labels: np.ndarray
-    thumbnails: np.ndarray
-    map: np.ndarray
-    neighbors: np.ndarray
-    similarity: np.ndarray
-    attention: np.ndarray
 
 
 def find_examples(
@@ -50,11 +34,16 @@ def find_examples(
     attention_temperature: float | None,
     size: int,
     device: torch.device,
-) -> Examples:
+) -> dict[str, np.ndarray]:
     """Examples of what an encoder has learned, without neighbors and map if either set has no labels.
 
     reference, validation: as in `score_encoder`; the examples are sampled from them. view_embeddings: (batch, views,
     dim). attention_temperature: of the softmax over an anchor's positives; None for uniform attention.
+
+    Returns classes: names. ids, labels, thumbnails (images, side, side, 3) uint8: first the mapped validation images,
+    then the neighbors. map: (mapped, 2), t-SNE of their features; empty for few images. neighbors: (queries,
+    neighbors), indices of the training images nearest to the first images. similarity, attention: (batch, views,
+    views).
     """
     similarity, attention = _view_matrices(view_embeddings, attention_temperature)
     mapped = list(scored_images(collection, validation, _MAPPED))
@@ -72,29 +61,23 @@ def find_examples(
         neighbors = sorted({int(index) for index in indices.flat})
         nearest = len(mapped) + np.searchsorted(neighbors, indices)
     shown = [*mapped, *(candidates[index] for index in neighbors)]
-    return Examples(
-        classes=np.array(collection.classes),
-        ids=np.array([collection.records[index].id for index in shown]),
-        labels=np.array(collection.labels(shown), np.int64),
-        thumbnails=_thumbnails(images, shown),
-        map=_map(features),
-        neighbors=nearest,
-        similarity=similarity,
-        attention=attention,
-    )
+    return {
+        "classes": np.array(collection.classes),
+        "ids": np.array([collection.records[index].id for index in shown]),
+        "labels": np.array(collection.labels(shown), np.int64),
+        "thumbnails": _thumbnails(images, shown),
+        "map": _map(features),
+        "neighbors": nearest,
+        "similarity": similarity,
+        "attention": attention,
+    }
 
 
-def write_examples(examples: Examples, file: Path) -> None:
+def write_examples(examples: Mapping[str, Any], file: Path) -> None:
     """Write examples as a NumPy archive, atomically."""
     content = io.BytesIO()
-    np.savez_compressed(content, **asdict(examples))
+    np.savez_compressed(content, **examples)
     atomic_write(file, content.getvalue())
-
-
-def read_examples(file: Path) -> Examples:
-    """Read the file of `write_examples`, without unpickling. Raises UserError for a damaged file."""
-    with reading(file), np.load(file, allow_pickle=False) as content:
-        return Examples(**{name: content[name] for name in Examples.__dataclass_fields__})
 
 
 def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-JACCARD_THRESHOLD = 0.65
-"""ISIC 2018 scores a mask below it as 0; about the agreement between its experts' masks."""
+from gravis_triton.evaluation import JACCARD_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from gravis_triton.data.loading.loader import Pixels, decoded_loader
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, checksum, writing
 from gravis_triton.models import Preprocessing
-from gravis_triton.report import Display
+from gravis_triton.report.display import Display
 from gravis_triton.settings import default_workers
 
 _PART_ROWS = 256

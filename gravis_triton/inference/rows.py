@@ -14,7 +14,7 @@ from gravis_triton.data import ImageFile, ImageReference
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import finite_features
+from gravis_triton.evaluation.features import finite_features
 from gravis_triton.models import Preprocessing, eval_mode
 from gravis_triton.tasks import Predictor
 

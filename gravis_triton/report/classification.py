@@ -12,14 +12,12 @@ from torch import Tensor
 
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
-from gravis_triton.evaluation import Saliency, write_class_probabilities_csv, write_submission_csv
 from gravis_triton.evaluation.classification import (
     CalibrationBins,
     ClassificationCurves,
     ClassificationScores,
-    classification_curves,
-    classification_scores,
 )
+from gravis_triton.evaluation.saliency import Saliency
 from gravis_triton.report.figures import Pixels, class_label, draw_cases, styled, thinned, write_figure
 from gravis_triton.run_directory import RunDirectory
 
@@ -27,34 +25,17 @@ _MOST_WRITTEN = 24  # maximum classes of a confusion matrix with numbers
 _DARKEST = 0.6  # opacity of the shade at zero saliency
 
 
-def write_class_predictions(
+def write_class_figures(
     run: RunDirectory,
-    collection: Collection,
-    indices: Sequence[int],
-    probabilities: Tensor,
+    scores: ClassificationScores,
+    curves: ClassificationCurves,
     *,
     name: str = "",
     caption: str = "",
-) -> ClassificationScores:
-    """Score the predicted class probabilities (images, classes) of the labeled images `indices` of a collection.
-
-    Writes image_scores.csv, submission.csv, confusion.png and curves.png; with a name, image_scores_NAME.csv and so
-    on. caption: of the figures. Raises ValueError like `classification_scores`.
-    """
-    records = [collection.records[index] for index in indices]
-    ids, groups = [record.id for record in records], [record.group for record in records]
-    labels, classes = np.array(collection.labels(indices)), collection.classes
-    names = {"classes": classes, "scored": collection.scored_classes}
-    scores = classification_scores(probabilities, labels, **names)
-    curves = classification_curves(probabilities, labels, **names)
-    image_scores, submission = (
-        run.predictions(f"{kind}.csv", name) for kind in ("image_scores", "submission")
-    )
-    write_class_probabilities_csv(image_scores, ids, labels, probabilities, classes=classes, groups=groups)
-    write_submission_csv(submission, collection.name, ids, probabilities, classes=classes)
+) -> None:
+    """Write confusion.png and curves.png; with a name, confusion_NAME.png and so on."""
     write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
     write_figure(draw_curves(curves), run.predictions("curves.png", name), caption=caption)
-    return scores
 
 
 @styled

@@ -13,7 +13,8 @@ from PIL import Image
 
 from gravis_triton.data import Collection, lesion_pixels, native_mask
 from gravis_triton.data.loading.loader import Images
-from gravis_triton.evaluation import MaskScores, mask_file
+from gravis_triton.evaluation.prediction_files import mask_file
+from gravis_triton.evaluation.segmentation import MaskScores
 from gravis_triton.report.figures import LONGEST, Pixels, draw_cases, styled, thinned, write_figure
 from gravis_triton.run_directory import RunDirectory
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from gravis_triton.data import Annotation, CachedImages, Collection, Masks, Split
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import predict_with_flips
+from gravis_triton.evaluation.features import predict_with_flips
 from gravis_triton.models import Preprocessing, eval_mode, model_args
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings

@@ -18,9 +18,11 @@ from gravis_triton.data.loading.loader import (
     collate_central_squares,
     labeled_loader,
 )
-from gravis_triton.evaluation import Saliency, classification_scores, grad_cam
+from gravis_triton.evaluation.classification import classification_scores
+from gravis_triton.evaluation.prediction_files import write_class_predictions
+from gravis_triton.evaluation.saliency import Saliency, grad_cam
 from gravis_triton.models import ImageLike, Preprocessing, eval_mode, open_image
-from gravis_triton.report import write_class_cases, write_class_predictions
+from gravis_triton.report.classification import write_class_cases, write_class_figures
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import ClassificationSettings
 from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task
@@ -186,4 +188,6 @@ class ClassificationTask(Task):
         write_class_cases(
             run, collection, images, indices, probabilities, predictor.saliency, caption=caption
         )
-        return write_class_predictions(run, collection, indices, probabilities, caption=caption).flat()
+        scores, curves = write_class_predictions(run, collection, indices, probabilities)
+        write_class_figures(run, scores, curves, caption=caption)
+        return scores.flat()

@@ -24,16 +24,15 @@ from gravis_triton.data.loading.loader import (
     whole_image_loader,
 )
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import (
+from gravis_triton.evaluation.prediction_files import save_mask, write_mask_scores_csv
+from gravis_triton.evaluation.segmentation import (
     MaskScores,
     mask_scores,
     resize_probability,
-    save_mask,
     segmentation_scores,
-    write_mask_scores_csv,
 )
 from gravis_triton.models import ImageLike, Preprocessing, eval_mode, native_size, open_image
-from gravis_triton.report import write_mask_cases
+from gravis_triton.report.segmentation import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import SegmentationSettings
 from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task, flat_name

@@ -6,12 +6,13 @@ from typing import Any
 from gravis_triton.data import (
     Annotation,
     Collection,
+    describe_leaks,
     find_leaks,
     label_subset,
     split_collection,
 )
 from gravis_triton.data.loading.prepare import prepare_annotated
-from gravis_triton.report import print_annotated, print_empty_masks, print_leaks
+from gravis_triton.report.console import print_annotated, print_empty_masks
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.launch import Launch
@@ -41,5 +42,6 @@ def load_annotated(
     if masks is not None:
         print_empty_masks(job.display, [collection.records[i].id for i in used if not masks[i].any()])
     if job.accelerator.is_main_process:
-        print_leaks(job.display, find_leaks(collection, split, images=images, seen=pretrained_on))
+        for line in describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on)):
+            job.display.print(line)
     return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gravis_triton.comparison.results as results
-import gravis_triton.report as report
 from gravis_triton.comparison.grid import (
     Grid,
     PlannedRun,
@@ -30,6 +29,8 @@ from gravis_triton.report.comparison_page import (
     score_tables,
     write_comparison_page,
 )
+from gravis_triton.report.display import Display
+from gravis_triton.report.figures import write_figure
 from gravis_triton.settings import CompareSettings, RunSettings, find_config, resolve
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
@@ -77,7 +78,7 @@ def compare(settings: CompareSettings) -> CompareResult:
     # one run after another, the same in all processes
     precision = {name: value for name, value in grid.common.items() if name == "mixed_precision"}
     accelerator = start_accelerator(resolve(RunSettings, precision, where=str(file)))
-    display = report.Display(accelerator.is_main_process)
+    display = Display(accelerator.is_main_process)
     missing = [run for run in runs if not run.finished]
     output = Path(grid.output_dir)
     display.print(f"{len(runs):,} runs, {len(missing):,} to compute: {output}")
@@ -113,7 +114,7 @@ def _run(run: PlannedRun) -> None:
 
 
 def _compare_finished(
-    grid: Grid, runs: Sequence[PlannedRun], collection: Collection, display: report.Display
+    grid: Grid, runs: Sequence[PlannedRun], collection: Collection, display: Display
 ) -> Comparison | None:
     """Print and write scores, differences and figures of the finished runs; None if there are none."""
     output = Path(grid.output_dir)
@@ -130,7 +131,7 @@ def _compare_finished(
     if compared.curves:
         figures["comparison_views.png"] = draw_against_views(compared, compared.tasks)
     for name, figure in figures.items():
-        report.write_figure(figure, output / name, caption=collection.name)
+        write_figure(figure, output / name, caption=collection.name)
     write_comparison_page(compared, finished, output, data=collection.name)
     display.print("")
     for table in score_tables(compared):

@@ -6,15 +6,28 @@ from pathlib import Path
 
 from torch import Tensor
 
-import gravis_triton.evaluation as evaluation
-import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data import write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import COLOR_HISTOGRAM, ClassificationScores, LabeledFeatures
+from gravis_triton.evaluation.classification import ClassificationScores
+from gravis_triton.evaluation.features import (
+    COLOR_HISTOGRAM,
+    ColorHistogram,
+    FlipAveraged,
+    LabeledFeatures,
+    extract_features,
+    labeled_features,
+)
+from gravis_triton.evaluation.knn import choose_neighbors, knn_probabilities
+from gravis_triton.evaluation.prediction_files import write_class_predictions
+from gravis_triton.evaluation.probe import fit_probe
 from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder, open_encoder
+from gravis_triton.report import console
+from gravis_triton.report.classification import write_class_figures
+from gravis_triton.report.figures import caption_of
+from gravis_triton.report.metric_logger import log_images
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated
@@ -57,26 +70,25 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     train, validation, test = _encode(opened, data, settings, job)
     collection, classes = data.collection, len(data.collection.classes)
     scored = [collection.classes.index(name) for name in collection.scored_classes or collection.classes]
-    neighbors = evaluation.choose_neighbors(train, validation, classes=classes, scored=scored)
+    neighbors = choose_neighbors(train, validation, classes=classes, scored=scored)
     with display.task("fitting linear probes") as fitting:
-        probe = evaluation.fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
+        probe = fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
 
     # scores on the test set
     def score(name: str, method: str, parameter: str, probabilities: Tensor) -> ClassificationScores:
-        caption = report.caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
-        scores = report.write_class_predictions(
-            run, collection, data.split.test, probabilities, name=name, caption=caption
-        )
+        caption = caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
+        scores, curves = write_class_predictions(run, collection, data.split.test, probabilities, name=name)
+        write_class_figures(run, scores, curves, name=name, caption=caption)
         display.print(
             f"{'kNN' if name == 'knn' else method} ({parameter}): mean AUC {scores.mean_auc:.3f}, "
             f"balanced accuracy {scores.balanced_accuracy:.3f} on {scores.images:,} test images"
         )
         return scores
 
-    knn_probabilities = evaluation.knn_probabilities(
+    of_neighbors = knn_probabilities(
         train.features, train.labels, test.features, classes=classes, neighbors=neighbors
     )
-    knn = score("knn", "nearest neighbors", f"k = {neighbors}", knn_probabilities)
+    knn = score("knn", "nearest neighbors", f"k = {neighbors}", of_neighbors)
     penalty = f"C = {probe.inverse_penalty:g}"
     linear = score("probe", "linear probe", penalty, probe.probabilities(test.features))
     tuned = {"knn_neighbors": neighbors, "probe_inverse_penalty": probe.inverse_penalty}
@@ -93,10 +105,10 @@ def _encode(
     assert workers is not None  # resolved
     encoder = opened.encoder.to(accelerator.device)
     if settings.evaluation.tta:
-        encoder = evaluation.FlipAveraged(encoder)
+        encoder = FlipAveraged(encoder)
     parts = (data.split.train, data.split.validation, data.split.test)
     with accelerator.autocast(), job.display.task("encoding images") as encoding:
-        features = evaluation.extract_features(
+        features = extract_features(
             encoder,
             data.images,
             [index for part in parts for index in part],
@@ -106,7 +118,7 @@ def _encode(
             progress=encoding,
         ).split([len(part) for part in parts])
     return [
-        evaluation.labeled_features(rows, data.collection.labels(part))
+        labeled_features(rows, data.collection.labels(part))
         for rows, part in zip(features, parts, strict=True)
     ]
 
@@ -135,13 +147,12 @@ def _write_results(
         summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
     summary |= {
         "seconds": job.seconds(),
-        "device": report.device_name(accelerator.device),
-        "versions": report.versions(),
+        **console.describe_environment(accelerator.device),
     }
     write_json(run.summary, summary)
     write_run_report(run)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
-    report.log_pictures(accelerator, run, step=0)
+    log_images(accelerator, run, step=0)
     job.display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
 
 
@@ -155,7 +166,7 @@ def _open_any_encoder(settings: EvaluateSettings) -> OpenedEncoder:
     if chosen.model is not None:
         raise UserError(f"--model {chosen.model} has no effect on --encoder {COLOR_HISTOGRAM}: drop it")
     return OpenedEncoder(
-        evaluation.ColorHistogram(),
+        ColorHistogram(),
         COLOR_HISTOGRAM,
         chosen.image_size or default_size,
         "encoder: color histograms and a thumbnail, no learning",

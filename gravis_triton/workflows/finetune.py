@@ -10,7 +10,6 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
@@ -19,6 +18,9 @@ from gravis_triton.errors import Interrupted
 from gravis_triton.files import write_json
 from gravis_triton.inference import save_predictor, weights_hash
 from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, open_encoder
+from gravis_triton.report import console
+from gravis_triton.report.figures import caption_of
+from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.settings import (
     ClassificationSettings,
     FinetuneSettings,
@@ -193,7 +195,7 @@ def start_training(
         states={"best": best},
         notify=job.display.print,
     )
-    report.print_step(job.display, parts)
+    console.print_step(job.display, parts)
     return parts, state, best
 
 
@@ -215,13 +217,14 @@ def train(
     open_run(run, settings, accelerator, finished=state.step >= last_step)
     if accelerator.is_main_process:
         write_split(task.data.split, task.data.collection, run.split)
-    metric_logger = report.MetricLogger(run.metrics, state.step, accelerator)
+    metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
     def validate() -> None:
         score = math.nan
         if accelerator.is_main_process:
             scores = task.validate()
-            report.log_validation(scores, metric_logger, state.step, display)
+            label = f"validation after step {state.step:,}"
+            console.log_scores(scores, label, metric_logger, state.step, display, prefix="validation")
             score = next((score for score in scores.values() if not math.isnan(score)), math.nan)
         best.update(float(broadcast_object_list([score])[0]), state.step, task.evaluated)
 
@@ -264,7 +267,7 @@ def test(
         task.evaluated.load_state_dict(best.weights)
         predictor = task.predictor(tta=settings.evaluation.tta)
         save_predictor(predictor, run.model)
-        caption = report.caption_of(
+        caption = caption_of(
             task.network.architecture,
             settings.encoder.encoder,
             f"fine-tuned for {task.name}",
@@ -282,18 +285,18 @@ def test(
             "test_images": len(data.split.test),
             "seconds": job.seconds(),
             "processes": state.processes,
-            "device": report.device_name(accelerator.device),
-            "versions": report.versions(),
+            **console.describe_environment(accelerator.device),
         }
         write_json(run.summary, summary)
         write_run_report(run)
         accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=state.step)
-        report.log_pictures(accelerator, run, state.step)
-        report.print_test_scores(
-            display, {name: scores[name] for name in task.test_scores}, len(data.split.test)
+        log_images(accelerator, run, state.step)
+        printed = console.format_scores({name: scores[name] for name in task.test_scores})
+        display.print(f"test ({len(data.split.test):,} images): {printed}")
+        display.print(
+            f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}"
         )
-        report.print_finished(
-            display, run, steps=state.step, best_step=best.step, validation_score=best.score
-        )
+        display.print(f"scores, predictions, figures, model: {run}")
+        display.print(f"predict: gravis predict {run} IMAGES, or gravis_triton.load('{run}').predict(image)")
     accelerator.wait_for_everyone()
     return scores

@@ -10,8 +10,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import UserError
-from gravis_triton.report import Display, device_name, start_tracker
+from gravis_triton.report.console import device_name
+from gravis_triton.report.display import Display
+from gravis_triton.report.metric_logger import start_tracker
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import job_of
 from gravis_triton.settings import RunSettings, changed_settings, flatten, override, read_yaml, write_settings
 from gravis_triton.training import start_accelerator
 
@@ -117,10 +120,9 @@ def check_overwrite(run: RunDirectory, used: Mapping[str, str | None]) -> None:
 def _is_config(file: Path) -> bool:
     """Whether this config.yaml was written by a run."""
     try:
-        values = read_yaml(file)
+        return job_of(read_yaml(file)) is not None
     except UserError:
         return False
-    return {"seed", "output_dir", "overwrite"} <= values.keys()
 
 
 def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path:

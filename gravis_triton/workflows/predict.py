@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.errors import UserError
-from gravis_triton.evaluation import write_submission_csv
+from gravis_triton.evaluation.prediction_files import write_submission_csv
 from gravis_triton.inference import PredictionRows, TableFile, join_processes, load, write_table
 from gravis_triton.settings import PredictSettings
 from gravis_triton.tasks import ClassPredictor

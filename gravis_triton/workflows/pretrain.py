@@ -2,20 +2,25 @@
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-import gravis_triton.evaluation as evaluation
-import gravis_triton.report as report
 import gravis_triton.training as training
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
+from gravis_triton.evaluation.examples import find_examples, write_examples
+from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, score_encoder
+from gravis_triton.files import write_json
 from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization, open_encoder
+from gravis_triton.report import console
+from gravis_triton.report.figures import write_views
+from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.settings import (
     DEFAULT_MODEL,
     PretrainSettings,
@@ -28,7 +33,7 @@ from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.launch import Launch, launch, open_run
 from gravis_triton.workflows.report import write_run_report
 
-_HEAT_MAPS = 4  # images whose views' similarities are shown
+_PREVIEW, _HEAT_MAPS = 8, 4  # images whose views, and whose views' similarities are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class PretrainResult:
 
     directory: Path
     encoder: Path
-    summary: report.PretrainSummary | None
+    summary: console.PretrainSummary | None
 
 
 def pretrain(settings: PretrainSettings) -> PretrainResult:
@@ -54,12 +59,12 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     parts, state, checkpointed = start_training(settings, job, method, data)
     last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
     open_run(run, settings, accelerator, finished=state.step >= last_step)
-    metric_logger = report.MetricLogger(run.metrics, state.step, accelerator)
+    metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
     def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
             with display.task(f"evaluating: {name}") as on_progress:
-                scores = evaluation.score_encoder(
+                scores = score_encoder(
                     method.encoder,
                     data.collection,
                     data.images,
@@ -70,14 +75,17 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
                     at_most=at_most,
                     progress=on_progress,
                 )
-            report.log_scores(scores, name, metric_logger, state.step, display, key=key)
+            if scores is not None:
+                values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
+                label = f"{name}: kNN on {scores.images:,} validation images"
+                console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
 
     if state.step == 0:
         if loop.evaluate:
             evaluate("untrained encoder")
         if accelerator.is_main_process:
-            report.save_views(run.views, data.preview, method.view_maker)
-            report.log_pictures(accelerator, run, state.step)
+            write_views(run.views, *_preview(method, data, accelerator.device))
+            log_images(accelerator, run, state.step)
     elif loop.evaluate and _is_due(state, loop) and not metric_logger.has("knn_mean_auc", state.step):
         evaluate(f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
     accelerator.wait_for_everyone()
@@ -106,7 +114,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     if loop.evaluate:
         evaluate("pre-trained encoder")
         if any(len(part) > loop.eval_images for part in data.labeled()):
-            evaluate("pre-trained encoder, all images", at_most=evaluation.MAX_SCORED_IMAGES, key="knn_all")
+            evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     summary = _write_results(settings, job, method, data, parts, state, metric_logger)
     training.end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
@@ -146,10 +154,7 @@ def load_data(settings: PretrainSettings, job: Launch) -> PretrainingData:
             processes=accelerator.num_processes,
             progress=decoding,
         )
-    report.print_data(display, data)
-    report.print_batch(
-        display, settings, processes=accelerator.num_processes, steps_per_epoch=len(data.batches)
-    )
+    console.print_data(display, data.description, data.skipped)
     return data
 
 
@@ -195,6 +200,8 @@ def start_training(
         states=checkpointed,
         notify=job.display.print,
     )
+    views, image_size = settings.augmentation.views, settings.model.image_size
+    console.print_step(job.display, parts, views=views, image_size=image_size)
     return parts, state, checkpointed
 
 
@@ -220,15 +227,15 @@ def _write_results(
     data: PretrainingData,
     parts: training.Training,
     state: training.TrainState,
-    metric_logger: report.MetricLogger,
-) -> report.PretrainSummary | None:
+    metric_logger: MetricLogger,
+) -> console.PretrainSummary | None:
     """Write encoder, summary, examples and page in the first process; returns the summary there."""
     accelerator, display, run = job.accelerator, job.display, job.run
     ids, skipped = data.seen()
     summary = None
     if accelerator.is_main_process:
         training.export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)
-        summary = report.summarize(
+        summary = console.summarize(
             metric_logger,
             parts,
             state,
@@ -237,23 +244,39 @@ def _write_results(
             validation_images=len(data.validation),
             skipped=len(skipped),
         )
-        evaluation.write_examples(_find_examples(method, data, accelerator.device), run.examples)
-        report.write_summary(summary, run.summary)
+        write_examples(_find_examples(method, data, accelerator.device), run.examples)
+        write_json(run.summary, asdict(summary))
         write_run_report(run)
-        report.print_summary(display, summary, run)
+        console.print_summary(display, summary, run)
         if settings.streaming.streaming:
-            report.print_skipped(display, skipped)
+            console.print_skipped(display, skipped)
     accelerator.wait_for_everyone()
     return summary
 
 
+def _preview(
+    method: Method, data: PretrainingData, device: torch.device
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The first images, (height, width, 3) each, and their views, (images, views, size, size, 3), all uint8."""
+    batch = ImageBatch(*(part[:_PREVIEW].to(device) for part in data.preview))
+    maker = method.view_maker
+    views = maker(batch.images, batch.image_sizes) * maker.std + maker.mean
+    pixels = (views.clamp(0, 1) * 255).round().byte().movedim(2, -1).cpu().numpy()
+    sizes = batch.image_sizes.tolist()
+    images = [
+        image[:, :h, :w].movedim(0, -1).cpu().numpy()
+        for image, (h, w) in zip(batch.images, sizes, strict=True)
+    ]
+    return images, pixels
+
+
 @torch.no_grad()
-def _find_examples(method: Method, data: PretrainingData, device: torch.device) -> evaluation.Examples:
+def _find_examples(method: Method, data: PretrainingData, device: torch.device) -> dict[str, np.ndarray]:
     """Example images for the report: views, neighbors, map."""
     batch = ImageBatch(*(part[:_HEAT_MAPS].to(device) for part in data.preview))
     with eval_mode(method):
         embeddings = method.embed(method.view_maker(batch.images, batch.image_sizes)).cpu()
-    return evaluation.find_examples(
+    return find_examples(
         method.encoder,
         data.collection,
         data.images,

@@ -78,6 +78,11 @@ except SystemExit as error:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_reports_are_written_without_torch():
+    code = "import sys, gravis_triton.workflows.report; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_ctrl_c_is_one_line_whatever_becomes_of_it(monkeypatch, capsys, error):
     def interrupted(*_args):

@@ -11,7 +11,7 @@ from gravis_triton.comparison.bootstrap import (
     weighted_aucs,
     weighted_balanced_accuracies,
 )
-from gravis_triton.evaluation import classification_scores
+from gravis_triton.evaluation.classification import classification_scores
 
 ONCE = np.ones((1, 6), np.int64)
 

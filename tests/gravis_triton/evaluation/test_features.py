@@ -3,7 +3,12 @@ import pytest
 import torch
 from torch import nn
 
-from gravis_triton.evaluation import ColorHistogram, FlipAveraged, extract_features, predict_with_flips
+from gravis_triton.evaluation.features import (
+    ColorHistogram,
+    FlipAveraged,
+    extract_features,
+    predict_with_flips,
+)
 from gravis_triton.models import normalization
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from gravis_triton.data import Collection, Record
-from gravis_triton.evaluation import extract_features, knn, knn_probabilities, knn_scores, score_encoder
+from gravis_triton.evaluation import knn
+from gravis_triton.evaluation.features import extract_features
+from gravis_triton.evaluation.knn import knn_probabilities, knn_scores, score_encoder
 
 
 def test_knn_votes_are_weighted_by_similarity_and_class_rarity():

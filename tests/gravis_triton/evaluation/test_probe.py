@@ -8,8 +8,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from gravis_triton.evaluation import LabeledFeatures, choose_neighbors, fit_probe
-from gravis_triton.evaluation.probe import INVERSE_PENALTIES, fit_logistic, logistic_problem, weight_and_bias
+from gravis_triton.evaluation.features import LabeledFeatures
+from gravis_triton.evaluation.knn import choose_neighbors
+from gravis_triton.evaluation.probe import (
+    INVERSE_PENALTIES,
+    fit_logistic,
+    fit_probe,
+    logistic_problem,
+    weight_and_bias,
+)
 
 
 def labeled(features: list[list[float]], labels: list[int]) -> LabeledFeatures:

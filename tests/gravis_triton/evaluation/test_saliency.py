@@ -2,7 +2,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from gravis_triton.evaluation import grad_cam
+from gravis_triton.evaluation.saliency import grad_cam
 from gravis_triton.models import eval_mode
 from gravis_triton.tasks import Classifier
 

@@ -3,16 +3,14 @@ import pytest
 import torch
 from PIL import Image
 
-from gravis_triton.data import Collection, Record
-from gravis_triton.evaluation import classification_scores
-from gravis_triton.evaluation.classification import classification_curves
+from gravis_triton.evaluation.classification import classification_curves, classification_scores
 from gravis_triton.report.classification import (
     ClassCase,
     choose_class_cases,
     draw_class_cases,
     draw_confusion,
     draw_curves,
-    write_class_predictions,
+    write_class_figures,
 )
 from gravis_triton.report.figures import write_figure
 from gravis_triton.run_directory import RunDirectory
@@ -82,45 +80,17 @@ def test_a_confusion_matrix_of_very_many_classes_is_no_larger_than_that_of_many(
     assert max(Image.open(tmp_path / "a.png").size) < 4000
 
 
-def collection(labels: list[int | None]) -> Collection:
-    records = tuple(Record(id=f"ISIC_{i}", image=None, label=label) for i, label in enumerate(labels))  # type: ignore[arg-type]
-    return Collection("ISIC 2017", records, CLASSES, CLASSES[:2])
-
-
-def test_scores_files_and_figures_are_those_of_the_chosen_images(tmp_path):
-    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.3, 0.5, 0.2]])
-    scores = write_class_predictions(
-        RunDirectory(tmp_path), collection([2, 0, None, 2, 1]), [1, 3, 4], p, name="knn"
+def test_figures_are_named_after_the_classifier(tmp_path):
+    p, y = predictions()
+    scores, areas = (
+        f(p, y, classes=CLASSES, scored=()) for f in (classification_scores, classification_curves)
     )
-    assert (scores.mean_auc, scores.balanced_accuracy, scores.images) == (1.0, 1.0, 3)
-    assert scores.scored == CLASSES[:2]
-    assert (tmp_path / "image_scores_knn.csv").read_text().splitlines() == [
-        "image_id,label,melanoma,seborrheic_keratosis,nevus",
-        "ISIC_1,melanoma,0.699999988,0.200000003,0.100000001",
-        "ISIC_3,nevus,0.100000001,0.300000012,0.600000024",
-        "ISIC_4,seborrheic_keratosis,0.300000012,0.5,0.200000003",
-    ]
-    assert (tmp_path / "submission_knn.csv").read_text().splitlines()[:2] == [
-        "image_id,melanoma,seborrheic_keratosis",
-        "ISIC_1,0.699999988,0.200000003",
-    ]
-    for figure in ("confusion_knn.png", "curves_knn.png"):
-        Image.open(tmp_path / figure).verify()
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_without_a_name_the_files_have_none(tmp_path):
-    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
-    write_class_predictions(RunDirectory(tmp_path), collection([0, 2]), [0, 1], p)
-    names = {"image_scores.csv", "submission.csv", "confusion.png", "curves.png"}
-    assert {path.name for path in tmp_path.iterdir()} == names
-
-
-def test_an_image_without_a_label_cannot_be_scored(tmp_path):
-    with pytest.raises(ValueError, match="image ISIC_0 has no label"):
-        write_class_predictions(
-            RunDirectory(tmp_path), collection([None]), [0], torch.tensor([[0.7, 0.2, 0.1]])
-        )
+    write_class_figures(RunDirectory(tmp_path), scores, areas, name="knn")
+    write_class_figures(RunDirectory(tmp_path), scores, areas)
+    names = {"confusion_knn.png", "curves_knn.png", "confusion.png", "curves.png"}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    for name in names:
+        Image.open(tmp_path / name).verify()
 
 
 def case(**changes):

@@ -3,8 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gravis_triton.report import Display
-from gravis_triton.report.display import format_metrics
+from gravis_triton.report.display import Display, format_metrics
 
 METRICS = {
     "step": 20,

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gravis_triton.report.figures import caption_of, styled, write_figure
+from gravis_triton.report.figures import caption_of, styled, write_figure, write_views
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,18 @@ def test_dollars_in_a_name_are_no_formula(tmp_path):
 
     write_figure(draw(), tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size == (300, 150)
+
+
+def test_views_are_rows_with_the_undistorted_image_first(tmp_path):
+    red = np.zeros((20, 40, 3), np.uint8)
+    red[..., 0] = 255
+    views = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), dtype=np.uint8)
+    write_views(tmp_path / "views.png", [red, red], views)
+    grid = np.asarray(Image.open(tmp_path / "views.png"))
+    assert grid.shape == (2 * 130 + 2, 4 * 130 + 2, 3)  # views of 32 pixels are enlarged to 128
+    first = grid[2:130, 2:130]
+    assert (first[33:95] == [255, 0, 0]).all()  # 20 x 40 becomes 64 x 128, in the middle
+    assert (first[:31] == 255).all()
+    assert (first[97:] == 255).all()
+    assert (grid[2:130, 132:260] == views[0, 0].repeat(4, 0).repeat(4, 1)).all()
+    assert (grid[132:260, 392:520] == views[1, 2].repeat(4, 0).repeat(4, 1)).all()

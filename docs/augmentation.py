@@ -1,6 +1,5 @@
-"""Example images of every step and preset: `python -m gravis_triton.report.augmentation_gallery DIRECTORY`."""
+"""Draw docs/augmentation/, example images of every step and preset: `python docs/augmentation.py`."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,4 +56,4 @@ def _save(file: Path, tiles: Tensor, columns: int) -> None:
 
 
 if __name__ == "__main__":
-    write_gallery(Path(sys.argv[1] if len(sys.argv) > 1 else "augmentation"))
+    write_gallery(Path(__file__).with_suffix(""))

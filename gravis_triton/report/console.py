@@ -1,0 +1,171 @@
+"""Console output of the jobs about data, steps, scores and files, and what their summaries contain."""
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kornia
+import timm
+import torch
+
+from gravis_triton.data import Annotation, CachedImages, Collection, Split, describe_split
+from gravis_triton.report.display import Display
+from gravis_triton.report.metric_logger import MetricLogger
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import shown, shown_number
+from gravis_triton.training import Training, TrainState
+
+_MAX_NAMED = 5  # images
+
+
+def print_data(display: Display, description: str, skipped: Sequence[tuple[str, str]]) -> None:
+    """Print what the data are, and the first few of the unreadable images, (id, reason), if any."""
+    display.print(f"data: {description}")
+    print_skipped(display, skipped)
+
+
+def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
+    """Print the first few of the unreadable images, (id, reason), if any."""
+    if skipped:
+        named = _first((f"{name} ({reason})" for name, reason in skipped), len(skipped), "; ")
+        display.print(f"skipped: {len(skipped)} unreadable images: {named}")
+
+
+def print_annotated(
+    display: Display,
+    collection: Collection,
+    images: CachedImages,
+    split: Split,
+    annotation: Annotation,
+    used: Sequence[int],
+) -> None:
+    """Print the number of annotated images in each part of the split, and of training images in use."""
+    print_data(display, f"{collection.name}, {len(images):,} images", images.skipped)
+    for line in describe_split(split, collection, annotation):
+        display.print(line)
+    if len(used) < len(split.train):
+        display.print(f"label fraction: {len(used):,} of {len(split.train):,} training images are used")
+
+
+def print_empty_masks(display: Display, ids: Sequence[str]) -> None:
+    """Warn about training images whose masks have no lesion, if any, and name the first few."""
+    if ids:
+        named = _first(ids, len(ids), ", ")
+        display.print(f"warning: {len(ids):,} masks of training images are empty (no lesion): {named}")
+
+
+def _first(texts: Iterable[str], count: int, separator: str) -> str:
+    named = [text for text, _ in zip(texts, range(_MAX_NAMED), strict=False)]
+    return separator.join([*named, *([f"and {count - _MAX_NAMED:,} more"] if count > _MAX_NAMED else [])])
+
+
+def print_step(
+    display: Display, training: Training, *, views: int = 1, image_size: int | None = None
+) -> None:
+    """Print the size of a step and the number of steps. image_size: of the views in pixels."""
+    batches, processes = training.batches, training.accelerator.num_processes
+    size = f"{batches.batch_size} images"
+    size += f" x {views} views" if views > 1 else ""
+    size += f" x {processes} process{'es' if processes > 1 else ''}"
+    if views > 1:
+        size += f" = {batches.batch_size * views * processes:,} views of {image_size} px"
+    epochs = training.steps / len(batches)
+    display.print(f"step: {size}; {len(batches):,} steps per epoch, {round(epochs, 1):g} epochs")
+
+
+def log_scores(
+    scores: Mapping[str, float],
+    label: str,
+    metric_logger: MetricLogger,
+    step: int,
+    display: Display,
+    *,
+    prefix: str,
+) -> None:
+    """Log the scores on the validation set at a step, their names with a prefix, and print them after a label."""
+    metric_logger.log({"step": step, **{f"{prefix}_{name}": value for name, value in scores.items()}})
+    display.print(f"{label}: {format_scores(scores)}")
+
+
+def format_scores(scores: Mapping[str, float]) -> str:
+    """All scores by name on one line."""
+    return ", ".join(f"{shown(name)} {value:.3f}" for name, value in scores.items())
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """The device and the versions of Python and the main libraries, for a summary."""
+    versions = {"python": platform.python_version()}
+    versions |= {library.__name__: str(library.__version__) for library in (torch, timm, kornia)}
+    return {"device": device_name(device), "versions": versions}
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the training device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainSummary:
+    """Contents of summary.json. Scores are null without labels.
+
+    knn_all: of the pre-trained encoder on all images, if the other scores are from a sample.
+    loss: mean over the steps of the last logged metrics, or null if these were lost. views_per_second: of all
+    processes, during training. seconds: duration of the last launch.
+    """
+
+    loss: float | None
+    knn_balanced_accuracy: float | None
+    knn_balanced_accuracy_untrained: float | None
+    knn_mean_auc: float | None
+    knn_mean_auc_untrained: float | None
+    knn_all_balanced_accuracy: float | None
+    knn_all_mean_auc: float | None
+    views_per_second: float
+    seconds: float
+    steps: int
+    training_images: int
+    validation_images: int
+    skipped: int
+    processes: int
+    device: str
+    versions: dict[str, str]
+
+
+def summarize(
+    metric_logger: MetricLogger, training: Training, state: TrainState, *, views: int, **sizes: Any
+) -> PretrainSummary:
+    """The summary of a pre-training run from its metrics. sizes: seconds of this launch, validation_images, skipped."""
+    last = ("loss", "knn_balanced_accuracy", "knn_mean_auc", "knn_all_balanced_accuracy", "knn_all_mean_auc")
+    untrained = ("knn_balanced_accuracy", "knn_mean_auc")
+    num_views = state.step * training.batches.batch_size * state.processes * views
+    return PretrainSummary(
+        **{name: metric_logger.last(name) for name in last},
+        **{f"{name}_untrained": metric_logger.at(0, name) for name in untrained},
+        views_per_second=num_views / state.seconds,
+        steps=state.step,
+        training_images=training.batches.images,
+        processes=state.processes,
+        **describe_environment(training.accelerator.device),
+        **sizes,
+    )
+
+
+def print_summary(display: Display, summary: PretrainSummary, run: RunDirectory) -> None:
+    """Print speed, loss and scores of a pre-training run, and the paths of its files."""
+    display.print(
+        f"done: {summary.steps:,} steps in {summary.seconds:.0f} s, {summary.views_per_second:.0f} views/s, "
+        f"loss {shown_number(summary.loss, digits=4)}"
+    )
+    if summary.knn_balanced_accuracy is not None:
+        accuracy = summary.knn_balanced_accuracy_untrained, summary.knn_balanced_accuracy
+        auc = summary.knn_mean_auc_untrained, summary.knn_mean_auc
+        display.print(
+            "kNN on the validation images, untrained -> pre-trained: "
+            f"balanced accuracy {' -> '.join(map(shown_number, accuracy))}, "
+            f"mean AUC {' -> '.join(map(shown_number, auc))}"
+        )
+    display.print(f"encoder: {run.encoder} (timm.create_model('local-dir:{run.encoder}', pretrained=True))")
+    display.print(f"views, metrics, checkpoints: {run}")
