@@ -9,16 +9,12 @@ from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     ClassificationSettings,
     EvaluateSettings,
-    FinetuneSettings,
     PretrainSettings,
     SegmentationSettings,
-    default_image_size,
+    complete,
     flatten,
     read_yaml,
     resolve,
-    resolve_evaluate,
-    resolve_finetune,
-    resolve_pretrain,
     settings_of,
 )
 
@@ -56,7 +52,8 @@ def changed_from_defaults(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any
     values = {name: value for name, value in config.items() if name in settings_of(kind)}
     changed = {}
     for name, value in values.items():
-        default = _complete(kind, {other: values[other] for other in values if other != name}, values)[name]
+        others = {other: given for other, given in values.items() if other != name}
+        default = flatten(complete(resolve(kind, others, where="config.yaml"), values))[name]
         if value != default:
             changed[name] = value, default
     return changed
@@ -68,20 +65,6 @@ def method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     shared = {"job", *settings_of(PretrainSettings)}
     return {name: value for name, value in config.items() if name not in shared}
-
-
-def _complete(kind: type[Any], values: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a job with these values, defaults in place of None. saved: has what an encoder determines."""
-    settings: Any = resolve(kind, values, where="config.yaml")
-    own = settings.model if isinstance(settings, PretrainSettings) else settings.encoder
-    default_size = saved["image_size"]
-    if own.encoder in ("random", "imagenet"):
-        default_size = default_image_size(settings.data)
-    size = own.image_size or default_size
-    if isinstance(settings, PretrainSettings):
-        return flatten(resolve_pretrain(settings, image_size=size))
-    fill = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
-    return flatten(fill(settings, image_size=size))
 
 
 def result_of(summary: Mapping[str, Any]) -> str:

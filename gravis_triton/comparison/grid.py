@@ -8,7 +8,7 @@ from typing import Any
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.evaluation.features import COLOR_HISTOGRAM
-from gravis_triton.methods import METHODS, find_method, pretrain_settings
+from gravis_triton.methods import find_method, pretrain_settings
 from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
@@ -21,14 +21,12 @@ from gravis_triton.settings import (
     PretrainSettings,
     SegmentationSettings,
     check_values,
+    complete,
     flatten,
     override,
     read_settings,
     read_yaml,
     resolve,
-    resolve_evaluate,
-    resolve_finetune,
-    resolve_pretrain,
     settings_of,
 )
 from gravis_triton.settings.resolve import Kind
@@ -46,10 +44,10 @@ TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | Segmentatio
 
 _BY_NAME = ("random", "imagenet", COLOR_HISTOGRAM)  # encoders
 _LENGTH = "total_views"  # of pre-training; a list makes one encoder per value
-_BY_GRID = ("data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction")
+_BY_GRID = {"data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction"}
 _HINTS = {
     "data": str, "output_dir": str, "baseline": str, "encoders": dict, "common": dict, "pretrain": dict,
-    "tasks": dict, "label_fractions": list, "seeds": list, "official_split": bool,
+    "tasks": dict, "label_fractions": tuple[float, ...], "seeds": tuple[int, ...], "official_split": bool,
 }  # fmt: skip
 
 
@@ -77,16 +75,28 @@ class Grid:
     curves: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of a comparison. task: `PRETRAIN`, with label_fraction None, or a name of `TASKS`."""
+    """One run of a comparison: of `PRETRAIN` or a task of `TASKS`, for an encoder of the grid."""
 
     task: str
     encoder: str
-    label_fraction: float | None
-    seed: int
-    directory: RunDirectory
     settings: JobSettings
+
+    @property
+    def seed(self) -> int:
+        return self.settings.run.seed
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(str(self.settings.run.output_dir))
+
+    @property
+    def label_fraction(self) -> float | None:
+        """None for pre-training."""
+        return (
+            None if isinstance(self.settings, PretrainSettings) else self.settings.evaluation.label_fraction
+        )
 
     @property
     def finished(self) -> bool:
@@ -101,63 +111,39 @@ class PlannedRun:
 def read_grid(file: Path) -> Grid:
     """Read a grid from a YAML file.
 
-    Raises UserError for unknown, missing and misplaced names; `plan_runs` checks the values of the jobs' settings.
+    Raises UserError for unknown and missing names; `plan_runs` checks the settings of the jobs.
     """
     try:
         raw = read_yaml(file)
         values = check_values(raw, _HINTS, dict.fromkeys(raw, "grid"))
-        values["encoders"] = {str(name): given for name, given in values.get("encoders", {}).items()}
-        values["tasks"] = {name: given or {} for name, given in values.get("tasks", {}).items()}
-        _check(values)
-        encoders, curves = _one_per_length(values["encoders"], values.get("pretrain", {}).pop(_LENGTH, None))
-        values |= {name: tuple(values[name]) for name in ("label_fractions", "seeds") if name in values}
-        values.setdefault("baseline", next(iter(values["encoders"])))
-        return Grid(**(values | {"encoders": encoders, "curves": curves}))
+        tasks = {name: given or {} for name, given in values.pop("tasks", {}).items()}
+        named = {str(name): given for name, given in values.pop("encoders", {}).items()}
+        _check_names(named, tasks, values.get("baseline"))
+        pretrain = dict(values.pop("pretrain", {}))
+        encoders, curves = _one_per_length(named, pretrain.pop(_LENGTH, None))
+        baseline = values.pop("baseline", next(iter(named)))
+        return Grid(
+            encoders=encoders, tasks=tasks, baseline=baseline, pretrain=pretrain, curves=curves, **values
+        )
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 
 
-def _check(values: Values) -> None:
-    """Raise UserError for a name that is unknown, missing, unfit for a path, or set in the wrong place."""
-    encoders, tasks, common = values["encoders"], values["tasks"], values.get("common", {})
+def _check_names(encoders: Values, tasks: Values, baseline: str | None) -> None:
+    """Raise UserError for a missing, unknown or unfit name of an encoder or a task, and for settings without names."""
     if not encoders or not tasks:
         raise UserError(f"no {'tasks' if encoders else 'encoders'} given")
+    if baseline not in (None, *encoders):
+        raise UserError(f"baseline: there is no encoder {baseline!r}{did_you_mean(baseline, encoders)}")
     for name in encoders:
         if not re.fullmatch(r"[\w.-]+", name):
-            raise UserError(
-                f"the encoder name {name!r} is used in paths: use letters, digits, dots and dashes"
-            )
-    if (baseline := values.get("baseline")) not in (None, *encoders):
-        raise UserError(f"baseline: there is no encoder {baseline!r}{did_you_mean(baseline, encoders)}")
+            raise UserError(f"the encoder name {name!r} is used in paths: use letters, digits, dots, dashes")
     for name in tasks:
         if name not in TASKS:
-            raise UserError(f"tasks: unknown task {name!r}; tasks: {', '.join(TASKS)}")
-    pretraining = [pretrain_settings({"method": name}) for name in METHODS]
-    known = {name for kind in (*pretraining, *TASKS.values()) for name in settings_of(kind)}
-    for name in common:
-        if name not in known:
-            raise UserError(f"common: unknown setting {name!r}{did_you_mean(name, known)}")
-    trained = {f"the encoder {name}": given for name, given in encoders.items() if not isinstance(given, str)}
-    _check_place({"common": common}, encoder="set by the grid itself: remove it")
-    precision = "the same for all runs: set it in common"
-    _check_place({"pretrain": values.get("pretrain", {}), **trained}, mixed_precision=precision)
-    model = "determined by the encoder: set it in common or pretrain"
-    _check_place(tasks, mixed_precision=precision, model=model, encoder="set by the grid itself: remove it")
-    for name in ("label_fractions", "seeds"):
-        if (numbers := values.get(name)) is not None and len(set(map(str, numbers))) != len(numbers or [""]):
-            raise UserError(f"{name} must be a list of distinct numbers, not {numbers}")
-
-
-def _check_place(sections: Mapping[str, Any], **misplaced: str) -> None:
-    """Raise UserError for a section without `name: value` lines, or with a name that is set elsewhere."""
-    for where, settings in sections.items():
-        if not isinstance(settings, dict):
-            raise UserError(f"{where} must contain `name: value` lines, not {settings!r}")
-        for name in settings:
-            if name in _BY_GRID or name in misplaced:
-                raise UserError(
-                    f"{where}: {name} is {misplaced.get(name, 'set by the grid itself: remove it')}"
-                )
+            raise UserError(f"unknown task {name!r}; tasks: {', '.join(TASKS)}")
+    for name, given in {**encoders, **tasks}.items():
+        if not isinstance(given, dict) and (name in tasks or not isinstance(given, str)):
+            raise UserError(f"{name} must contain `name: value` lines, not {given!r}")
 
 
 def _one_per_length(
@@ -167,81 +153,87 @@ def _one_per_length(
     encoders: dict[str, str | Values] = {}
     curves: dict[str, dict[int, str]] = {}
     for name, encoder in given.items():
+        views = length if isinstance(encoder, str) else encoder.get(_LENGTH, length)
         if isinstance(encoder, str):
             encoders[name] = str(Path(encoder).expanduser())
-            continue
-        views = encoder.get(_LENGTH, length)
-        if not isinstance(views, list):
+        elif not isinstance(views, list):
             encoders[name] = encoder if views is None else {**encoder, _LENGTH: views}
-            continue
-        if not views:
-            raise UserError(f"the encoder {name}: {_LENGTH} must be an integer or a list of them, not []")
-        curves[name] = {count: f"{name}-{count}" for count in views}
-        if taken := given.keys() & set(curves[name].values()):
-            raise UserError(f"the encoder {name} expands to {min(taken)}, which exists already: rename one")
-        encoders |= {f"{name}-{count}": {**encoder, _LENGTH: count} for count in views}
+        else:
+            curves[name] = {count: f"{name}-{count}" for count in views}
+            if not views or given.keys() & set(curves[name].values()):
+                raise UserError(
+                    f"the encoder {name}: {_LENGTH} {views} must make encoders with new names, NAME-NUMBER"
+                )
+            encoders |= {f"{name}-{count}": {**encoder, _LENGTH: count} for count in views}
     return encoders, curves
 
 
 def plan_runs(grid: Grid) -> list[PlannedRun]:
     """All runs in order: seed by seed, with each encoder pre-trained before its tasks.
 
-    Raises UserError for a setting of the wrong type or out of range, and for conflicting settings.
+    Raises UserError for an unknown setting, a value of the wrong type or out of range, and conflicting settings.
     """
     runs = [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
-    if not runs:
+    if all(run.task == PRETRAIN for run in runs):
         raise UserError("nothing to run: the color histogram is scored by evaluate only")
+    known = {*settings_of(PretrainSettings), *(name for run in runs for name in flatten(run.settings))}
+    for name in grid.common:
+        if name not in known:
+            raise UserError(f"common: no job has the setting {name!r}{did_you_mean(name, known)}")
+    if len({run.settings.run.mixed_precision for run in runs}) > 1:
+        raise UserError("mixed_precision must be the same for all runs: set it in common")
+    if len({run.directory.path for run in runs}) < len(runs):
+        raise UserError("label_fractions and seeds must be different numbers each")
     return runs
 
 
 def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     given, output = grid.encoders[name], Path(grid.output_dir)
     fixed = {"data": grid.data, "seed": seed, **({} if grid.official_split else {"split_seed": seed})}
+    network: dict[str, Any] = {}
     if isinstance(given, str):
         encoder = given.replace("{seed}", str(seed))
     else:
-        directory = RunDirectory(output / "encoders" / f"{name}-{seed}")
-        encoder = str(directory.encoder)
-        values = {**grid.pretrain, **given, **fixed}
-        values = {**_known(grid.common, pretrain_settings(values)), **values}
-        yield _planned(PRETRAIN, pretrain_settings, name, None, seed, directory, values)
-    network = {}
+        run = output / "encoders" / f"{name}-{seed}"
+        own = {**grid.pretrain, **given}
+        values = _known(grid.common, pretrain_settings(own)) | own
+        yield PlannedRun(
+            PRETRAIN, name, _resolve(pretrain_settings, f"{PRETRAIN} {name}", run, values, fixed)
+        )
+        encoder = str(RunDirectory(run).encoder)
     if encoder in ("random", "imagenet") or encoder.endswith(WEIGHTS_FILES):  # others have an architecture
-        network = {key: value for key, value in {**grid.common, **grid.pretrain}.items()
-                   if key in ("model", "image_size")}  # fmt: skip
-    for task, own in grid.tasks.items():
-        kind = TASKS[task]
-        if encoder == COLOR_HISTOGRAM and kind is not EvaluateSettings:
+        of_all = {**grid.common, **grid.pretrain}
+        network = {key: of_all[key] for key in ("model", "image_size") if key in of_all}
+    for task, of_task in grid.tasks.items():
+        if encoder == COLOR_HISTOGRAM and task != "evaluate":
             continue  # nothing to fine-tune
-        common = {key: value for key, value in _known(grid.common, kind).items() if key != "model"}
+        if "model" in of_task:
+            raise UserError(f"{task}: the encoder determines the model: set it in common or pretrain")
+        common = {key: value for key, value in _known(grid.common, TASKS[task]).items() if key != "model"}
         for fraction in grid.label_fractions:
-            directory = RunDirectory(output / task / f"{name}-{fraction:g}-{seed}")
-            values = {**network, **common, **own, **fixed, "encoder": encoder, "label_fraction": fraction}
-            yield _planned(task, kind, name, fraction, seed, directory, values)
+            run = output / task / f"{name}-{fraction:g}-{seed}"
+            cell = {**fixed, "encoder": encoder, "label_fraction": fraction}
+            values = {**network, **common, **of_task}
+            yield PlannedRun(task, name, _resolve(TASKS[task], f"{task} {name}", run, values, cell))
 
 
-def _known(values: Values, kind: type[JobSettings]) -> dict[str, Any]:
+def _known(values: Values, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in settings_of(kind)}
 
 
-def _planned(
-    task: str,
-    kind: Kind[JobSettings],
-    encoder: str,
-    fraction: float | None,
-    seed: int,
-    directory: RunDirectory,
-    values: Values,
-) -> PlannedRun:
-    settings = resolve(kind, values, where=f"{task} {encoder}")
+def _resolve(
+    kind: Kind[JobSettings], where: str, directory: Path, given: Values, fixed: Values
+) -> JobSettings:
+    """The settings of a run: those in the grid file, and those that its place in the grid fixes."""
+    if clash := given.keys() & (_BY_GRID | fixed.keys()):
+        raise UserError(f"{where}: {min(clash)} is set by the grid itself: remove it")
+    settings = resolve(kind, {**given, **fixed}, where=where)
     try:
-        _resolved(settings, {})
+        _completed(settings, {})
     except UserError as error:
-        raise UserError(f"{task} {encoder}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
     again = {"resume": "auto"} if "resume" in flatten(settings) else {"overwrite": True}
-    settings = override(settings, {"output_dir": str(directory), **again})
-    return PlannedRun(task=task, encoder=encoder, label_fraction=fraction, seed=seed, directory=directory,
-                      settings=settings)  # fmt: skip
+    return override(settings, {"output_dir": str(directory), **again})
 
 
 def check_encoders(grid: Grid) -> None:
@@ -271,10 +263,9 @@ def check_consistent(run: PlannedRun) -> None:
         saved = flatten(read_settings(type(run.settings), file))
     except UserError as error:
         raise UserError(f"{error}: delete {run.directory}") from error
-    planned, expected = flatten(run.settings), flatten(_resolved(run.settings, saved))
-    for name in sorted(
-        expected, key=lambda name: planned[name] is None
-    ):  # settings that follow from others come last
+    planned, expected = flatten(run.settings), flatten(_completed(run.settings, saved))
+    given_first = sorted(expected, key=lambda name: planned[name] is None)  # others follow from them
+    for name in given_first:
         if name in names and name not in IRRELEVANT and not _same(name, saved[name], expected[name]):
             moved = "link the images at the old path if they were only moved, " if name == "data" else ""
             raise UserError(
@@ -283,19 +274,13 @@ def check_consistent(run: PlannedRun) -> None:
             )
 
 
-def _resolved(settings: JobSettings, saved: Values) -> JobSettings:
-    """The settings as a run saves them; what the encoder or the machine sets is taken from `saved`."""
-    if settings.run.mixed_precision == "auto":
-        settings = override(settings, {"mixed_precision": saved.get("mixed_precision", "auto")})
+def _completed(settings: JobSettings, saved: Values) -> JobSettings:
+    """The settings as a run saves them."""
+    settings = complete(settings, saved)
     if isinstance(settings, PretrainSettings):
-        decided = {} if settings.model.encoder in ("random", "imagenet") else saved
-        model, size = decided.get("model") or DEFAULT_MODEL, decided.get("image_size")
-        complete = find_method(settings.method).complete(settings.method_settings)
-        return replace(resolve_pretrain(settings, model=model, image_size=size), method_settings=complete)
-    image_size = settings.encoder.image_size or saved.get("image_size") or 1
-    if isinstance(settings, EvaluateSettings):
-        return resolve_evaluate(settings, image_size=image_size)
-    return resolve_finetune(settings, image_size=image_size)
+        own = find_method(settings.method).complete(settings.method_settings)
+        return replace(settings, method_settings=own)
+    return settings
 
 
 def _same(name: str, saved: Any, expected: Any) -> bool:

@@ -5,6 +5,7 @@ from gravis_triton.settings.config import IRRELEVANT, changed_settings, find_con
 from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.defaults import (
     DEFAULT_MODEL,
+    complete,
     default_cache_size,
     default_image_size,
     default_workers,

@@ -1,6 +1,7 @@
 """Defaults that depend on other settings or on the machine."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from gravis_triton.errors import UserError
@@ -64,6 +65,25 @@ def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
         raise UserError("--bn-statistics batch has no effect with --freeze-encoder: drop one of them")
     epochs = settings.optimization.epochs or (6 if settings.data.data == "synthetic" else 50)
     return override(settings, {"image_size": image_size, "epochs": epochs} | _data(settings.data, image_size))
+
+
+def complete(settings: Any, saved: Mapping[str, Any]) -> Any:
+    """The settings of a training or evaluation job with defaults in place of None, as its run saves them.
+
+    saved: settings that a run has saved; has what the encoder or the machine determines.
+    """
+    if settings.run.mixed_precision == "auto":
+        settings = override(settings, {"mixed_precision": saved.get("mixed_precision", "auto")})
+    own = settings.model if isinstance(settings, PretrainSettings) else settings.encoder
+    by_name = own.encoder in ("random", "imagenet")
+    size = (
+        own.image_size or (None if by_name else saved.get("image_size")) or default_image_size(settings.data)
+    )
+    if isinstance(settings, PretrainSettings):
+        model = DEFAULT_MODEL if by_name else saved.get("model") or DEFAULT_MODEL
+        return resolve_pretrain(settings, model=model, image_size=size)
+    fill = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
+    return fill(settings, image_size=size)
 
 
 def _data(data: DataSettings, image_size: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from gravis_triton.report.comparison_page import (
 )
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
-from gravis_triton.settings import CompareSettings, RunSettings, find_config, resolve
+from gravis_triton.settings import CompareSettings, find_config
 from gravis_triton.training import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.finetune import finetune_classification, finetune_segmentation
@@ -76,8 +76,7 @@ def compare(settings: CompareSettings) -> CompareResult:
         check_consistent(run)
 
     # one run after another, the same in all processes
-    precision = {name: value for name, value in grid.common.items() if name == "mixed_precision"}
-    accelerator = start_accelerator(resolve(RunSettings, precision, where=str(file)))
+    accelerator = start_accelerator(runs[0].settings.run)
     display = Display(accelerator.is_main_process)
     missing = [run for run in runs if not run.finished]
     output = Path(grid.output_dir)

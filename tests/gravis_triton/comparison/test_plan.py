@@ -130,6 +130,21 @@ def test_switches_of_the_grid_reach_the_runs(tmp_path):
         ),
         ({"seeds": [-1]}, "evaluate floor: seed must be at least 0, not -1"),
         ({"seeds": ["a"]}, "evaluate floor: seed must be an integer, not 'a'"),
+        ({"seeds": [0, 0]}, "label_fractions and seeds must be different numbers each"),
+        (
+            {"common": {"image_sise": 64}},
+            "common: no job has the setting 'image_sise'; did you mean image_size?",
+        ),
+        ({"common": {"encoder": "imagenet"}}, "evaluate floor: encoder is set by the grid itself: remove it"),
+        ({"common": {"seed": 1}}, "evaluate floor: seed is set by the grid itself: remove it"),
+        (
+            {"tasks": {"evaluate": {"model": "resnet50"}}},
+            "evaluate: the encoder determines the model: set it in common",
+        ),
+        (
+            {"pretrain": {"mixed_precision": "bf16"}},
+            "mixed_precision must be the same for all runs: set it in common",
+        ),
     ],
 )
 def test_a_wrong_value_is_rejected_before_anything_runs(tmp_path, changes, message):
