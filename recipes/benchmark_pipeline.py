@@ -26,7 +26,7 @@ from gravis_triton.settings import PretrainSettings, ViewSettings, resolve
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.training import StopRequest, Training, TrainState, train_epoch
 from gravis_triton.views import ViewMaker
-from gravis_triton.workflows.launch import launch
+from gravis_triton.workflows.job import setup_job
 from gravis_triton.workflows.pretrain import build_method, load_data, start_training
 
 WARMUP, STEPS = 3, 10
@@ -36,7 +36,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def profile_steps(settings: PretrainSettings) -> None:
     """Print the time of each stage of a training step, and its share of the step."""
-    job = launch(settings, name="benchmark")
+    job = setup_job(settings, name="benchmark")
     settings, method = build_method(settings, job)
     training, state, _ = start_training(settings, job, method, load_data(settings, job))
     label(method, "make_views", "views")

@@ -15,11 +15,16 @@ from gravis_triton.data.loading.prepare import prepare_annotated
 from gravis_triton.report.console import print_annotated, print_empty_masks
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
-from gravis_triton.workflows.launch import Launch
+from gravis_triton.workflows.job import JobContext
 
 
 def load_annotated(
-    opened: Collection, settings: Any, job: Launch, *, annotation: Annotation, pretrained_on: frozenset[str]
+    opened: Collection,
+    settings: Any,
+    job: JobContext,
+    *,
+    annotation: Annotation,
+    pretrained_on: frozenset[str],
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 

@@ -42,7 +42,7 @@ class CheckResult:
     warnings: tuple[str, ...]
 
 
-class _Looked(NamedTuple):
+class _Inspected(NamedTuple):
     """One image: its size, a hash of its pixels and thumbnails, or the fault of the image or its mask.
 
     compared: thumbnail for finding near duplicates. shown: thumbnail for the page, or None without a page.
@@ -87,17 +87,17 @@ def check(settings: CheckSettings) -> CheckResult:
     return result
 
 
-def _look(record: Record, *, has_page: bool) -> _Looked:
+def _look(record: Record, *, has_page: bool) -> _Inspected:
     try:
         image = record.image.read()
         check_aspect(image)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return _Looked(fault=f"{record.id}: {error}")
+        return _Inspected(fault=f"{record.id}: {error}")
     thumbnail = image.copy()
     thumbnail.thumbnail((_SIDE, _SIDE))
     mask_fault, empty = _look_at_mask(record, image)
     pixels = hashlib.sha256(image.tobytes() + str(image.size).encode()).hexdigest()
-    return _Looked(
+    return _Inspected(
         image.size,
         pixels,
         gray_thumbnail(np.asarray(thumbnail)),
@@ -119,7 +119,7 @@ def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
         return f"{record.id}: {error}", False
 
 
-def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[str, object]]:
+def _parts(collection: Collection, looked: Sequence[_Inspected]) -> dict[str, dict[str, object]]:
     members: dict[str, list[int]] = defaultdict(list)
     for index, record in enumerate(collection.records):
         members[record.split or "all"].append(index)
@@ -140,7 +140,7 @@ def _parts(collection: Collection, looked: Sequence[_Looked]) -> dict[str, dict[
 
 
 def _findings(
-    collection: Collection, looked: Sequence[_Looked], unused: Sequence[str]
+    collection: Collection, looked: Sequence[_Inspected], unused: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """(faults, warnings), one line each."""
     records = collection.records
@@ -182,7 +182,7 @@ def _is_superpixels(name: str) -> bool:
     return Path(name).stem.lower().endswith(SUPERPIXELS)
 
 
-def _duplicates(looked: Sequence[_Looked]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _duplicates(looked: Sequence[_Inspected]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """(pairs with identical pixels, other pairs that look the same)."""
     first: dict[str, int] = {}
     exact = [

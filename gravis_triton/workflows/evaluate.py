@@ -31,7 +31,7 @@ from gravis_triton.report.metric_logger import log_images
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated
-from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
 
 
@@ -49,7 +49,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
 
     Raises UserError for anything the user can fix.
     """
-    job = launch(settings, name="evaluate")
+    job = setup_job(settings, name="evaluate")
     accelerator, display, run = job.accelerator, job.display, job.run
 
     # the encoder
@@ -61,7 +61,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     # labeled images: training, validation and test sets
     collection = open_annotated(settings.data, seed=settings.run.seed, annotation="label")
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
-    open_run(run, settings, accelerator)
+    create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
         return EvaluateResult(run.path, None, None)
     write_split(data.split, data.collection, run.split)
@@ -98,7 +98,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
 
 
 def _encode(
-    opened: OpenedEncoder, data: AnnotatedData, settings: EvaluateSettings, job: Launch
+    opened: OpenedEncoder, data: AnnotatedData, settings: EvaluateSettings, job: JobContext
 ) -> list[LabeledFeatures]:
     """Features of the training, validation and test images."""
     accelerator, workers = job.accelerator, settings.data.num_workers
@@ -125,7 +125,7 @@ def _encode(
 
 def _write_results(
     settings: EvaluateSettings,
-    job: Launch,
+    job: JobContext,
     opened: OpenedEncoder,
     data: AnnotatedData,
     tuned: Mapping[str, float],

@@ -31,7 +31,7 @@ from gravis_triton.settings import (
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
 from gravis_triton.workflows.annotated import load_annotated
-from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
 
 _MAX_VALIDATIONS = 10  # by default
@@ -64,7 +64,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    job = launch(settings, name=task_class.name)
+    job = setup_job(settings, name=task_class.name)
     training.check_optimizer(settings.optimization.opt)
 
     # the pre-trained encoder, and the network on top of it
@@ -142,7 +142,7 @@ class BestWeights:
 
 
 def start_training(
-    settings: FinetuneSettings, job: Launch, task: Task, encoder: nn.Module
+    settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.Module
 ) -> tuple[training.Training, training.TrainState, BestWeights]:
     """Prepare a task, its optimizer and schedule for all processes; a new run, or one to resume.
 
@@ -201,7 +201,7 @@ def start_training(
 
 def train(
     settings: FinetuneSettings,
-    job: Launch,
+    job: JobContext,
     task: Task,
     parts: training.Training,
     state: training.TrainState,
@@ -214,7 +214,7 @@ def train(
     accelerator, run, display, loop = job.accelerator, job.run, job.display, settings.training
     last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
     every = loop.eval_every or math.ceil(parts.steps / len(parts.batches) / _MAX_VALIDATIONS)
-    open_run(run, settings, accelerator, finished=state.step >= last_step)
+    create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
     if accelerator.is_main_process:
         write_split(task.data.split, task.data.collection, run.split)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
@@ -255,7 +255,7 @@ def train(
 
 def test(
     settings: FinetuneSettings,
-    job: Launch,
+    job: JobContext,
     task: Task,
     state: training.TrainState,
     best: BestWeights,

@@ -1,7 +1,7 @@
 """Pre-train an image encoder."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from gravis_triton.data.loading.pretraining import PretrainingData, cached_data,
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation.examples import find_examples, write_examples
-from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, score_encoder
+from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, KnnScores, score_encoder
 from gravis_triton.files import write_json
 from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization, open_encoder
@@ -30,7 +30,7 @@ from gravis_triton.settings import (
     resolve_pretrain,
 )
 from gravis_triton.views import ViewMaker
-from gravis_triton.workflows.launch import Launch, launch, open_run
+from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
 
 _PREVIEW, _HEAT_MAPS = 8, 4  # images whose views, and whose views' similarities are shown
@@ -52,29 +52,19 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    job = launch(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.method}")
+    job = setup_job(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.method}")
     accelerator, display, run, loop = job.accelerator, job.display, job.run, settings.training
     settings, method = build_method(settings, job)
     data = load_data(settings, job)
     parts, state, checkpointed = start_training(settings, job, method, data)
     last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
-    open_run(run, settings, accelerator, finished=state.step >= last_step)
+    create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
     def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
             with display.task(f"evaluating: {name}") as on_progress:
-                scores = score_encoder(
-                    method.encoder,
-                    data.collection,
-                    data.images,
-                    data.reference,
-                    data.validation,
-                    size=method.view_maker.size,
-                    device=accelerator.device,
-                    at_most=at_most,
-                    progress=on_progress,
-                )
+                scores = _score(method, data, accelerator.device, at_most, on_progress)
             if scores is not None:
                 values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
                 label = f"{name}: kNN on {scores.images:,} validation images"
@@ -120,7 +110,28 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     return PretrainResult(run.path, run.encoder, summary)
 
 
-def build_method(settings: PretrainSettings, job: Launch) -> tuple[PretrainSettings, Method]:
+def _score(
+    method: Method,
+    data: PretrainingData,
+    device: torch.device,
+    at_most: int,
+    on_progress: Callable[[int, int], None],
+) -> KnnScores | None:
+    """kNN scores of the encoder so far, or None without labels."""
+    return score_encoder(
+        method.encoder,
+        data.collection,
+        data.images,
+        data.reference,
+        data.validation,
+        size=method.view_maker.size,
+        device=device,
+        at_most=at_most,
+        progress=on_progress,
+    )
+
+
+def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainSettings, Method]:
     """The method around the encoder to start from, with the same weights in every process, and the settings with all
     defaults filled in.
 
@@ -143,7 +154,7 @@ def build_method(settings: PretrainSettings, job: Launch) -> tuple[PretrainSetti
     return replace(settings, method_settings=method.settings), method
 
 
-def load_data(settings: PretrainSettings, job: Launch) -> PretrainingData:
+def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
     """The images, decoded once or streamed; validation images are not trained on."""
     open_data = streamed_data if settings.streaming.streaming else cached_data
     accelerator, display = job.accelerator, job.display
@@ -159,7 +170,7 @@ def load_data(settings: PretrainSettings, job: Launch) -> PretrainingData:
 
 
 def start_training(
-    settings: PretrainSettings, job: Launch, method: Method, data: PretrainingData
+    settings: PretrainSettings, job: JobContext, method: Method, data: PretrainingData
 ) -> tuple[training.Training, training.TrainState, Mapping[str, training.Stateful]]:
     """Prepare a method, its optimizer and schedule for all processes; a new run, or one to resume.
 
@@ -222,7 +233,7 @@ def _is_due(state: training.TrainState, loop: TrainingSettings) -> bool:
 
 def _write_results(
     settings: PretrainSettings,
-    job: Launch,
+    job: JobContext,
     method: Method,
     data: PretrainingData,
     parts: training.Training,

@@ -195,13 +195,13 @@ def _check_empty_parts(
         return
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
     more = f"give more images with a {annotation}"
-    way_out = more if split.train else f"lower --val-fraction, {more}"
+    hint = more if split.train else f"lower --val-fraction, {more}"
     bare = len(collection.annotated(annotation)) < len(collection.records)
     expected = f"{_expected(collection, annotation)};" if bare else ":"
     raise UserError(
         f"{collection.name} has no {' and no '.join(empty)} image with a {annotation} ({sizes} at "
         f"--val-fraction {val_fraction:g}; images of one lesion or patient stay together){expected} "
-        f"{way_out} or split again with --split-seed"
+        f"{hint} or split again with --split-seed"
     )
 
 

@@ -22,7 +22,7 @@ _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "f
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Launch:
+class JobContext:
     """The processes of a job, its output, and its start time (time.perf_counter)."""
 
     accelerator: Accelerator
@@ -34,16 +34,16 @@ class Launch:
         return time.perf_counter() - self.start
 
 
-def launch(settings: Any, *, name: str) -> Launch:
+def setup_job(settings: Any, *, name: str) -> JobContext:
     """Join the processes and choose the output directory of a job; nothing is written yet.
 
-    name: of the directory, if the settings do not set one. Raises UserError as `choose_run` does.
+    name: of the directory, if the settings do not set one. Raises UserError as `choose_run_dir` does.
     """
     start = time.perf_counter()
     flat = flatten(settings)
     trains = "resume" in flat
     accelerator = start_accelerator(settings.run, trains=trains)
-    run = choose_run(
+    run = choose_run_dir(
         settings.run,
         accelerator,
         resume=flat.get("resume"),
@@ -56,10 +56,10 @@ def launch(settings: Any, *, name: str) -> Launch:
         display.print(
             f"device: {device_name(accelerator.device)}, precision {_PRECISIONS[accelerator.mixed_precision]}"
         )
-    return Launch(accelerator, display, run, start)
+    return JobContext(accelerator, display, run, start)
 
 
-def choose_run(
+def choose_run_dir(
     settings: RunSettings,
     accelerator: Accelerator,
     *,
@@ -85,8 +85,8 @@ def choose_run(
         raise UserError(f"--output-dir {run} is a file")
     if path.is_dir() and any(path.iterdir()) and resume is None:
         if not settings.overwrite:
-            way_out = "--resume auto to resume, " if can_resume else ""
-            raise UserError(f"{run} is not empty: use {way_out}--overwrite, or another --output-dir")
+            hint = "--resume auto to resume, " if can_resume else ""
+            raise UserError(f"{run} is not empty: use {hint}--overwrite, or another --output-dir")
         check_overwrite(run, used)
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
@@ -137,7 +137,9 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
-def open_run(run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False) -> None:
+def create_run_dir(
+    run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False
+) -> None:
     """Create the directory, or empty it if the settings say so; write config.yaml and start the trackers.
 
     finished: a resumed run has nothing left to train, and its config.yaml stays.

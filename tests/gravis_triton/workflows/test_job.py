@@ -10,7 +10,7 @@ from gravis_triton import run_directory
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import PretrainSettings, RunSettings, override
-from gravis_triton.workflows.launch import choose_run, open_run
+from gravis_triton.workflows.job import choose_run_dir, create_run_dir
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def choose():
 
     def chosen(resume=None, used=None, **settings) -> RunDirectory:
         run = RunSettings(**settings)
-        return choose_run(
+        return choose_run_dir(
             run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet", used=used or {}
         )
 
@@ -55,7 +55,7 @@ def test_a_run_is_not_deleted_to_resume_it(choose, tmp_path):
 def run(tmp_path):
     """The directory of a run."""
     run = RunDirectory(tmp_path / "run")
-    open_run(run, PretrainSettings(), Accelerator(cpu=True))
+    create_run_dir(run, PretrainSettings(), Accelerator(cpu=True))
     (run.path / "encoder").mkdir()
     return run
 
@@ -63,7 +63,7 @@ def run(tmp_path):
 def test_overwriting_deletes_what_a_run_has_written(choose, run):
     settings = override(PretrainSettings(), {"output_dir": str(run), "overwrite": True})
     assert choose(output_dir=str(run), overwrite=True).path == run.path
-    open_run(run, settings, Accelerator(cpu=True))
+    create_run_dir(run, settings, Accelerator(cpu=True))
     assert sorted(path.name for path in run.path.iterdir()) == [".lock", ".owner", "config.yaml"]
 
 
@@ -82,10 +82,10 @@ def test_a_run_is_not_overwritten_by_fine_tuning_its_own_encoder(choose, run):
 def test_a_finished_run_keeps_the_settings_it_was_trained_with(run, capsys):
     settings = override(PretrainSettings(), {"resume": "auto", "output_dir": str(run), "lr": 0.5})
     before = run.config.read_text()
-    open_run(run, settings, Accelerator(cpu=True), finished=True)
+    create_run_dir(run, settings, Accelerator(cpu=True), finished=True)
     assert run.config.read_text() == before
     assert "these settings change nothing any more: lr: 0.001 -> 0.5" in capsys.readouterr().out
-    open_run(run, settings, Accelerator(cpu=True))
+    create_run_dir(run, settings, Accelerator(cpu=True))
     assert "lr: 0.5" in run.config.read_text()
     assert "resuming with changed settings: lr: 0.001 -> 0.5" in capsys.readouterr().out
 
@@ -111,7 +111,7 @@ def test_a_config_of_something_else_does_not_make_a_run(choose, tmp_path):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*file/run: Not a directory"):
-        open_run(RunDirectory(tmp_path / "file" / "run"), PretrainSettings(), Accelerator(cpu=True))
+        create_run_dir(RunDirectory(tmp_path / "file" / "run"), PretrainSettings(), Accelerator(cpu=True))
 
 
 def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
@@ -120,9 +120,9 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
         from accelerate import Accelerator
         from gravis_triton.run_directory import RunDirectory
         from gravis_triton.settings import PretrainSettings, override
-        from gravis_triton.workflows.launch import open_run
+        from gravis_triton.workflows.job import create_run_dir
         settings = override(PretrainSettings(), {{"resume": "auto"}})
-        open_run(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))
+        create_run_dir(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))
         """
     )
     refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
@@ -133,7 +133,7 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
 
 def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):
     with pytest.raises(UserError, match=r"another run has just written to"):
-        open_run(run, PretrainSettings(), Accelerator(cpu=True))
+        create_run_dir(run, PretrainSettings(), Accelerator(cpu=True))
 
 
 def test_what_is_resumed_must_exist(choose):
