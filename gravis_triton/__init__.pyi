@@ -214,8 +214,8 @@ def pretrain(
         evaluate: Evaluate the encoder before, during and after training. (default: True)
         checkpoint_every: Save a checkpoint every N epochs; the newest two are kept. (at least 1;
             default: 1)
-        augment: Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below
-            override it. (default: published)
+        augment: Preset: published, color-kept, dermoscopy, or a YAML file of `name: value` lines; the
+            flags below override it. (default: published)
         views: Number of views per image. (2 to 1,024; default: 4)
         crop_scale: Minimum area of a crop as a fraction of the image. (above 0, at most 1; default:
             0.2)

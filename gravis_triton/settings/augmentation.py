@@ -14,7 +14,7 @@ class ViewSettings:
     """Augmented views; the defaults are the published strengths. Probability 0 disables a step."""
 
     augment: str = "published"
-    """Preset: published, dermoscopy, or a YAML file of `name: value` lines; the flags below override it."""
+    """Preset: published, color-kept, dermoscopy, or a YAML file of `name: value` lines; the flags below override it."""
     views: Annotated[int, Field(ge=2, le=1024)] = 4
     """Number of views per image."""
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -89,6 +89,9 @@ class LabeledViewSettings:
 
 PRESETS: Mapping[str, ViewSettings] = {
     "published": ViewSettings(),
+    "color-kept": ViewSettings(
+        augment="color-kept", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, grayscale=0.0
+    ),
     "dermoscopy": ViewSettings(
         augment="dermoscopy",
         rotation=180.0,  # dermoscopy has no up

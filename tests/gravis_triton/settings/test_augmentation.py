@@ -44,6 +44,15 @@ def test_a_preset_decides_every_step_and_not_the_number_of_views(name):
     assert settings.augmentation.augment == name
 
 
+def test_color_kept_has_weaker_jitter_no_grayscale_and_the_published_geometry():
+    kept, published = PRESETS["color-kept"], PRESETS["published"]
+    colors = ("brightness", "contrast", "saturation", "hue")
+    assert all(0 < getattr(kept, name) < getattr(published, name) for name in colors)
+    assert kept.grayscale == 0
+    unlike = {name for name, value in strengths(kept).items() if value != getattr(published, name)}
+    assert unlike == {"grayscale", *colors}
+
+
 def test_flags_change_single_values_of_a_preset():
     settings = parsed("--augment", "dermoscopy", "--hair", 0.9, "--rotation", 10)
     expected = {**asdict(PRESETS["dermoscopy"]), "hair": 0.9, "rotation": 10.0}
@@ -120,7 +129,7 @@ def test_a_name_that_is_neither_preset_nor_file_is_answered_with_the_nearest():
     with pytest.raises(UserError) as error:
         augmentation("dermatoscopy")
     assert str(error.value) == (
-        "--augment dermatoscopy is neither a preset (published, dermoscopy) nor a file; did you mean dermoscopy?"
+        f"--augment dermatoscopy is neither a preset ({', '.join(PRESETS)}) nor a file; did you mean dermoscopy?"
     )
 
 
