@@ -30,9 +30,9 @@ def label_subset(
 ) -> tuple[int, ...]:
     """The training images whose annotations a few-label run may use, ascending.
 
-    Takes from each class the first groups (lesions or patients) of one permutation by `seed` that hold at least
-    `fraction` of the class's images, rounded; so smaller fractions are subsets of larger ones. Every class in `train`
-    is included, and fraction 1 is all of `train`. Images without labels are one class.
+    Takes from each class as many groups (lesions or patients), in the order of one permutation by `seed`, as come
+    nearest to `fraction` of the class's images, and at least one; so smaller fractions are subsets of larger ones. Every
+    class in `train` is included, and fraction 1 is all of `train`. Images without labels are one class.
     train: record indices. A group of several classes counts as its rarest.
     Raises ValueError unless 0 < fraction <= 1.
     """
@@ -85,9 +85,9 @@ def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) 
 
 def _prefix(groups: list[Group], fraction: float) -> Group:
     expected = max(1, int(fraction * sum(map(len, groups)) + 0.5))
-    taken: Group = []
-    for group in groups:
-        if len(taken) >= expected:
+    taken = list(groups[0])
+    for group in groups[1:]:
+        if len(taken) + len(group) - expected > expected - len(taken):  # farther off than without it
             break
         taken += group
     return taken

@@ -81,6 +81,14 @@ def test_five_percent_of_two_thousand_images() -> None:
     assert Counter(rows[i][0] for i in chosen) == {0: 19, 1: 13, 2: 69}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_large_patients_come_as_near_to_the_fraction_as_whole_ones_can(seed: int) -> None:
+    rows: Rows = [(0, f"p{i // 40}") for i in range(1000)]
+    for fraction in (0.05, 0.07, 0.1, 0.5, 0.97):
+        chosen = label_subset(collection(rows), range(1000), fraction=fraction, seed=seed)
+        assert abs(len(chosen) - 1000 * fraction) <= 20
+
+
 def test_images_without_labels_are_one_stratum() -> None:
     chosen = label_subset(collection([(None, None)] * 50), range(50), fraction=0.1, seed=0)
     assert len(chosen) == 5
