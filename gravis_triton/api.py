@@ -2,7 +2,9 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -28,61 +30,91 @@ def job_function(name: str) -> Callable[..., Any]:
 
     It raises UserError for an unknown setting, or a value of a wrong type or out of range.
     """
-    job = next(job for job in JOBS.values() if job.function == name)
+    job = next(job for job in JOBS.values() if job.workflow.endswith(f".{name}"))
 
     def call(**settings: Any) -> Any:
-        resolved = resolve(job.kind, settings, where=name)
-        return job.workflow(resolved)
+        resolved = resolve(job.kind(), settings, where=name)  # before torch is imported
+        return job.load()(resolved)
 
+    arguments = _arguments(job)
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = _documentation(job)
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                setting.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if setting.required else setting.default,
-                annotation=bare(setting.hint),
-            )
-            for setting in _arguments(job).values()
-        ]
-    )
+    call.__doc__ = _documentation(job, arguments)
+    call.__signature__ = inspect.Signature([a.parameter for a in arguments])  # type: ignore[attr-defined]
     return call
 
 
 def stub() -> str:
     """The text of __init__.pyi."""
-    results = {name: get_type_hints(job.workflow)["return"] for name, job in JOBS.items()}
-    imports = sorted({f"from {result.__module__} import {result.__name__}" for result in results.values()})
-    text = _HEADER + "\n".join(imports) + "\n\n__version__: str\n"
-    for name, job in JOBS.items():
-        arguments = "".join(map(_argument, _arguments(job).values()))
-        documentation = textwrap.indent(f'"""{_documentation(job)}\n"""', "    ")
-        text += f"\ndef {job.function}(\n    *,\n{arguments}) -> {results[name].__name__}:\n{documentation}\n"
-    return text
+    functions, imports = "", set()
+    for job in JOBS.values():
+        function, arguments = job.load(), _arguments(job)
+        result = get_type_hints(function)["return"]
+        imports.add(f"from {result.__module__} import {result.__name__}\n")
+        parameters = "".join(f"    {_annotated(argument.parameter)},\n" for argument in arguments)
+        text = textwrap.indent(f'"""{_documentation(job, arguments)}\n"""', "    ")
+        functions += f"\ndef {function.__name__}(\n    *,\n{parameters}) -> {result.__name__}:\n{text}\n"
+    return _HEADER + "".join(sorted(imports)) + "\n__version__: str\n" + functions
 
 
-def _arguments(job: Job) -> Mapping[str, Setting]:
-    return settings_of(type_of(job.kind, {}))
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    parameter: inspect.Parameter
+    help: str
 
 
-def _argument(setting: Setting) -> str:
-    default = "" if setting.required else f" = {setting.default!r}".replace("'", '"')
-    hint = _type(bare(setting.hint))
-    hint = hint.replace("str", "str | Path", 1) if setting.name in _PATHS else hint
-    return f"    {setting.name}: {hint}{default},\n"
+def _arguments(job: Job) -> list[_Argument]:
+    """The settings of a job as keyword arguments. For pre-training those of all methods; what the default method does
+    not have is without a default."""
+    kind = job.kind()
+    if not job.variants:
+        return [_argument(setting, setting.default, "") for setting in settings_of(job.settings).values()]
+    methods = import_module("gravis_triton.methods").METHODS
+    found: dict[str, tuple[Setting, list[str]]] = {}
+    for method in methods:
+        for name, setting in settings_of(type_of(kind, {"method": method})).items():
+            found.setdefault(name, (setting, []))[1].append(method)
+    default = type_of(kind, {}).method
+    return [
+        _argument(
+            setting,
+            setting.default if default in having else ...,
+            f"({', '.join(having)}) " if len(having) < len(methods) else "",
+        )
+        for setting, having in found.values()
+    ]
 
 
-def _documentation(job: Job) -> str:
+def _argument(setting: Setting, default: Any, prefix: str) -> _Argument:
+    parameter = inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if default is MISSING else default,
+        annotation=bare(setting.hint),
+    )
+    return _Argument(parameter, prefix + setting.help)
+
+
+def _documentation(job: Job, arguments: list[_Argument]) -> str:
     """What the job does, and every argument with its description, bounds and default."""
     paragraphs = (inspect.getdoc(job.settings) or "").split("\n\n")
-    about = "\n\n".join(text for text in paragraphs if not text.startswith("Example:"))
-    lines = [_wrapped(f"{setting.name}: {setting.help}") for setting in _arguments(job).values()]
-    return "\n".join([about, "", "Raises UserError for anything the user can fix.", "", "Args:", *lines])
+    about = [text for text in paragraphs if not text.startswith("Example:")]
+    lines = [_wrapped(f"{argument.parameter.name}: {argument.help}") for argument in arguments]
+    return "\n\n".join(
+        [*about, "Raises UserError for anything the user can fix.", "\n".join(["Args:", *lines])]
+    )
 
 
 def _wrapped(line: str) -> str:
     return textwrap.fill(line, 100, initial_indent=4 * " ", subsequent_indent=8 * " ", break_on_hyphens=False)
+
+
+def _annotated(parameter: inspect.Parameter) -> str:
+    hint, default = _type(parameter.annotation), parameter.default
+    if parameter.name in _PATHS:
+        hint = hint.replace("str", "str | Path", 1)
+    if default is parameter.empty:
+        return f"{parameter.name}: {hint}"
+    return f"{parameter.name}: {hint} = " + ("..." if default is ... else repr(default).replace("'", '"'))
 
 
 def _type(hint: Any) -> str:

@@ -18,68 +18,53 @@ from gravis_triton.settings.resolve import Kind, resolve
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A workflow function, `module.function` in gravis_triton.workflows, and its settings; imported when it runs.
+    """A workflow, `module.function` in gravis_triton.workflows, and the type of its settings.
 
-    variants: `module.function` of a function from raw values to the type of the settings, if it depends on them.
+    variants: `package.function` from raw values to the type of the settings, if it depends on them.
     """
 
-    module: str
-    function: str
+    workflow: str
     settings: type[Any]
     variants: str = ""
 
-    @property
-    def workflow(self) -> Callable[[Any], Any]:
-        """The function; imports torch."""
-        return getattr(import_module(f"gravis_triton.workflows.{self.module}"), self.function)
+    def load(self) -> Callable[[Any], Any]:
+        """The workflow; imports torch."""
+        module, function = self.workflow.split(".")
+        return getattr(import_module(f"gravis_triton.workflows.{module}"), function)
 
-    @property
     def kind(self) -> Kind[Any]:
         """The type of the settings, or the function that chooses it."""
-        if not self.variants:
-            return self.settings
-        module, function = self.variants.split(".")
-        return getattr(import_module(f"gravis_triton.{module}"), function)
-
-    @property
-    def summary(self) -> str:
-        return (self.settings.__doc__ or "").splitlines()[0]
+        package, _, function = self.variants.partition(".")
+        return getattr(import_module(f"gravis_triton.{package}"), function) if function else self.settings
 
 
 JOBS = {
-    "check": Job("check", "check", jobs.CheckSettings),
-    "shards": Job("shards", "shards", jobs.ShardsSettings),
-    "pretrain": Job("pretrain", "pretrain", jobs.PretrainSettings, "methods.pretrain_settings"),
-    "finetune-classification": Job("finetune", "finetune_classification", jobs.ClassificationSettings),
-    "finetune-segmentation": Job("finetune", "finetune_segmentation", jobs.SegmentationSettings),
-    "evaluate": Job("evaluate", "evaluate", jobs.EvaluateSettings),
-    "embed": Job("embed", "embed", jobs.EmbedSettings),
-    "predict": Job("predict", "predict", jobs.PredictSettings),
-    "export": Job("export", "export", jobs.ExportSettings),
-    "push": Job("push", "push", jobs.PushSettings),
-    "report": Job("report", "write_report", jobs.ReportSettings),
-    "runs": Job("runs", "list_runs", jobs.RunsSettings),
-    "compare": Job("compare", "compare", jobs.CompareSettings),
+    "check": Job("check.check", jobs.CheckSettings),
+    "shards": Job("shards.shards", jobs.ShardsSettings),
+    "pretrain": Job("pretrain.pretrain", jobs.PretrainSettings, "methods.pretrain_settings"),
+    "finetune-classification": Job("finetune.finetune_classification", jobs.ClassificationSettings),
+    "finetune-segmentation": Job("finetune.finetune_segmentation", jobs.SegmentationSettings),
+    "evaluate": Job("evaluate.evaluate", jobs.EvaluateSettings),
+    "embed": Job("embed.embed", jobs.EmbedSettings),
+    "predict": Job("predict.predict", jobs.PredictSettings),
+    "export": Job("export.export", jobs.ExportSettings),
+    "push": Job("push.push", jobs.PushSettings),
+    "report": Job("report.write_report", jobs.ReportSettings),
+    "runs": Job("runs.list_runs", jobs.RunsSettings),
+    "compare": Job("compare.compare", jobs.CompareSettings),
 }
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the job that the first argument names, and exit with its status."""
-    args = list(sys.argv[1:] if args is None else args)
-    name = args[0] if args else "--help"
+    name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
         print(_usage())
-        sys.exit(0)
-    if name == "--version":
+    elif name == "--version":
         print(metadata.version("gravis-triton"))
-        sys.exit(0)
-    if name not in JOBS:
-        print(
-            f"error: unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    run_job(name, args[1:], prog=f"gravis {name}")
+    else:
+        run_job(name, rest, prog=f"gravis {name}")
+    sys.exit(0)
 
 
 def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -90,33 +75,34 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     """
     die_with_launcher()
     limit_openmp_spin()
-    status = 0
     interrupts = _noted_interrupts()
     try:
-        result = _run(JOBS[name], args, prog)
+        result = _run(name, args, prog)
         status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
+        _leave_process_group()
     except UserError as error:
         rank = os.environ.get("RANK", "0")
-        message = (
-            str(error).rsplit(f"{UserError.__name__}: ", 1)[-1].strip()
-        )  # without a worker process's traceback
+        message = str(error).rsplit("UserError: ", 1)[-1].strip()  # without the traceback of a worker process
         print(f"error: {message}" if rank == "0" else f"error in process {rank}: {message}", file=sys.stderr)
         status = 2
     except Interrupted as error:
         print(error)
         status = 128 + error.signal
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
-    except Exception:
-        if not interrupts:
+    except (KeyboardInterrupt, Exception) as error:
+        if not (interrupts or isinstance(error, KeyboardInterrupt)):
             raise
-        print("interrupted", file=sys.stderr)  # in C code, which turned it into another error
+        print("interrupted", file=sys.stderr)  # C code may have turned Ctrl-C into another error
         status = 130
-    if status == 0:
-        _leave_process_group()
     sys.stdout.flush()
     sys.exit(status)
+
+
+def _run(name: str, args: Sequence[str] | None, prog: str | None) -> object:
+    if name not in JOBS:
+        raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
+    kind = JOBS[name].kind()
+    settings = resolve(kind, read_flags(kind, args, prog))  # before torch is imported
+    return JOBS[name].load()(settings)
 
 
 def _noted_interrupts() -> list[int]:
@@ -132,11 +118,6 @@ def _noted_interrupts() -> list[int]:
     return noted
 
 
-def _run(job: Job, args: Sequence[str] | None, prog: str | None) -> object:
-    settings = resolve(job.kind, read_flags(job.kind, args, prog))  # rejected before torch is imported
-    return job.workflow(settings)
-
-
 def _leave_process_group() -> None:
     distributed = sys.modules.get("torch.distributed")  # a job that never imported it has no group
     if distributed is not None and distributed.is_initialized():
@@ -145,17 +126,15 @@ def _leave_process_group() -> None:
 
 def _usage() -> str:
     width = max(map(len, JOBS))
-    lines = [f"  {name:{width}}  {job.summary}" for name, job in JOBS.items()]
-    return "\n".join(
-        [
-            "usage: gravis JOB [flags]",
-            "",
-            "Self-supervised pre-training on dermatology images with GraVIS, fine-tuning and evaluation.",
-            "",
-            "jobs:",
-            *lines,
-            "",
-            "gravis JOB --help lists the flags of a job.",
-            "On several GPUs: accelerate launch -m gravis_triton JOB [flags]",
-        ]
-    )
+    lines = [
+        f"  {name:{width}}  {(job.settings.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()
+    ]
+    return f"""usage: gravis JOB [flags]
+
+Self-supervised pre-training on dermatology images with GraVIS, fine-tuning and evaluation.
+
+jobs:
+{chr(10).join(lines)}
+
+gravis JOB --help lists the flags of a job.
+On several GPUs: accelerate launch -m gravis_triton JOB [flags]"""

@@ -23,12 +23,12 @@ BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 class Argument:
     """How a setting appears in help texts: `workers: Annotated[int | None, Argument(default="one per core")] = None`.
 
-    default: what None stands for, in words. short: another flag, such as -o. metavar: name of the value. positional:
+    default: what None stands for, in words. alias: another flag, such as -o. metavar: name of the value. positional:
     the same for an argument without a flag.
     """
 
     default: str = ""
-    short: str = ""
+    alias: str = ""
     metavar: str = ""
     positional: str = ""
 
@@ -51,36 +51,31 @@ class Setting:
 
     @property
     def argument(self) -> Argument:
-        return next((extra for extra in self._extras if isinstance(extra, Argument)), Argument())
+        metadata = FieldInfo.from_annotation(self.hint).metadata
+        return next((item for item in metadata if isinstance(item, Argument)), Argument())
 
     @property
     def help(self) -> str:
         """The description with bounds and default: "Peak learning rate. (above 0; default: 0.001)"."""
-        limits = [item for extra in self._extras if isinstance(extra, FieldInfo) for item in extra.metadata]
-        bounds = {key: getattr(item, key) for key in BOUNDS for item in limits if hasattr(item, key)}
+        metadata = FieldInfo.from_annotation(self.hint).metadata
+        bounds = {key: getattr(item, key) for key in BOUNDS for item in metadata if hasattr(item, key)}
+        limits = ", ".join(f"{BOUNDS[key]} {bound:,}" for key, bound in bounds.items())
         if bounds.keys() == {"ge", "le"}:
-            limited = f"{bounds['ge']:,} to {bounds['le']:,}"
-        else:
-            limited = ", ".join(f"{BOUNDS[key]} {bound:,}" for key, bound in bounds.items())
+            limits = f"{bounds['ge']:,} to {bounds['le']:,}"
         default = "" if self.required else f"default: {self.argument.default or self.default}"
-        notes = "; ".join(filter(None, (limited, default)))
+        notes = "; ".join(filter(None, (limits, default)))
         return f"{self.description} ({notes})" if notes else self.description
-
-    @property
-    def _extras(self) -> tuple[Any, ...]:
-        return getattr(self.hint, "__metadata__", ())
 
 
 def bare(hint: Any) -> Any:
-    """A type without its annotations."""
-    return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    """A type without its bounds."""
+    return FieldInfo.from_annotation(hint).annotation
 
 
 def value_type(hint: Any) -> Any:
-    """A type without its annotations and without None."""
-    hint = bare(hint)
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return bare(next(member for member in members if member is not type(None)))
+    """A type without its bounds and without None."""
+    members = [member for member in get_args(bare(hint)) if member is not type(None)]
+    return value_type(members[0]) if get_origin(bare(hint)) in (Union, UnionType) else bare(hint)
 
 
 def choices_of(hint: Any) -> tuple[Any, ...]:
@@ -108,13 +103,9 @@ def _walk(kind: type[Any], group: str, start: Any) -> Iterator[Setting]:
             own = field.default if field.default_factory is MISSING else field.default_factory()
             yield from _walk(type(own), field.name, own)
         else:
+            description = descriptions.get(field.name, "")
             yield Setting(
-                name=field.name,
-                hint=hint,
-                default=default,
-                description=descriptions.get(field.name, ""),
-                group=group,
-                title=title,
+                name=field.name, hint=hint, default=default, description=description, group=group, title=title
             )
 
 

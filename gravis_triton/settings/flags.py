@@ -21,7 +21,12 @@ def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | N
     Unknown flags are among them, without a value. --help prints the flags and exits. Raises UserError for a flag
     without its value, and for a word that belongs to no flag.
     """
-    args = _joined(sys.argv[1:] if args is None else args)
+    text = "\0".join(sys.argv[1:] if args is None else args)
+    text = re.sub(r"(?<![^\0])--\w[\w-]*", lambda name: name[0].replace("_", "-"), text)
+    text = re.sub(
+        r"(--[\w-]+)\0(-\.?\d|-inf|-nan)", r"\1=\2", text
+    )  # argparse takes -1e-3 and -inf for flags
+    args = text.split("\0") if text else []
     final = type_of(kind, {})
     if not is_dataclass(kind):  # which flags there are depends on others
         values = _parsed(final, [arg for arg in args if arg not in ("-h", "--help")], prog)
@@ -38,19 +43,6 @@ def _parsed(kind: type[Any], args: Sequence[str], prog: str | None) -> dict[str,
     return given | {name.lstrip("-").replace("-", "_"): None for name in unknown}
 
 
-def _joined(args: Sequence[str]) -> list[str]:
-    """The arguments with dashes in flags for underscores, and with negative numbers joined to their flags:
-    argparse takes -1e-3 and -inf for flags."""
-    joined: list[str] = []
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if joined and joined[-1].startswith("--") and re.fullmatch(r"-(\.?\d.*|inf|nan)", arg):
-            joined[-1] += f"={arg}"
-        else:
-            joined.append(name.replace("_", "-") + equals + value if arg.startswith("--") else arg)
-    return joined
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
@@ -58,8 +50,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(kind: type[Any], prog: str | None) -> argparse.ArgumentParser:
     settings = settings_of(kind).values()
-    positional = [setting for setting in settings if setting.argument.positional]
-    words = [s.argument.positional if s.required else f"[{s.argument.positional}]" for s in positional]
+    positional = [(setting.argument.positional, setting.required) for setting in settings]
+    words = [name if required else f"[{name}]" for name, required in positional if name]
     parser = _Parser(
         prog=prog,
         usage=" ".join(["%(prog)s", *words, "[flags]"]),
@@ -68,28 +60,26 @@ def _parser(kind: type[Any], prog: str | None) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,  # only what is given
         allow_abbrev=False,
     )
-    groups: dict[str, Any] = {}
+    titles = {setting.title if setting.group else "arguments": None for setting in settings}
+    groups = {title: parser.add_argument_group(title) for title in titles}
     for setting in settings:
-        title = setting.title if setting.group else "arguments" if setting.argument.positional else "flags"
-        group = groups.setdefault(title, None) or parser.add_argument_group(title)
-        groups[title] = group
-        _add(group, setting)
+        names, options = _argument(setting)
+        groups[setting.title if setting.group else "arguments"].add_argument(*names, **options)
     return parser
 
 
-def _add(group: Any, setting: Setting) -> None:
+def _argument(setting: Setting) -> tuple[list[str], dict[str, Any]]:
+    """Names and options of argparse's `add_argument`."""
     argument, kind = setting.argument, value_type(setting.hint)
+    choices = ",".join(map(str, choices_of(setting.hint)))
+    usual = f"{{{choices}}}" if choices else _METAVARS.get(kind, "TEXT")
     options: dict[str, Any] = {"help": setting.help.replace("%", "%%")}
     if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
     else:
-        choices = ",".join(map(str, choices_of(setting.hint)))
-        usual = f"{{{choices}}}" if choices else _METAVARS.get(kind, "TEXT")
         options["metavar"] = argument.positional or argument.metavar or usual
     if kind == tuple[str, ...]:
         options["nargs"] = "+"
     if argument.positional:
-        group.add_argument(setting.name, **options, **({} if setting.required else {"nargs": "?"}))
-    else:
-        names = [flag(setting.name), *([argument.short] if argument.short else [])]
-        group.add_argument(*names, dest=setting.name, **options)
+        return [setting.name], options if setting.required else options | {"nargs": "?"}
+    return [flag(setting.name), *filter(None, [argument.alias])], options | {"dest": setting.name}

@@ -18,7 +18,7 @@ from gravis_triton.settings.training import (
     TrainingSettings,
 )
 
-MethodName = Annotated[str, Argument(short="--loss", metavar="NAME")]
+MethodName = Annotated[str, Argument(alias="--loss", metavar="NAME")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class EmbedSettings:
     """Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
     columns: Columns = None
     """Columns of the table, such as image=photo,label=dx."""
-    output: Annotated[str, Argument(short="-o")] = "features.parquet"
+    output: Annotated[str, Argument(alias="-o")] = "features.parquet"
     """Parquet file to write."""
     overwrite: bool = False
     """Replace an existing file."""
@@ -180,7 +180,7 @@ class PredictSettings:
     """Directory of a fine-tuning run."""
     images: Annotated[tuple[str, ...], Argument(positional="IMAGES...")]
     """Image files or directories."""
-    output_dir: Annotated[str, Argument(short="-o")] = "predictions"
+    output_dir: Annotated[str, Argument(alias="-o")] = "predictions"
     """Directory for predictions.csv, and for masks (IMAGE_segmentation.png) or submission.csv."""
     format: Literal["csv", "parquet"] = "csv"
     """File format of the predictions."""
@@ -203,7 +203,7 @@ class ExportSettings:
     """Directory of a pre-training or fine-tuning run."""
     format: Literal["timm", "onnx", "torch-export"] = "onnx"
     """Format of the exported model."""
-    output: Annotated[str | None, Argument(default="RUN/export-FORMAT", short="-o")] = None
+    output: Annotated[str | None, Argument(default="RUN/export-FORMAT", alias="-o")] = None
     """Output directory."""
     overwrite: bool = False
     """Replace an existing directory."""
@@ -265,7 +265,7 @@ class ReportSettings:
 
     runs: Annotated[tuple[str, ...], Argument(positional="RUN...")]
     """Directories of finished runs."""
-    output: Annotated[str, Argument(short="-o")] = "side_by_side.html"
+    output: Annotated[str, Argument(alias="-o")] = "side_by_side.html"
     """HTML file for the comparison of several runs."""
 
 

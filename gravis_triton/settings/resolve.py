@@ -22,6 +22,7 @@ Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
 _CHOICES = {"augment": "augmentation", "method": "method_settings"}
 """Setting -> the group whose defaults it chooses."""
 _ALIASES = {"loss": "method"}
+"""Another name of a setting, in flags, files and keyword arguments."""
 _STEPS = {name: step for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")}
 
 _EXPECTED = {

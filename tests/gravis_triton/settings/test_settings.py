@@ -192,6 +192,7 @@ def test_invalid_flags_are_named_with_what_is_valid(args, message):
         (["--margin", "-1e-3"], "margin", -1e-3),
         (["--max-steps", "None"], "max_steps", None),
         (["--batch_size", "7"], "batch_size", 7),
+        (["--output-dir=a_b"], "output_dir", "a_b"),
         (["--no-evaluate"], "evaluate", False),
     ],
 )
