@@ -8,10 +8,10 @@ from gravis_triton.training.checkpoint import (
     save_checkpoint,
     start_or_resume,
 )
-from gravis_triton.training.engine import Training, seed_step, train_epoch
+from gravis_triton.training.engine import Training, build_training, seed_step, train_epoch
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
-from gravis_triton.training.optimizers import build_optimizer, build_scheduler, check_optimizer
-from gravis_triton.training.setup import end_trackers, prepare_model, start_accelerator
+from gravis_triton.training.optimizers import build_optimizer, check_optimizer
+from gravis_triton.training.setup import end_trackers, start_accelerator
 
 __all__ = [
     "Stateful",
@@ -19,12 +19,11 @@ __all__ = [
     "TrainState",
     "Training",
     "build_optimizer",
-    "build_scheduler",
+    "build_training",
     "check_export",
     "check_optimizer",
     "end_trackers",
     "export_encoder",
-    "prepare_model",
     "save_checkpoint",
     "seed_step",
     "start_accelerator",

@@ -17,9 +17,11 @@ from torch.distributed import distributed_c10d
 
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import UserError
+from gravis_triton.settings import FinetuneSettings, PretrainSettings
 from gravis_triton.training.checkpoint import TrainState
 from gravis_triton.training.interrupt import StopRequest
-from gravis_triton.training.setup import PATIENCE
+from gravis_triton.training.optimizers import build_optimizer, build_scheduler
+from gravis_triton.training.setup import PATIENCE, prepare_model
 
 Metrics: TypeAlias = dict[str, Any]
 
@@ -49,6 +51,41 @@ class Training:
     log_every: int
     max_bad_steps: int = 0
     clip_grad: float | None = None
+
+
+def build_training(
+    accelerator: Accelerator,
+    model: nn.Module,
+    settings: PretrainSettings | FinetuneSettings,
+    *,
+    batches: Batches,
+    loader: Iterable[Any],
+    steps: int,
+    parameter_groups: list[dict[str, Any]] | None = None,
+) -> Training:
+    """Prepare a method or task, its optimizer and schedule for all processes.
+
+    parameter_groups: for the optimizer. Default: all parameters, without weight decay on biases and normalization.
+    Raises UserError for an optimizer that is unknown or does not fit.
+    """
+    loop, optimization = settings.training, settings.optimization
+    model = prepare_model(model, accelerator, channels_last=loop.channels_last, compile=loop.compile)
+    optimizer = build_optimizer(parameter_groups or model, optimization)
+    scheduler = build_scheduler(optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
+    model, optimizer = accelerator.prepare(model, optimizer)
+    return Training(
+        accelerator=accelerator,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        batches=batches,
+        loader=loader,
+        seed=settings.run.seed,
+        steps=steps,
+        log_every=loop.log_every,
+        max_bad_steps=loop.max_bad_steps,
+        clip_grad=optimization.clip_grad,
+    )
 
 
 def train_epoch(

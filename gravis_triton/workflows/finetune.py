@@ -150,7 +150,7 @@ def start_training(
     gives fewer than `min_steps` steps. Raises UserError for an optimizer that is unknown or does not fit, and as
     `start_or_resume` does.
     """
-    accelerator, loop, optimization = job.accelerator, settings.training, settings.optimization
+    accelerator, optimization = job.accelerator, settings.optimization
     split, workers, processes = task.data.split, settings.data.num_workers, accelerator.num_processes
     assert optimization.epochs is not None  # resolved
     assert workers is not None  # resolved
@@ -162,35 +162,28 @@ def start_training(
         seed=settings.run.seed,
     )
     epochs = max(optimization.epochs, math.ceil(optimization.min_steps / len(batches)))
-    steps = epochs * len(batches)
-    model = training.prepare_model(task, accelerator, channels_last=loop.channels_last, compile=loop.compile)
-    groups = parameter_groups(
-        task.network, encoder, weight_decay=optimization.weight_decay, layer_decay=optimization.layer_decay
-    )
-    optimizer = training.build_optimizer(groups, optimization)
-    scheduler = training.build_scheduler(optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
     fingerprint = split_fingerprint(split, task.data.collection, weights_hash(encoder))
-    model, optimizer = accelerator.prepare(model, optimizer)
-    parts = training.Training(
-        accelerator=accelerator,
-        model=model,
-        optimizer=optimizer,
-        scheduler=scheduler,
+    parts = training.build_training(
+        accelerator,
+        task,
+        settings,
         batches=batches,
         loader=task.train_loader(batches, workers),
-        seed=settings.run.seed,
-        steps=steps,
-        log_every=loop.log_every,
-        max_bad_steps=loop.max_bad_steps,
-        clip_grad=optimization.clip_grad,
+        steps=epochs * len(batches),
+        parameter_groups=parameter_groups(
+            task.network,
+            encoder,
+            weight_decay=optimization.weight_decay,
+            layer_decay=optimization.layer_decay,
+        ),
     )
     best = BestWeights()
     state = training.start_or_resume(
         accelerator,
-        resume=loop.resume,
+        resume=settings.training.resume,
         run=job.run,
         steps_per_epoch=len(batches),
-        optimizer=optimizer,
+        optimizer=parts.optimizer,
         fingerprint=fingerprint,
         states={"best": best},
         notify=job.display.print,

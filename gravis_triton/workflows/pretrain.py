@@ -177,36 +177,18 @@ def start_training(
     Also returns what checkpoints contain besides the method and the optimizer. Raises UserError for an optimizer that
     is unknown or does not fit, and as `start_or_resume` does.
     """
-    accelerator, loop, batches = job.accelerator, settings.training, data.batches
+    accelerator, batches = job.accelerator, data.batches
     steps = total_steps(settings, accelerator.num_processes, steps_per_epoch=len(batches))
-    model = training.prepare_model(
-        method, accelerator, channels_last=loop.channels_last, compile=loop.compile
-    )
-    optimizer = training.build_optimizer(model, settings.optimization)
-    scheduler = training.build_scheduler(
-        optimizer, settings.optimization, steps=steps, steps_per_epoch=len(batches)
-    )
-    model, optimizer = accelerator.prepare(model, optimizer)
-    parts = training.Training(
-        accelerator=accelerator,
-        model=model,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        batches=batches,
-        loader=data.loader,
-        seed=settings.run.seed,
-        steps=steps,
-        log_every=loop.log_every,
-        max_bad_steps=loop.max_bad_steps,
-        clip_grad=settings.optimization.clip_grad,
+    parts = training.build_training(
+        accelerator, method, settings, batches=batches, loader=data.loader, steps=steps
     )
     checkpointed = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
     state = training.start_or_resume(
         accelerator,
-        resume=loop.resume,
+        resume=settings.training.resume,
         run=job.run,
         steps_per_epoch=len(batches),
-        optimizer=optimizer,
+        optimizer=parts.optimizer,
         fingerprint=data.fingerprint,
         states=checkpointed,
         notify=job.display.print,

@@ -6,7 +6,8 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings import OptimizationSettings, RunSettings
-from gravis_triton.training import build_optimizer, build_scheduler, seed_step, setup, start_accelerator
+from gravis_triton.training import build_optimizer, seed_step, setup, start_accelerator
+from gravis_triton.training.optimizers import build_scheduler
 
 
 def rates(settings: OptimizationSettings, steps_per_epoch: int) -> list[float]:
