@@ -31,8 +31,8 @@ def label_subset(
     """The training images whose annotations a few-label run may use, ascending.
 
     Takes from each class as many groups (lesions or patients), in the order of one permutation by `seed`, as come
-    nearest to `fraction` of the class's images, and at least one; so smaller fractions are subsets of larger ones. Every
-    class in `train` is included, and fraction 1 is all of `train`. Images without labels are one class.
+    nearest to `fraction` of the class's images, and at least one; so smaller fractions are subsets of larger ones.
+    Every class in `train` is included, and fraction 1 is all of `train`. Images without labels are one class.
     train: record indices. A group of several classes counts as its rarest.
     Raises ValueError unless 0 < fraction <= 1.
     """
