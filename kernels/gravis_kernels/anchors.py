@@ -10,48 +10,45 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from gravis_kernels.batch import normalized
 from gravis_kernels.distributed import Exchange, GatherWithGradient
 from gravis_kernels.gravis.compute import precision_of
+from gravis_kernels.gravis.reference import ABSENT
 from gravis_kernels.validation import Reduction
 
 BLOCK = 2**22  # values per block
 
+# from similarities of some anchors to their members (A, K), which of these exist and which are positives, both (A, K),
+# and similarities to all columns (A, C + M), `ABSENT` for members, to losses (A,)
+LossOf = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
 
 class Anchors(NamedTuple):
-    """Own rows (A, dim) with labels (A,) as anchors, compared with columns (C + M, dim): rows with labels (C,), then
-    extra negatives. Own rows are the columns from `start` on, or, if it is negative, no columns.
+    """Own rows (A, dim) as anchors, and all columns (C + M, dim): rows with labels, then extra negatives.
+
+    members: (A, K), the columns with an anchor's label; beyond their number, the last of them, or any if there is none.
+    member: (A, K), which of these exist. positive: (A, K), which of these exist and are not the anchor itself.
     """
 
     rows: Tensor
-    labels: Tensor
     columns: Tensor
-    column_labels: Tensor
-    start: int
+    members: Tensor
+    member: Tensor
+    positive: Tensor
 
-    def positives_and_negatives(self, block: slice) -> tuple[Tensor, Tensor]:
-        """(block, C + M), bool; an anchor is neither of itself."""
-        same = pad(
-            self.labels[block, None] == self.column_labels, (0, len(self.columns) - len(self.column_labels))
-        )
-        position = torch.arange(self.start, self.start + len(self.rows), device=same.device)
-        itself = position[block, None] == torch.arange(len(self.columns), device=same.device)
-        return same & ~itself, ~same
-
-    def count_positives(self) -> Tensor:
-        """(A,), int64"""
-        return in_blocks(
-            lambda block: self.positives_and_negatives(block)[0].sum(1), len(self.rows), len(self.columns)
-        )
-
-    def losses(self, loss_of: Callable[[Tensor, Tensor, Tensor], Tensor], values_per_pair: int = 1) -> Tensor:
-        """(A,): `loss_of` similarities, positives and negatives, each (block, C + M)."""
+    def losses(self, loss_of: LossOf, values_per_pair: int = 1) -> Tensor:
+        """`loss_of` all anchors, (A,); values_per_pair: what it keeps for an anchor and a column."""
 
         def of_block(block: slice) -> Tensor:
-            return loss_of(self.rows[block] @ self.columns.T, *self.positives_and_negatives(block))
+            members, member = self.members[block], self.member[block]
+            similarities = self.rows[block] @ self.columns.T
+            positives = similarities.gather(1, members)
+            absent = positives.detach().masked_fill(
+                member[:, :1], ABSENT
+            )  # nothing is, if there is no member
+            return loss_of(positives, member, self.positive[block], similarities.scatter(1, members, absent))
 
         return in_blocks(of_block, len(self.rows), len(self.columns) * values_per_pair)
 
@@ -85,12 +82,23 @@ def gather_anchors(
         start += exchange.start if references is None else 0
         if column_labels is not None:
             column_labels = exchange.gather(column_labels.long()[:, None])[:, 0]
+    position = torch.arange(start, start + len(rows), device=rows.device)
     if labels is None or column_labels is None:
-        column_labels = torch.arange(len(columns), device=rows.device) // views
-        labels = column_labels[start : start + len(rows)]
+        members = (position // views * views)[:, None] + torch.arange(views, device=rows.device)
+        member = torch.ones_like(members, dtype=torch.bool)
+    else:
+        members, member = _find(labels, column_labels)
     if extra_negatives is not None:
         columns = torch.cat([columns, _prepare(extra_negatives.detach().to(columns), normalize)])
-    return Anchors(rows, labels, columns, column_labels, start)
+    return Anchors(rows, columns, members, member, member & (members != position[:, None]))
+
+
+def _find(labels: Tensor, column_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns with each label, (labels, K), and whether they have it."""
+    values, order = column_labels.sort(stable=True)
+    first, end = torch.searchsorted(values, labels), torch.searchsorted(values, labels, right=True)
+    place = first[:, None] + torch.arange(max(1, int((end - first).max())), device=labels.device)
+    return order[place.minimum(end[:, None] - 1).clamp(min=0)], place < end[:, None]
 
 
 def in_blocks(loss_of: Callable[[slice], Tensor], anchors: int, values_per_anchor: int) -> Tensor:

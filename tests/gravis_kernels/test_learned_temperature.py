@@ -42,7 +42,6 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "nt-xent": (nt_xent_loss, nt_xent_formula),
     "supcon": (supcon_of_views, supcon_formula),
 }
-LOSS_OF_ROWS = {nt_xent_loss: nt_xent.row_losses, supcon_of_views: supcon.row_losses}
 each_loss = pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES.keys())
 
 
@@ -113,15 +112,22 @@ def test_embeddings_that_are_not_normalized_are_used_as_given(loss: Any, formula
 def test_extra_negatives_beside_a_learned_temperature_equal_the_formula(loss: Any, formula: Any) -> None:
     extra = make_embeddings(2, 3, 8, seed=5, dtype=torch.float64).flatten(0, 1)
     embeddings = make_embeddings(6, 3, 8, dtype=torch.float64)
-    labels = labels_of(embeddings) if loss is supcon_of_views else torch.arange(6).repeat_interleave(3)
-    columns = torch.cat([labels, torch.arange(100, 106)])  # of no row
+    views = torch.arange(6).repeat_interleave(3)
+    labels = labels_of(embeddings) if loss is supcon_of_views else views
+    same = labels[:, None] == torch.cat(
+        [labels, torch.arange(100, 106)]
+    )  # extra negatives have a label of their own
+    itself = torch.eye(18, 24, dtype=torch.bool)
 
     def dense(z: Tensor, t: Tensor) -> Tensor:
         rows = normalize(torch.cat([z.flatten(0, 1), extra]), dim=1)
-        same = labels[:, None] == columns
-        positive = same & ~torch.eye(18, 24, dtype=torch.bool)
-        losses = LOSS_OF_ROWS[loss](rows[:18] @ rows.T / t, positive, ~same)
-        return losses[positive.any(1)].mean()
+        e = (rows[:18] @ rows.T / t).exp()
+        total = e.masked_fill(itself, 0).sum(1, keepdim=True)
+        if loss is nt_xent_loss:
+            total = e + e.masked_fill(same, 0).sum(1, keepdim=True)
+        positive = same & ~itself
+        each = -((e / total).log() * positive).sum(1) / positive.sum(1).clamp(min=1)
+        return each[positive.any(1)].mean()
 
     expected = with_gradients(dense, embeddings, 0.2)
     actual = with_gradients(lambda z, t: loss(z, temperature=t, extra_negatives=extra), embeddings, 0.2)

@@ -11,7 +11,7 @@ from gravis_kernels.anchors import gather_anchors, reduce
 from gravis_kernels.distributed import scale_gradient, value_of
 from gravis_kernels.gravis.autograd import Loss, loss_op
 from gravis_kernels.gravis.compute import Backend, product_dtype
-from gravis_kernels.gravis.reference import row_losses
+from gravis_kernels.gravis.reference import losses_of
 from gravis_kernels.learned_temperature import is_learned, scalar
 from gravis_kernels.settings import DEFAULTS, Attention, GravisSettings, Negatives, Penalty, complete_settings
 from gravis_kernels.validation import (
@@ -198,16 +198,15 @@ def _by_anchor(
     with torch.autocast(embeddings.device.type, enabled=False):
         anchors = gather_anchors(embeddings, labels, extra_negatives, normalize, process_group, text)
         settings = replace(settings, temperature=cast(float, scalar(settings.temperature, anchors.rows)))
-        count = anchors.count_positives()
-        shares = (count > 0).to(anchors.rows)
-        most = embeddings.shape[1] if labels is None else int(count.max()) + 1
-        losses = anchors.losses(
-            lambda similarities, positive, negative: row_losses(
-                similarities, positive, negative, most, settings
-            ),
-            values_per_pair=1 if settings.negatives == "logsumexp" else most,
-        )
-        return reduce(losses * shares, shares, weight, reduction, process_group, embeddings.shape[:-1])
+
+        def loss_of(positives: Tensor, member: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
+            count = (negatives.shape[1] - member.sum(1, keepdim=True)).clamp(min=1)
+            return losses_of(positives, member, positive, negatives, count, settings)
+
+        most = 1 if settings.negatives == "logsumexp" else anchors.members.shape[1]
+        shares = anchors.positive.any(1).to(anchors.rows)
+        losses = anchors.losses(loss_of, values_per_pair=most) * shares
+        return reduce(losses, shares, weight, reduction, process_group, embeddings.shape[:-1])
 
 
 def _fused(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gravis_kernels.settings import GravisSettings, Penalty
 
+ABSENT = -1e30  # a similarity without effect; unlike infinity, times 0 it is 0
+
 
 def anchor_losses(
     embeddings: Tensor, views: int, settings: GravisSettings, extra_negatives: Tensor | None = None
@@ -26,86 +28,57 @@ def anchor_losses(
     positives = similarities.unflatten(1, (-1, views))[
         anchors, source
     ]  # [B, K], including the anchor's own view
-    negatives = similarities[source[:, None] != source].view(len(anchors), 1, -1)  # [B, 1, B - K]
+    negatives = similarities[source[:, None] != source].view(len(anchors), -1)  # [B, B - K]
     if extra_negatives is not None:
-        negatives = torch.cat([negatives, (embeddings @ extra_negatives.T)[:, None]], 2)  # [B, 1, B - K + M]
+        negatives = torch.cat([negatives, embeddings @ extra_negatives.T], 1)  # [B, B - K + M]
     own = view[:, None] == torch.arange(views, device=view.device)
-    return _losses(positives, torch.ones_like(own), own, negatives, None, settings)
+    return losses_of(positives, torch.ones_like(own), ~own, negatives, negatives.shape[1], settings)
 
 
-def row_losses(
-    similarities: Tensor, positive: Tensor, negative: Tensor, most: int, settings: GravisSettings
-) -> Tensor:
-    """l_i of anchors with any number of positives, 0 without one; the temperature may be a tensor to differentiate by.
-
-    similarities: (anchors, columns). positive, negative: bool, the same shape; the anchor itself is neither. most: at
-    least the largest number of rows of a source.
-    """
-    same = ~negative
-    members = same.to(similarities.dtype).topk(most, dim=1).indices  # [A, K]
-    member, own = same.gather(1, members), ~positive.gather(1, members)
-    return _losses(
-        similarities.gather(1, members),
-        member,
-        own & member,
-        similarities[:, None],
-        negative[:, None],
-        settings,
-    )
-
-
-def _losses(
+def losses_of(
     positives: Tensor,
     member: Tensor,
-    own: Tensor,
+    positive: Tensor,
     negatives: Tensor,
-    negative: Tensor | None,
+    count: int | Tensor,
     settings: GravisSettings,
 ) -> Tensor:
-    """positives: [A, K], of which `member` exist and `own` is the anchor; negatives: [A, 1, N], those of `negative`."""
+    """l_i of A anchors from similarities. Settings may hold a tensor as temperature, to differentiate by.
+
+    positives: (A, K), to the rows of an anchor's source, of which `member` (A, K) exist and `positive` (A, K) are not
+    the anchor itself. negatives: (A, N), `ABSENT` for what is none; count: their number, or (A, 1).
+    """
     if settings.attention == "rank":
-        return _one_minus_smooth_average_precision(
-            positives, member, negatives, negative, settings.temperature
-        )
-    attention = _attention(positives, member & ~own, settings)
+        return _one_minus_smooth_average_precision(positives, member, negatives, settings.temperature)
+    attention = _attention(positives, positive, settings)
     if settings.negatives == "mean":
-        penalties = _penalty(negatives - positives[:, :, None] + settings.margin, settings)
-        hardness = _sum(penalties, negative) / (
-            negatives.shape[2] if negative is None else negative.sum(2).clamp(min=1)
-        )
+        violations = negatives[:, None] - positives[:, :, None] + settings.margin
+        hardness = _penalty(violations, settings).sum(2) / count
     else:
         t = settings.temperature
-        logits = negatives / t
-        if negative is not None:
-            logits = logits.masked_fill(
-                ~negative, torch.finfo(logits.dtype).min / 2
-            )  # finite, if there is none
-        hardness = _penalty(t * logits.logsumexp(2) - positives + settings.margin, settings)
+        lse = t * torch.logsumexp(negatives / t, dim=1, keepdim=True)
+        hardness = _penalty(lse - positives + settings.margin, settings)
     return (attention * hardness).sum(1)
 
 
-def _sum(values: Tensor, present: Tensor | None) -> Tensor:
-    return (values if present is None else values.masked_fill(~present, 0)).sum(-1)
-
-
 def _one_minus_smooth_average_precision(
-    positives: Tensor, member: Tensor, negatives: Tensor, negative: Tensor | None, temperature: float
+    positives: Tensor, member: Tensor, negatives: Tensor, temperature: float
 ) -> Tensor:
-    above = _sum(torch.sigmoid((negatives - positives[:, :, None]) / temperature), negative)
-    pairs = torch.sigmoid((positives[:, None, :] - positives[:, :, None]) / temperature)
-    rank_among_positives = 1 + _sum(pairs, member[:, None]) - 0.5  # without the sigmoid(0) of k = j
-    return _sum(above / (rank_among_positives + above), member) / member.sum(1)
+    above = torch.sigmoid((negatives[:, None] - positives[:, :, None]) / temperature).sum(2)
+    pairs = torch.sigmoid((positives[:, None, :] - positives[:, :, None]) / temperature) * member[:, None]
+    rank_among_positives = 1 + pairs.sum(2) - 0.5  # without the sigmoid(0) of k = j
+    return (above / (rank_among_positives + above) * member).sum(1) / member.sum(1)
 
 
 def _attention(positives: Tensor, positive: Tensor, settings: GravisSettings) -> Tensor:
-    count = positive.sum(1, keepdim=True)
     if settings.attention == "uniform":
-        return positive.to(positives.dtype) / count.clamp(min=1)
+        return positive / positive.sum(1, keepdim=True).clamp(min=1).to(positives.dtype)
     if settings.detach_attention:
         positives = positives.detach()
-    logits = positives / settings.attention_temperature
-    # without positives: any finite logits, and no attention
-    return logits.masked_fill(~positive & (count > 0), -torch.inf).softmax(1) * positive
+    logits = (positives / settings.attention_temperature).masked_fill(
+        ~positive, torch.finfo(positives.dtype).min
+    )
+    return logits.softmax(1) * positive  # 0 without positives
 
 
 def _penalty(x: Tensor, settings: GravisSettings) -> Tensor:

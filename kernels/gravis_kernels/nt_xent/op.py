@@ -9,7 +9,7 @@ from gravis_kernels.distributed import scale_gradient, value_of
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.gravis.op import grouping_loss
 from gravis_kernels.learned_temperature import absorb, is_learned, scalar
-from gravis_kernels.nt_xent.reference import row_losses
+from gravis_kernels.nt_xent.reference import losses_of
 from gravis_kernels.settings import DEFAULTS, complete_settings
 from gravis_kernels.validation import (
     Reduction,
@@ -151,17 +151,21 @@ def _by_anchor(
         f"NT-Xent, temperature {value_of(temperature, process_group)}, {reduction}, queue {queue is not None}"
     )
     if queue is not None:
-        extra_negatives = queue if extra_negatives is None else torch.cat([queue, extra_negatives.to(queue)])
+        queue = queue if extra_negatives is None else torch.cat([queue, extra_negatives.to(queue)])
+        extra_negatives = queue
     with torch.autocast(embeddings.device.type, enabled=False):
         anchors = gather_anchors(
             embeddings, labels, extra_negatives, normalize, process_group, text, references
         )
         t = scalar(temperature, anchors.rows)
-        first = 0 if queue is None else len(anchors.column_labels)
+        skipped = (
+            len(anchors.columns) - len(queue) if queue is not None else 0
+        )  # keys are no negatives beside a queue
 
-        def loss_of(similarities: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-            negative[:, :first] = False  # keys are no negatives beside a queue
-            return row_losses(similarities / t, positive, negative)
+        def loss_of(positives: Tensor, _: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
+            return losses_of(positives, positive, negatives[:, skipped:], t)
 
-        count = anchors.count_positives().to(anchors.rows.dtype)
-        return reduce(anchors.losses(loss_of), count, weight, reduction, process_group, embeddings.shape[:-1])
+        shares = anchors.positive.sum(1).to(anchors.rows)
+        return reduce(
+            anchors.losses(loss_of), shares, weight, reduction, process_group, embeddings.shape[:-1]
+        )

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from gravis_kernels.gravis.reference import ABSENT
+
 
 def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
     """l_i of every anchor: mean over positives j of -log(e_ij / (e_ij + sum over negatives n of e_in)).
@@ -12,17 +14,20 @@ def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
     Returns (sources * views,), differentiable, in the dtype of its input.
     """
     anchors = torch.arange(len(embeddings), device=embeddings.device)
-    same_source = anchors[:, None] // views == anchors // views
-    positive = same_source & (anchors[:, None] != anchors)
-    return row_losses(embeddings @ embeddings.T / temperature, positive, ~same_source)
+    source, view = anchors // views, anchors % views
+    similarities = embeddings @ embeddings.T
+    positives = similarities.unflatten(1, (-1, views))[anchors, source]
+    negatives = similarities.masked_fill(source[:, None] == source, ABSENT)
+    return losses_of(
+        positives, view[:, None] != torch.arange(views, device=view.device), negatives, temperature
+    )
 
 
-def row_losses(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """l_i of anchors with any number of positives, 0 without one.
+def losses_of(positives: Tensor, positive: Tensor, negatives: Tensor, temperature: Tensor | float) -> Tensor:
+    """l_i of A anchors from similarities, 0 without positives.
 
-    logits: (anchors, columns), similarities / temperature. positive, negative: bool, the same shape.
+    positives: (A, K), of which `positive` (A, K) are some. negatives: (A, N), `ABSENT` for what is none.
     """
-    # finite, in case there is none
-    negatives = logits.masked_fill(~negative, torch.finfo(logits.dtype).min / 2).logsumexp(1, keepdim=True)
-    cross_entropy = -logsigmoid(logits - negatives)
-    return cross_entropy.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+    lse = (negatives / temperature).logsumexp(1, keepdim=True)
+    cross_entropies = -logsigmoid(positives / temperature - lse) * positive
+    return cross_entropies.sum(1) / positive.sum(1).clamp(min=1)

@@ -9,7 +9,7 @@ from gravis_kernels.distributed import scale_gradient, value_of
 from gravis_kernels.gravis.compute import Backend, product_dtype
 from gravis_kernels.learned_temperature import absorb, is_learned, scalar
 from gravis_kernels.supcon.compute import SupCon, supcon_op
-from gravis_kernels.supcon.reference import row_losses
+from gravis_kernels.supcon.reference import losses_of
 from gravis_kernels.validation import (
     Reduction,
     check_backend,
@@ -114,9 +114,12 @@ def _by_anchor(
             embeddings, labels, extra_negatives, normalize, process_group, text, references
         )
         t = scalar(temperature, anchors.rows)
-        losses = anchors.losses(lambda similarities, *which: row_losses(similarities / t, *which))
-        shares = (anchors.count_positives() > 0).to(losses)
-        return reduce(losses, shares, weight, reduction, process_group, labels.shape)
+
+        def loss_of(positives: Tensor, _: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
+            return losses_of(positives, positive, negatives, t)
+
+        shares = anchors.positive.any(1).to(anchors.rows)
+        return reduce(anchors.losses(loss_of), shares, weight, reduction, process_group, labels.shape)
 
 
 def _fused(

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+
+from gravis_kernels.gravis.reference import ABSENT
 
 
 def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -14,14 +15,20 @@ def anchor_losses(columns: Tensor, labels: Tensor, temperature: float) -> Tensor
     """
     rows = len(labels)
     own = torch.eye(rows, len(columns), dtype=torch.bool, device=columns.device)
-    same = pad(labels[:, None] == labels, (0, len(columns) - rows))
-    return row_losses(columns[:rows] @ columns.T / temperature, same & ~own, ~same)
+    logits = (columns[:rows] @ columns.T / temperature).masked_fill(own, -torch.inf)
+    log_shares = logits - logits.logsumexp(1, keepdim=True)
+    positive = (labels[:, None] == labels) & ~own[:, :rows]
+    return -log_shares[:, :rows].masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
 
 
-def row_losses(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """l_i of anchors, 0 without positives. logits: (anchors, columns); positive, negative: bool, the same shape."""
-    total = logits.masked_fill(~(positive | negative), -torch.inf).logsumexp(1, keepdim=True)
-    return (total - logits).masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)
+def losses_of(positives: Tensor, positive: Tensor, negatives: Tensor, temperature: Tensor | float) -> Tensor:
+    """l_i of A anchors from similarities, 0 without positives.
+
+    positives: (A, K), of which `positive` (A, K) are some. negatives: (A, N), `ABSENT` for what is none.
+    """
+    present = positives.masked_fill(~positive, ABSENT)
+    total = torch.logaddexp(*((s / temperature).logsumexp(1, keepdim=True) for s in (present, negatives)))
+    return ((total - positives / temperature) * positive).sum(1) / positive.sum(1).clamp(min=1)
 
 
 def loss_and_gradient(
