@@ -26,4 +26,4 @@ def write_dataset_page(
         chosen = members[:: -(-len(members) // _PER_SECTION)]
         row = [(Picture.from_pixels(np.asarray(image), record.id), "") for record, image in chosen]
         sections.append(Section(f"{title} ({len(row)} of {len(members):,})", thumbnails=[row]))
-    write_page(Page(collection.name, summary, sections), file)
+    write_page(Page(collection.name, summary.removeprefix(f"{collection.name}\n"), sections), file)

@@ -51,13 +51,13 @@ def test_images_of_one_patient_are_drawn_together_and_each_class_keeps_its_group
     assert set(counts[:, 0]) == {0, 1, 2}
 
 
-def test_a_group_for_each_image_is_no_group():
+def test_groups_of_one_image_are_like_no_groups():
     strata = np.array([0, 1, 1, 2, 0, 1])
     alone = drawn_counts(strata, [""] * 6, resamples=50)
     assert (drawn_counts(strata, list("fedcba"), resamples=50) == alone).all()
 
 
-def test_images_of_few_patients_tell_as_little_as_their_patients():
+def test_intervals_depend_on_the_number_of_patients():
     generator = np.random.default_rng(0)
     patients, images = 100, 8
     values = np.repeat(generator.normal(0, 0.2, patients), images) + generator.normal(
@@ -79,7 +79,7 @@ def test_an_auc_by_hand_with_ties_and_repeated_images():
     assert weighted_aucs(scores, positive, np.array([[3, 0, 0, 2, 0, 1]]))[0] == 3 / 4
 
 
-def test_weighted_scores_are_those_of_the_drawn_images_written_out():
+def test_weighted_scores_equal_scores_of_the_repeated_images():
     found = diagnoses(np.random.default_rng(3))
     counts = drawn_counts(found.labels, found.groups, resamples=5)
     for weights, auc, accuracy in zip(
@@ -94,7 +94,7 @@ def test_weighted_scores_are_those_of_the_drawn_images_written_out():
         assert accuracy == pytest.approx(balanced_accuracy_score(y, p.argmax(1)), abs=1e-12)
 
 
-def test_with_every_image_once_the_scores_are_those_of_the_evaluation():
+def test_scores_of_each_image_once_equal_those_of_the_evaluation():
     found = diagnoses(np.random.default_rng(5))
     scores = found.scores(np.ones((1, 60), np.int64))
     known = classification_scores(
@@ -104,7 +104,7 @@ def test_with_every_image_once_the_scores_are_those_of_the_evaluation():
     assert scores["balanced_accuracy"][0] == pytest.approx(known.balanced_accuracy, abs=1e-12)
 
 
-def test_an_encoder_compared_with_itself_differs_by_nothing():
+def test_an_encoder_does_not_differ_from_itself():
     found = diagnoses(np.random.default_rng(0))
     one, other = resampled_scores(found), resampled_scores(found)
     interval = paired_interval([0.0] * 3, [one["mean_auc"] - other["mean_auc"]] * 3, same_images=False)
@@ -112,7 +112,7 @@ def test_an_encoder_compared_with_itself_differs_by_nothing():
     assert one["mean_auc"].std() > 0.01  # though the scores themselves are uncertain
 
 
-def test_masks_that_are_all_better_by_the_same_have_an_interval_of_no_width():
+def test_a_constant_difference_has_an_interval_of_no_width():
     jaccard = np.random.default_rng(0).uniform(0.2, 0.8, 100)
     ids = tuple(f"i{n:03d}" for n in range(100))
     base = resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": jaccard}))["jaccard"]
@@ -129,7 +129,7 @@ def test_seeds_that_disagree_widen_the_interval_to_their_range():
     assert (interval.difference, interval.low, interval.high) == pytest.approx((0.1, 0.0, 0.2))
 
 
-def test_what_the_images_add_averages_out_over_seeds_only_if_their_images_differ():
+def test_image_noise_averages_out_over_seeds_only_if_their_images_differ():
     generator = np.random.default_rng(0)
     noise = generator.normal(size=20_000)
     same = paired_interval([0.0] * 4, [noise] * 4, same_images=True)
@@ -168,14 +168,14 @@ def coverage(*, seeds: int, between: float, same_images: bool = False, trials: i
     return held / trials
 
 
-def test_the_interval_is_cautious_where_images_are_the_noise():
+def test_coverage_is_conservative_if_image_noise_dominates():
     assert 0.95 <= coverage(seeds=3, between=0.0) <= 1.0
 
 
-def test_the_interval_holds_what_it_says_where_all_seeds_have_the_same_images():
+def test_coverage_is_nominal_if_all_seeds_share_their_images():
     assert 0.91 <= coverage(seeds=3, between=0.0, same_images=True) <= 0.98
 
 
-def test_the_interval_is_too_narrow_where_few_seeds_differ_more_than_images_tell():
+def test_coverage_is_too_low_if_few_seeds_differ_by_more_than_image_noise():
     assert 0.6 <= coverage(seeds=3, between=0.06) <= 0.9
     assert 0.85 <= coverage(seeds=10, between=0.06, trials=150) <= 0.97

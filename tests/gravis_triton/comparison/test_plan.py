@@ -62,7 +62,7 @@ def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path
     assert {values(run).split_seed for run in plan_runs(grid(tmp_path, official_split=True))} == {None}
 
 
-def test_every_recipe_has_the_common_settings_it_knows_and_its_own(tmp_path):
+def test_every_job_has_the_common_settings_that_it_knows_and_its_own(tmp_path):
     runs = plan_runs(grid(tmp_path))
     (first, *_), fine = only(runs, task="pretrain"), only(runs, task="classification")
     assert (values(first).views, values(first).epochs, values(first).method) == (3, 2, "nt-xent")
@@ -70,7 +70,7 @@ def test_every_recipe_has_the_common_settings_it_knows_and_its_own(tmp_path):
     assert {values(run).image_size for run in runs} == {32}
 
 
-def test_only_encoders_without_training_are_told_their_architecture(tmp_path):
+def test_only_encoders_without_training_get_the_architecture(tmp_path):
     runs = only(plan_runs(grid(tmp_path)), task="evaluate", seed=0, label_fraction=1.0)
     assert {run.encoder: (values(run).encoder, values(run).model) for run in runs} == {
         "floor": ("color-histogram", None),
@@ -89,7 +89,7 @@ def test_encoders_without_training_are_scored_at_the_image_size_of_pre_training(
     assert sizes == {"evaluate": 96, "classification": 96}
 
 
-def test_trained_runs_go_on_and_evaluations_start_anew(tmp_path):
+def test_training_resumes_and_evaluations_start_over(tmp_path):
     for run in plan_runs(grid(tmp_path)):
         assert values(run).overwrite == (run.task == "evaluate")
         assert getattr(values(run), "resume", None) == (None if run.task == "evaluate" else "auto")
@@ -162,13 +162,13 @@ def saved(run):
     return file
 
 
-def test_a_run_with_the_settings_of_the_grid_is_taken(tmp_path):
+def test_a_run_with_the_settings_of_the_grid_is_consistent(tmp_path):
     (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
     saved(run)
     check_consistent(run)
 
 
-def test_a_run_with_other_settings_is_refused_by_name_even_where_the_grid_no_longer_names_them(tmp_path):
+def test_a_run_with_a_setting_that_the_grid_no_longer_has_is_an_error(tmp_path):
     (run, _) = only(
         plan_runs(grid(tmp_path, pretrain={"model": "test_resnet", "epochs": 2, "lr": 0.01})),
         task="pretrain",
@@ -183,7 +183,7 @@ def test_a_run_with_other_settings_is_refused_by_name_even_where_the_grid_no_lon
     )
 
 
-def test_what_an_older_run_did_not_save_is_not_compared(tmp_path):
+def test_settings_that_an_older_run_did_not_save_are_not_compared(tmp_path):
     (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
     file = saved(run)
     values = yaml.safe_load(file.read_text())
@@ -192,13 +192,13 @@ def test_what_an_older_run_did_not_save_is_not_compared(tmp_path):
     check_consistent(run)
 
 
-def test_what_changes_no_result_may_differ(tmp_path):
+def test_settings_that_change_no_result_may_differ(tmp_path):
     (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
     saved(run)
     check_consistent(dataclasses.replace(run, settings=override(run.settings, {"num_workers": 3})))
 
 
-def test_another_size_than_the_encoder_chose_is_a_contradiction_and_the_chosen_one_is_none(tmp_path):
+def test_an_image_size_from_the_encoder_is_consistent_and_another_one_is_not(tmp_path):
     run = only(plan_runs(grid(tmp_path, common={})), task="evaluate", encoder="ours", seed=0)[0]
     assert values(run).image_size is None
     run.directory.path.mkdir(parents=True)
@@ -209,7 +209,7 @@ def test_another_size_than_the_encoder_chose_is_a_contradiction_and_the_chosen_o
         check_consistent(wider)
 
 
-def test_a_comparison_that_was_moved_goes_on(tmp_path):
+def test_a_comparison_can_be_moved(tmp_path):
     there = plan_runs(grid(tmp_path / "there"))
     here = plan_runs(grid(tmp_path / "here"))
     old, new = (only(runs, task="evaluate", encoder="ours")[0] for runs in (there, here))
@@ -221,14 +221,14 @@ def test_a_comparison_that_was_moved_goes_on(tmp_path):
         check_consistent(new)
 
 
-def test_pre_training_may_start_from_given_weights_and_is_scored_by_its_own(tmp_path):
+def test_pre_training_from_given_weights_is_scored_by_its_own(tmp_path):
     changes = {"pretrain": {"model": "test_resnet", "encoder": "imagenet", "total_views": 96}}
     pretraining, evaluation, *_ = only(plan_runs(grid(tmp_path, **changes)), encoder="ours", seed=7)
     assert (values(pretraining).encoder, values(pretraining).total_views) == ("imagenet", 96)
     assert values(evaluation).encoder == str(tmp_path / "encoders" / "ours-7" / "encoder")
 
 
-def test_a_file_of_weights_is_told_its_architecture(tmp_path):
+def test_a_file_of_weights_gets_the_architecture(tmp_path):
     runs = plan_runs(grid(tmp_path, encoders={"mae": "mae.pth", "own": "runs/a"}, baseline="mae"))
     assert {run.settings.encoder.model for run in only(runs, encoder="mae")} == {"test_resnet"}
     assert {run.settings.encoder.model for run in only(runs, encoder="own")} == {None}
@@ -243,13 +243,13 @@ def test_a_file_of_weights_is_told_its_architecture(tmp_path):
         ({"pretrain": {"model": "resnet999"}}, r"unknown model 'resnet999'"),
     ],
 )
-def test_an_encoder_that_does_not_exist_is_told_before_anything_runs(tmp_path, changes, message):
+def test_a_missing_encoder_is_an_error_before_anything_runs(tmp_path, changes, message):
     check_encoders(grid(tmp_path))
     with pytest.raises(UserError, match=message):
         check_encoders(grid(tmp_path, **changes))
 
 
-def test_a_grid_without_runs_is_told(tmp_path):
+def test_a_grid_without_runs_is_an_error(tmp_path):
     floor = {"floor": "color-histogram"}
     with pytest.raises(UserError, match="nothing to run"):
         plan_runs(grid(tmp_path, encoders=floor, baseline="floor", tasks={"classification": {}}))

@@ -94,7 +94,7 @@ def test_encoders_are_compared_with_the_baseline_of_as_many_views(of_curves):
     assert "differences from base with the same number of views on" in markdown(of_curves)
 
 
-def test_the_picture_against_views_has_a_line_a_curve_and_dashes_for_what_has_no_views(of_curves):
+def test_score_against_views_has_a_line_per_curve_and_dashed_lines_for_other_encoders(of_curves):
     (panel,) = draw_against_views(of_curves, ["segmentation"]).axes
     lines = {line.get_label(): line for line in panel.lines if not line.get_label().startswith("_")}
     assert lines["random"].get_linestyle() == "--"
@@ -126,13 +126,13 @@ def width_over(tmp_path, ids_of_seeds: list[str]) -> float:
     return ours.against_baseline.high - ours.against_baseline.low
 
 
-def test_more_seeds_on_the_same_test_images_do_not_average_out_what_the_images_add(tmp_path):
+def test_more_seeds_on_the_same_test_images_do_not_narrow_the_interval(tmp_path):
     for name in ("one", "three"):
         (tmp_path / name).mkdir()
     assert width_over(tmp_path / "three", ["abcdefgh"] * 3) == width_over(tmp_path / "one", ["abcdefgh"])
 
 
-def test_seeds_with_test_images_of_their_own_narrow_the_interval_by_the_root_of_their_number(tmp_path):
+def test_seeds_with_own_test_images_narrow_the_interval_by_the_root_of_their_number(tmp_path):
     # 24 draws of -0.1 or 0.5: a standard error of 0.3 / sqrt(24), that of one seed over sqrt(3)
     assert width_over(tmp_path, ["abcdefgh", "ijklmnop", "qrstuvwx"]) == pytest.approx(
         2 * 1.96 * 0.0612, rel=0.1
@@ -149,20 +149,20 @@ def test_the_order_of_the_images_in_a_file_does_not_matter(tmp_path):
     assert (against.low, against.high) == pytest.approx((0.1, 0.1))
 
 
-def test_other_test_images_are_refused(tmp_path):
+def test_different_test_images_are_an_error(tmp_path):
     results = [result(tmp_path, "base", 0, [0.1], ids="a"), result(tmp_path, "ours", 0, [0.1], ids="b")]
     with pytest.raises(UserError, match="have different test images"):
         compared(results)
 
 
-def test_predictions_that_are_not_whole_are_named_with_the_way_out(tmp_path):
+def test_incomplete_predictions_are_an_error_with_a_hint(tmp_path):
     broken = result(tmp_path, "base", 0, [0.1])
     broken.predictions.write_text("image_id,jaccard\na\n")
     with pytest.raises(UserError, match=f"delete {broken.directory} to repeat the run"):
         read_predictions(broken.predictions, ())
 
 
-def test_diagnoses_are_read_by_class_and_only_the_scored_ones_are_averaged(tmp_path):
+def test_class_predictions_are_read_by_class_with_the_scored_ones(tmp_path):
     file = tmp_path / "image_scores_knn.csv"
     file.write_text("image_id,label,mel,nv\nb,nv,0.25,0.75\na,mel,0.5,0.5\n")
     read = read_predictions(file, ("mel",))
@@ -172,7 +172,7 @@ def test_diagnoses_are_read_by_class_and_only_the_scored_ones_are_averaged(tmp_p
     assert read.scored == (0,)
 
 
-def test_patients_are_read_with_their_images(tmp_path):
+def test_groups_are_read_with_their_images(tmp_path):
     file = tmp_path / "image_scores.csv"
     file.write_text("image_id,group,label,mel,nv\nb,,nv,0.25,0.75\na,P1,mel,0.5,0.5\n")
     read = read_predictions(file, ())
@@ -191,7 +191,7 @@ def small(tmp_path):
     ]
 
 
-def test_the_tables_have_a_row_an_encoder_and_two_columns_a_fraction(small):
+def test_tables_have_a_row_per_encoder_and_two_columns_per_fraction(small):
     (table,) = score_tables(compared(small))
     assert table.title == "segmentation: jaccard"
     assert [column.header for column in table.columns] == [
@@ -216,7 +216,7 @@ def test_the_json_holds_every_score_of_every_seed(small, tmp_path):
     assert list(content["entries"][0]["values"]) == ["0", "1", "2"]
 
 
-def test_the_csv_has_a_row_a_cell_under_the_names_of_its_numbers(small, tmp_path):
+def test_the_csv_has_a_row_per_result_and_a_column_per_number(small, tmp_path):
     write_results_csv(tmp_path / "results.csv", small)
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -229,7 +229,7 @@ def test_the_csv_has_a_row_a_cell_under_the_names_of_its_numbers(small, tmp_path
     assert float(rows[0]["score"]) == float(rows[0]["jaccard"]) == small[0].values["jaccard"]
 
 
-def test_the_picture_shows_means_at_their_fractions_with_spreads(small):
+def test_score_against_labels_shows_means_and_spreads(small):
     entries = compared(small).of("segmentation", "jaccard")
     (panel,) = draw_against_labels(compared(small), ["segmentation"]).axes
     assert panel.get_title() == "segmentation"

@@ -16,7 +16,7 @@ def accelerator():
     return Accelerator(cpu=True)
 
 
-def test_a_logger_reopened_at_a_step_drops_later_lines_and_a_line_cut_short(accelerator, tmp_path):
+def test_a_reopened_logger_drops_later_and_incomplete_lines(accelerator, tmp_path):
     file = tmp_path / "metrics.jsonl"
     metric_logger = MetricLogger(file, 0, accelerator)
     for step in (0, 2, 4, 6):
@@ -36,7 +36,7 @@ def test_a_new_run_does_not_inherit_metrics(accelerator, tmp_path):
     assert MetricLogger(tmp_path / "metrics.jsonl", 0, accelerator).at(0, "loss") is None
 
 
-def test_a_line_belongs_to_a_step_and_its_names_and_is_kept_once(accelerator, tmp_path):
+def test_a_line_of_the_same_step_and_names_replaces_the_earlier_one(accelerator, tmp_path):
     file = tmp_path / "metrics.jsonl"
     metric_logger = MetricLogger(file, 0, accelerator)
     metric_logger.log({"step": 4, "loss": 0.5})
@@ -49,7 +49,7 @@ def test_a_line_belongs_to_a_step_and_its_names_and_is_kept_once(accelerator, tm
     assert lines == [{"step": 4, "loss": 0.5}, {"step": 4, "knn_mean_auc": 0.7}]
 
 
-def test_a_line_of_many_takes_no_look_at_the_others(accelerator, tmp_path):
+def test_logging_does_not_search_all_lines(accelerator, tmp_path):
     class Line(dict):
         looked = 0
 

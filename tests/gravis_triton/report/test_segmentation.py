@@ -15,7 +15,7 @@ def contours(case: MaskCase) -> list[np.ndarray]:
     return [path.vertices for drawn in axes.collections for path in drawn.get_paths()]
 
 
-def test_cases_are_the_best_the_middle_and_the_worst():
+def test_cases_are_the_best_the_median_and_the_worst():
     scores = [0.1, 0.9, 0.5, 0.7, 0.3]
     assert choose_mask_cases(scores, each=1) == {"best": [1], "median": [2], "worst": [0]}
     assert choose_mask_cases(scores, each=2) == {"best": [1, 3], "median": [3, 2], "worst": [4, 0]}

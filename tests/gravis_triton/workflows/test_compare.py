@@ -51,7 +51,7 @@ def rows(output):
         return list(csv.DictReader(file))
 
 
-def test_a_grid_is_computed_from_pre_training_to_tables_and_picture(compare, write_grid, output):
+def test_a_grid_is_computed_from_pre_training_to_tables_and_figure(compare, write_grid, output):
     status, out, _ = compare(write_grid())
     assert status == 0
     assert f"16 runs, 16 to compute: {output}" in out
@@ -64,7 +64,7 @@ def test_a_grid_is_computed_from_pre_training_to_tables_and_picture(compare, wri
     assert "differences from random on the same images and seeds, with 95% bootstrap intervals" in out
 
 
-def test_a_row_holds_the_scores_of_its_own_run(output):
+def test_rows_have_the_scores_of_their_runs(output):
     for row in rows(output):
         summary = json.loads((Path(row["directory"]) / "summary.json").read_text())
         prefix = f"{row['task']}_" if row["task"] in ("knn", "probe") else ""
@@ -134,7 +134,7 @@ def test_evaluation_and_fine_tuning_with_the_same_flags_learn_from_the_same_imag
     assert evaluated == tuned
 
 
-def test_a_finished_comparison_computes_nothing_again_and_says_the_same(compare, write_grid, output):
+def test_a_finished_comparison_is_not_computed_again(compare, write_grid, output):
     before = (output / "comparison.json").read_text()
     status, out, _ = compare(write_grid())
     assert status == 0
@@ -142,7 +142,7 @@ def test_a_finished_comparison_computes_nothing_again_and_says_the_same(compare,
     assert (output / "comparison.json").read_text() == before
 
 
-def test_only_the_cell_that_is_missing_is_computed(compare, write_grid, output):
+def test_only_missing_runs_are_computed(compare, write_grid, output):
     times = {file: file.stat().st_mtime_ns for file in output.glob("*/*/summary.json")}
     removed = output / "classification" / "ours-1-1" / "summary.json"
     removed.unlink()
@@ -154,7 +154,7 @@ def test_only_the_cell_that_is_missing_is_computed(compare, write_grid, output):
     assert changed == {removed}
 
 
-def test_a_grid_that_contradicts_a_finished_cell_is_refused(compare, write_grid, output):
+def test_a_grid_that_contradicts_a_finished_run_is_an_error(compare, write_grid, output):
     changed = write_grid(pretrain={"model": "test_resnet", "epochs": 2, "views": 2, "batch_size": 8})
     status, _, err = compare(changed)
     assert status == 2
@@ -164,7 +164,7 @@ def test_a_grid_that_contradicts_a_finished_cell_is_refused(compare, write_grid,
     )
 
 
-def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, tmp_path):
+def test_a_failed_run_is_named_and_finished_ones_are_kept(compare, write_grid, tmp_path):
     (tmp_path / "empty").mkdir()
     encoders = {"random": "random", "lost": str(tmp_path / "empty")}
     grid = write_grid(encoders=encoders, tasks={"evaluate": {}}, seeds=[0])
@@ -179,7 +179,7 @@ def test_a_cell_that_fails_is_named_and_what_is_done_stays(compare, write_grid, 
     assert [row["task"] for row in rows(tmp_path / "other")] == ["knn", "probe"]
 
 
-def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare, write_grid, tmp_path):
+def test_a_missing_data_directory_is_an_error_before_anything_runs(compare, write_grid, tmp_path):
     status, _, err = compare(write_grid(), "--data", tmp_path / "nowhere", "--output-dir", tmp_path / "other")
     assert status == 2
     assert "no such file or directory" in err
@@ -193,15 +193,13 @@ def test_a_data_directory_that_is_not_there_is_told_before_anything_runs(compare
         ({"pretrain": {"epochs": -1}}, "pretrain ours: epochs must be at least 1, not -1"),
     ],
 )
-def test_a_wrong_value_is_told_with_the_file_that_it_stands_in(
-    compare, write_grid, tmp_path, changes, message
-):
+def test_a_wrong_value_is_an_error_with_the_file(compare, write_grid, tmp_path, changes, message):
     grid = write_grid(**changes)
     status, _, err = compare(grid, "--output-dir", tmp_path / "other")
     assert (status, err) == (2, f"error: {grid}: {message}\n")
 
 
-def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp_path):
+def test_several_processes_share_every_run(launch, write_grid, tmp_path):
     short = {"epochs": 1, "min_steps": 2, "batch_size": 4}
     grid = write_grid(
         encoders={"ours": {"loss": "gravis"}},
@@ -229,7 +227,7 @@ def test_several_processes_go_from_cell_to_cell_together(launch, write_grid, tmp
         ("compare-views", "simclr", 60),
     ],
 )
-def test_the_grids_of_the_package_can_be_planned(name, baseline, runs):
+def test_shipped_grids_can_be_planned(name, baseline, runs):
     grid = read_grid(find_config(name))
     assert grid.baseline == baseline
     assert len(plan_runs(grid)) == runs

@@ -49,7 +49,9 @@ def grid(tmp_path, cache, monkeypatch) -> Path:
     return file
 
 
-def test_it_is_compared_on_images_that_it_has_not_seen(grid, run_here, tmp_path, monkeypatch, capsys):
+def test_a_peer_is_compared_on_images_that_it_was_not_trained_on(
+    grid, run_here, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(sys, "argv", [RECIPE.name, str(grid)])
     runpy.run_path(str(RECIPE), run_name="__main__")
     ids = json.loads((tmp_path / "peer-3" / "image_ids.json").read_text())
@@ -70,7 +72,7 @@ def test_it_is_compared_on_images_that_it_has_not_seen(grid, run_here, tmp_path,
     assert not tested & set(ids)
 
 
-def test_files_are_linked_and_other_images_written(tmp_path):
+def test_image_files_are_linked_and_other_images_written(tmp_path):
     class Drawn:
         def read(self, short_side=None):
             return Image.new("RGB", (5, 4), "red")

@@ -54,7 +54,7 @@ def test_a_dry_run_writes_weights_config_and_a_card_that_the_hub_can_read(run, t
     assert not any(str(tmp_path.parent) in text for text in texts)
 
 
-def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
+def test_errors_are_one_line(run, tmp_path, monkeypatch):
     directory = str(run("pretrain"))
     with pytest.raises(gt.UserError, match="is not a valid repository: use OWNER/NAME"):
         gt.push(run=directory, repository="not a repository")
@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_one_clear_line(run, tmp_path, monkeypatch):
         gt.push(run=directory, repository="me/derm")
 
 
-def test_no_folder_of_this_machine_is_published():
+def test_no_local_path_is_published():
     config = {"data": "clinic/patients", "encoder": "/home/me/run", "lr": 0.1, "augment": "published"}
     shortened = {"data": "patients", "encoder": "run", "lr": 0.1, "augment": "published"}
     assert push._without_folders(config) == shortened

@@ -83,7 +83,7 @@ def run(runs, with_pages, run_here, cache):
         ("evaluate", {"Nearest neighbors", "Linear probe", "Settings"}),
     ],
 )
-def test_a_page_has_its_sections_described_pictures_and_needs_no_other_file(run, job, headings):
+def test_a_page_has_its_sections_and_is_self_contained(run, job, headings):
     page = (run(job) / "report.html").read_text()
     parsed = Parsed(page)
     assert headings <= set(parsed.headings)
@@ -105,7 +105,7 @@ def test_scores_are_those_of_the_summary_with_intervals_around_them(run):
     assert float(low) <= summary["mean_auc"] <= float(high)
 
 
-def test_pages_are_written_anew_from_the_directories_and_set_side_by_side(run, tmp_path, capsys):
+def test_pages_are_written_again_and_compared(run, tmp_path, capsys):
     one, other = run("pretrain"), run("finetune_classification")
     before = (one / "report.html").read_text()
     (one / "report.html").unlink()
@@ -117,7 +117,7 @@ def test_pages_are_written_anew_from_the_directories_and_set_side_by_side(run, t
     assert {"Results", "Settings", "Training"} <= set(Parsed(page).headings)
 
 
-def test_runs_of_one_name_go_by_their_paths(run, tmp_path):
+def test_runs_with_the_same_name_are_named_by_their_paths(run, tmp_path):
     runs = [tmp_path / seed / "resnet" for seed in ("0", "1")]
     for path in runs:
         shutil.copytree(run("pretrain"), path)
@@ -127,7 +127,7 @@ def test_runs_of_one_name_go_by_their_paths(run, tmp_path):
     assert "loss over training steps: 0/resnet, 1/resnet" in page
 
 
-def test_a_directory_without_a_run_is_one_clear_line(tmp_path):
+def test_a_directory_without_a_run_is_an_error(tmp_path):
     with pytest.raises(gt.UserError, match="contains no finished run"):
         gt.write_report(runs=(str(tmp_path),))
     with pytest.raises(gt.UserError, match="no runs given"):
@@ -156,7 +156,7 @@ def test_runs_are_listed_with_state_and_result(run, runs, capsys):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("job", ["pretrain", "finetune_classification", "finetune_segmentation", "evaluate"])
-def test_a_browser_draws_every_picture_without_errors_or_scrolling_sideways(run, tmp_path, job, width):
+def test_a_browser_shows_every_image_without_errors_or_horizontal_scrolling(run, tmp_path, job, width):
     page = (run(job) / "report.html").read_text()
     frame = (
         f'<iframe style="width: {width}px; height: 800px; border: 0" srcdoc="{html.escape(page)}"></iframe>'
