@@ -17,21 +17,12 @@ from gravis_triton.report.figures import COLORS, class_label, styled
 from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of, method_settings, result_of, shown, shown_number
+from gravis_triton.settings import IRRELEVANT
 
 Points = Sequence[tuple[int, float]]
 
 _NOT_METRICS = ("step", "epoch", "epochs")
-_NOT_OF_THE_METHOD = (
-    "job",
-    "output_dir",
-    "overwrite",
-    "config",
-    "resume",
-    "cache_dir",
-    "num_workers",
-    "data",
-    "model",
-)
+_IN_THE_TITLE = ("data", "model")
 _MOST_POINTS = 500  # drawn per curve
 _CASES = 8  # best and worst ones
 _TITLES = {"knn": "Nearest neighbors", "probe": "Linear probe", "": "Test images"}
@@ -267,7 +258,7 @@ def _settings(config: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]])
     rows = [
         (name, str(value), "" if default is None else str(default))
         for name, (value, default) in changed.items()
-        if name not in _NOT_OF_THE_METHOD
+        if name not in (*IRRELEVANT, *_IN_THE_TITLE)
     ]
     tables = [Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)]
     if own := method_settings(config):

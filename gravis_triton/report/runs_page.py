@@ -9,8 +9,7 @@ from gravis_triton.report.html import Page, Section, Table, write_page
 from gravis_triton.report.run_page import curve_sections
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of, read_run, result_of
-
-_NOT_COMPARED = ("output_dir", "overwrite", "config", "resume")
+from gravis_triton.settings import IRRELEVANT
 
 
 def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
@@ -24,7 +23,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
     settings = {
         key: [str(config.get(key, "")) for config in configs]
         for key in dict.fromkeys(key for config in configs for key in config)
-        if key not in _NOT_COMPARED
+        if key not in ("job", *IRRELEVANT)
     }
     differing = [(key, *values) for key, values in settings.items() if len(set(values)) > 1]
     links = [
