@@ -17,7 +17,8 @@ def product(x, y, accumulator, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
     The interpreter multiplies by NumPy's BLAS: it lacks bfloat16, and may round s_in and s_ni differently in float32.
     """
     if UPCAST:
-        product = tl.dot(x.to(tl.float64), y.to(tl.float64), accumulator.to(tl.float64)).to(tl.float32)
+        x, y, accumulator = x.to(tl.float64), y.to(tl.float64), accumulator.to(tl.float64)
+        product = tl.dot(x, y, accumulator, out_dtype=tl.float64).to(tl.float32)
     else:
         product = tl.dot(x, y, accumulator, input_precision=PRECISION)
     return product
