@@ -245,7 +245,7 @@ def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_
     )
     assert status == 0
     assert f"encoder: test_resnet from {finished}" in out
-    assert "24 views of 32 px; 6 steps per epoch, 200 views in total" in out
+    assert "24 views of 32 px; 6 steps per epoch, 1.3 epochs" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 8  # 200 / 24 views, rounded
     # the untrained scores are those of the encoder it starts from
