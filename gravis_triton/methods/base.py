@@ -1,6 +1,7 @@
 """What every self-supervised method is: views of a batch of images, and a loss of the views."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeAlias, cast
@@ -65,7 +66,7 @@ class Method(nn.Module):
 
     def embed(self, views: Tensor) -> Tensor:
         """Vectors (images, views, dim) whose cosine similarities the report shows; by default the features."""
-        return self.encoder(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        return per_view(self.encoder, views)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters excluded from weight decay besides vectors, as timm's optimizers query them."""
@@ -74,6 +75,11 @@ class Method(nn.Module):
             for name, module in self.named_children()
             for parameter in getattr(module, "no_weight_decay", set)()
         }
+
+
+def per_view(function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
+    """A function of a batch, applied to views or vectors (images, views, ...); the result is (images, views, ...)."""
+    return function(views.flatten(0, 1)).unflatten(0, views.shape[:2])
 
 
 def feature_dim(encoder: nn.Module) -> int:

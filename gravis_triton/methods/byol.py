@@ -20,6 +20,7 @@ from gravis_triton.methods.base import (
     feature_dim,
     full_precision,
     mlp,
+    per_view,
     update_average,
 )
 from gravis_triton.views import ViewMaker
@@ -48,15 +49,15 @@ class BYOL(Method):
 
     def forward(self, views: Tensor, batch: ImageBatch, step: int) -> tuple[Tensor, Metrics]:
         embeddings = self.embed(views)
-        predictions = self.predictor(embeddings.flatten(0, 1)).unflatten(0, views.shape[:2])
+        predictions = per_view(self.predictor, embeddings)
         with torch.no_grad():
-            targets = self.teacher(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+            targets = per_view(self.teacher, views)
         with full_precision(views.device):
             loss = byol_loss(predictions.float(), targets.float())
         return loss, {"embedding_std": normalized_std(embeddings.detach())}
 
     def embed(self, views: Tensor) -> Tensor:
-        return self.projector(self.encoder(views.flatten(0, 1))).unflatten(0, views.shape[:2])
+        return per_view(lambda flat: self.projector(self.encoder(flat)), views)
 
     def after_step(self, step: int, steps: int) -> None:
         momentum = cosine_to_one(self.settings.teacher_momentum, step, steps)

@@ -25,6 +25,7 @@ from gravis_triton.methods.base import (
     cosine_to_one,
     feature_dim,
     full_precision,
+    per_view,
     update_average,
 )
 from gravis_triton.models import eval_mode
@@ -142,7 +143,7 @@ def dino_loss(student: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
 
 def _logits(encoder: nn.Module, head: nn.Module, views: Tensor) -> Tensor:
-    return head(encoder(views.flatten(0, 1))).unflatten(0, views.shape[:2])
+    return per_view(lambda flat: head(encoder(flat)), views)
 
 
 def _mean_of_all_processes(logits: Tensor) -> Tensor:

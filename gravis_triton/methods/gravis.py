@@ -29,6 +29,7 @@ from gravis_triton.methods.base import (
     feature_dim,
     full_precision,
     mlp,
+    per_view,
     process_group,
 )
 from gravis_triton.settings import Argument
@@ -104,16 +105,19 @@ class JointEmbedding(Method):
         In chunks, the encoder runs again in the backward pass (GradCache, Gao et al., 2021, arXiv 2101.06983): this
         needs the memory of one chunk. BatchNorm computes its statistics per chunk instead of per batch.
         """
-        flat, chunk = views.flatten(0, 1), self.settings.grad_cache_chunk
-        if chunk is None or chunk >= len(flat):
-            return self._project(flat).unflatten(0, views.shape[:2])
+        return per_view(self._project_in_chunks, views)
+
+    def _project_in_chunks(self, views: Tensor) -> Tensor:
+        chunk = self.settings.grad_cache_chunk
+        if chunk is None or chunk >= len(views):
+            return self._project(views)
         # of nearly equal size: a small last chunk would have poor BatchNorm statistics
-        chunks = flat.tensor_split(math.ceil(len(flat) / chunk))
+        chunks = views.tensor_split(math.ceil(len(views) / chunk))
         parts = [
             checkpoint(self._project, part, use_reentrant=False, context_fn=self._recompute)
             for part in chunks
         ]
-        return torch.cat(parts).unflatten(0, views.shape[:2])
+        return torch.cat(parts)
 
     def _project(self, views: Tensor) -> Tensor:
         return self.projection(self.encoder(views))

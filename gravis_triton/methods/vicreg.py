@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from gravis_triton.data.loading.loader import ImageBatch
-from gravis_triton.methods.base import Method, Metrics, Positive, Width, feature_dim, full_precision, mlp
+from gravis_triton.methods.base import (
+    Method,
+    Metrics,
+    Positive,
+    Width,
+    feature_dim,
+    full_precision,
+    mlp,
+    per_view,
+)
 from gravis_triton.views import ViewMaker
 
 _EPSILON = 1e-4  # inside the square root of the variance, as in the authors' code
@@ -54,7 +63,7 @@ class VICReg(Method):
         return loss, {f"vicreg/{name}": term.detach() for name, term in terms.items()}
 
     def embed(self, views: Tensor) -> Tensor:
-        return self.expander(self.encoder(views.flatten(0, 1))).unflatten(0, views.shape[:2])
+        return per_view(lambda flat: self.expander(self.encoder(flat)), views)
 
 
 def vicreg_terms(embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:

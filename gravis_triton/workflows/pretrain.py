@@ -85,8 +85,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 
         def on_metrics(metrics: Mapping[str, float]) -> None:
             views_per_second = metrics["images_per_second"] * settings.augmentation.views
-            show({**metrics, "views_per_second": views_per_second})
-            metric_logger.log({**metrics, "views_per_second": views_per_second})
+            line = {**metrics, "views_per_second": views_per_second}
+            show(line)
+            metric_logger.log(line)
 
         while state.step < last_step and not stopped:
             stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
