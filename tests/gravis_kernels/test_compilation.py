@@ -152,4 +152,4 @@ for target, element_size in (("sm80", 2), ("sm90", 2), ("sm90", 4), ("sm100", 2)
 print(*sorted(set(names)), len(names))
 """
     printed = without_interpreter(tmp_path, "-c", code)
-    assert printed == "sum_exp_clip grad_clip grad_siglip 20\n"
+    assert printed == "grad_clip grad_siglip sum_exp_clip 20\n"
