@@ -12,7 +12,6 @@ from gravis_triton.settings import (
     PretrainSettings,
     SegmentationSettings,
     complete,
-    flatten,
     read_yaml,
     resolve,
     settings_of,
@@ -53,7 +52,7 @@ def changed_from_defaults(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any
     changed = {}
     for name, value in values.items():
         others = {other: given for other, given in values.items() if other != name}
-        default = flatten(complete(resolve(kind, others, where="config.yaml"), values))[name]
+        default = getattr(complete(resolve(kind, others, where="config.yaml"), values), name)
         if value != default:
             changed[name] = value, default
     return changed

@@ -42,10 +42,10 @@ def pretrain(settings: PretrainSettings, seed: int, encoder: Path) -> None:
     if encoder.is_dir():
         return
     settings = resolve_pretrain(settings)
-    model, size = settings.model.model, settings.model.image_size
+    model, size = settings.model, settings.image_size
     assert size is not None
-    collection, _ = prepare_images(settings.data, seed=seed, progress=lambda done, total: None)
-    training, _ = hold_out(collection, fraction=settings.data.val_fraction, seed=seed)
+    collection, _ = prepare_images(settings, seed=seed, progress=lambda done, total: None)
+    training, _ = hold_out(collection, fraction=settings.val_fraction, seed=seed)
     records = [collection.records[index] for index in training]
     print(f"{encoder}: {len(records):,} images of {collection.name}")
     with TemporaryDirectory() as directory:

@@ -22,8 +22,6 @@ from gravis_triton.settings import (
     SegmentationSettings,
     check_values,
     complete,
-    flatten,
-    override,
     read_settings,
     read_yaml,
     resolve,
@@ -85,18 +83,16 @@ class PlannedRun:
 
     @property
     def seed(self) -> int:
-        return self.settings.run.seed
+        return self.settings.seed
 
     @property
     def directory(self) -> RunDirectory:
-        return RunDirectory(str(self.settings.run.output_dir))
+        return RunDirectory(str(self.settings.output_dir))
 
     @property
     def label_fraction(self) -> float | None:
         """None for pre-training."""
-        return (
-            None if isinstance(self.settings, PretrainSettings) else self.settings.evaluation.label_fraction
-        )
+        return None if isinstance(self.settings, PretrainSettings) else self.settings.label_fraction
 
     @property
     def finished(self) -> bool:
@@ -176,11 +172,11 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
     runs = [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
     if all(run.task == PRETRAIN for run in runs):
         raise UserError("nothing to run: the color histogram is scored by evaluate only")
-    known = {*settings_of(PretrainSettings), *(name for run in runs for name in flatten(run.settings))}
+    known = {*settings_of(PretrainSettings), *(name for run in runs for name in vars(run.settings))}
     for name in grid.common:
         if name not in known:
             raise UserError(f"common: no job has the setting {name!r}{did_you_mean(name, known)}")
-    if len({run.settings.run.mixed_precision for run in runs}) > 1:
+    if len({run.settings.mixed_precision for run in runs}) > 1:
         raise UserError("mixed_precision must be the same for all runs: set it in common")
     if len({run.directory.path for run in runs}) < len(runs):
         raise UserError("label_fractions and seeds must be different numbers each")
@@ -232,8 +228,8 @@ def _resolve(
         _completed(settings, {})
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    again = {"resume": "auto"} if "resume" in flatten(settings) else {"overwrite": True}
-    return override(settings, {"output_dir": str(directory), **again})
+    again: dict[str, Any] = {"resume": "auto"} if hasattr(settings, "resume") else {"overwrite": True}
+    return replace(settings, output_dir=str(directory), **again)
 
 
 def check_encoders(grid: Grid) -> None:
@@ -260,10 +256,10 @@ def check_consistent(run: PlannedRun) -> None:
         return
     try:
         names = read_yaml(file).keys()
-        saved = flatten(read_settings(type(run.settings), file))
+        saved = vars(read_settings(type(run.settings), file))
     except UserError as error:
         raise UserError(f"{error}: delete {run.directory}") from error
-    planned, expected = flatten(run.settings), flatten(_completed(run.settings, saved))
+    planned, expected = vars(run.settings), vars(_completed(run.settings, saved))
     given_first = sorted(expected, key=lambda name: planned[name] is None)  # others follow from them
     for name in given_first:
         if name in names and name not in IRRELEVANT and not _same(name, saved[name], expected[name]):
@@ -278,8 +274,7 @@ def _completed(settings: JobSettings, saved: Values) -> JobSettings:
     """The settings as a run saves them."""
     settings = complete(settings, saved)
     if isinstance(settings, PretrainSettings):
-        own = find_method(settings.method).complete(settings.method_settings)
-        return replace(settings, method_settings=own)
+        return find_method(settings.method).complete(settings)
     return settings
 
 

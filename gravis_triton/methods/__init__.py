@@ -1,7 +1,7 @@
 """Self-supervised methods, a file each; docs/methods.md shows how to write one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -53,11 +53,15 @@ def pretrain_settings(values: Mapping[str, Any]) -> type[PretrainSettings]:
 @lru_cache
 def _settings_with(name: str) -> type[PretrainSettings]:
     own = find_method(name).Settings
+    if taken := {field.name for field in fields(own)} & {field.name for field in fields(PretrainSettings)}:
+        raise UserError(f"--method {name}: rename its setting {min(taken)}, which all methods have")
+    try:
 
-    @dataclass(frozen=True, kw_only=True)
-    class MethodPretrainSettings(PretrainSettings):
-        method: MethodName = name
-        method_settings: own = field(default_factory=own)  # type: ignore[valid-type]
+        @dataclass(frozen=True, kw_only=True)
+        class MethodPretrainSettings(PretrainSettings, own):  # type: ignore[misc, valid-type]
+            __doc__ = PretrainSettings.__doc__
+            method: MethodName = name
 
-    MethodPretrainSettings.__doc__ = PretrainSettings.__doc__
+    except TypeError as error:
+        raise UserError(f"--method {name}: its Settings must be a dataclass(frozen=True)") from error
     return MethodPretrainSettings

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeAlias, cast
 
@@ -12,7 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import ImageBatch
-from gravis_triton.settings import MethodSettings
 from gravis_triton.views import ViewMaker
 
 Metrics: TypeAlias = dict[str, Tensor]
@@ -20,6 +20,11 @@ Metrics: TypeAlias = dict[str, Tensor]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSettings:
+    """The method has no settings of its own."""
 
 
 class Method(nn.Module):
@@ -34,7 +39,7 @@ class Method(nn.Module):
     settings: an instance of the class's `Settings`, whose fields are flags of `gravis pretrain`.
     """
 
-    Settings: ClassVar[type[Any]] = MethodSettings
+    Settings: ClassVar[type[Any]] = NoSettings
 
     attention_temperature: float | None = None
     """Of the softmax attention that the report shows; None for uniform attention."""

@@ -14,7 +14,7 @@ from gravis_triton.settings.defaults import (
     resolve_pretrain,
     resolved_split_seed,
 )
-from gravis_triton.settings.fields import Argument, flag, flatten, override, settings_of
+from gravis_triton.settings.fields import Argument, flag, settings_of
 from gravis_triton.settings.jobs import (
     CheckSettings,
     ClassificationSettings,
@@ -26,7 +26,6 @@ from gravis_triton.settings.jobs import (
     ExportSettings,
     FinetuneSettings,
     MethodName,
-    MethodSettings,
     PredictSettings,
     PretrainSettings,
     PushSettings,

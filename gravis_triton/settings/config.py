@@ -8,7 +8,7 @@ import yaml
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.files import atomic_write
-from gravis_triton.settings.fields import flatten
+from gravis_triton.settings.fields import settings_of
 
 IRRELEVANT = (
     "config", "output_dir", "overwrite", "resume", "tracker", "cache_dir", "num_workers", "log_every",
@@ -23,7 +23,7 @@ CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "confi
 
 def changed_settings(settings: Any, file: Path) -> list[str]:
     """What a resumed run's settings change in the config.yaml so far, as "name: before -> now"."""
-    before, now = read_yaml(file), yaml.safe_load(yaml.safe_dump(flatten(settings)))
+    before, now = read_yaml(file), yaml.safe_load(yaml.safe_dump(vars(settings)))
     return [
         f"{name}: {before[name]} -> {now[name]}"
         for name in now
@@ -33,7 +33,8 @@ def changed_settings(settings: Any, file: Path) -> list[str]:
 
 def write_settings(settings: Any, file: Path) -> None:
     """Write the name of the job and all its settings as YAML that `--config` reads, atomically."""
-    atomic_write(file, yaml.safe_dump({"job": settings.job, **flatten(settings)}, sort_keys=False))
+    values = {name: getattr(settings, name) for name in settings_of(type(settings))}
+    atomic_write(file, yaml.safe_dump({"job": settings.job, **values}, sort_keys=False))
 
 
 def find_config(name: str | Path) -> Path:

@@ -1,19 +1,16 @@
-"""Settings by their flat names: a job's settings are grouped in dataclasses, but users write `lr`, not
-`optimization.lr`."""
+"""What a setting is: a field of a dataclass with its type, bounds, default, and the string below it as description."""
 
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
-
-Settings = TypeVar("Settings")
 
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 """Bounds of pydantic's Field -> words."""
@@ -35,15 +32,14 @@ class Argument:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """One setting. hint: its type with its bounds; default: MISSING if it is required; group: name of the field that
-    holds its dataclass, "" for the job itself; title: the first line of that dataclass."""
+    """One setting. hint: its type with its bounds; default: MISSING if it is required; group: the dataclass among the
+    bases of the job's settings that declares it, or the job's settings themselves."""
 
     name: str
     hint: Any
     default: Any
     description: str
-    group: str
-    title: str
+    group: type[Any]
 
     @property
     def required(self) -> bool:
@@ -83,30 +79,38 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
     return get_args(value_type(hint)) if get_origin(value_type(hint)) is Literal else ()
 
 
-def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
-    """Name -> setting, for every setting in every group of a job's settings. Raises ValueError for a name in two of
-    them."""
+def settings_of(kind: type[Any]) -> dict[str, Setting]:
+    """Name -> setting, group by group, those of the job itself first. Raises ValueError for a name in two groups."""
+    hints, own = get_type_hints(kind, include_extras=True), {field.name: field for field in fields(kind)}
     settings: dict[str, Setting] = {}
-    for setting in _walk(kind, "", None):
-        if setting.name in settings:
-            raise ValueError(f"{kind.__name__} has two settings named {setting.name}: rename one of them")
-        settings[setting.name] = setting
+    for group, names in _groups(kind):
+        descriptions = _descriptions(group)  # type: ignore[arg-type]
+        for name in names:
+            if name in settings:
+                if issubclass(settings[name].group, group):
+                    continue  # overridden
+                raise ValueError(f"{name} is a setting of {group.__name__} and of another group: rename it")
+            default, factory = own[name].default, own[name].default_factory
+            settings[name] = Setting(
+                name=name,
+                hint=hints[name],
+                default=default if factory is MISSING else factory(),
+                description=descriptions.get(name, ""),
+                group=group,
+            )
     return settings
 
 
-def _walk(kind: type[Any], group: str, start: Any) -> Iterator[Setting]:
-    hints, descriptions = get_type_hints(kind, include_extras=True), _descriptions(kind)  # type: ignore[arg-type]
-    title = (kind.__doc__ or "").splitlines()[0].rstrip(".")
-    for field in fields(kind):
-        hint, default = hints[field.name], field.default if start is None else getattr(start, field.name)
-        if is_dataclass(hint):
-            own = field.default if field.default_factory is MISSING else field.default_factory()
-            yield from _walk(type(own), field.name, own)
-        else:
-            description = descriptions.get(field.name, "")
-            yield Setting(
-                name=field.name, hint=hint, default=default, description=description, group=group, title=title
-            )
+def _groups(kind: type[Any]) -> Iterator[tuple[type[Any], list[str]]]:
+    """The dataclasses that a job's settings are composed of, with the names of their fields."""
+    bases = [base for base in kind.__bases__ if is_dataclass(base)]
+    names = [field.name for field in fields(kind)]
+    if len(bases) < 2:
+        yield kind, names
+        return
+    yield kind, [name for name in names if name in inspect.get_annotations(kind)]
+    for base in bases:
+        yield from _groups(base)
 
 
 @lru_cache
@@ -128,24 +132,3 @@ def _descriptions(kind: type[Any]) -> dict[str, str]:
 def flag(name: str) -> str:
     """The command line flag of a setting."""
     return f"--{str(name).replace('_', '-')}"
-
-
-def flatten(settings: Any) -> dict[str, Any]:
-    """Name -> value of every setting in every group."""
-    values: dict[str, Any] = {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        values |= flatten(value) if is_dataclass(value) else {field.name: value}
-    return values
-
-
-def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """The settings with some values replaced, by their flat names; unknown names are ignored."""
-    changed = {}
-    for field in fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, field.name)
-        if is_dataclass(value):
-            changed[field.name] = override(value, values)
-        elif field.name in values:
-            changed[field.name] = values[field.name]
-    return replace(settings, **changed)  # type: ignore[type-var]

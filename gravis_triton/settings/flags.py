@@ -60,11 +60,13 @@ def _parser(kind: type[Any], prog: str | None) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,  # only what is given
         allow_abbrev=False,
     )
-    titles = {setting.title if setting.group else "arguments": None for setting in settings}
-    groups = {title: parser.add_argument_group(title) for title in titles}
+    groups: dict[type[Any], Any] = {}
     for setting in settings:
+        if setting.group not in groups:
+            title = (setting.group.__doc__ or "").splitlines()[0].rstrip(".")
+            groups[setting.group] = parser.add_argument_group("arguments" if setting.group is kind else title)
         names, options = _argument(setting)
-        groups[setting.title if setting.group else "arguments"].add_argument(*names, **options)
+        groups[setting.group].add_argument(*names, **options)
     return parser
 
 

@@ -1,6 +1,6 @@
 """Settings of each job, composed of groups."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -22,12 +22,15 @@ MethodName = Annotated[str, Argument(alias="--loss", metavar="NAME")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodSettings:
-    """The method has no settings of its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
+class PretrainSettings(
+    DataSettings,
+    ModelSettings,
+    PretrainOptimizationSettings,
+    RunSettings,
+    TrainingSettings,
+    ViewSettings,
+    StreamingSettings,
+):
     """Pre-train an image encoder on unlabeled dermatology images, with GraVIS or another self-supervised method.
 
     Example: --data DIR --model resnet50 --image-size 224 --epochs 100 --output-dir RUN
@@ -36,14 +39,6 @@ class PretrainSettings:
     job: ClassVar[str] = "pretrain"
     method: MethodName = "gravis"
     """gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as package.module:Class."""
-    data: DataSettings = field(default_factory=DataSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    optimization: PretrainOptimizationSettings = field(default_factory=PretrainOptimizationSettings)
-    run: RunSettings = field(default_factory=RunSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    augmentation: ViewSettings = field(default_factory=ViewSettings)
-    streaming: StreamingSettings = field(default_factory=StreamingSettings)
-    method_settings: MethodSettings = field(default_factory=MethodSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +52,26 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(DataSettings, EncoderSettings, EvaluationSettings, RunSettings):
     """Evaluate a frozen encoder with k nearest neighbors and a linear probe.
 
     Example: --data DIR --encoder RUN/encoder
     """
 
     job: ClassVar[str] = "evaluate"
-    data: DataSettings = field(default_factory=DataSettings)
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    run: RunSettings = field(default_factory=RunSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class FinetuneSettings(
+    DataSettings,
+    EncoderSettings,
+    EvaluationSettings,
+    FinetuneOptimizationSettings,
+    RunSettings,
+    FinetuneTrainingSettings,
+    LabeledViewSettings,
+):
     """Settings shared by all fine-tuning tasks."""
-
-    data: DataSettings = field(default_factory=DataSettings)
-    encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    optimization: FinetuneOptimizationSettings = field(default_factory=FinetuneOptimizationSettings)
-    run: RunSettings = field(default_factory=RunSettings)
-    training: FinetuneTrainingSettings = field(default_factory=FinetuneTrainingSettings)
-    augmentation: LabeledViewSettings = field(default_factory=LabeledViewSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +85,13 @@ class ClassifierSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationSettings(FinetuneSettings):
+class ClassificationSettings(FinetuneSettings, ClassifierSettings):
     """Fine-tune an encoder for disease classification.
 
     Example: --data DIR --encoder RUN/encoder --label-fraction 0.05 --epochs 50 --output-dir RUN
     """
 
     job: ClassVar[str] = "finetune-classification"
-    head: ClassifierSettings = field(default_factory=ClassifierSettings)
 
 
 Decoder = Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"]
@@ -116,14 +106,13 @@ class DecoderSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationSettings(FinetuneSettings):
+class SegmentationSettings(FinetuneSettings, DecoderSettings):
     """Fine-tune an encoder for lesion segmentation.
 
     Example: --data DIR --encoder RUN/encoder --decoder unet --epochs 50 --output-dir RUN
     """
 
     job: ClassVar[str] = "finetune-segmentation"
-    head: DecoderSettings = field(default_factory=DecoderSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,17 +13,18 @@ from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.settings.config import find_config, read_yaml
-from gravis_triton.settings.fields import BOUNDS, choices_of, flag, override, settings_of, value_type
+from gravis_triton.settings.fields import BOUNDS, choices_of, flag, settings_of, value_type
+from gravis_triton.settings.jobs import PretrainSettings
 
 Settings = TypeVar("Settings")
 Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
 """The type of a job's settings, or a function from their raw values to it: those of a method depend on its name."""
 
-_CHOICES = {"augment": "augmentation", "method": "method_settings"}
-"""Setting -> the group whose defaults it chooses."""
 _ALIASES = {"loss": "method"}
 """Another name of a setting, in flags, files and keyword arguments."""
-_STEPS = {name: step for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")}
+_STEPS = {
+    name: step.hint for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")
+}
 
 _EXPECTED = {
     "int": "an integer", "float": "a number", "bool": "true or false",
@@ -69,10 +70,10 @@ def gather(
         return given, sources
     saved = _read_config(kind, file)
     settings = settings_of(type_of(kind, saved))
-    for choice, group in _CHOICES.items():
+    of_choice = {"augment": _STEPS.keys(), "method": settings.keys() - settings_of(PretrainSettings).keys()}
+    for choice, names in of_choice.items():
         if choice in given and given[choice] != saved.get(choice, settings[choice].default):
-            kept = {name for name, setting in settings.items() if setting.group != group} | {choice, "views"}
-            saved = {name: value for name, value in saved.items() if name in kept}
+            saved = {name: value for name, value in saved.items() if name not in names}
     return saved | given, dict.fromkeys(saved, str(file)) | sources
 
 
@@ -114,10 +115,9 @@ def _validated(
     checked = check_values(values, {name: setting.hint for name, setting in settings.items()}, sources)
     if "augment" in settings and not _STEPS.keys() <= checked.keys():
         checked = augmentation(checked.get("augment", settings["augment"].default)) | checked
-    required = [name for name, setting in settings.items() if setting.required]
-    if missing := [name for name in required if name not in checked]:
+    if missing := [name for name, setting in settings.items() if setting.required and name not in checked]:
         raise UserError(f"{where}: missing setting {', '.join(missing)}")
-    return override(kind(**dict.fromkeys(required)), checked)
+    return kind(**checked)
 
 
 def check_values(
@@ -171,8 +171,7 @@ def augmentation(name: str) -> dict[str, Any]:
         steps = PRESETS[name]
     elif Path(name).is_file():
         values = read_yaml(Path(name))
-        hints = {step: setting.hint for step, setting in _STEPS.items()}
-        steps = override(ViewSettings(), check_values(values, hints, dict.fromkeys(values, name)))
+        steps = ViewSettings(**check_values(values, _STEPS, dict.fromkeys(values, name)))
     else:
         raise UserError(
             f"--augment {name} is neither a preset ({', '.join(PRESETS)}) nor a file{did_you_mean(name, PRESETS)}"

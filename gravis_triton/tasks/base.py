@@ -217,9 +217,9 @@ class Task(nn.Module):
         super().__init__()
         self.network, self.data, self.preprocess = network, data, preprocess
         self.view_maker = LabeledView(
-            settings.augmentation, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
+            settings, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
         )
-        decay = settings.optimization.ema
+        decay = settings.ema
         self.average = ModelEmaV3(network, decay=decay, use_warmup=True) if decay else None
         if self.average is not None:
             self.average.requires_grad_(False)

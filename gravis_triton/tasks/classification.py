@@ -145,7 +145,7 @@ class ClassificationTask(Task):
     def build_network(
         encoder: nn.Module, settings: ClassificationSettings, collection: Collection, *, image_size: int
     ) -> Classifier:
-        return Classifier(encoder, classes=len(collection.classes), dropout=settings.head.dropout)
+        return Classifier(encoder, classes=len(collection.classes), dropout=settings.dropout)
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class ClassificationTask(Task):
         super().__init__(network, data, settings, preprocess)
         labels = torch.tensor(data.collection.labels(data.split.train))
         counts = torch.bincount(labels, minlength=len(data.collection.classes))
-        self.loss = ClassLoss(settings.head.class_loss, counts)
+        self.loss = ClassLoss(settings.class_loss, counts)
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
         data = self.data

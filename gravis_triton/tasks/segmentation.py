@@ -221,7 +221,7 @@ class SegmentationTask(Task):
     def build_network(
         encoder: nn.Module, settings: SegmentationSettings, collection: Collection, *, image_size: int
     ) -> Segmenter:
-        return Segmenter(encoder, decoder=settings.head.decoder, image_size=image_size)
+        return Segmenter(encoder, decoder=settings.decoder, image_size=image_size)
 
     def __init__(
         self,

@@ -68,10 +68,9 @@ def build_training(
     parameter_groups: for the optimizer. Default: all parameters, without weight decay on biases and normalization.
     Raises UserError for an optimizer that is unknown or does not fit.
     """
-    loop, optimization = settings.training, settings.optimization
-    model = prepare_model(model, accelerator, channels_last=loop.channels_last, compile=loop.compile)
-    optimizer = build_optimizer(parameter_groups or model, optimization)
-    scheduler = build_scheduler(optimizer, optimization, steps=steps, steps_per_epoch=len(batches))
+    model = prepare_model(model, accelerator, channels_last=settings.channels_last, compile=settings.compile)
+    optimizer = build_optimizer(parameter_groups or model, settings)
+    scheduler = build_scheduler(optimizer, settings, steps=steps, steps_per_epoch=len(batches))
     model, optimizer = accelerator.prepare(model, optimizer)
     return Training(
         accelerator=accelerator,
@@ -80,11 +79,11 @@ def build_training(
         scheduler=scheduler,
         batches=batches,
         loader=loader,
-        seed=settings.run.seed,
+        seed=settings.seed,
         steps=steps,
-        log_every=loop.log_every,
-        max_bad_steps=loop.max_bad_steps,
-        clip_grad=optimization.clip_grad,
+        log_every=settings.log_every,
+        max_bad_steps=settings.max_bad_steps,
+        clip_grad=settings.clip_grad,
     )
 
 

@@ -32,17 +32,15 @@ def load_annotated(
     """
     with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(
-            opened, settings.data, annotation=annotation, progress=decoding
+            opened, settings, annotation=annotation, progress=decoding
         )
     split = split_collection(
         collection,
-        val_fraction=settings.data.val_fraction,
-        seed=resolved_split_seed(settings.data, settings.run.seed),
+        val_fraction=settings.val_fraction,
+        seed=resolved_split_seed(settings, settings.seed),
         annotation=annotation,
     )
-    used = label_subset(
-        collection, split.train, fraction=settings.evaluation.label_fraction, seed=settings.run.seed
-    )
+    used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     print_annotated(job.display, collection, images, split, annotation, used)
     if masks is not None:
         print_empty_masks(job.display, [collection.records[i].id for i in used if not masks[i].any()])

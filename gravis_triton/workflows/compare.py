@@ -76,7 +76,7 @@ def compare(settings: CompareSettings) -> CompareResult:
         check_consistent(run)
 
     # one run after another, the same in all processes
-    accelerator = start_accelerator(runs[0].settings.run)
+    accelerator = start_accelerator(runs[0].settings)
     display = Display(accelerator.is_main_process)
     missing = [run for run in runs if not run.finished]
     output = Path(grid.output_dir)

@@ -55,7 +55,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
         settings.encoder,
         model=settings.model,
         image_size=settings.image_size,
-        default_size=default_image_size(DataSettings(data=settings.data)),
+        default_size=default_image_size(settings.data),
     )
     display.print(opened.loaded)
     preprocess = Preprocessing.of(

@@ -53,13 +53,13 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     accelerator, display, run = job.accelerator, job.display, job.run
 
     # the encoder
-    training.seed_step(settings.run.seed, 0, 0)  # random weights are the ones pre-training starts from
+    training.seed_step(settings.seed, 0, 0)  # random weights are the ones pre-training starts from
     opened = _open_any_encoder(settings)
     settings = resolve_evaluate(settings, image_size=opened.image_size)
     display.print(opened.loaded)
 
     # labeled images: training, validation and test sets
-    collection = open_annotated(settings.data, seed=settings.run.seed, annotation="label")
+    collection = open_annotated(settings, seed=settings.seed, annotation="label")
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
@@ -76,7 +76,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
 
     # scores on the test set
     def score(name: str, method: str, parameter: str, probabilities: Tensor) -> ClassificationScores:
-        caption = caption_of(opened.architecture, settings.encoder.encoder, method, collection.name)
+        caption = caption_of(opened.architecture, settings.encoder, method, collection.name)
         scores, curves = write_class_predictions(run, collection, data.split.test, probabilities, name=name)
         write_class_figures(run, scores, curves, name=name, caption=caption)
         display.print(
@@ -101,10 +101,10 @@ def _encode(
     opened: OpenedEncoder, data: AnnotatedData, settings: EvaluateSettings, job: JobContext
 ) -> list[LabeledFeatures]:
     """Features of the training, validation and test images."""
-    accelerator, workers = job.accelerator, settings.data.num_workers
+    accelerator, workers = job.accelerator, settings.num_workers
     assert workers is not None  # resolved
     encoder = opened.encoder.to(accelerator.device)
-    if settings.evaluation.tta:
+    if settings.tta:
         encoder = FlipAveraged(encoder)
     parts = (data.split.train, data.split.validation, data.split.test)
     with accelerator.autocast(), job.display.task("encoding images") as encoding:
@@ -134,7 +134,7 @@ def _write_results(
     """Write summary and page."""
     accelerator, run, collection, split = job.accelerator, job.run, data.collection, data.split
     summary: dict[str, object] = {
-        "encoder": settings.encoder.encoder,
+        "encoder": settings.encoder,
         "architecture": opened.architecture,
         "image_size": opened.image_size,
         "scored_classes": list(collection.scored_classes or collection.classes),
@@ -158,16 +158,16 @@ def _write_results(
 
 def _open_any_encoder(settings: EvaluateSettings) -> OpenedEncoder:
     """The encoder that the settings name, or the color histogram baseline."""
-    chosen, default_size = settings.encoder, default_image_size(settings.data)
-    if chosen.encoder != COLOR_HISTOGRAM:
+    size, default_size = settings.image_size, default_image_size(settings.data)
+    if settings.encoder != COLOR_HISTOGRAM:
         return open_encoder(
-            chosen.encoder, model=chosen.model, image_size=chosen.image_size, default_size=default_size
+            settings.encoder, model=settings.model, image_size=size, default_size=default_size
         )
-    if chosen.model is not None:
-        raise UserError(f"--model {chosen.model} has no effect on --encoder {COLOR_HISTOGRAM}: drop it")
+    if settings.model is not None:
+        raise UserError(f"--model {settings.model} has no effect on --encoder {COLOR_HISTOGRAM}: drop it")
     return OpenedEncoder(
         ColorHistogram(),
         COLOR_HISTOGRAM,
-        chosen.image_size or default_size,
+        size or default_size,
         "encoder: color histograms and a thumbnail, no learning",
     )

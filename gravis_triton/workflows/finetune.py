@@ -3,7 +3,7 @@
 import math
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from gravis_triton.settings import (
     FinetuneSettings,
     SegmentationSettings,
     default_image_size,
-    override,
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
@@ -65,24 +64,24 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     if a signal stopped it; the run can then be resumed.
     """
     job = setup_job(settings, name=task_class.name)
-    training.check_optimizer(settings.optimization.opt)
+    training.check_optimizer(settings.opt)
 
     # the pre-trained encoder, and the network on top of it
-    training.seed_step(settings.run.seed, 0, 0)  # the same weights in every process
+    training.seed_step(settings.seed, 0, 0)  # the same weights in every process
     opened = open_encoder(
-        settings.encoder.encoder,
-        model=settings.encoder.model,
-        image_size=settings.encoder.image_size,
+        settings.encoder,
+        model=settings.model,
+        image_size=settings.image_size,
         default_size=default_image_size(settings.data),
     )
     job.display.print(opened.loaded)
     settings = resolve_finetune(settings, image_size=opened.image_size)
-    settings = override(settings, {"mixed_precision": job.accelerator.mixed_precision})
-    collection = open_annotated(settings.data, seed=settings.run.seed, annotation=task_class.annotation)
+    settings = replace(settings, mixed_precision=job.accelerator.mixed_precision)
+    collection = open_annotated(settings, seed=settings.seed, annotation=task_class.annotation)
     network = task_class.build_network(opened.encoder, settings, collection, image_size=opened.image_size)
     if network.description:
         job.display.print(network.description)
-    if settings.optimization.freeze_encoder:
+    if settings.freeze_encoder:
         network.freeze_encoder()
     if _freezes_statistics(settings, opened):
         network.freeze_statistics()
@@ -91,7 +90,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     data = load_annotated(
         collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids
     )
-    cache_size = settings.data.cache_size
+    cache_size = settings.cache_size
     assert cache_size is not None  # resolved
     preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
     task = task_class(network, data, settings, preprocess)
@@ -104,7 +103,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
 
 
 def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bool:
-    statistics = settings.optimization.bn_statistics
+    statistics = settings.bn_statistics
     return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
@@ -150,18 +149,18 @@ def start_training(
     gives fewer than `min_steps` steps. Raises UserError for an optimizer that is unknown or does not fit, and as
     `start_or_resume` does.
     """
-    accelerator, optimization = job.accelerator, settings.optimization
-    split, workers, processes = task.data.split, settings.data.num_workers, accelerator.num_processes
-    assert optimization.epochs is not None  # resolved
+    accelerator, processes = job.accelerator, job.accelerator.num_processes
+    split, workers = task.data.split, settings.num_workers
+    assert settings.epochs is not None  # resolved
     assert workers is not None  # resolved
     batches = EpochBatches(
         len(split.train),
-        batch_size=max(1, min(optimization.batch_size, len(split.train) // processes)),
+        batch_size=max(1, min(settings.batch_size, len(split.train) // processes)),
         process=accelerator.process_index,
         processes=processes,
-        seed=settings.run.seed,
+        seed=settings.seed,
     )
-    epochs = max(optimization.epochs, math.ceil(optimization.min_steps / len(batches)))
+    epochs = max(settings.epochs, math.ceil(settings.min_steps / len(batches)))
     fingerprint = split_fingerprint(split, task.data.collection, weights_hash(encoder))
     parts = training.build_training(
         accelerator,
@@ -173,14 +172,14 @@ def start_training(
         parameter_groups=parameter_groups(
             task.network,
             encoder,
-            weight_decay=optimization.weight_decay,
-            layer_decay=optimization.layer_decay,
+            weight_decay=settings.weight_decay,
+            layer_decay=settings.layer_decay,
         ),
     )
     best = BestWeights()
     state = training.start_or_resume(
         accelerator,
-        resume=settings.training.resume,
+        resume=settings.resume,
         run=job.run,
         steps_per_epoch=len(batches),
         optimizer=parts.optimizer,
@@ -204,9 +203,9 @@ def train(
 
     Raises Interrupted if a signal stops it; the checkpoint is written.
     """
-    accelerator, run, display, loop = job.accelerator, job.run, job.display, settings.training
-    last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
-    every = loop.eval_every or math.ceil(parts.steps / len(parts.batches) / _MAX_VALIDATIONS)
+    accelerator, run, display = job.accelerator, job.run, job.display
+    last_step = min(parts.steps, settings.max_steps or parts.steps)
+    every = settings.eval_every or math.ceil(parts.steps / len(parts.batches) / _MAX_VALIDATIONS)
     create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
     if accelerator.is_main_process:
         write_split(task.data.split, task.data.collection, run.split)
@@ -229,7 +228,7 @@ def train(
             metric_logger.log(metrics)
 
         while state.step < last_step and not stopped:
-            if loop.patience is not None and best.validations_without_improvement >= loop.patience:
+            if settings.patience is not None and best.validations_without_improvement >= settings.patience:
                 break
             stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
             is_due = state.ends_epoch and state.epoch % every == 0
@@ -258,11 +257,11 @@ def test(
     scores: dict[str, float] = {}
     if accelerator.is_main_process:
         task.evaluated.load_state_dict(best.weights)
-        predictor = task.predictor(tta=settings.evaluation.tta)
+        predictor = task.predictor(tta=settings.tta)
         save_predictor(predictor, run.model)
         caption = caption_of(
             task.network.architecture,
-            settings.encoder.encoder,
+            settings.encoder,
             f"fine-tuned for {task.name}",
             data.collection.name,
         )

@@ -15,7 +15,7 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
-from gravis_triton.settings import RunSettings, changed_settings, flatten, override, read_yaml, write_settings
+from gravis_triton.settings import RunSettings, changed_settings, read_yaml, write_settings
 from gravis_triton.training import start_accelerator
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8"}
@@ -40,11 +40,11 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     name: of the directory, if the settings do not set one. Raises UserError as `choose_run_dir` does.
     """
     start = time.perf_counter()
-    flat = flatten(settings)
+    flat = vars(settings)
     trains = "resume" in flat
-    accelerator = start_accelerator(settings.run, trains=trains)
+    accelerator = start_accelerator(settings, trains=trains)
     run = choose_run_dir(
-        settings.run,
+        settings,
         accelerator,
         resume=flat.get("resume"),
         can_resume=trains,
@@ -149,9 +149,9 @@ def create_run_dir(
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             run.acquire_lock()
-            if settings.run.overwrite:
+            if settings.overwrite:
                 run.clear()
-            elif run.config.exists() and flatten(settings).get("resume") is None:
+            elif run.config.exists() and getattr(settings, "resume", None) is None:
                 raise UserError(f"another run has just written to {run}: choose another --output-dir")
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
@@ -159,9 +159,10 @@ def create_run_dir(
         if resumed and (changed := changed_settings(settings, run.config)):
             what = "these settings change nothing any more" if finished else "resuming with changed settings"
             Display(True).print(f"{what}: {', '.join(changed)}")
-        once = {"output_dir": None, "overwrite": False, "config": None, "resume": None}
+        once: dict[str, Any] = {"output_dir": None, "overwrite": False, "config": None}
+        once |= {"resume": None} if hasattr(settings, "resume") else {}
         if not (resumed and finished):
-            write_settings(override(settings, once), run.config)
+            write_settings(dataclasses.replace(settings, **once), run.config)
     accelerator.wait_for_everyone()
-    if settings.run.tracker is not None:
-        start_tracker(accelerator, settings.run.tracker, run, flatten(settings))
+    if settings.tracker is not None:
+        start_tracker(accelerator, settings.tracker, run, vars(settings))

@@ -24,9 +24,7 @@ from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.settings import (
     DEFAULT_MODEL,
     PretrainSettings,
-    TrainingSettings,
     default_image_size,
-    override,
     resolve_pretrain,
 )
 from gravis_triton.views import ViewMaker
@@ -52,16 +50,16 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    job = setup_job(settings, name=f"{settings.model.model or DEFAULT_MODEL}-{settings.method}")
-    accelerator, display, run, loop = job.accelerator, job.display, job.run, settings.training
+    job = setup_job(settings, name=f"{settings.model or DEFAULT_MODEL}-{settings.method}")
+    accelerator, display, run = job.accelerator, job.display, job.run
     settings, method = build_method(settings, job)
     data = load_data(settings, job)
     parts, state, checkpointed = start_training(settings, job, method, data)
-    last_step = min(parts.steps, settings.optimization.max_steps or parts.steps)
+    last_step = min(parts.steps, settings.max_steps or parts.steps)
     create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
-    def evaluate(name: str, *, at_most: int = loop.eval_images, key: str = "knn") -> None:
+    def evaluate(name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
             with display.task(f"evaluating: {name}") as on_progress:
                 scores = _score(method, data, accelerator.device, at_most, on_progress)
@@ -71,12 +69,12 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
                 console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
 
     if state.step == 0:
-        if loop.evaluate:
+        if settings.evaluate:
             evaluate("untrained encoder")
         if accelerator.is_main_process:
             write_views(run.views, *_preview(method, data, accelerator.device))
             log_images(accelerator, run, state.step)
-    elif loop.evaluate and _is_due(state, loop) and not metric_logger.has("knn_mean_auc", state.step):
+    elif settings.evaluate and _is_due(state, settings) and not metric_logger.has("knn_mean_auc", state.step):
         evaluate(f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
     accelerator.wait_for_everyone()
 
@@ -84,7 +82,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     with display.training(state.step, last_step) as show, training.stop_on_signals() as stop:
 
         def on_metrics(metrics: Mapping[str, float]) -> None:
-            views_per_second = metrics["images_per_second"] * settings.augmentation.views
+            views_per_second = metrics["images_per_second"] * settings.views
             line = {**metrics, "views_per_second": views_per_second}
             show(line)
             metric_logger.log(line)
@@ -92,9 +90,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         while state.step < last_step and not stopped:
             stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
             ended = stopped or state.step == last_step
-            if ended or (state.ends_epoch and state.epoch % loop.checkpoint_every == 0):
+            if ended or (state.ends_epoch and state.epoch % settings.checkpoint_every == 0):
                 training.save_checkpoint(accelerator, run.checkpoints, state, checkpointed)
-            if _is_due(state, loop) and not ended:
+            if _is_due(state, settings) and not ended:
                 evaluate(f"after epoch {state.epoch}")
                 accelerator.wait_for_everyone()
     if stopped:
@@ -102,9 +100,9 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
         )
 
-    if loop.evaluate:
+    if settings.evaluate:
         evaluate("pre-trained encoder")
-        if any(len(part) > loop.eval_images for part in data.labeled()):
+        if any(len(part) > settings.eval_images for part in data.labeled()):
             evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     summary = _write_results(settings, job, method, data, parts, state, metric_logger)
     training.end_trackers(accelerator)
@@ -138,26 +136,25 @@ def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainS
 
     Raises UserError as `open_encoder` does, for conflicting settings, and for an encoder that could not be exported.
     """
-    training.seed_step(settings.run.seed, 0, 0)
+    training.seed_step(settings.seed, 0, 0)
     opened = open_encoder(
-        "imagenet" if settings.model.pretrained else settings.model.encoder,
-        model=settings.model.model,
-        image_size=settings.model.image_size,
+        "imagenet" if settings.pretrained else settings.encoder,
+        model=settings.model,
+        image_size=settings.image_size,
         default_size=default_image_size(settings.data),
     )
     settings = resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
     job.display.print(opened.loaded)
     mean, std = normalization(opened.encoder)
-    view_maker = ViewMaker(settings.augmentation, size=opened.image_size, mean=mean, std=std)
-    method = find_method(settings.method)(opened.encoder, view_maker, settings.method_settings)
+    view_maker = ViewMaker(settings, size=opened.image_size, mean=mean, std=std)
+    method = find_method(settings.method)(opened.encoder, view_maker, settings)
     training.check_export(method.encoder, image_size=opened.image_size)
-    settings = override(settings, {"mixed_precision": job.accelerator.mixed_precision})
-    return replace(settings, method_settings=method.settings), method
+    return replace(method.settings, mixed_precision=job.accelerator.mixed_precision), method
 
 
 def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
     """The images, decoded once or streamed; validation images are not trained on."""
-    open_data = streamed_data if settings.streaming.streaming else cached_data
+    open_data = streamed_data if settings.streaming else cached_data
     accelerator, display = job.accelerator, job.display
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         data = open_data(
@@ -186,7 +183,7 @@ def start_training(
     checkpointed = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
     state = training.start_or_resume(
         accelerator,
-        resume=settings.training.resume,
+        resume=settings.resume,
         run=job.run,
         steps_per_epoch=len(batches),
         optimizer=parts.optimizer,
@@ -194,24 +191,22 @@ def start_training(
         states=checkpointed,
         notify=job.display.print,
     )
-    views, image_size = settings.augmentation.views, settings.model.image_size
+    views, image_size = settings.views, settings.image_size
     console.print_step(job.display, parts, views=views, image_size=image_size)
     return parts, state, checkpointed
 
 
 def total_steps(settings: PretrainSettings, processes: int, *, steps_per_epoch: int) -> int:
     """Number of optimizer steps in all epochs, or for --total-views views."""
-    optimization = settings.optimization
-    if optimization.total_views is None:
-        assert optimization.epochs is not None  # resolved
-        return optimization.epochs * steps_per_epoch
-    views = optimization.batch_size * settings.augmentation.views * processes
-    return max(1, round(optimization.total_views / views))
+    if settings.total_views is None:
+        assert settings.epochs is not None  # resolved
+        return settings.epochs * steps_per_epoch
+    return max(1, round(settings.total_views / (settings.batch_size * settings.views * processes)))
 
 
-def _is_due(state: training.TrainState, loop: TrainingSettings) -> bool:
+def _is_due(state: training.TrainState, settings: PretrainSettings) -> bool:
     """Whether the settings ask for an evaluation at this step."""
-    return loop.eval_every is not None and state.ends_epoch and state.epoch % loop.eval_every == 0
+    return settings.eval_every is not None and state.ends_epoch and state.epoch % settings.eval_every == 0
 
 
 def _write_results(
@@ -233,7 +228,7 @@ def _write_results(
             metric_logger,
             parts,
             state,
-            views=settings.augmentation.views,
+            views=settings.views,
             seconds=job.seconds(),
             validation_images=len(data.validation),
             skipped=len(skipped),
@@ -242,7 +237,7 @@ def _write_results(
         write_json(run.summary, asdict(summary))
         write_run_report(run)
         console.print_summary(display, summary, run)
-        if settings.streaming.streaming:
+        if settings.streaming:
             console.print_skipped(display, skipped)
     accelerator.wait_for_everyone()
     return summary

@@ -59,16 +59,16 @@ def test_importing_the_package_does_not_import_torch():
 
 def test_a_config_is_the_start_and_arguments_go_before_it():
     settings = resolve(pretrain_settings, {"config": "isic2017", "lr": 0.5}, where="pretrain")
-    assert (settings.model.model, settings.augmentation.views) == ("resnet50", 20)
-    assert settings.optimization.lr == 0.5
+    assert (settings.model, settings.views) == ("resnet50", 20)
+    assert settings.lr == 0.5
     with pytest.raises(gt.UserError, match="no such config file"):
         gt.pretrain(config="does-not-exist")
 
 
 def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps():
     given = {"config": "isic2017", "augment": "dermoscopy", "hair": 0.25}
-    settings = resolve(pretrain_settings, given, where="pretrain").augmentation
-    own = resolve(pretrain_settings, {"augment": "dermoscopy"}, where="pretrain").augmentation
+    settings = resolve(pretrain_settings, given, where="pretrain")
+    own = resolve(pretrain_settings, {"augment": "dermoscopy"}, where="pretrain")
     assert (settings.hair, settings.ruler) == (0.25, own.ruler)
     assert own.ruler > 0
 
@@ -76,7 +76,7 @@ def test_another_augmentation_than_that_of_the_config_comes_with_its_own_steps()
 def test_another_method_than_that_of_the_config_comes_with_its_own_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("margin: 0.3\n")
     given = {"config": str(tmp_path / "c.yaml"), "loss": "triplet"}
-    assert resolve(pretrain_settings, given, where="pretrain").method_settings.margin == 0.5
+    assert resolve(pretrain_settings, given, where="pretrain").margin == 0.5
 
 
 @pytest.mark.parametrize("how", [{"resume": "RUN"}, {"resume": "auto", "output_dir": "RUN"}])
@@ -89,5 +89,4 @@ def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
         resolve(pretrain_settings, given | {"epochs": 3}, where="pretrain"),
         resolve(pretrain_settings, read_flags(pretrain_settings, [*flags, "--epochs", "3"])),
     ):
-        chosen = settings.optimization
-        assert (chosen.lr, chosen.epochs, settings.augmentation.views) == (0.02, 3, 8)
+        assert (settings.lr, settings.epochs, settings.views) == (0.02, 3, 8)

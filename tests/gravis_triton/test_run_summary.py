@@ -1,12 +1,12 @@
 import pytest
 
 from gravis_triton.run_summary import changed_from_defaults, job_of, method_settings, result_of
-from gravis_triton.settings import PretrainSettings, flatten, resolve, resolve_pretrain
+from gravis_triton.settings import PretrainSettings, resolve, resolve_pretrain
 
 
 def config(**values):
     """config.yaml of a pre-training run with these settings."""
-    return {"job": "pretrain", **flatten(resolve_pretrain(resolve(PretrainSettings, values)))}
+    return {"job": "pretrain", **vars(resolve_pretrain(resolve(PretrainSettings, values)))}
 
 
 def test_settings_that_follow_from_others_are_not_changes():

@@ -67,14 +67,14 @@ def cached_data(
     settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
 ) -> PretrainingData:
     """Images decoded once into the cache; validation images are not trained on."""
-    batch_size, seed = settings.optimization.batch_size, settings.run.seed
+    batch_size, seed = settings.batch_size, settings.seed
     if batch_size * processes < 2:
         raise UserError("a batch of one image has no negatives: raise --batch-size to at least 2")
-    collection, images = prepare_images(settings.data, seed=seed, progress=progress)
+    collection, images = prepare_images(settings, seed=seed, progress=progress)
     training, validation = hold_out(
         collection,
-        fraction=settings.data.val_fraction,
-        seed=resolved_split_seed(settings.data, seed),
+        fraction=settings.val_fraction,
+        seed=resolved_split_seed(settings, seed),
     )
     groups = group_numbers(collection)
     batches = EpochBatches(
@@ -85,7 +85,7 @@ def cached_data(
         seed=seed,
         groups=groups[training],
     )
-    workers = settings.data.num_workers
+    workers = settings.num_workers
     assert workers is not None  # resolved
     classes = f", classes {', '.join(collection.classes)}" if collection.classes else ", no labels"
     return PretrainingData(
@@ -111,34 +111,34 @@ def streamed_data(
 
     If there is a small labeled validation split, part of its images is evaluated against the others.
     """
-    data, streaming, batch_size = settings.data, settings.streaming, settings.optimization.batch_size
-    assert data.num_workers is not None  # resolved
-    assert data.cache_size is not None
-    assert settings.model.image_size is not None
-    shards, labeled = open_shards(data.data)
+    batch_size, workers = settings.batch_size, settings.num_workers
+    assert workers is not None  # resolved
+    assert settings.cache_size is not None
+    assert settings.image_size is not None
+    shards, labeled = open_shards(settings.data)
     plan = plan_epoch(
         shards.rows,
         batch_size=batch_size,
         process=process,
         processes=processes,
-        readers=max(1, data.num_workers),
-        steps=streaming.steps_per_epoch,
+        readers=max(1, workers),
+        steps=settings.steps_per_epoch,
     )
     batches = StreamedBatches(
         shards,
         plan,
         batch_size=batch_size,
-        block=streaming.shuffle_buffer,
-        short_side=data.cache_size,
+        block=settings.shuffle_buffer,
+        short_side=settings.cache_size,
         process=process,
-        workers=data.num_workers,
-        seed=settings.run.seed,
+        workers=workers,
+        seed=settings.seed,
     )
-    collection, images = Collection(data.data, ()), list[Pixels]()
+    collection, images = Collection(settings.data, ()), list[Pixels]()
     if process == 0 and labeled is not None:
-        collection, images = labeled_images(labeled, short_side=settings.model.image_size, progress=progress)
+        collection, images = labeled_images(labeled, short_side=settings.image_size, progress=progress)
     reference, validation = hold_out(
-        collection, fraction=data.val_fraction, seed=resolved_split_seed(data, settings.run.seed)
+        collection, fraction=settings.val_fraction, seed=resolved_split_seed(settings, settings.seed)
     )
     scores = f"{len(validation):,} of {len(images):,} labeled validation images evaluated against the others"
 

@@ -1,6 +1,5 @@
 import dataclasses
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +9,12 @@ import yaml
 from gravis_triton.comparison.grid import Grid, check_consistent, check_encoders, plan_runs
 from gravis_triton.errors import UserError
 from gravis_triton.methods import find_method
-from gravis_triton.settings import flatten, override, resolve_pretrain, write_settings
+from gravis_triton.settings import resolve_pretrain, write_settings
 
 
 def values(run) -> Any:
     """The settings of a planned run by their flat names."""
-    return SimpleNamespace(**flatten(run.settings))
+    return SimpleNamespace(**vars(run.settings))
 
 
 def grid(tmp_path, **changes) -> Grid:
@@ -52,7 +51,7 @@ def test_a_path_with_seed_names_an_encoder_for_each_seed(tmp_path):
     assert {(run.task, run.seed) for run in runs} == {
         (task, seed) for task in ("evaluate", "classification") for seed in (0, 7)
     }
-    assert {run.settings.encoder.encoder for run in only(runs, seed=7)} == {"peer-7.pth"}
+    assert {run.settings.encoder for run in only(runs, seed=7)} == {"peer-7.pth"}
 
 
 def test_a_seed_draws_the_splits_of_pre_training_and_of_its_tasks_alike(tmp_path):
@@ -157,8 +156,7 @@ def saved(run):
     run.directory.path.mkdir(parents=True)
     file = run.directory.config
     settings = resolve_pretrain(run.settings)
-    complete = find_method(settings.method).complete(settings.method_settings)
-    write_settings(replace(settings, method_settings=complete), file)
+    write_settings(find_method(settings.method).complete(settings), file)
     return file
 
 
@@ -195,7 +193,7 @@ def test_settings_that_an_older_run_did_not_save_are_not_compared(tmp_path):
 def test_settings_that_change_no_result_may_differ(tmp_path):
     (run, _) = only(plan_runs(grid(tmp_path)), task="pretrain")
     saved(run)
-    check_consistent(dataclasses.replace(run, settings=override(run.settings, {"num_workers": 3})))
+    check_consistent(dataclasses.replace(run, settings=dataclasses.replace(run.settings, num_workers=3)))
 
 
 def test_an_image_size_from_the_encoder_is_consistent_and_another_one_is_not(tmp_path):
@@ -230,8 +228,8 @@ def test_pre_training_from_given_weights_is_scored_by_its_own(tmp_path):
 
 def test_a_file_of_weights_gets_the_architecture(tmp_path):
     runs = plan_runs(grid(tmp_path, encoders={"mae": "mae.pth", "own": "runs/a"}, baseline="mae"))
-    assert {run.settings.encoder.model for run in only(runs, encoder="mae")} == {"test_resnet"}
-    assert {run.settings.encoder.model for run in only(runs, encoder="own")} == {None}
+    assert {run.settings.model for run in only(runs, encoder="mae")} == {"test_resnet"}
+    assert {run.settings.model for run in only(runs, encoder="own")} == {None}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.methods import METHODS, pretrain_settings
 from gravis_triton.methods.gravis import Gravis
 from gravis_triton.models import build_encoder
-from gravis_triton.settings import OptimizationSettings, flatten, resolve
+from gravis_triton.settings import OptimizationSettings, resolve
 from gravis_triton.training import build_optimizer
 
 
@@ -117,7 +117,7 @@ def test_gravis_rank_is_one_minus_smooth_average_precision():
 def test_completed_settings_complete_to_themselves(method):
     once = METHODS[method].complete(METHODS[method].Settings())
     assert METHODS[method].complete(once) == once
-    assert None not in {value for name, value in flatten(once).items() if name in ("margin", "negatives")}
+    assert None not in {value for name, value in vars(once).items() if name in ("margin", "negatives")}
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ CONFIGS = Path(__file__).parents[3] / "recipes" / "configs"
 
 def strengths(settings: PretrainSettings | ViewSettings) -> dict[str, Any]:
     """Everything about the steps of augmentation: neither the preset's name nor the number of views."""
-    views = settings.augmentation if isinstance(settings, PretrainSettings) else settings
-    return {name: value for name, value in asdict(views).items() if name not in ("augment", "views")}
+    return {
+        name: getattr(settings, name) for name in asdict(ViewSettings()) if name not in ("augment", "views")
+    }
 
 
 def parsed(*args: object) -> PretrainSettings:
@@ -40,8 +41,8 @@ def test_the_default_is_the_named_default_throughout():
 def test_a_preset_decides_every_step_and_not_the_number_of_views(name):
     settings = parsed("--augment", name, "--views", 7)
     assert strengths(settings) == strengths(PRESETS[name])
-    assert settings.augmentation.views == 7
-    assert settings.augmentation.augment == name
+    assert settings.views == 7
+    assert settings.augment == name
 
 
 def test_color_kept_has_weaker_jitter_no_grayscale_and_the_published_geometry():
@@ -75,7 +76,7 @@ def test_a_config_file_names_an_augmentation_and_may_change_it(tmp_path):
     assert strengths(settings) == strengths(
         ViewSettings(**{**asdict(PRESETS["dermoscopy"]), "hair": 0.7, "ink": 0.2})
     )
-    assert settings.augmentation.views == 6
+    assert settings.views == 6
 
 
 def test_an_augmentation_given_as_a_flag_takes_the_place_of_the_config_files(tmp_path):
@@ -83,7 +84,7 @@ def test_an_augmentation_given_as_a_flag_takes_the_place_of_the_config_files(tmp
     file.write_text("augment: dermoscopy\nhair: 0.7\nviews: 6\nlr: 0.5\n")
     settings = parsed("--config", file, "--augment", "published")
     assert strengths(settings) == strengths(PRESETS["published"])
-    assert (settings.augmentation.views, settings.optimization.lr) == (6, 0.5)
+    assert (settings.views, settings.lr) == (6, 0.5)
 
 
 def test_a_resumed_run_keeps_its_augmentation_even_if_its_file_has_changed_or_gone(tmp_path):

@@ -1,5 +1,5 @@
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -20,8 +20,6 @@ from gravis_triton.settings import (
     ViewSettings,
     changed_settings,
     flag,
-    flatten,
-    override,
     read_settings,
     read_yaml,
     resolve,
@@ -51,7 +49,7 @@ def parse(kind, args) -> Any:
 
 
 def flat(settings) -> Any:
-    return SimpleNamespace(**flatten(settings))
+    return SimpleNamespace(**vars(settings))
 
 
 def test_flags_are_the_fields_with_dashes():
@@ -93,9 +91,7 @@ def test_numbers_and_words_of_yaml_1_1_are_what_they_look_like(tmp_path):
 
 
 def test_written_settings_read_back_equal(tmp_path):
-    settings = resolve_pretrain(
-        override(pretrain_settings({"method": "triplet"})(), {"margin": 0.3, "lr": 1e-5})
-    )
+    settings = resolve_pretrain(pretrain_settings({"method": "triplet"})(margin=0.3, lr=1e-5))
     write_settings(settings, tmp_path / "config.yaml")
     assert read_settings(pretrain_settings, tmp_path / "config.yaml") == settings
 
@@ -112,7 +108,7 @@ def test_the_published_recipe_is_what_the_authors_ran():
         0.0,
     )
     assert (settings.sched, settings.warmup_epochs) == ("cosine", 0)
-    published = flatten(ViewSettings(views=20))  # the strengths are the published ones by default
+    published = vars(ViewSettings(views=20))  # the strengths are the published ones by default
     assert {name: vars(settings)[name] for name in published} == published
 
 
@@ -128,14 +124,17 @@ def test_every_setting_is_a_flat_flag_with_a_help_text(kind, capsys):
 
 
 def test_a_name_in_two_groups_is_an_error():
-    @dataclass(frozen=True)
-    class TwiceSettings:
+    @dataclass(frozen=True, kw_only=True)
+    class MoreSettings:
+        """A group that has the name of another one's setting."""
+
+        lr: float = 1.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class TwiceSettings(OptimizationSettings, MoreSettings):
         """Two groups that share the name lr."""
 
-        first: OptimizationSettings = field(default_factory=OptimizationSettings)
-        second: OptimizationSettings = field(default_factory=OptimizationSettings)
-
-    with pytest.raises(ValueError, match=r"^TwiceSettings has two settings named epochs"):
+    with pytest.raises(ValueError, match=r"^lr is a setting of MoreSettings and of another group"):
         settings_of(TwiceSettings)
 
 
@@ -210,11 +209,11 @@ def test_paths_in_the_home_directory_are_expanded_in_flags_and_files(tmp_path, m
 
 
 def test_configs_of_the_package_need_no_path():
-    assert read_settings(pretrain_settings, "isic2017").model.model == "resnet50"
+    assert read_settings(pretrain_settings, "isic2017").model == "resnet50"
 
 
 def test_keyword_arguments_are_checked_as_a_file_is():
-    assert resolve(pretrain_settings, {"lr": 1}, where="pretrain").optimization.lr == 1.0
+    assert resolve(pretrain_settings, {"lr": 1}, where="pretrain").lr == 1.0
     with pytest.raises(UserError, match=r"^pretrain: unknown setting 'veiws'; did you mean views\?$"):
         resolve(pretrain_settings, {"veiws": 3}, where="pretrain")
     with pytest.raises(UserError, match=r"^pretrain: views must be at least 2, not 1$"):
@@ -223,7 +222,7 @@ def test_keyword_arguments_are_checked_as_a_file_is():
 
 def test_sizes_and_epochs_follow_the_data_unless_given():
     synthetic, real, given = (
-        flat(resolve_pretrain(override(pretrain_settings({})(), values)))
+        flat(resolve_pretrain(pretrain_settings({})(**values)))
         for values in ({"data": "synthetic"}, {"data": "somewhere"}, {"image_size": 80, "cache_size": 100})
     )
     assert (synthetic.image_size, synthetic.cache_size) == (64, 96)
@@ -296,17 +295,13 @@ class ConstantSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearJobSettings(RunSettings):
+class LinearJobSettings(RunSettings, LinearSettings):
     """Fit a line."""
-
-    own: LinearSettings = LinearSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstantJobSettings(RunSettings):
+class ConstantJobSettings(RunSettings, ConstantSettings):
     """Fit a constant."""
-
-    own: ConstantSettings = ConstantSettings()
 
 
 def fit_settings(values) -> type[LinearJobSettings | ConstantJobSettings]:
@@ -346,11 +341,11 @@ def test_a_checkpoint_belongs_to_its_run(tmp_path):
 )
 def test_settings_of_pre_training_that_contradict_each_other_are_an_error(values, message):
     with pytest.raises(UserError, match=message):
-        resolve_pretrain(override(pretrain_settings({})(), values))
+        resolve_pretrain(pretrain_settings({})(**values))
 
 
 def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_open():
-    settings = flat(resolve_pretrain(override(pretrain_settings({})(), {"pretrained": True})))
+    settings = flat(resolve_pretrain(pretrain_settings({})(pretrained=True)))
     assert (settings.encoder, settings.model) == ("imagenet", "resnet18")
     opened = flat(resolve_pretrain(pretrain_settings({})(), model="vit_tiny_patch16_224", image_size=96))
     assert (opened.model, opened.image_size) == ("vit_tiny_patch16_224", 96)
@@ -367,7 +362,7 @@ def test_a_config_that_is_no_regular_file_is_not_waited_for(tmp_path, name):
 def test_numbers_of_numpy_are_numbers():
     given = {"lr": np.float32(0.5), "views": np.int64(3), "evaluate": np.bool_(False)}
     settings = resolve(pretrain_settings, given, where="here")
-    assert (settings.optimization.lr, settings.augmentation.views, settings.training.evaluate) == (
+    assert (settings.lr, settings.views, settings.evaluate) == (
         0.5,
         3,
         False,
@@ -376,5 +371,5 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_what_a_resumed_run_changes_is_listed(tmp_path):
     write_settings(pretrain_settings({})(), tmp_path / "config.yaml")
-    now = override(pretrain_settings({})(), {"lr": 0.5, "max_steps": 9, "num_workers": 3})
+    now = pretrain_settings({})(lr=0.5, max_steps=9, num_workers=3)
     assert changed_settings(now, tmp_path / "config.yaml") == ["lr: 0.001 -> 0.5", "max_steps: None -> 9"]

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from gravis_triton import run_directory
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import PretrainSettings, RunSettings, override
+from gravis_triton.settings import PretrainSettings, RunSettings
 from gravis_triton.workflows.job import choose_run_dir, create_run_dir
 
 
@@ -61,7 +61,7 @@ def run(tmp_path):
 
 
 def test_overwriting_deletes_what_a_run_has_written(choose, run):
-    settings = override(PretrainSettings(), {"output_dir": str(run), "overwrite": True})
+    settings = PretrainSettings(output_dir=str(run), overwrite=True)
     assert choose(output_dir=str(run), overwrite=True).path == run.path
     create_run_dir(run, settings, Accelerator(cpu=True))
     assert sorted(path.name for path in run.path.iterdir()) == [".lock", ".owner", "config.yaml"]
@@ -80,7 +80,7 @@ def test_a_run_is_not_overwritten_by_fine_tuning_its_own_encoder(choose, run):
 
 
 def test_a_finished_run_keeps_the_settings_it_was_trained_with(run, capsys):
-    settings = override(PretrainSettings(), {"resume": "auto", "output_dir": str(run), "lr": 0.5})
+    settings = PretrainSettings(resume="auto", output_dir=str(run), lr=0.5)
     before = run.config.read_text()
     create_run_dir(run, settings, Accelerator(cpu=True), finished=True)
     assert run.config.read_text() == before
@@ -119,9 +119,9 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
         f"""
         from accelerate import Accelerator
         from gravis_triton.run_directory import RunDirectory
-        from gravis_triton.settings import PretrainSettings, override
+        from gravis_triton.settings import PretrainSettings
         from gravis_triton.workflows.job import create_run_dir
-        settings = override(PretrainSettings(), {{"resume": "auto"}})
+        settings = PretrainSettings(resume="auto")
         create_run_dir(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))
         """
     )
