@@ -6,7 +6,7 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.models import Preprocessing, build_encoder
-from gravis_triton.settings import FinetuneOptimizationSettings, FinetuneSettings
+from gravis_triton.settings import FinetuneSettings
 from gravis_triton.tasks import AnnotatedData, Classifier, Segmenter, Task, parameter_groups
 
 
@@ -102,7 +102,7 @@ def test_layer_decay_without_numbered_layers_raises(unnumbered):
 def test_average_follows_the_weights_with_the_documented_decay(encoder):
     network = Classifier(encoder, classes=2)
     network.classifier.weight.data.fill_(0.0)
-    settings = FinetuneSettings(optimization=FinetuneOptimizationSettings(ema=0.5))
+    settings = FinetuneSettings(ema=0.5)
     preprocess = Preprocessing.of(encoder, image_size=32, cache_size=32)
     task = Task(network, AnnotatedData(None, None, None, None), settings, preprocess)
     network.classifier.weight.data.fill_(1.0)
