@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gravis_triton.evaluation.classification import argmax_or_tie
+from gravis_triton.evaluation.classification import PARTIAL_AUC_SENSITIVITY, argmax_or_tie
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -67,11 +67,13 @@ def _blocks(resamples: int, images: int) -> list[slice]:
     return [slice(start, min(start + rows, resamples)) for start in range(0, resamples, rows)]
 
 
-def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
-    """Area under the ROC curve of each resample, (resamples,); a tie counts half. NaN unless both classes occur.
+def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity: float = 0.0) -> Floats:
+    """Area under the ROC curve of each resample, above a sensitivity, (resamples,); a tie counts half. NaN unless both
+    classes occur.
 
     With w the counts: sum over positive p and negative n of w_p w_n ([s_p > s_n] + [s_p = s_n] / 2), over the sum of
-    all w_p w_n; computed from the sorted scores in O(images) per resample.
+    all w_p w_n; computed from the sorted scores in O(images) per resample. p are only the lowest of the positives, up
+    to 1 - sensitivity of them, see `partial_auc`.
     """
     order = np.argsort(scores, kind="stable")
     counts, positive, scores = counts[:, order], positive[order], scores[order]
@@ -79,7 +81,10 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints) -> Floats:
     positives = np.add.reduceat(counts * positive, starts, axis=1)
     negatives = np.add.reduceat(counts * ~positive, starts, axis=1)
     below = np.cumsum(negatives, axis=1) - negatives
-    won = (positives * (below + 0.5 * negatives)).sum(1)
+    most = (1 - sensitivity) * positives.sum(1, keepdims=True)
+    used = np.clip(most - (np.cumsum(positives, axis=1) - positives), 0, positives)
+    share = np.divide(used, positives, out=np.zeros_like(used), where=positives > 0)
+    won = (used * (below + 0.5 * share * negatives)).sum(1)
     pairs = (positives.sum(1) * negatives.sum(1)).astype(np.float64)
     return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
@@ -122,9 +127,16 @@ class ClassPredictions:
 
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,)."""
-        aucs = [weighted_aucs(self.probabilities[:, c], self.labels == c, counts) for c in self.scored]
+
+        def mean_auc(sensitivity: float) -> Floats:
+            columns = [(self.probabilities[:, c], self.labels == c) for c in self.scored]
+            return _mean_of_known(
+                [weighted_aucs(*column, counts, sensitivity=sensitivity) for column in columns]
+            )
+
         return {
-            "mean_auc": _mean_of_known(aucs),
+            "mean_auc": mean_auc(0.0),
+            "mean_partial_auc": mean_auc(PARTIAL_AUC_SENSITIVITY),
             "balanced_accuracy": weighted_balanced_accuracies(self.probabilities, self.labels, counts),
         }
 

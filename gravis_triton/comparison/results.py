@@ -31,9 +31,9 @@ if TYPE_CHECKING:  # the grid knows all jobs and thereby torch
 Curves = Mapping[str, Mapping[int, str]]
 
 SCORES = {
-    "knn": ("mean_auc", "balanced_accuracy"),
-    "probe": ("mean_auc", "balanced_accuracy"),
-    "classification": ("mean_auc", "balanced_accuracy"),
+    "knn": ("mean_auc", "balanced_accuracy", "mean_partial_auc"),
+    "probe": ("mean_auc", "balanced_accuracy", "mean_partial_auc"),
+    "classification": ("mean_auc", "balanced_accuracy", "mean_partial_auc"),
     "segmentation": ("jaccard", "thresholded_jaccard", "dice"),
 }
 """Reported task -> its scores, the main one first."""

@@ -27,6 +27,8 @@ SENSITIVITIES = (0.82, 0.89, 0.95)
 """Sensitivities at which ISIC 2017 reports the specificity; 0.82 is the dermatologists' (Marchetti et al., 2018)."""
 SPECIFICITIES = (0.80, 0.95)
 """Specificities at which the sensitivity is reported."""
+PARTIAL_AUC_SENSITIVITY = 0.80
+"""Sensitivity above which `partial_auc` is the area: that of ISIC 2024."""
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3  # rounding of a softmax in half precision
 
@@ -36,13 +38,15 @@ class ClassScores:
     """One-vs-rest scores of a class.
 
     images: number of images of this class. recall: fraction of them whose most probable class is this one.
-    sensitivity, specificity: at a probability threshold of 0.5, as in ISIC 2017 to 2019.
+    partial_auc: above a sensitivity of 0.8, as in ISIC 2024. sensitivity, specificity: at a probability threshold of
+    0.5, as in ISIC 2017 to 2019.
     sensitivity_at, specificity_at: keyed by the given specificity or sensitivity.
     """
 
     name: str
     images: int
     auc: float
+    partial_auc: float
     average_precision: float
     recall: float
     sensitivity: float
@@ -53,11 +57,12 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationScores:
-    """mean_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted class) counts,
-    without images whose most probable class is tied. ties: number of those images."""
+    """mean_auc, mean_partial_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted
+    class) counts, without images whose most probable class is tied. ties: number of those images."""
 
     images: int
     mean_auc: float
+    mean_partial_auc: float
     balanced_accuracy: float
     accuracy: float
     mean_average_precision: float
@@ -72,6 +77,7 @@ class ClassificationScores:
         `specificity_at_sensitivity_82_melanoma`, ..."""
         overall = {
             "mean_auc": self.mean_auc,
+            "mean_partial_auc": self.mean_partial_auc,
             "balanced_accuracy": self.balanced_accuracy,
             "accuracy": self.accuracy,
             "mean_average_precision": self.mean_average_precision,
@@ -80,6 +86,7 @@ class ClassificationScores:
         for c in self.classes:
             overall |= {
                 f"auc_{c.name}": c.auc,
+                f"partial_auc_{c.name}": c.partial_auc,
                 f"average_precision_{c.name}": c.average_precision,
                 f"recall_{c.name}": c.recall,
                 f"sensitivity_{c.name}": c.sensitivity,
@@ -117,6 +124,7 @@ def classification_scores(
     return ClassificationScores(
         images=len(y),
         mean_auc=nanmean(scores.auc for scores in averaged),
+        mean_partial_auc=nanmean(scores.partial_auc for scores in averaged),
         balanced_accuracy=nanmean(recall),
         accuracy=float(np.mean(predicted == y)),
         mean_average_precision=nanmean(scores.average_precision for scores in averaged),
@@ -134,6 +142,7 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
         name=name,
         images=int(positive.sum()),
         auc=auc(p, positive),
+        partial_auc=partial_auc(p, positive),
         average_precision=average_precision(p, positive),
         recall=recall,
         sensitivity=float(recall_score(positive, predicted, zero_division=np.nan)),
@@ -193,6 +202,21 @@ def auc(scores: Floats, positive: Bools) -> float:
     NaN unless there are both positive and negative images.
     """
     return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
+
+
+def partial_auc(scores: Floats, positive: Bools, *, sensitivity: float = PARTIAL_AUC_SENSITIVITY) -> float:
+    """Area between the ROC curve and the line at this sensitivity: 0 to 1 - sensitivity, and (1 - sensitivity)^2 / 2 by
+    chance. At 0.8 it is the score of ISIC 2024.
+
+    It is the area of the mirrored curve, specificity over 1 - sensitivity, up to 1 - sensitivity. NaN unless there are
+    both positive and negative images.
+    """
+    if not 0 < positive.sum() < len(positive):
+        return float("nan")
+    most = 1 - sensitivity
+    chance = most**2 / 2
+    standardized = roc_auc_score(~positive, -scores, max_fpr=most)  # 0.5 by chance, 1 at best
+    return float(chance + (most - chance) * (2 * standardized - 1))
 
 
 def average_precision(scores: Floats, positive: Bools) -> float:

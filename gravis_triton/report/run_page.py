@@ -28,6 +28,7 @@ _CASES = 8  # best and worst ones
 _TITLES = {"knn": "Nearest neighbors", "probe": "Linear probe", "": "Test images"}
 _CLASS_SCORES = {
     "auc": "AUC",
+    "partial_auc": "AUC above sensitivity 0.8",
     "average_precision": "average precision",
     "recall": "recall",
     "sensitivity_at_specificity_95": "sensitivity at specificity 0.95",

@@ -11,7 +11,7 @@ from gravis_triton.comparison.bootstrap import (
     weighted_aucs,
     weighted_balanced_accuracies,
 )
-from gravis_triton.evaluation.classification import classification_scores
+from gravis_triton.evaluation.classification import classification_scores, partial_auc
 
 ONCE = np.ones((1, 6), np.int64)
 
@@ -82,15 +82,18 @@ def test_an_auc_by_hand_with_ties_and_repeated_images():
 def test_weighted_scores_equal_scores_of_the_repeated_images():
     found = diagnoses(np.random.default_rng(3))
     counts = drawn_counts(found.labels, found.groups, resamples=5)
-    for weights, auc, accuracy in zip(
+    rounded, positive = found.probabilities[:, 0].round(1), found.labels == 0
+    for weights, auc, partial, accuracy in zip(
         counts,
-        weighted_aucs(found.probabilities[:, 0].round(1), found.labels == 0, counts),
+        weighted_aucs(rounded, positive, counts),
+        weighted_aucs(rounded, positive, counts, sensitivity=0.8),
         weighted_balanced_accuracies(found.probabilities, found.labels, counts),
         strict=True,
     ):
         drawn = np.repeat(np.arange(60), weights)
         p, y = found.probabilities[drawn], found.labels[drawn]
         assert auc == pytest.approx(roc_auc_score(y == 0, p[:, 0].round(1)), abs=1e-12)
+        assert partial == pytest.approx(partial_auc(p[:, 0].round(1), y == 0), abs=1e-12)
         assert accuracy == pytest.approx(balanced_accuracy_score(y, p.argmax(1)), abs=1e-12)
 
 
@@ -101,6 +104,7 @@ def test_scores_of_each_image_once_equal_those_of_the_evaluation():
         found.probabilities, found.labels, classes=("a", "b", "c"), scored=("a", "b")
     )
     assert scores["mean_auc"][0] == pytest.approx(known.mean_auc, abs=1e-12)
+    assert scores["mean_partial_auc"][0] == pytest.approx(known.mean_partial_auc, abs=1e-12)
     assert scores["balanced_accuracy"][0] == pytest.approx(known.balanced_accuracy, abs=1e-12)
 
 

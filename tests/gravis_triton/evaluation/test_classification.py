@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import auc as area
+from sklearn.metrics import roc_curve
 
 from gravis_triton.evaluation.classification import (
     argmax_or_tie,
@@ -12,6 +14,7 @@ from gravis_triton.evaluation.classification import (
     classification_scores,
     expected_calibration_error,
     nanmean,
+    partial_auc,
     recalls,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
@@ -43,11 +46,46 @@ def test_single_class_has_no_auc_average_precision_or_operating_point(positive):
     p = scores_of(0.2, 0.7)
     values = [
         auc(p, positive),
+        partial_auc(p, positive),
         average_precision(p, positive),
         sensitivity_at_specificity(p, positive, 0.8),
         specificity_at_sensitivity(p, positive, 0.8),
     ]
     assert all(math.isnan(value) for value in values)
+
+
+def test_partial_auc_is_the_area_above_a_sensitivity():
+    # positives at 0.9, 0.7, 0.6, 0.4, 0.2, negatives at 0.8, 0.5, 0.3, 0.1: the ROC curve reaches a sensitivity of 3/5
+    # at a false positive rate of 1/4, of 4/5 at 2/4 and of 1 at 3/4, in steps
+    p = scores_of(0.9, 0.7, 0.6, 0.4, 0.2, 0.8, 0.5, 0.3, 0.1)
+    positive = flags(1, 1, 1, 1, 1, 0, 0, 0, 0)
+    assert partial_auc(p, positive) == pytest.approx(1 / 4 * 1 / 5)
+    assert partial_auc(p, positive, sensitivity=0.6) == pytest.approx(1 / 4 * 2 / 5 + 1 / 4 * 1 / 5)
+    assert partial_auc(p, positive, sensitivity=0.7) == pytest.approx(1 / 4 * 3 / 10 + 1 / 4 * 1 / 10)
+    assert partial_auc(p, positive, sensitivity=0.0) == pytest.approx(auc(p, positive))
+
+
+def test_partial_auc_is_0_2_at_best_and_0_02_by_chance():
+    assert partial_auc(scores_of(0.9, 0.8, 0.1), flags(1, 1, 0)) == pytest.approx(0.2)
+    assert partial_auc(scores_of(0.5, 0.5, 0.5), flags(1, 1, 0)) == pytest.approx(0.02)
+    assert partial_auc(scores_of(0.1, 0.2, 0.9), flags(1, 1, 0)) == pytest.approx(0.0)
+
+
+def isic_2024_score(p: np.ndarray, positive: np.ndarray) -> float:
+    """As the challenge's scorer (github.com/ISIC-Research/Challenge-2024-Metrics): the curve of the complements, cut at
+    a false positive rate of 0.2 between its points."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(1 - positive.astype(int), -p)
+    kept = false_positive_rate <= 0.2
+    at_the_end = np.interp(0.2, false_positive_rate, true_positive_rate)
+    return area(np.append(false_positive_rate[kept], 0.2), np.append(true_positive_rate[kept], at_the_end))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_partial_auc_equals_the_scorer_of_isic_2024(seed):
+    generator = np.random.default_rng(seed)
+    positive = generator.random(400) < 0.1
+    p = (generator.random(400) + 0.3 * positive).round(2)  # with ties
+    assert partial_auc(p, positive) == pytest.approx(isic_2024_score(p, positive), abs=1e-12)
 
 
 def test_average_precision_is_not_interpolated():
@@ -143,6 +181,9 @@ def test_isic_2017_score_is_the_mean_of_two_aucs():
     assert result.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
     flat = result.flat()
     assert flat["auc_seborrheic_keratosis"] == pytest.approx(3 / 4)
+    # 0.3 is the melanoma that counts: above two of three others; 0.4 is the only keratosis
+    assert flat["partial_auc_melanoma"] == pytest.approx(0.2 * 2 / 3)
+    assert flat["mean_partial_auc"] == pytest.approx(0.2 * (2 / 3 + 3 / 4) / 2)
     assert flat["specificity_at_sensitivity_95_melanoma"] == pytest.approx(2 / 3)
     assert flat["sensitivity_at_specificity_80_melanoma"] == pytest.approx(1 / 2)
 
