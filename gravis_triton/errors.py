@@ -22,6 +22,17 @@ class Interrupted(Exception):
         self.signal = signal
 
 
+_FAILED_COLLECTIVES = (
+    "imed out", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited",
+)  # fmt: skip
+"""What the messages of gloo and NCCL contain if another process hangs or has ended."""
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an operation with the other processes failed because one of them hangs or has ended."""
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _FAILED_COLLECTIVES)
+
+
 def did_you_mean(name: object, known: Iterable[str], *, at_most: int = 1) -> str:
     """ "; did you mean X or Y?" with the most similar known names, or "" if none is similar."""
     near = difflib.get_close_matches(str(name), list(known), n=at_most)

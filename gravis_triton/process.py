@@ -2,12 +2,15 @@
 
 import ctypes
 import os
-import re
+import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+
+from gravis_triton.errors import UserError
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
@@ -16,6 +19,13 @@ STOP_SIGNALS = tuple(
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CGROUPS = Path("/sys/fs/cgroup")
+_OTHER_ENGINES = (
+    "FSDP",
+    "DEEPSPEED",
+    "MEGATRON_LM",
+    "PARALLELISM_CONFIG",
+)  # ACCELERATE_USE_ of accelerate launch
+_PROCESS_COUNTS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}  # of torchrun and MPI
 _SPIN_COUNT = "1000"  # iterations of a loop; libgomp's default is 300,000
 
 
@@ -60,21 +70,63 @@ def user_has_set(variable: str) -> bool:
 
 
 def die_with_launcher() -> None:
-    """Treat the launcher's death as SIGTERM, so that no training continues unnoticed (on Linux); warn if it started
-    fewer processes than requested. Does nothing without a launcher."""
+    """Treat the launcher's death as SIGTERM, so that no training continues unnoticed (on Linux). Does nothing without a
+    launcher."""
     if not is_launched():
         return
     launcher = psutil.Process().parent()
     signal_on_parents_death(signal.SIGTERM)
     if launcher is None or os.getppid() != launcher.pid:  # it has ended in the meantime
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def check_launch() -> None:
+    """Raise UserError if the launcher was asked for what does not happen: another engine than DDP, or more processes
+    or machines than one where accelerate starts a single process, as on CPUs."""
+    for engine in _OTHER_ENGINES:
+        if os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true":
+            raise UserError(
+                f"the launcher asks for {engine}, but training replicates the model in every process (DDP): "
+                "start it with --multi_gpu, or by torchrun"
+            )
+    if not is_launched() or _PROCESS_COUNTS & os.environ.keys():
         return
-    requested = re.search(r"--num[_-]processes[ =](\d+)", " ".join(launcher.cmdline()))
-    if requested and int(requested[1]) > 1 and "WORLD_SIZE" not in os.environ:
-        print(
-            f"warning: accelerate launch started one process, not {requested[1]}: on a CPU add --multi_cpu",
-            file=sys.stderr,
+    launcher = psutil.Process().parent()
+    processes, machines = requested_processes([] if launcher is None else launcher.cmdline())
+    if processes > 1 or machines > 1:
+        several = (
+            f"--nnodes {machines} --rdzv_backend c10d --rdzv_endpoint HOST:29500 " if machines > 1 else ""
         )
+        each = max(1, processes // machines)
+        raise UserError(
+            f"accelerate launch started one process, not {max(processes, machines)}: without GPUs use "
+            f"torchrun {several}--nproc_per_node {each} {_own_command()}"
+        )
+
+
+def requested_processes(command: Sequence[str]) -> tuple[int, int]:
+    """Number of processes and of machines that an `accelerate launch` command asks for, by flags or its config file."""
+    start = next(
+        (i for i, word in enumerate(command) if word == "launch" or word.endswith("launch.py")), None
+    )
+    start = start or next((i for i, word in enumerate(command) if word.endswith("commands.launch")), None)
+    if start is None:
+        return 1, 1
+    from accelerate.commands.config.config_args import default_config_file, load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    flags = launch_command_parser().parse_known_args(list(command[start + 1 :]))[0]
+    if not flags.config_file and (flags.cpu or not Path(default_config_file).is_file()):  # as accelerate does
+        return flags.num_processes or 1, flags.num_machines or 1
+    config = load_config_from_file(flags.config_file)
+    return flags.num_processes or config.num_processes, flags.num_machines or config.num_machines
+
+
+def _own_command() -> str:
+    program, *flags = sys.argv
+    return shlex.join(
+        ["-m", "gravis_triton", *flags] if program.endswith("__main__.py") else [program, *flags]
+    )
 
 
 def signal_on_parents_death(number: int) -> None:

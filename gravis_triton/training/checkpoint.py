@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.optim import Optimizer
 
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, is_lost_process
 from gravis_triton.files import (
     CHECKSUMS,
     atomic_directory,
@@ -104,6 +104,8 @@ def save_checkpoint(
                 _flush_to_disk(file)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_lost_process(error):
+            raise
         kept = latest_checkpoint(directory)
         raise UserError(
             f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; {free_space(directory)}; "

@@ -112,5 +112,6 @@ def _check_settings(hashes: list[int], own: str, rank: int) -> None:
 def _gather(tensor: Tensor, group: dist.ProcessGroup) -> Tensor:
     processes = dist.get_world_size(group)
     gathered = tensor.new_empty(processes * len(tensor), *tensor.shape[1:])
-    dist.all_gather_into_tensor(gathered, tensor, group=group)
+    gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # its name from PyTorch 2.14 on
+    gather(gathered, tensor, group=group)
     return gathered.unflatten(0, (processes, -1))

@@ -5,7 +5,15 @@ import sys
 import pytest
 
 from gravis_triton import process
-from gravis_triton.process import available_cores, is_launched, limit_openmp_spin, user_has_set
+from gravis_triton.errors import UserError, is_lost_process
+from gravis_triton.process import (
+    available_cores,
+    check_launch,
+    is_launched,
+    limit_openmp_spin,
+    requested_processes,
+    user_has_set,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +90,55 @@ cli.run_job("runs", [])
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert ended.stdout.split() == ["False", "1000"]
+
+
+LAUNCH = ["python", "/bin/accelerate", "launch"]
+JOB = ["-m", "gravis_triton", "pretrain", "--batch-size", "8"]
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        (["python", "-m", "torch.distributed.run", "--nproc_per_node", "2", *JOB], (1, 1)),
+        ([*LAUNCH, *JOB], (1, 1)),
+        ([*LAUNCH, "--cpu", "--num_processes", "2", *JOB], (2, 1)),
+        ([*LAUNCH, "--cpu", "--num-processes=4", "--num_machines", "2", *JOB], (4, 2)),
+        (["python", "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "3", *JOB], (3, 1)),
+    ],
+)
+def test_requested_processes_are_those_of_the_launchers_flags(command, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.commands.config.config_args.default_config_file", str(tmp_path / "none"))
+    assert requested_processes(command) == asked
+
+
+def test_requested_processes_are_those_of_the_launchers_config_file(tmp_path):
+    config = tmp_path / "two.yaml"
+    config.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nnum_processes: 2\nnum_machines: 1\n"
+        "mixed_precision: 'no'\nuse_cpu: true\n"
+    )
+    assert requested_processes([*LAUNCH, "--config_file", str(config), *JOB]) == (2, 1)
+    assert requested_processes([*LAUNCH, "--config_file", str(config), "--num_processes", "3", *JOB]) == (
+        3,
+        1,
+    )
+
+
+@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
+def test_another_engine_than_ddp_is_an_error(monkeypatch, engine):
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(UserError, match=f"the launcher asks for {engine}, but .* start it with --multi_gpu"):
+        check_launch()
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        ("[gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:8108: Connection reset by peer.", True),
+        ("NCCL error: remote process exited or there was a network error", True),
+        ("Timed out waiting 600000ms for recv operation to complete", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_a_lost_process_is_told_from_other_errors(message, lost):
+    assert is_lost_process(RuntimeError(message)) == lost

@@ -114,8 +114,22 @@ def test_a_signal_that_timeout_passes_on_is_none_too_many(tiny, tmp_path):
     wait_until_gone(tmp_path, 20)
 
 
-def test_one_process_instead_of_two_is_a_warning(tiny, tmp_path):
+def test_one_process_instead_of_two_is_an_error_with_the_command_that_starts_two(tiny, tmp_path):
     command = [*LAUNCHERS["accelerate"], *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "run")]
     command[4:4] = ["--num_processes", "2"]
-    err = subprocess.run(command, capture_output=True, text=True).stderr
-    assert "warning: accelerate launch started one process, not 2: on a CPU add --multi_cpu" in err
+    ended = subprocess.run(command, capture_output=True, text=True)
+    message = next(line for line in ended.stderr.splitlines() if line.startswith("error: "))
+    assert message.startswith("error: accelerate launch started one process, not 2: without GPUs use ")
+    assert "torchrun --nproc_per_node 2 -m gravis_triton pretrain --model test_resnet" in message
+    assert ended.returncode != 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_process_ends_the_others_within_seconds_by_one_line(start, tmp_path):
+    process = start("two processes")
+    others = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(others[-1]), signal.SIGKILL)
+    _, err = process.communicate(timeout=20)
+    wait_until_gone(tmp_path, 10)
+    assert "error: another process hangs or has ended: its own output says why" in err
+    assert "Traceback" not in err.split("torch/distributed/elastic")[0]
