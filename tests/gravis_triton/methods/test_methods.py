@@ -1,7 +1,9 @@
 """Every method in whole runs: it learns without collapse, resumes exactly, and runs on two processes."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +53,18 @@ def test_a_resumed_run_gives_the_same_bits(method, cache, tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["loss"] == line["loss"] for line in lines)  # not NaN
+
+
+def test_processes_agree_on_the_weights(cache, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = Path(__file__).with_name("two_processes.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(script.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*torchrun, str(script), cache["cache_dir"], str(tmp_path)],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"same weights: {' '.join(sorted(METHODS))}", done.stderr[-3000:]
 
 
 def test_the_method_of_the_documentation_runs(cache, tmp_path, monkeypatch):
