@@ -38,7 +38,7 @@ from gravis_triton.workflows.finetune import finetune_classification, finetune_s
 from gravis_triton.workflows.pretrain import pretrain
 
 _FILE_WIDTH = 200  # of tables in a file, to avoid wrapping
-_WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
+WORKFLOWS: Mapping[str, Callable[[Any], object]] = {
     "pretrain": pretrain,
     "evaluate": evaluate,
     "classification": finetune_classification,
@@ -102,7 +102,7 @@ def compare(settings: CompareSettings) -> CompareResult:
 def _run(run: PlannedRun) -> None:
     """Execute a run. Its UserError or Interrupted is raised with the name of the run."""
     try:
-        _WORKFLOWS[run.task](run.settings)
+        WORKFLOWS[run.task](run.settings)
     except UserError as error:
         raise UserError(f"{run.name}: {error} (finished runs are kept; start again to continue)") from error
     except Interrupted as error:
