@@ -58,7 +58,7 @@ def main() -> None:
 
 def expected_seconds(run: PlannedRun, runs: list[PlannedRun]) -> float:
     """The time of the slowest finished run of the same task and a tenth, or 0 if none has finished."""
-    taken = defaultdict(float)
+    taken: dict[str, float] = defaultdict(float)
     for other in runs:
         if other.finished:
             seconds = read_json(other.directory.summary).get("seconds", 0)
