@@ -47,8 +47,19 @@ def imported(files: list[Path]) -> set[str]:
     return names | {"gravis_kernels" for module in modules if module.split(".")[0] == "gravis_kernels"}
 
 
+def direct_imports() -> dict[str, set[str]]:
+    """What a part imports, without the settings, and without what one of these imports leads to as well."""
+    imports = {name: imported(files) - {name, "settings"} for name, files in parts().items()}
+
+    def below(name: str) -> set[str]:
+        names = imports.get(name, set())
+        return names.union(*map(below, names))
+
+    return {name: names - set().union(*map(below, names)) for name, names in imports.items()}
+
+
 def draw() -> Figure:
-    """A box per part, an arrow per import between parts."""
+    """A box per part, an arrow per direct import between parts."""
     place = {
         name: ((column + 0.5) / len(names), row)
         for row, names in enumerate(LAYERS)
@@ -56,8 +67,8 @@ def draw() -> Figure:
     }
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots()
-    for name, files in parts().items():
-        for other in imported(files) & place.keys() - {name, "settings"}:  # nearly all import the settings
+    for name, names in direct_imports().items():
+        for other in sorted(names & place.keys()):
             axes.annotate(
                 "",
                 xy=(place[other][0], place[other][1] + 0.22),
