@@ -21,6 +21,7 @@ _SWITCHES = ("hair", "stain", "ink", "ruler", "bubbles", "defocus", "vignette", 
              "grayscale", "blur")  # fmt: skip
 """Steps that are shown on their own, by the names of their settings."""
 _NOTHING = ViewSettings(brightness=0, contrast=0, saturation=0, hue=0, grayscale=0, blur=0)
+_JITTER = replace(PRESETS["published"], grayscale=0, blur=0)
 
 
 def write_gallery(directory: Path) -> None:
@@ -32,7 +33,7 @@ def write_gallery(directory: Path) -> None:
     for seed, switch in enumerate(_SWITCHES, start=60):
         torch.manual_seed(seed)
         alone: dict[str, Any] = {switch: 1.0}
-        recipe = ViewSettings(grayscale=0, blur=0) if switch == "jitter" else replace(_NOTHING, **alone)
+        recipe = _JITTER if switch == "jitter" else replace(_NOTHING, **alone)
         changed = shown.clone()
         for step in photometric_steps(recipe, _SIDE):
             step.apply_(changed)

@@ -104,15 +104,15 @@ def pretrain(
     eval_images: int = 2000,
     evaluate: bool = True,
     checkpoint_every: int = 1,
-    augment: str = "published",
+    augment: str = "color-kept",
     views: int = 4,
     crop_scale: float = 0.2,
     rotation: float = 10.0,
-    brightness: float = 0.4,
-    contrast: float = 0.4,
-    saturation: float = 0.4,
-    hue: float = 0.1,
-    grayscale: float = 0.2,
+    brightness: float = 0.2,
+    contrast: float = 0.2,
+    saturation: float = 0.2,
+    hue: float = 0.02,
+    grayscale: float = 0.0,
     blur: float = 0.5,
     blur_sigma: float = 2.0,
     flip: float = 0.5,
@@ -225,18 +225,18 @@ def pretrain(
         evaluate: Evaluate the encoder before, during and after training. (default: True)
         checkpoint_every: Save a checkpoint every N epochs; the newest two are kept. (at least 1;
             default: 1)
-        augment: Preset: published, color-kept, dermoscopy, or a YAML file of `name: value` lines; the
-            flags below override it. (default: published)
+        augment: Preset: color-kept, published, dermoscopy, or a YAML file of `name: value` lines; the
+            flags below override it. (default: color-kept)
         views: Number of views per image. (2 to 1,024; default: 4)
         crop_scale: Minimum area of a crop as a fraction of the image. (above 0, at most 1; default:
             0.2)
         rotation: Maximum rotation in degrees, in either direction. (0 to 360; default: 10.0)
-        brightness: Brightness jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
-        contrast: Contrast jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
-        saturation: Saturation jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.4)
+        brightness: Brightness jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        contrast: Contrast jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
+        saturation: Saturation jitter: the factor is drawn from 1 - x to 1 + x. (0 to 10; default: 0.2)
         hue: Maximum hue shift in turns of the color wheel, in either direction. (0 to 0.5; default:
-            0.1)
-        grayscale: Probability of a grayscale view. (0 to 1; default: 0.2)
+            0.02)
+        grayscale: Probability of a grayscale view. (0 to 1; default: 0.0)
         blur: Probability of Gaussian blur. (0 to 1; default: 0.5)
         blur_sigma: Maximum standard deviation of the blur in pixels of a 224-pixel view; the minimum is
             0.1. (0 to 100; default: 2.0)

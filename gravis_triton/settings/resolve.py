@@ -163,7 +163,7 @@ def _expected(error: ErrorDetails, hint: Any, value: Any) -> str:
 
 
 def augmentation(name: str) -> dict[str, Any]:
-    """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the published ones.
+    """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the defaults.
 
     Raises UserError if the name is neither, and for a file like `read_settings`.
     """

@@ -54,13 +54,22 @@ def test_color_kept_has_weaker_jitter_no_grayscale_and_the_published_geometry():
     assert unlike == {"grayscale", *colors}
 
 
+def test_the_default_keeps_the_color_of_the_skin_and_the_published_geometry():
+    default, published = PRESETS[ViewSettings.augment], PRESETS["published"]
+    assert default.grayscale == default.stain == default.illuminant == 0
+    colors = ("brightness", "contrast", "saturation", "hue")
+    assert all(0 < getattr(default, name) < getattr(published, name) for name in colors)
+    unlike = {name for name, value in strengths(default).items() if value != getattr(published, name)}
+    assert unlike == {"grayscale", *colors}
+
+
 def test_flags_change_single_values_of_a_preset():
     settings = parsed("--augment", "dermoscopy", "--hair", 0.9, "--rotation", 10)
     expected = {**asdict(PRESETS["dermoscopy"]), "hair": 0.9, "rotation": 10.0}
     assert strengths(settings) == strengths(ViewSettings(**expected))
 
 
-def test_a_file_starts_from_the_published_augmentation(tmp_path):
+def test_a_file_starts_from_the_default_augmentation(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("hair: 1\ncutout_holes: 0\n")
     assert strengths(parsed("--augment", file)) == strengths(ViewSettings(hair=1.0, cutout_holes=0))

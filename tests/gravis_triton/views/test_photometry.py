@@ -6,7 +6,7 @@ from kornia.augmentation import ColorJitter, RandomGaussianBlur, RandomGrayscale
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torchvision import transforms
 
-from gravis_triton.settings import ViewSettings
+from gravis_triton.settings import PRESETS
 from gravis_triton.views import FusedColorJitter
 from gravis_triton.views.lens import GaussianBlur
 from gravis_triton.views.per_sample import ChosenSamples
@@ -22,7 +22,7 @@ def pictures(batch: int, side: int = 24) -> torch.Tensor:
 
 
 def published(kind: type) -> ChosenSamples:
-    return next(step for step in photometric_steps(ViewSettings(), 224) if isinstance(step, kind))
+    return next(step for step in photometric_steps(PRESETS["published"], 224) if isinstance(step, kind))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gravis_triton.settings import ViewSettings
+from gravis_triton.settings import PRESETS, ViewSettings
 from gravis_triton.views import ViewMaker
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,7 +63,7 @@ def test_about_a_fifth_of_the_published_views_is_gray():
     torch.manual_seed(0)
     images = torch.zeros(100, 3, 24, 24, dtype=torch.uint8)
     images[:, 0] = 200  # red
-    views = maker(ViewSettings(views=4, cutout_holes=0, hue=0.0, saturation=0.0), 16)(
+    views = maker(replace(PRESETS["published"], views=4, cutout_holes=0, hue=0.0, saturation=0.0), 16)(
         images, torch.tensor([[24, 24]]).expand(100, 2)
     )
     color = views * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
