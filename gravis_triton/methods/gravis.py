@@ -143,7 +143,7 @@ class Gravis(JointEmbedding):
         """How to reduce over negatives: mean, or logsumexp (a soft hardest negative)."""
         penalty: Penalty = "softplus"
         """Penalty for a margin violation."""
-        temperature: Positive = 0.2
+        temperature: Positive = 0.1
         """Temperature of the penalty and of the log-sum-exp."""
 
 
@@ -167,7 +167,7 @@ class NTXent(JointEmbedding):
     class Settings(JointEmbedding.Settings):
         """Multi-view NT-Xent loss (SimCLR for --views 2), and its projection head."""
 
-        temperature: Positive = 0.2
+        temperature: Positive = 0.1
         """Temperature of the softmax over negatives."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"attention": "uniform", "penalty": "softplus"}

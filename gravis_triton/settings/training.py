@@ -42,7 +42,7 @@ class OptimizationSettings:
         int | None, Field(ge=1, le=1_000_000), Argument(default="8 for synthetic images, else 100")
     ] = None
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 48
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 24
     """Images per step and process; each gives --views views."""
     opt: str = "adamw"
     """Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb, ..."""

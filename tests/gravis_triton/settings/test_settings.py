@@ -79,7 +79,7 @@ def test_another_method_than_that_of_the_config_file_comes_with_its_own_defaults
     file.write_text("loss: gravis\nmargin: 0.3\ntemperature: 0.7\nlr: 0.5\n")
     other = parse(pretrain_settings, ["--config", str(file), "--method", "nt-xent"])
     same = parse(pretrain_settings, ["--config", str(file), "--loss", "gravis", "--margin", "0.1"])
-    assert (other.method, other.temperature, other.lr) == ("nt-xent", 0.2, 0.5)
+    assert (other.method, other.temperature, other.lr) == ("nt-xent", 0.1, 0.5)
     assert (same.margin, same.temperature) == (0.1, 0.7)
 
 
