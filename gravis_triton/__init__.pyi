@@ -141,6 +141,17 @@ def pretrain(
     negatives: Literal["mean", "logsumexp"] | None = None,
     penalty: Literal["hinge", "softplus", "sigmoid"] = "softplus",
     temperature: float = 0.1,
+    teacher_momentum: float = ...,
+    invariance_weight: float = ...,
+    variance_weight: float = ...,
+    covariance_weight: float = ...,
+    local_views: int = ...,
+    local_size: float = ...,
+    local_crop_scale: float = ...,
+    prototypes: int = ...,
+    student_temperature: float = ...,
+    teacher_temperature: float = ...,
+    center_momentum: float = ...,
 ) -> PretrainResult:
     """Pre-train an image encoder on unlabeled dermatology images, with GraVIS or another self-supervised method.
 
@@ -255,17 +266,39 @@ def pretrain(
         projection_hidden: Width of the hidden layer of the projection head. (at least 1; default: the
             feature dimension)
         projection_dim: Dimension of the embeddings. (1 to 65,536; default: 128)
-        grad_cache_chunk: Encode this many views at a time, to fit larger batches in memory; gradients
-            stay the same. (at least 2; default: all at once)
-        margin: Margin between the similarities of positives and negatives. (default: 0, or 0.5 for the
-            hinge)
-        attention: How to weight the positives of an anchor. (default: softmax)
-        attention_temperature: Temperature of softmax attention; lower values focus on the most similar
-            views. (above 0; default: 0.5)
-        negatives: How to reduce over negatives: mean, or logsumexp (a soft hardest negative). (default:
-            set by the penalty)
-        penalty: Penalty for a margin violation. (default: softplus)
-        temperature: Temperature of the penalty and of the log-sum-exp. (above 0; default: 0.1)
+        grad_cache_chunk: (gravis, gravis-rank, nt-xent, triplet) Encode this many views at a time, to
+            fit larger batches in memory; gradients stay the same. (at least 2; default: all at once)
+        margin: (gravis, triplet) Margin between the similarities of positives and negatives. (default:
+            0, or 0.5 for the hinge)
+        attention: (gravis) How to weight the positives of an anchor. (default: softmax)
+        attention_temperature: (gravis) Temperature of softmax attention; lower values focus on the most
+            similar views. (above 0; default: 0.5)
+        negatives: (gravis) How to reduce over negatives: mean, or logsumexp (a soft hardest negative).
+            (default: set by the penalty)
+        penalty: (gravis) Penalty for a margin violation. (default: softplus)
+        temperature: (gravis, gravis-rank, nt-xent) Temperature of the penalty and of the log-sum-exp.
+            (above 0; default: 0.1)
+        teacher_momentum: (byol, dino) Momentum of the teacher at the start; it rises to 1 along a
+            cosine. (0 to 1; default: 0.99)
+        invariance_weight: (vicreg) Weight of the mean squared distance between the views of an image.
+            (above 0; default: 25.0)
+        variance_weight: (vicreg) Weight of the hinge on the standard deviation of each dimension.
+            (above 0; default: 25.0)
+        covariance_weight: (vicreg) Weight of the squared covariances between dimensions. (above 0;
+            default: 1.0)
+        local_views: (dino) Number of small views per image besides the --views large ones. (1 to 64;
+            default: 4)
+        local_size: (dino) Side of a small view as a fraction of the image size, rounded to a multiple
+            of 16 pixels. (above 0, at most 1; default: 0.5)
+        local_crop_scale: (dino) Maximum area of a small view as a fraction of the image; the minimum is
+            0.05. (above 0, at most 1; default: 0.4)
+        prototypes: (dino) Number of classes that the views are assigned to. (1 to 65,536; default:
+            4096)
+        student_temperature: (dino) Temperature of the student's softmax. (above 0; default: 0.1)
+        teacher_temperature: (dino) Temperature of the teacher's softmax; lower values sharpen its
+            targets. (above 0; default: 0.04)
+        center_momentum: (dino) Momentum of the center that is subtracted from the teacher's outputs. (0
+            to 1; default: 0.9)
     """
 
 def finetune_classification(
