@@ -143,7 +143,7 @@ def test_a_penalty_without_a_log_sum_exp_is_rejected():
     [("softplus", 0.0, "logsumexp"), ("hinge", 0.5, "mean"), ("sigmoid", 0.0, "mean")],
 )
 def test_a_penalty_brings_its_own_margin_and_negatives_as_in_gravis_loss(penalty, margin, negatives):
-    z, method = embeddings(), method_of("gravis", penalty=penalty)
+    z, method = embeddings(), method_of("gravis", penalty=penalty, temperature=0.2)
     assert (method.settings.margin, method.settings.negatives) == (margin, negatives)
     assert method.loss(z).item() == gravis_loss(z, penalty=penalty).item()
 
