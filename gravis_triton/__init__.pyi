@@ -316,6 +316,7 @@ def finetune_classification(
     image_size: int | None = None,
     label_fraction: float = 1.0,
     tta: bool = False,
+    by: str | None = None,
     epochs: int | None = None,
     batch_size: int = 32,
     opt: str = "adamw",
@@ -386,6 +387,8 @@ def finetune_classification(
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
             are subsets of larger ones. (above 0, at most 1; default: 1.0)
         tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        by: Also score the test images by subgroup: columns of the data's tables, such as sex,age or
+            skin_tone. (default: no subgroups)
         epochs: Passes over the training images. (1 to 1,000,000; default: 6 for synthetic images, else
             50)
         batch_size: Images per step and process, or all if there are fewer. (1 to 1,000,000; default:
@@ -464,6 +467,7 @@ def finetune_segmentation(
     image_size: int | None = None,
     label_fraction: float = 1.0,
     tta: bool = False,
+    by: str | None = None,
     epochs: int | None = None,
     batch_size: int = 32,
     opt: str = "adamw",
@@ -533,6 +537,8 @@ def finetune_segmentation(
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
             are subsets of larger ones. (above 0, at most 1; default: 1.0)
         tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        by: Also score the test images by subgroup: columns of the data's tables, such as sex,age or
+            skin_tone. (default: no subgroups)
         epochs: Passes over the training images. (1 to 1,000,000; default: 6 for synthetic images, else
             50)
         batch_size: Images per step and process, or all if there are fewer. (1 to 1,000,000; default:
@@ -609,6 +615,7 @@ def evaluate(
     image_size: int | None = None,
     label_fraction: float = 1.0,
     tta: bool = False,
+    by: str | None = None,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
     config: str | Path | None = None,
@@ -647,6 +654,8 @@ def evaluate(
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
             are subsets of larger ones. (above 0, at most 1; default: 1.0)
         tta: Test-time augmentation: average over the four flips of an image. (default: False)
+        by: Also score the test images by subgroup: columns of the data's tables, such as sex,age or
+            skin_tone. (default: no subgroups)
         output_dir: Output directory. (default: runs/DATE-TIME-NAME)
         overwrite: Delete an existing run in the output directory first. (default: False)
         config: YAML file with settings, or the name of a shipped config; flags override it. (default:

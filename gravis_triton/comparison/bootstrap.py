@@ -125,6 +125,11 @@ class ClassPredictions:
     def strata(self) -> Ints:
         return self.labels
 
+    def subset(self, images: Ints) -> "ClassPredictions":
+        """The predictions of the images with these indices."""
+        ids, groups = (tuple(names[index] for index in images) for names in (self.ids, self.groups))
+        return ClassPredictions(ids, groups, self.labels[images], self.probabilities[images], self.scored)
+
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,)."""
 
@@ -153,6 +158,11 @@ class MaskPredictions:
     def strata(self) -> Ints:
         return np.zeros(len(self.ids), np.int64)
 
+    def subset(self, images: Ints) -> "MaskPredictions":
+        """The predictions of the images with these indices."""
+        ids, groups = (tuple(names[index] for index in images) for names in (self.ids, self.groups))
+        return MaskPredictions(ids, groups, {name: values[images] for name, values in self.values.items()})
+
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,): means over images."""
         return {name: counts @ values / counts.sum(1) for name, values in self.values.items()}
@@ -168,6 +178,16 @@ def resampled_scores(
         for block in _blocks(resamples, len(group_of))
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def score_intervals(predictions: ClassPredictions | MaskPredictions) -> dict[str, tuple[float, float, float]]:
+    """Every score with the bounds of its 95% bootstrap interval over the images, or their lesions and patients."""
+    observed = predictions.scores(np.ones((1, len(predictions.ids)), np.int64))
+    tail = (1 - LEVEL) / 2
+    bounds = {
+        name: np.quantile(values, [tail, 1 - tail]) for name, values in resampled_scores(predictions).items()
+    }
+    return {name: (float(observed[name][0]), float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
 def paired_interval(observed: Sequence[float], resampled: Sequence[Floats], *, same_images: bool) -> Interval:

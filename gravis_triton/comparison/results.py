@@ -19,6 +19,7 @@ from gravis_triton.comparison.bootstrap import (
     MaskPredictions,
     paired_interval,
     resampled_scores,
+    score_intervals,
 )
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import JACCARD_THRESHOLD
@@ -184,10 +185,10 @@ def read_run_scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[RunSc
             continue
         predictions = read_predictions(file, summary.get("scored_classes") or ())
         prefix = f"{name}_" if name else ""
-        intervals = {}
-        for score, values in resampled_scores(predictions).items():
-            low, high = np.percentile(values, [2.5, 97.5])
-            intervals[score] = (summary.get(prefix + score), float(low), float(high))
+        intervals: dict[str, tuple[float | None, float, float]] = {
+            score: (summary.get(prefix + score, value), low, high)
+            for score, (value, low, high) in score_intervals(predictions).items()
+        }
         scores.append(RunScores(name, intervals, predictions))
     return scores
 

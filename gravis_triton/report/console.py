@@ -9,6 +9,7 @@ import kornia
 import timm
 import torch
 
+from gravis_triton.comparison.subgroups import Subgroup
 from gravis_triton.data import Annotation, CachedImages, Collection, Split, describe_split
 from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger
@@ -91,6 +92,18 @@ def log_scores(
 def format_scores(scores: Mapping[str, float]) -> str:
     """All scores by name on one line."""
     return ", ".join(f"{shown(name)} {value:.3f}" for name, value in scores.items())
+
+
+def print_subgroups(display: Display, subgroups: Sequence[Subgroup], name: str) -> None:
+    """Print the main score of each subgroup, one line per column. name: of the predictions, or empty."""
+    for column in dict.fromkeys(subgroup.column for subgroup in subgroups):
+        members = [subgroup for subgroup in subgroups if subgroup.column == column]
+        score = next((score for subgroup in members for score in subgroup.scores), "")
+        values = [
+            f"{one.name} {one.scores[score][0]:.3f}" if one.scores else f"{one.name} too few ({one.images})"
+            for one in members
+        ]
+        display.print(f"{shown(name)} {shown(score)} by {column}: {', '.join(values)}".lstrip())
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

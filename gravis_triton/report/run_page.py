@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
 from gravis_triton.comparison.results import RunScores
+from gravis_triton.comparison.subgroups import FEWEST
 from gravis_triton.files import read_metrics, reading
 from gravis_triton.report.figures import COLORS, class_label, styled
 from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
@@ -78,9 +79,9 @@ def _scores(run: RunDirectory, summary: Mapping[str, Any], scores: RunScores) ->
         if (file := run.predictions(name, scores.name)).is_file()
     ]
     predictions = scores.predictions
-    tables = [score_table(scores)]
+    prefix = f"{scores.name}_" if scores.name else ""
+    tables = [score_table(scores), *_by_subgroup(summary.get(f"{prefix}subgroups") or ())]
     if isinstance(predictions, ClassPredictions):
-        prefix = f"{scores.name}_" if scores.name else ""
         classes = [name.removeprefix(f"{prefix}auc_") for name in summary if name.startswith(f"{prefix}auc_")]
         tables += [_per_class(classes, summary, prefix), _hardest(predictions, classes)]
     else:
@@ -97,6 +98,34 @@ def score_table(scores: RunScores) -> Table:
     drawn = "lesions and patients" if any(scores.predictions.groups) else "images"
     caption = f"Scores on {len(scores.predictions.ids):,} test images"
     return Table(caption, ("score", "value", f"95% CI (bootstrap over {drawn})"), rows)
+
+
+def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """A table per column; a subgroup that is too small has no scores."""
+    tables = []
+    for column in dict.fromkeys(one["column"] for one in subgroups):
+        members = [one for one in subgroups if one["column"] == column]
+        scores = list(dict.fromkeys(score for one in members for score in one["scores"]))
+        rows = [
+            (
+                one["name"],
+                f"{one['images']:,}",
+                *(_with_interval(one["scores"].get(score)) for score in scores),
+                ", ".join(map(class_label, one["left_out"])) or "none",
+            )
+            for one in members
+        ]
+        cut = f" ({members[0]['cut']})" if members[0]["cut"] else ""
+        header = (column, "images", *map(shown, scores), f"not scored (fewer than {FEWEST})")
+        tables.append(Table(f"Scores by {column}{cut}, with 95% CI", header, rows))
+    return tables
+
+
+def _with_interval(score: Sequence[float | None] | None) -> str:
+    if score is None:
+        return "too few images"
+    value, low, high = map(shown_number, score)
+    return f"{value} ({low} to {high})"
 
 
 def _per_class(classes: Iterable[str], summary: Mapping[str, Any], prefix: str) -> Table:

@@ -43,12 +43,14 @@ class PretrainSettings(
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Label fraction and test-time augmentation."""
+    """Label fraction, test-time augmentation, and subgroups."""
 
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Fraction of the training labels to use, stratified by class; smaller fractions are subsets of larger ones."""
     tta: bool = False
     """Test-time augmentation: average over the four flips of an image."""
+    by: Annotated[str | None, Argument(default="no subgroups", metavar="COLUMN,...")] = None
+    """Also score the test images by subgroup: columns of the data's tables, such as sex,age or skin_tone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Sampler
 
 from gravis_triton.data import Annotation, CachedImages, Collection, Masks, Split
+from gravis_triton.data.datasets.attributes import Attributes
 from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import predict_with_flips
@@ -178,12 +179,14 @@ def _check_finite(predictions: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedData:
-    """Decoded images with their annotations. split: its training part is limited to the labels that are used."""
+    """Decoded images with their annotations. split: its training part is limited to the labels that are used.
+    attributes: column -> image id -> value, of the columns whose subgroups are scored."""
 
     collection: Collection
     images: CachedImages
     masks: Masks | None
     split: Split
+    attributes: Attributes = field(default_factory=dict)
 
 
 class Task(nn.Module):

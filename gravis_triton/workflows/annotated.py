@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from gravis_triton.comparison.results import read_predictions
+from gravis_triton.comparison.subgroups import score_subgroups
 from gravis_triton.data import (
     Annotation,
     Collection,
@@ -11,11 +13,23 @@ from gravis_triton.data import (
     label_subset,
     split_collection,
 )
+from gravis_triton.data.datasets.attributes import read_attributes
 from gravis_triton.data.loading.prepare import prepare_annotated
-from gravis_triton.report.console import print_annotated, print_empty_masks
+from gravis_triton.report.console import print_annotated, print_empty_masks, print_subgroups
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.job import JobContext
+
+
+def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") -> list[dict[str, Any]]:
+    """The scores by subgroup of the predictions of a run, for its summary; prints the main one. name: knn or probe."""
+    collection = data.collection
+    if not data.attributes:
+        return []
+    predictions = read_predictions(job.run.predictions("image_scores.csv", name), collection.scored_classes)
+    subgroups = score_subgroups(predictions, data.attributes, classes=collection.classes)
+    print_subgroups(job.display, subgroups, name)
+    return [dataclasses.asdict(subgroup) for subgroup in subgroups]
 
 
 def load_annotated(
@@ -28,8 +42,11 @@ def load_annotated(
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
-    pretrained_on: ids of the images that the encoder was pre-trained on.
+    pretrained_on: ids of the images that the encoder was pre-trained on. Raises UserError for a column to score by that
+    the dataset does not have.
     """
+    columns = [column.strip() for column in settings.by.split(",")] if settings.by else []
+    attributes = read_attributes(settings.data, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(
             opened, settings, annotation=annotation, progress=decoding
@@ -47,4 +64,4 @@ def load_annotated(
     if job.accelerator.is_main_process:
         for line in describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on)):
             job.display.print(line)
-    return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used))
+    return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used), attributes)

@@ -30,7 +30,7 @@ from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import log_images
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
 from gravis_triton.tasks import AnnotatedData
-from gravis_triton.workflows.annotated import load_annotated
+from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
 from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
 
@@ -145,6 +145,7 @@ def _write_results(
     }
     for method, of_method in scores.items():
         summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
+        summary[f"{method}_subgroups"] = summarize_subgroups(data, job, method)
     summary |= {
         "seconds": job.seconds(),
         **console.describe_environment(accelerator.device),

@@ -29,7 +29,7 @@ from gravis_triton.settings import (
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
-from gravis_triton.workflows.annotated import load_annotated
+from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
 from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
 
@@ -268,6 +268,7 @@ def test(
         scores = task.test(predictor, run, caption=caption)
         summary = {
             **scores,
+            "subgroups": summarize_subgroups(data, job),
             "scored_classes": list(data.collection.scored_classes or data.collection.classes),
             "validation_score": best.score,
             "best_step": best.step,

@@ -189,3 +189,27 @@ def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
     if len(cells) != len(data):
         raise UserError(f"hf:{name} was not written to Arrow files; unset HF_DATASETS_IN_MEMORY_MAX_SIZE")
     return cells
+
+
+def hub_rows(name: str) -> Iterator[list[str]]:
+    """The names of the columns of plain values, after one for the ids of the images, and then their rows."""
+    import datasets
+
+    splits = _load(name)
+    features = next(iter(splits.values())).features
+    plain = [
+        column for column, kind in features.items() if isinstance(kind, datasets.Value | datasets.ClassLabel)
+    ]
+    yield ["", *plain]
+    ids = _ids(splits, features)
+    for split, data in splits.items():
+        for image, *cells in zip(ids[split], *(_texts(data, column) for column in plain), strict=True):
+            yield [image, *cells]
+
+
+def _texts(data: Any, column: str) -> list[str]:
+    """The cells of a column, with the names of classes; "" where there is none."""
+    kind, cells = data.features[column], data[column][:]
+    if hasattr(kind, "names"):
+        return [kind.names[cell] if cell is not None and cell >= 0 else "" for cell in cells]
+    return ["" if cell is None else str(cell) for cell in cells]

@@ -157,3 +157,48 @@ def test_evaluation_without_labels_raises(run_here, small, tmp_path):
     status, _, err = run_here(RECIPE, *small, "--data", str(tmp_path), "--encoder", "color-histogram")
     assert status == 2
     assert "has no image with a label" in err
+
+
+@pytest.fixture
+def table_of_images(tmp_path):
+    """Sixty noisy images in a table, 28 of them for the test: red ones are malignant, every other one is of a man."""
+    lines = ["image,label,sex,age,split"]
+    (tmp_path / "data").mkdir()
+    for number in range(60):
+        malignant, sex = number // 2 % 2, ("female", "male")[number % 2]
+        split = "test" if number < 28 else "train"
+        image = Image.effect_noise((40, 40), 90).convert("RGB")
+        red = Image.new("RGB", (40, 40), (200 if malignant else 60, 60, 60))
+        Image.blend(image, red, 0.5).save(tmp_path / "data" / f"{number}.png")
+        lines.append(f"{number}.png,{('benign', 'malignant')[malignant]},{sex},{20 + number // 2},{split}")
+    (tmp_path / "data" / "table.csv").write_text("\n".join(lines) + "\n")
+    return str(tmp_path / "data")
+
+
+def test_scores_by_subgroup_are_in_the_summary_and_on_the_page(
+    with_pages, run_here, small, table_of_images, tmp_path
+):
+    run = tmp_path / "run"
+    flags = ["--data", table_of_images, "--encoder", "color-histogram"]
+    status, out, err = run_here("evaluate.py", *small, *flags, "--by", "sex,age", "--output-dir", str(run))
+    assert status == 0, err
+    assert "probe mean AUC by sex: female 1.000, male 1.000" in out
+    subgroups = json.loads((run / "summary.json").read_text())["probe_subgroups"]
+    by_sex = [one for one in subgroups if one["column"] == "sex"]
+    assert [one["images"] for one in by_sex] == [14, 14]
+    assert by_sex[0]["scores"]["mean_auc"] == [1.0, 1.0, 1.0]
+    assert {one["cut"] for one in subgroups if one["column"] == "age"} == {"decades"}
+    page = (run / "report.html").read_text()
+    assert "Scores by sex, with 95% CI" in page
+    assert "Scores by age (decades), with 95% CI" in page
+    assert "too few" in page
+
+
+def test_subgroups_by_an_unknown_column_stop_before_anything_is_decoded(
+    run_here, small, table_of_images, tmp_path
+):
+    flags = ["--data", table_of_images, "--encoder", "color-histogram", "--by", "skin_tone"]
+    status, _, err = run_here("evaluate.py", *small, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 2
+    assert "error: --by skin_tone: no table in" in err
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gravis_triton.data.cache.images import cached_images
+from gravis_triton.data.datasets.attributes import read_attributes
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.errors import UserError
 
@@ -204,3 +205,18 @@ def test_a_mask_is_turned_as_the_photograph_in_its_row(tmp_path: Path) -> None:
     upright = np.asarray(record.image.read())[:, :, 0]
     assert upright.shape == (30, 20)
     assert np.array_equal(np.asarray(record.mask.read()), upright)
+
+
+def test_plain_columns_are_attributes_of_the_images(tmp_path: Path) -> None:
+    features = {
+        "image": datasets.Image(),
+        "sex": datasets.ClassLabel(names=["female", "male"]),
+        "age": datasets.Value("int64"),
+    }
+    parquet(tmp_path, "test", {"image": [image(1), image(2)], "sex": [1, 0], "age": [30, None]}, features)
+    data = f"hf:{tmp_path}"
+    ids = [record.id for record in open_collection(data).records]
+    assert read_attributes(data, ["sex", "age"], ids) == {
+        "sex": {ids[0]: "male", ids[1]: "female"},
+        "age": {ids[0]: "30"},
+    }
