@@ -1,5 +1,6 @@
 """What a dataset's tables say about its images besides label and split, such as age, sex or skin tone."""
 
+import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -8,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from gravis_triton.data.datasets.csv_table import read_lines
 from gravis_triton.data.datasets.hub import hub_rows
 from gravis_triton.errors import UserError, did_you_mean
 
@@ -67,7 +67,13 @@ def _tables(data: str) -> list[Rows]:
 
 def _read(file: Path) -> Iterator[list[str]]:
     if file.suffix.lower() != ".parquet":
-        yield from (cells for _, cells in read_lines(file))
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as stream:
+                delimiter = max(",;\t", key=stream.readline().count)
+                stream.seek(0)
+                yield from csv.reader(stream, delimiter=delimiter)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
         return
     opened = pyarrow.parquet.ParquetFile(file)
     plain = [field.name for field in opened.schema_arrow if not pa.types.is_nested(field.type)]
