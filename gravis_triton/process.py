@@ -97,10 +97,10 @@ def check_launch() -> None:
         several = (
             f"--nnodes {machines} --rdzv_backend c10d --rdzv_endpoint HOST:29500 " if machines > 1 else ""
         )
-        each = max(1, processes // machines)
+        per_machine = max(1, processes // machines)
         raise UserError(
             f"accelerate launch started one process, not {max(processes, machines)}: without GPUs use "
-            f"torchrun {several}--nproc_per_node {each} {_own_command()}"
+            f"torchrun {several}--nproc_per_node {per_machine} {_own_command()}"
         )
 
 

@@ -42,8 +42,8 @@ def write_class_figures(
 def draw_confusion(scores: ClassificationScores) -> Figure:
     """The confusion matrix: one row per true class, with counts and fractions of the row, or colors only if there are
     many classes."""
-    names = [class_label(one.name) for one in scores.classes]
-    shares = scores.confusion / np.maximum([[one.images] for one in scores.classes], 1)
+    names = [class_label(cls.name) for cls in scores.classes]
+    shares = scores.confusion / np.maximum([[cls.images] for cls in scores.classes], 1)
     written = len(names) <= _MOST_WRITTEN
     side = 2.0 + 0.7 * min(len(names), _MOST_WRITTEN)
     figure = Figure(figsize=(side + 0.6, side))
@@ -149,15 +149,15 @@ def write_class_cases(
     write_figure(figure, run.cases, caption=caption)
 
 
-def choose_class_cases(probabilities: Tensor, labels: Tensor, *, each: int = 4) -> dict[str, list[int]]:
-    """Indices of the most confident predictions, correct and wrong, up to `each` of a kind; the first of ties. A kind
+def choose_class_cases(probabilities: Tensor, labels: Tensor, *, count: int = 4) -> dict[str, list[int]]:
+    """Indices of the most confident predictions, correct and wrong, up to `count` of a kind; the first of ties. A kind
     without images is left out."""
     confidence, predicted = probabilities.max(1)
     order = confidence.argsort(descending=True, stable=True)
     correct = (predicted == labels)[order]
     kinds = {
-        "most confident, correct": order[correct][:each].tolist(),
-        "most confident, wrong": order[~correct][:each].tolist(),
+        "most confident, correct": order[correct][:count].tolist(),
+        "most confident, wrong": order[~correct][:count].tolist(),
     }
     return {kind: row for kind, row in kinds.items() if row}
 

@@ -56,16 +56,16 @@ def write_mask_cases(
     write_figure(draw_mask_cases(cases), run.cases, caption=caption)
 
 
-def choose_mask_cases(jaccard: Sequence[float], *, each: int = 3) -> dict[str, list[int]]:
-    """Indices of the best, median and worst images by Jaccard index, up to `each` of them; the first of ties. With few
+def choose_mask_cases(jaccard: Sequence[float], *, count: int = 3) -> dict[str, list[int]]:
+    """Indices of the best, median and worst images by Jaccard index, up to `count` of them; the first of ties. With few
     images they overlap."""
     order = sorted(range(len(jaccard)), key=lambda index: (-jaccard[index], index))
-    each = min(each, len(order))
-    middle = (len(order) - each) // 2
+    count = min(count, len(order))
+    middle = (len(order) - count) // 2
     return {
-        "best": order[:each],
-        "median": order[middle : middle + each],
-        "worst": order[len(order) - each :],
+        "best": order[:count],
+        "median": order[middle : middle + count],
+        "worst": order[len(order) - count :],
     }
 
 

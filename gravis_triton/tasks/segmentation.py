@@ -105,7 +105,7 @@ def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
     for name, tensor in expected.items():
         source = known.get(flat_name(name))
         if source is None or source.shape != tensor.shape:
-            shared = sum(flat_name(each) in known for each in expected)
+            shared = sum(flat_name(name) in known for name in expected)
             raise UserError(
                 f"the encoder has only {shared} of {len(expected)} tensors of the segmentation network's encoder: "
                 f"{name} {'is missing' if source is None else 'has another shape'}"

@@ -93,11 +93,11 @@ def save_checkpoint(
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(partial))
-        saved = {name: each.state_dict() for name, each in (states or {}).items()}
+        saved = {name: stateful.state_dict() for name, stateful in (states or {}).items()}
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            for name, each in saved.items():
-                torch.save(each, _state_file(partial, name))
+            for name, values in saved.items():
+                torch.save(values, _state_file(partial, name))
             (partial / _STATE).write_text(json.dumps(asdict(state)))
             write_checksums(partial)
             for file in partial.iterdir():
@@ -123,8 +123,8 @@ def save_checkpoint(
 
 def latest_checkpoint(directory: Path) -> Path | None:
     """The newest checkpoint in a `checkpoints` directory; it may be damaged."""
-    found = _checkpoints(directory)
-    return found[-1] if found else None
+    checkpoints = _checkpoints(directory)
+    return checkpoints[-1] if checkpoints else None
 
 
 def find_checkpoint(
@@ -144,14 +144,14 @@ def find_checkpoint(
                 f"--resume {resume}: {damage}; use --resume {named.parents[1]} for the newest intact one"
             )
         return named
-    found = _checkpoints((run if resume == "auto" else RunDirectory.of(named)).checkpoints)
-    if not found and resume == "auto":
+    checkpoints = _checkpoints((run if resume == "auto" else RunDirectory.of(named)).checkpoints)
+    if not checkpoints and resume == "auto":
         return None
-    if not found:
+    if not checkpoints:
         raise UserError(
             f"--resume {resume}: there is no checkpoint; use a run directory or one of its checkpoints"
         )
-    for checkpoint in reversed(found):
+    for checkpoint in reversed(checkpoints):
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint
@@ -167,10 +167,12 @@ def find_damage(checkpoint: Path) -> str | None:
         return f"{CHECKSUMS} is damaged"
     if expected is None:
         return f"it has no {CHECKSUMS}: an earlier version wrote it, or it is damaged"
-    found = checksums(checkpoint)
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            return f"{name} is {'damaged' if name in expected and name in found else 'missing or unexpected'}"
+    actual = checksums(checkpoint)
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
+            return (
+                f"{name} is {'damaged' if name in expected and name in actual else 'missing or unexpected'}"
+            )
     return None
 
 
@@ -246,11 +248,11 @@ def load_checkpoint(
             )
     groups = optimizer.param_groups if optimizer else []
     names = [set(group) for group in groups]
-    asked = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
+    configured = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
-        for name, each in (states or {}).items():
-            each.load_state_dict(
+        for name, stateful in (states or {}).items():
+            stateful.load_state_dict(
                 torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True)
             )
     except (
@@ -263,7 +265,7 @@ def load_checkpoint(
         raise UserError(
             f"{checkpoint} was written with a different optimizer: resume with its original --opt"
         )
-    for group, settings in zip(groups, asked, strict=True):
+    for group, settings in zip(groups, configured, strict=True):
         group.update(settings)
     return state
 

@@ -39,8 +39,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
             signal.raise_signal(number)
 
     def restore() -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     for wish in STOP_SIGNALS:
         if signal.getsignal(wish) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we

@@ -66,13 +66,13 @@ def multiplies_bfloat16() -> bool:
     return bool(capabilities.get("amx_bf16"))
 
 
-def _precision(asked: str, *, trains: bool) -> str:
+def _precision(precision: str, *, trains: bool) -> str:
     """no, bf16 or fp16. Features and predictions stay float32 unless a precision is asked for."""
     launched = os.environ.get(
         "ACCELERATE_MIXED_PRECISION", "no"
     )  # no is also what accelerate launch sets by default
-    if asked != "auto":
-        return asked
+    if precision != "auto":
+        return precision
     return "bf16" if launched == "no" and trains and multiplies_bfloat16() else launched
 
 

@@ -295,8 +295,8 @@ class RandomGelBubbles(PerSampleStep):
             lit = across * light_x + down * light_y
             spot = ((across - 0.55 * light_x) ** 2 + (down - 0.55 * light_y) ** 2).sqrt_()
             rim = (1 - (distance - 0.92).abs_() / 0.12).clamp_(min=0)
-            one = (distance < 1).float().mul_(0.15).addcmul_(rim, lit, value=0.5)
-            gain.addcmul_(one.add_((1 - spot / 0.28).clamp_(min=0)), strength.view(-1, 1, 1))
+            disk = (distance < 1).float().mul_(0.15).addcmul_(rim, lit, value=0.5)
+            gain.addcmul_(disk.add_((1 - spot / 0.28).clamp_(min=0)), strength.view(-1, 1, 1))
         lit_up = (images + gain.unsqueeze(1)).clamp_(0, 1)
         across = (x - drawn["glint"][:, :, 0, None, None]) / drawn["axes"][:, :, 0, None, None].clamp(1e-6)
         down = (y - drawn["glint"][:, :, 1, None, None]) / drawn["axes"][:, :, 1, None, None].clamp(1e-6)

@@ -118,8 +118,8 @@ def _chunks(rows: Tensor, images: Tensor) -> Iterator[slice | Tensor]:
     """The chosen rows, in cache-sized chunks on a CPU, else all at once; as slices (no copies) if all are chosen."""
     if not len(rows):
         return
-    each = max(1, _CPU_VALUES // images[0].numel()) if images.device.type == "cpu" else len(rows)
+    chunk = max(1, _CPU_VALUES // images[0].numel()) if images.device.type == "cpu" else len(rows)
     if len(rows) == len(images):
-        yield from (slice(first, first + each) for first in range(0, len(rows), each))
+        yield from (slice(first, first + chunk) for first in range(0, len(rows), chunk))
     else:
-        yield from rows.split(each)
+        yield from rows.split(chunk)

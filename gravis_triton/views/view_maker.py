@@ -93,9 +93,9 @@ class ViewMaker(nn.Module):
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         # a few images at a time on a CPU: reused memory is faster than new memory
         made = torch.empty(len(images), self.settings.views, 3, self.size, self.size, device=images.device)
-        each = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
+        chunk = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
         for some, true_size, into in zip(
-            images.split(each), image_sizes.split(each), made.split(each), strict=True
+            images.split(chunk), image_sizes.split(chunk), made.split(chunk), strict=True
         ):
             views = self.crop.views_of(some.float().div_(255), self.settings.views, true_size)
             for step in self.photometry:

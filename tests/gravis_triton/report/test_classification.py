@@ -107,7 +107,7 @@ def case(**changes):
 
 def test_cases_are_those_of_the_highest_confidence_correct_and_wrong():
     assert choose_class_cases(PROBABILITIES, LABELS) == {CORRECT: [0, 4, 2], WRONG: [3, 1]}
-    assert choose_class_cases(PROBABILITIES, LABELS, each=1) == {CORRECT: [0], WRONG: [3]}
+    assert choose_class_cases(PROBABILITIES, LABELS, count=1) == {CORRECT: [0], WRONG: [3]}
 
 
 def test_without_errors_there_is_no_row_of_them():

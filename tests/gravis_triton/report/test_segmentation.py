@@ -17,8 +17,8 @@ def contours(case: MaskCase) -> list[np.ndarray]:
 
 def test_cases_are_the_best_the_median_and_the_worst():
     scores = [0.1, 0.9, 0.5, 0.7, 0.3]
-    assert choose_mask_cases(scores, each=1) == {"best": [1], "median": [2], "worst": [0]}
-    assert choose_mask_cases(scores, each=2) == {"best": [1, 3], "median": [3, 2], "worst": [4, 0]}
+    assert choose_mask_cases(scores, count=1) == {"best": [1], "median": [2], "worst": [0]}
+    assert choose_mask_cases(scores, count=2) == {"best": [1, 3], "median": [3, 2], "worst": [4, 0]}
 
 
 def test_few_images_are_in_several_rows():
