@@ -1,15 +1,18 @@
 """Run the numerical tests as other machines would round: with other instruction sets and numbers of threads.
 
-    python tests/other_machines.py          # every machine that this one can stand in for
+    python tests/other_machines.py                  # every machine that this one can stand in for
     python tests/other_machines.py avx2 sse
+    python tests/other_machines.py sse --tests tests/gravis_kernels
 
-OpenBLAS, PyTorch, oneDNN, MKL and NumPy choose their code by the processor; each is told another one. Prints which code
-NumPy's BLAS and PyTorch used, how many tests passed and failed, and which failed.
+OpenBLAS, PyTorch, oneDNN, MKL and NumPy choose their code by the processor; each gets another one. Ends with a table: the
+code that PyTorch used, how many tests passed and failed, and the time.
 """
 
+import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -18,8 +21,9 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-NUMERICAL = [
-    "gravis_kernels", "gravis_triton/evaluation", "gravis_triton/methods", "gravis_triton/views",
+NUMERICAL = ["gravis_kernels", "gravis_triton/evaluation", "gravis_triton/methods", "gravis_triton/views"]
+ROUNDS_NOTHING = [
+    "gravis_kernels/test_compilation.py", "gravis_kernels/test_benchmarks.py", "gravis_triton/methods/test_methods.py",
 ]  # fmt: skip
 BEYOND_AVX2 = ("AVX512", "X86_V4")  # NumPy's names
 SIMD = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
@@ -41,11 +45,6 @@ MACHINES = {
     for name, variables in INSTRUCTIONS.items()
     for suffix, threads in (("", "1"), ("-2-threads", "2"))
 }
-USED = """
-import numpy, torch, threadpoolctl
-blas = threadpoolctl.ThreadpoolController().select(user_api="blas").info()
-print(*(x.get("architecture", x["internal_api"]) for x in blas), torch.backends.cpu.get_cpu_capability(), sep=", ")
-"""
 
 
 def can_stand_in(machine: str) -> bool:
@@ -53,33 +52,42 @@ def can_stand_in(machine: str) -> bool:
     return {"AVX512": True, "AVX2": "avx512" not in machine, "DEFAULT": "sse" in machine}.get(own, False)
 
 
-def run(machine: str) -> list[str]:
-    """Print the machine's row of the table; return the tests that failed."""
+def run(machine: str, tests: list[str]) -> tuple[str, bool]:
+    """Run the tests; returns the machine's row of the table, and whether all passed."""
     environment = os.environ | MACHINES[machine]
-    used = subprocess.run([sys.executable, "-c", USED], env=environment, capture_output=True, text=True)
+    code = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    used = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    start = time.monotonic()
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        pytest = [sys.executable, "-m", "pytest", "-n", "auto", f"--junit-xml={report}"]
-        without = f"--ignore={HERE / 'gravis_kernels' / 'test_compilation.py'}"  # rounds nothing
-        paths = [str(HERE / path) for path in NUMERICAL]
-        done = subprocess.run([*pytest, without, *paths], env=environment, capture_output=True, text=True)
+        without = [f"--ignore={HERE / path}" for path in ROUNDS_NOTHING]
+        pytest = [sys.executable, "-m", "pytest", "-n", "auto", f"--junit-xml={report}", *without, *tests]
+        done = subprocess.run(pytest, env=environment)
         if done.returncode not in (0, 1):  # tests passed, tests failed
-            sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
+            sys.exit(done.returncode)
         cases = list(ElementTree.parse(report).iter("testcase"))
-    failed = [case for case in cases if {"failure", "error"} & {part.tag for part in case}]
-    passed = len(cases) - len(failed) - sum(case.find("skipped") is not None for case in cases)
-    print(f"{machine:18}{used.stdout.strip():28}{passed:7}{len(failed):8}", flush=True)
-    return [f"{case.get('classname')}::{case.get('name')}" for case in failed]
+    failed = sum(bool({"failure", "error"} & {part.tag for part in case}) for case in cases)
+    passed = len(cases) - failed - sum(case.find("skipped") is not None for case in cases)
+    minutes = (time.monotonic() - start) / 60
+    return f"{machine:18}{used.stdout.strip():12}{passed:7}{failed:8}{minutes:9.1f}", failed == 0
 
 
 def main() -> None:
-    machines = sys.argv[1:] or [machine for machine in MACHINES if can_stand_in(machine)]
-    print(f"{'machine':18}{'BLAS of NumPy, PyTorch':28}{'passed':>7}{'failed':>8}", flush=True)
-    failed = {machine: run(machine) for machine in machines}
-    for machine, tests in failed.items():
-        for test in tests:
-            print(f"{machine}: {test}")
-    sys.exit(any(failed.values()))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("machines", nargs="*", help=f"of {', '.join(MACHINES)} (default: all that work here)")
+    parser.add_argument("--tests", nargs="+", default=[str(HERE / path) for path in NUMERICAL])
+    options = parser.parse_args()
+    if unknown := set(options.machines) - MACHINES.keys():
+        parser.error(f"unknown machine {', '.join(unknown)}; known: {', '.join(MACHINES)}")
+    results = [run(machine, options.tests) for machine in options.machines or filter(can_stand_in, MACHINES)]
+    print(
+        f"{'machine':18}{'PyTorch':12}{'passed':>7}{'failed':>8}{'minutes':>9}",
+        *(row for row, _ in results),
+        sep="\n",
+    )
+    sys.exit(not all(passed for _, passed in results))
 
 
 if __name__ == "__main__":
