@@ -4,8 +4,8 @@
     python tests/other_machines.py avx2 sse
     python tests/other_machines.py sse --tests tests/gravis_kernels
 
-OpenBLAS, PyTorch, oneDNN, MKL and NumPy choose their code by the processor; each gets another one. Ends with a table: the
-code that PyTorch used, how many tests passed and failed, and the time.
+OpenBLAS, PyTorch, oneDNN, MKL and NumPy choose their code by the processor; each gets another one. Ends with a table:
+what code PyTorch used, how many tests passed and failed, and the time.
 """
 
 import argparse
