@@ -1,6 +1,6 @@
 python = .venv/bin/python
 
-.PHONY: install run check other-machines gpu signatures
+.PHONY: install run check other-machines gpu signatures docs tutorial
 
 install: # a virtual environment with the package and the tools
 	python3 -m venv .venv
@@ -25,3 +25,10 @@ signatures: # the Python signatures and the drawing of the architecture, from th
 	$(python) -m gravis_triton.api
 	.venv/bin/ruff format gravis_triton/__init__.pyi
 	$(python) docs/architecture.py
+
+docs: # the site, in build/site
+	.venv/bin/pip install --quiet -e ".[docs]"
+	.venv/bin/mkdocs build --strict
+
+tutorial: # run the tutorial and keep its outputs
+	.venv/bin/jupyter execute --inplace docs/tutorial.ipynb

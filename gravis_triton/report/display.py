@@ -1,4 +1,4 @@
-"""Console output of the main process: a live display on a terminal, plain lines elsewhere."""
+"""Console output of the main process: a live display on a terminal and in a notebook, plain lines elsewhere."""
 
 import itertools
 import sys
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from rich.console import Console, Group
+from rich.jupyter import JupyterMixin
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -30,8 +31,11 @@ class Display:
     """Prints lines and shows the progress of tasks and training steps."""
 
     def __init__(self, enabled: bool = True) -> None:
-        # outside a terminal, a line is a record: do not wrap it
-        self.console = Console(quiet=not enabled, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.in_notebook = enabled and Console().is_jupyter
+        # outside a terminal, a line is a record: do not wrap it, nor make it an HTML element of its own
+        self.console = Console(
+            quiet=not enabled, highlight=False, soft_wrap=not sys.stdout.isatty(), force_jupyter=False
+        )
 
     def print(self, text: str) -> None:
         self.console.print(text, markup=False)
@@ -65,7 +69,7 @@ class Display:
         def remaining(step: int) -> float:
             return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
 
-        if not self.console.is_terminal:
+        if not (self.console.is_terminal or self.in_notebook):
 
             def show_line(metrics: Metrics) -> None:
                 texts = "  ".join(f"{name} {text}" for name, text in format_metrics(metrics).items())
@@ -78,14 +82,29 @@ class Display:
             return
         bar = Progress(*_bar_columns(), console=self.console)
         task = bar.add_task("training", total=total_steps, completed=first_step)
-        with Live(bar, console=self.console, refresh_per_second=4) as live:
+        with self._live(bar) as update:
 
             def show(metrics: Metrics) -> None:
                 epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
                 bar.update(task, completed=metrics["step"], description=epoch)
-                live.update(Group(bar, *_metrics_tables(format_metrics(metrics), self.console.width)))
+                update(_Rows(bar, *_metrics_tables(format_metrics(metrics), self.console.width)))
 
             yield show
+
+    @contextmanager
+    def _live(self, renderable: Progress) -> Iterator[Callable[["_Rows"], None]]:
+        """Show something; yields a function that replaces it."""
+        if self.in_notebook:
+            from IPython.display import display
+
+            yield display(renderable, display_id=True).update
+            return
+        with Live(renderable, console=self.console, refresh_per_second=4) as live:
+            yield live.update
+
+
+class _Rows(JupyterMixin, Group):
+    """Renderables below each other, also in a notebook."""
 
 
 _FORMATS = {

@@ -69,7 +69,7 @@ def check(settings: CheckSettings) -> CheckResult:
             pool.map(partial(_look, has_page=settings.page is not None), collection.records),
             "checking images",
             total=len(collection.records),
-            console=Console(stderr=True),
+            console=Console(stderr=True, force_jupyter=False),
             transient=True,
         )
         looked = list(progress)

@@ -46,7 +46,7 @@ def gravis_loss(
 ) -> Tensor:
     """GraVIS losses: group the views of a source, and separate them from the views of all other sources.
 
-    With z the L2-normalized embeddings, s_in = <z_i, z_n>, P(i) the other views of i's source, N(i) the views
+    With z the L2-normalized embeddings, s_in = z_i . z_n, P(i) the other views of i's source, N(i) the views
     of other sources and m the margin, the loss is the mean over all views i of
     l_i = sum over j in P(i) of a_ij h_ij:
 

@@ -41,7 +41,7 @@ def nt_xent_loss(
 ) -> Tensor:
     """NT-Xent (InfoNCE) for any number of positives: every positive against all negatives.
 
-    With z the L2-normalized embeddings and e_ij = exp(<z_i, z_j> / temperature), the loss is the mean over all pairs
+    With z the L2-normalized embeddings and e_ij = exp(z_i . z_j / temperature), the loss is the mean over all pairs
     of an anchor i and a positive j of
 
         -log(e_ij / (e_ij + sum over negatives n of e_in))
