@@ -9,7 +9,7 @@ import torch
 from gravis_triton.models import build_encoder
 
 SIZES = (  # model, pixels, images x views of a step
-    ("resnet18", 64, 48 * 4),
+    ("resnet18", 64, 24 * 4),
     ("tf_efficientnet_lite0", 96, 24 * 8),
     ("resnet50", 224, 16 * 20),
     ("convnext_tiny", 224, 32 * 8),

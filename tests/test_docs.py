@@ -1,5 +1,6 @@
 """Links lead somewhere, the workflow runs the commands of the README, figures are drawn."""
 
+import inspect
 import re
 import runpy
 from pathlib import Path
@@ -7,8 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import gravis_triton
+from gravis_triton.cli import JOBS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "kernels").glob("*.md")]
+OTHER_FLAGS = {"help", "loss", "head_dim"}
+"""What no function takes: --loss is another name of --method, --head-dim is of the example of a method."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -44,3 +50,17 @@ def test_the_figure_of_the_method_gives_nearer_views_more_attention():
     weights = [float(text) for text in texts if re.fullmatch(r"0\.\d\d", text)]
     assert weights == sorted(weights, reverse=True)
     assert sum(weights) == pytest.approx(1, abs=0.015)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_only_flags_of_their_jobs(page):
+    if page.name == "CHANGELOG.md":
+        return  # of earlier versions too
+    text = page.read_text().replace("\\\n", "")
+    for job, rest in re.findall(r"(?:gravis|-m gravis_triton) ([a-z][a-z-]+)([^`#\n]*)", text):
+        if job not in JOBS:
+            continue  # words after the name of the package
+        function = getattr(gravis_triton, JOBS[job].workflow.split(".")[1])
+        known = {*inspect.signature(function).parameters, *OTHER_FLAGS}
+        flags = {flag.replace("-", "_") for flag in re.findall(r"--([a-z][a-z-]*)", rest)}
+        assert {flag.removeprefix("no_") for flag in flags} <= known, f"gravis {job}{rest}"
