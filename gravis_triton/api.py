@@ -34,7 +34,7 @@ def job_function(name: str) -> Callable[..., Any]:
 
     def call(**settings: Any) -> Any:
         resolved = resolve(job.kind(), settings, where=name)  # before torch is imported
-        return job.run(resolved)
+        return job.load()(resolved)
 
     arguments = _arguments(job)
     call.__name__ = call.__qualname__ = name

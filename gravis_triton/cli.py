@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import gravis_triton.settings.jobs as jobs
-from gravis_triton.errors import Interrupted, UserError, did_you_mean, is_lost_process
+from gravis_triton.errors import LOST_PROCESS, Interrupted, UserError, did_you_mean, is_lost_process
 from gravis_triton.process import check_launch, die_with_launcher, limit_openmp_spin
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.settings.resolve import Kind, resolve
@@ -31,17 +31,6 @@ class Job:
         """The workflow; imports torch."""
         module, function = self.workflow.split(".")
         return getattr(import_module(f"gravis_triton.workflows.{module}"), function)
-
-    def run(self, settings: Any) -> Any:
-        """The result of the workflow. Raises UserError also if another process hangs or has ended."""
-        try:
-            return self.load()(settings)
-        except RuntimeError as error:
-            if not is_lost_process(error):
-                raise
-            raise UserError(
-                "another process hangs or has ended: its own output says why; a run continues with --resume"
-            ) from error
 
     def kind(self) -> Kind[Any]:
         """The type of the settings, or the function that chooses it."""
@@ -101,10 +90,14 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
         print(error)
         status = 128 + error.signal
     except (KeyboardInterrupt, Exception) as error:
-        if not (interrupts or isinstance(error, KeyboardInterrupt)):
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)  # C code may have turned Ctrl-C into another error
+            status = 130
+        elif is_lost_process(error):
+            print(f"error: {LOST_PROCESS}", file=sys.stderr)
+            status = 2
+        else:
             raise
-        print("interrupted", file=sys.stderr)  # C code may have turned Ctrl-C into another error
-        status = 130
     sys.stdout.flush()
     sys.exit(status)
 
@@ -114,7 +107,7 @@ def _run(name: str, args: Sequence[str] | None, prog: str | None) -> object:
         raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
     kind = JOBS[name].kind()
     settings = resolve(kind, read_flags(kind, args, prog))  # before torch is imported
-    return JOBS[name].run(settings)
+    return JOBS[name].load()(settings)
 
 
 def _noted_interrupts() -> list[int]:

@@ -28,6 +28,9 @@ _FAILED_COLLECTIVES = (
 """What the messages of gloo and NCCL contain if another process hangs or has ended."""
 
 
+LOST_PROCESS = "another process hangs or has ended: its own output says why; a run continues with --resume"
+
+
 def is_lost_process(error: BaseException) -> bool:
     """Whether an operation with the other processes failed because one of them hangs or has ended."""
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _FAILED_COLLECTIVES)

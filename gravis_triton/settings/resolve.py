@@ -127,28 +127,29 @@ def check_values(
 
     Raises UserError for an unknown name, and for a value of a wrong type or out of range.
     """
-    for name in values:
+    checked = {}
+    for name, value in values.items():
+        source = sources[name]
         if name not in hints:
             aliases = [alias for alias, setting in _ALIASES.items() if setting in hints]
-            raise UserError(_unknown(name, [*hints, *aliases], sources[name]))
-    return {name: check_value(name, value, hints[name], sources[name]) for name, value in values.items()}
+            raise UserError(_unknown(name, [*hints, *aliases], source))
+        is_number = value_type(hints[name]) in (int, float)
+        adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(allow_inf_nan=False))
+        plain = (
+            str(value) if is_number and isinstance(value, bool) else value
+        )  # pydantic would take true for 1
+        try:
+            checked[name] = adapter.validate_python(plain)
+        except ValidationError as error:
+            label = f"{source}: {name}" if source else flag(name)
+            raise UserError(f"{label} must be {_expected(error.errors()[0], hints[name], value)}") from None
+    return checked
 
 
 def _unknown(name: str, known: Iterable[str], source: str) -> str:
     if source:
         return f"{source}: unknown setting {name!r}{did_you_mean(name, known)}"
     return f"unknown flag {flag(name)}{did_you_mean(flag(name), map(flag, known))}"
-
-
-def check_value(name: str, value: Any, hint: Any, source: str) -> Any:
-    """One value, see `check_values`."""
-    is_number = value_type(hint) in (int, float)
-    try:  # pydantic would take true for 1
-        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
-        return adapter.validate_python(str(value) if is_number and isinstance(value, bool) else value)
-    except ValidationError as error:
-        label = f"{source}: {name}" if source else flag(name)
-        raise UserError(f"{label} must be {_expected(error.errors()[0], hint, value)}") from None
 
 
 def _expected(error: ErrorDetails, hint: Any, value: Any) -> str:

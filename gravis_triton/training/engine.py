@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 
 from gravis_triton.data.loading.pretraining import Batches
-from gravis_triton.errors import UserError
+from gravis_triton.errors import LOST_PROCESS, UserError, is_lost_process
 from gravis_triton.settings import FinetuneSettings, PretrainSettings
 from gravis_triton.training.checkpoint import TrainState
 from gravis_triton.training.interrupt import StopRequest
@@ -99,7 +99,7 @@ def train_epoch(
     Returns True, in all processes, if it ended early because a signal asked any of them to stop.
 
     All randomness in a step is determined by (seed, step, process), so a resumed run repeats it exactly.
-    Raises UserError if the loss or a weight is no longer finite, and RuntimeError if another process does not respond.
+    Raises UserError if the loss or a weight is no longer finite, or if another process does not respond.
     """
     t, accelerator = training, training.accelerator
     method: Any = accelerator.unwrap_model(t.model)
@@ -255,13 +255,17 @@ def _are_finite(model: nn.Module) -> bool:
 
 @contextmanager
 def _step_timeout(accelerator: Accelerator) -> Iterator[None]:
-    """Inside, a process that does not respond is an error within minutes; outside, the others wait for hours."""
+    """Inside, a process that does not respond is a UserError within minutes; outside, the others wait for hours."""
     if accelerator.num_processes == 1:
         yield
         return
     _wait_at_most(STEP_PATIENCE)
     try:
         yield
+    except RuntimeError as error:
+        if not is_lost_process(error):
+            raise
+        raise UserError(LOST_PROCESS) from error
     finally:
         _wait_at_most(PATIENCE)
 
