@@ -101,14 +101,13 @@ def _write_parts(
     ]
     ends = {part[-1]: part.start for part in parts}
     short_side = rows.preprocess.cache_size
-    loader = decoded_loader(
-        rows.images, batches, short_side=short_side, collate=rows.collate, workers=workers
-    )
+    images = ([(index, rows.images[index]) for index in batch] for batch in batches)
+    loader = decoded_loader(images, short_side=short_side, collate=rows.collate, workers=workers)
     finished: list[pa.Table] = []
     done, total = 0, sum(map(len, parts))
     for indices, batch in zip(batches, loader, strict=True):
         yield from batch.skipped
-        finished.append(rows(batch.indices, batch.images))
+        finished.append(rows(batch.names, batch.images))
         done += len(indices)
         progress(done, total)
         if indices[-1] in ends:

@@ -238,7 +238,8 @@ def load_checkpoint(
     if state.fingerprint != expected.fingerprint:
         raise UserError(
             f"{checkpoint} was written by a run on different images or a different split: resume with its original "
-            "--data, --seed, --split-seed, --val-fraction, --label-fraction and --encoder, or start a new run"
+            "--data, --seed, --split-seed, --val-fraction, --label-fraction, --shuffle-buffer and --encoder, or start "
+            "a new run"
         )
     for name, what in (("processes", "processes"), ("steps_per_epoch", "steps per epoch")):
         then, now = getattr(state, name), getattr(expected, name)

@@ -180,7 +180,7 @@ def start_training(
     parts = training.build_training(
         accelerator, method, settings, batches=batches, loader=data.loader, steps=steps
     )
-    checkpointed = {"readers": batches} if isinstance(batches, StreamedBatches) else {}
+    checkpointed = {"stream": batches} if isinstance(batches, StreamedBatches) else {}
     state = training.start_or_resume(
         accelerator,
         resume=settings.resume,
@@ -251,12 +251,7 @@ def _preview(
     maker = method.view_maker
     views = maker(batch.images, batch.image_sizes) * maker.std + maker.mean
     pixels = (views.clamp(0, 1) * 255).round().byte().movedim(2, -1).cpu().numpy()
-    sizes = batch.image_sizes.tolist()
-    images = [
-        image[:, :h, :w].movedim(0, -1).cpu().numpy()
-        for image, (h, w) in zip(batch.images, sizes, strict=True)
-    ]
-    return images, pixels
+    return batch.unpadded(), pixels
 
 
 @torch.no_grad()

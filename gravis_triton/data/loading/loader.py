@@ -21,6 +21,7 @@ from gravis_triton.data.datasets.records import Collection, ImageReference
 from gravis_triton.process import STOP_SIGNALS, signal_on_parents_death
 
 Item_co = TypeVar("Item_co", covariant=True)
+Name = TypeVar("Name")
 Batch = TypeVar("Batch")
 
 
@@ -37,6 +38,12 @@ class ImageBatch(NamedTuple):
     image_sizes: Tensor
     index: Tensor  # type: ignore[assignment]  # hides that of tuple
     group: Tensor
+
+    def unpadded(self) -> list[Pixels]:
+        """Each image at its own size."""
+        sizes = self.image_sizes.tolist()
+        images = self.images.permute(0, 2, 3, 1).cpu().numpy()
+        return [image[:height, :width] for image, (height, width) in zip(images, sizes, strict=True)]
 
 
 class LabeledBatch(NamedTuple):
@@ -56,13 +63,13 @@ class MaskBatch(NamedTuple):
     masks: Tensor
 
 
-class DecodedBatch(NamedTuple, Generic[Batch]):
-    """indices: of the readable images. images: these, collated; None if there are none. skipped: (index, reason) of the
+class DecodedBatch(NamedTuple, Generic[Name, Batch]):
+    """names: of the readable images. images: these, collated; None if there are none. skipped: (name, reason) of the
     unreadable ones."""
 
-    indices: list[int]
+    names: list[Name]
     images: Batch | None
-    skipped: list[tuple[int, str]]
+    skipped: list[tuple[Name, str]]
 
 
 def collate_images(
@@ -141,20 +148,20 @@ def central_square_loader(
 
 
 def decoded_loader(
-    images: Sequence[ImageReference],
-    batches: list[list[int]],
+    batches: Iterable[Sequence[tuple[Name, ImageReference]]],
     *,
     short_side: int,
     collate: Callable[[list[Pixels]], Batch],
     workers: int,
-) -> DataLoader[DecodedBatch[Batch]]:
-    """Batches of images, decoded for a single pass over them, with a short side as in the image cache; each batch lists
-    indices of `images`."""
+) -> DataLoader[DecodedBatch[Name, Batch]]:
+    """Batches of images with their names, decoded for a single pass over them, with a short side as in the image cache.
+    `batches` is read ahead, in this process."""
     return Loader(
-        _Columns(range(len(images)), (_Decoded(images, short_side),)),
+        _Decoded(short_side),
         batch_sampler=batches,
         collate_fn=_CollateReadable(collate),
         num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
@@ -176,17 +183,18 @@ class _Columns(Dataset[tuple[Any, ...]]):
         return number, *(column[number] for column in self.columns)
 
 
-class _Decoded:
-    """The n-th image, or why it cannot be decoded."""
+class _Decoded(Dataset[Any]):
+    """The item of a named image: the name, and its pixels or why it cannot be decoded."""
 
-    def __init__(self, images: Sequence[ImageReference], short_side: int) -> None:
-        self.images, self.short_side = images, short_side
+    def __init__(self, short_side: int) -> None:
+        self.short_side = short_side
 
-    def __getitem__(self, index: int) -> Pixels | str:
+    def __getitem__(self, named: tuple[Name, ImageReference]) -> tuple[Name, Pixels | str]:
+        name, image = named
         try:
-            return resized_pixels(self.images[index].read(self.short_side), self.short_side)
+            return name, resized_pixels(image.read(self.short_side), self.short_side)
         except (OSError, ValueError) as error:
-            return str(error)
+            return name, " ".join(str(error).split()) or type(error).__name__
 
 
 class _CollateReadable(Generic[Batch]):
@@ -195,11 +203,11 @@ class _CollateReadable(Generic[Batch]):
     def __init__(self, collate: Callable[[list[Pixels]], Batch]) -> None:
         self.collate = collate
 
-    def __call__(self, items: list[tuple[int, Pixels | str]]) -> DecodedBatch[Batch]:
-        readable = {index: item for index, item in items if not isinstance(item, str)}
-        skipped = [(index, item) for index, item in items if isinstance(item, str)]
-        images = self.collate(list(readable.values())) if readable else None
-        return DecodedBatch(list(readable), images, skipped)
+    def __call__(self, items: list[tuple[Name, Pixels | str]]) -> DecodedBatch[Name, Batch]:
+        readable = [(name, item) for name, item in items if not isinstance(item, str)]
+        skipped = [(name, item) for name, item in items if isinstance(item, str)]
+        images = self.collate([pixels for _, pixels in readable]) if readable else None
+        return DecodedBatch([name for name, _ in readable], images, skipped)
 
 
 def _collate_grouped(items: list[tuple[int, Pixels, int]]) -> ImageBatch:

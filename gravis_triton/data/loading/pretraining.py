@@ -11,9 +11,8 @@ from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.data.loading.loader import ImageBatch, collate_images, image_loader
 from gravis_triton.data.loading.prepare import prepare_images
 from gravis_triton.data.loading.sampler import EpochBatches, group_numbers
-from gravis_triton.data.loading.streaming import StreamedBatches, labeled_images, open_shards, plan_epoch
-from gravis_triton.data.loading.streaming.image_shards import ImageShards
-from gravis_triton.data.loading.streaming.plan import Plan
+from gravis_triton.data.loading.shards import ImageShards, labeled_images, open_shards
+from gravis_triton.data.loading.streaming import StreamedBatches, are_even, plan_steps
 from gravis_triton.data.splits.split import hold_out
 from gravis_triton.errors import UserError
 from gravis_triton.settings import PretrainSettings, resolved_split_seed
@@ -39,8 +38,8 @@ class PretrainingData:
 
     loader: yields the batches of an epoch, from where `batches.start` set it. preview: the first few images.
     collection, images: for evaluating an encoder, in the same order; `reference` and `validation` index them. Empty
-    for streamed images without labels. description: one line. fingerprint: changes with the training images; empty for
-    streamed images, whose batches do their own check. seen(): (ids, (id, reason) of unreadable ones) of the images that
+    for streamed images without labels. description: one line. fingerprint: changes with the training images and, for
+    streamed ones, their order. seen(): (ids, (id, reason) of unreadable ones) of the images that
     all processes have read; every process must call it.
     """
 
@@ -111,26 +110,22 @@ def streamed_data(
 
     If there is a small labeled validation split, part of its images is evaluated against the others.
     """
-    batch_size, workers = settings.batch_size, settings.num_workers
+    workers, short_side = settings.num_workers, settings.cache_size
     assert workers is not None  # resolved
-    assert settings.cache_size is not None
+    assert short_side is not None
     assert settings.image_size is not None
     shards, labeled = open_shards(settings.data)
-    plan = plan_epoch(
-        shards.rows,
-        batch_size=batch_size,
-        process=process,
-        processes=processes,
-        readers=max(1, workers),
-        steps=settings.steps_per_epoch,
+    steps = plan_steps(
+        shards.rows, batch_size=settings.batch_size, processes=processes, steps=settings.steps_per_epoch
     )
     batches = StreamedBatches(
         shards,
-        plan,
-        batch_size=batch_size,
-        block=settings.shuffle_buffer,
-        short_side=settings.cache_size,
+        steps=steps,
+        batch_size=settings.batch_size,
+        buffer=settings.shuffle_buffer,
+        short_side=short_side,
         process=process,
+        processes=processes,
         workers=workers,
         seed=settings.seed,
     )
@@ -156,14 +151,17 @@ def streamed_data(
         reference=reference,
         validation=validation,
         skipped=(),
-        description=f"{_described(shards, plan, processes)}; "
+        description=f"{_described(shards, processes)}; "
         + (scores if validation else "no small labeled validation split, so no scores"),
-        fingerprint="",
+        fingerprint=fingerprint_of(
+            map(str, (shards.name, shards.rows, settings.seed, settings.shuffle_buffer))
+        ),
         seen=seen,
     )
 
 
-def _described(shards: ImageShards, plan: Plan, processes: int) -> str:
-    images = "images" if plan.images is None else f"{plan.images:,} images"
-    how = f", each read by all {processes} processes as they do not divide evenly" if plan.divided else ""
+def _described(shards: ImageShards, processes: int) -> str:
+    images = "images" if None in shards.rows else f"{sum(filter(None, shards.rows)):,} images"
+    whole = are_even(shards.rows, processes)
+    how = "" if whole else f", each read by all {processes} processes as they do not divide evenly"
     return f"{shards.name}, {images} streamed from {len(shards.rows):,} shards{how}"
