@@ -13,7 +13,7 @@ from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
 
-ID_COLUMNS = ("image_id", "isic_id", "id")
+ID_COLUMNS = ("image_id", "isic_id", "id", "__key__")  # the last is that of WebDataset tar files
 _IMAGE_COLUMNS = ("image", "img")
 _MASK_COLUMNS = ("mask", "segmentation")
 _LABEL_COLUMNS = ("label", "labels", "dx", "diagnosis", "cls")
@@ -27,7 +27,11 @@ def open_hub(name: str) -> Collection:
     segmentation the masks, a ClassLabel column or one named label, dx or diagnosis the labels, lesion_id
     and patient_id the groups. Raises UserError if it cannot be loaded or has no image column.
     """
-    splits = _load(name)
+    return collect_splits(name, _load(name))
+
+
+def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
+    """The images of `datasets.Dataset`s by split, which are in Arrow files; columns and errors as in `open_hub`."""
     features = next(iter(splits.values())).features
     image, mask = image_columns(features)
     if image is None:

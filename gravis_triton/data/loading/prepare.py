@@ -23,7 +23,7 @@ def prepare_images(
     """
     collection = _open(settings, seed)
     training, _ = _apart_from_test(collection)
-    images = _decoded(training, settings, progress)
+    images = decode(training, settings, progress)
     return dataclasses.replace(collection, records=images.records), images
 
 
@@ -44,7 +44,7 @@ def prepare_annotated(
     Raises UserError if masks cannot be used.
     """
     training, others = _apart_from_test(collection)
-    images = _decoded([*training, *others], settings, progress)
+    images = decode([*training, *others], settings, progress)
     collection = dataclasses.replace(collection, records=images.records)
     if annotation == "label":
         return collection, images, None
@@ -69,7 +69,8 @@ def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]
     return training, others
 
 
-def _decoded(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
+def decode(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
+    """The readable images of `records`, in the cache. `progress` is called with (done, total)."""
     assert settings.cache_size is not None  # resolved
     return cached_images(
         records,

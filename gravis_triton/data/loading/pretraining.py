@@ -1,18 +1,19 @@
 """The images of a pre-training run and those for evaluating its encoder, cached or streamed."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from accelerate.utils import gather_object
 
-from gravis_triton.data.cache.images import Images, Pixels
+from gravis_triton.data.cache.images import Images
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.data.loading.loader import ImageBatch, collate_images, image_loader
-from gravis_triton.data.loading.prepare import prepare_images
+from gravis_triton.data.loading.prepare import decode, prepare_images
 from gravis_triton.data.loading.sampler import EpochBatches, group_numbers
 from gravis_triton.data.loading.shards import ImageShards, labeled_images, open_shards
-from gravis_triton.data.loading.streaming import StreamedBatches, are_even, plan_steps
+from gravis_triton.data.loading.streaming import StreamedBatches, smallest_share
 from gravis_triton.data.splits.split import hold_out
 from gravis_triton.errors import UserError
 from gravis_triton.settings import PretrainSettings, resolved_split_seed
@@ -110,28 +111,13 @@ def streamed_data(
 
     If there is a small labeled validation split, part of its images is evaluated against the others.
     """
-    workers, short_side = settings.num_workers, settings.cache_size
-    assert workers is not None  # resolved
-    assert short_side is not None
-    assert settings.image_size is not None
     shards, labeled = open_shards(settings.data)
-    steps = plan_steps(
-        shards.rows, batch_size=settings.batch_size, processes=processes, steps=settings.steps_per_epoch
-    )
-    batches = StreamedBatches(
-        shards,
-        steps=steps,
-        batch_size=settings.batch_size,
-        buffer=settings.shuffle_buffer,
-        short_side=short_side,
-        process=process,
-        processes=processes,
-        workers=workers,
-        seed=settings.seed,
-    )
-    collection, images = Collection(settings.data, ()), list[Pixels]()
+    batches = StreamedBatches(shards, settings, process=process, processes=processes)
+    collection, images = Collection(settings.data, ()), cast(Images, ())
     if process == 0 and labeled is not None:
-        collection, images = labeled_images(labeled, short_side=settings.image_size, progress=progress)
+        collection = labeled_images(labeled)
+        images = decode(collection.records, settings, progress)
+        collection = dataclasses.replace(collection, records=images.records)
     reference, validation = hold_out(
         collection, fraction=settings.val_fraction, seed=resolved_split_seed(settings, settings.seed)
     )
@@ -162,6 +148,6 @@ def streamed_data(
 
 def _described(shards: ImageShards, processes: int) -> str:
     images = "images" if None in shards.rows else f"{sum(filter(None, shards.rows)):,} images"
-    whole = are_even(shards.rows, processes)
-    how = "" if whole else f", each read by all {processes} processes as they do not divide evenly"
+    is_even = smallest_share(shards.rows, processes)[0] == "shards"
+    how = "" if is_even else f", each read by all {processes} processes as they do not divide evenly"
     return f"{shards.name}, {images} streamed from {len(shards.rows):,} shards{how}"

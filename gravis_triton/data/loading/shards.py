@@ -1,11 +1,11 @@
 """Images in shards: Parquet files or WebDataset tar files, local or on the Hugging Face hub."""
 
+import dataclasses
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,25 +14,22 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from gravis_triton.data.cache.pixels import resized_pixels
-from gravis_triton.data.cache.store import Pixels
 from gravis_triton.data.datasets.decode import decode_image, upright_size
 from gravis_triton.data.datasets.folder import SPLIT_FOLDERS
-from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.hub import (
-    GROUP_COLUMNS,
     ID_COLUMNS,
+    collect_splits,
     image_columns,
-    known_label,
     label_column,
     without_progress_bars,
 )
-from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.datasets.records import Collection, fingerprint_of
+from gravis_triton.data.datasets.references import file_fingerprint
 from gravis_triton.errors import UserError
 
 _SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.[^/]*$")
 _TOGETHER = 16  # shards whose sizes are read at a time, rows that are read at a time
-_MOST_LABELED = 5_000  # images held in memory; at 224 pixels they take about 1 GB
+_MOST_LABELED = 5_000  # images of a validation split that scores are computed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +64,15 @@ class ImageShards:
     """The shards of some splits of a dataset.
 
     data: a `datasets.IterableDataset` whose images are not decoded. rows: of each shard, None if not known without
-    reading all of it. images, ids, labels, groups: names of columns.
+    reading all of it. images, ids: names of columns. files: of the shards.
     """
 
     name: str
+    files: tuple[str, ...]
     data: Any
     rows: tuple[int | None, ...]
     images: str
     ids: str | None
-    labels: str | None
-    groups: tuple[str, ...]
 
     def blocks(self, data: Any, size: int) -> Iterator[list[dict[str, Any]]]:
         """The rows of `data` (or a part of it), `size` at a time. Raises UserError if a shard cannot be read."""
@@ -104,7 +100,7 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
     """(shards to pre-train on, shards of the validation split if there is one); the test split is not read.
 
     spec: "hf:OWNER/NAME[@revision]", "hf:DIRECTORY" or a directory, of Parquet or WebDataset tar files. Columns are
-        chosen as in `open_hub`; in WebDataset tar files, `__key__` is the id.
+        chosen as in `open_hub`.
     Raises UserError if there are no such shards or no images in them.
     """
     import datasets
@@ -114,67 +110,49 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
     image, _ = image_columns(features)
     if image is None:
         raise UserError(f"{spec} has no image column; its columns are {', '.join(features) or 'unknown'}")
-    ids = next((column for column in (*ID_COLUMNS, "__key__") if column in features), None)
-    labels = label_column(features)
-    groups = tuple(column for column in GROUP_COLUMNS if column in features)
+    ids = next((column for column in ID_COLUMNS if column in features), None)
 
-    def part(chosen: Sequence[str], columns: Sequence[str | None]) -> ImageShards:
-        parts = [splits[split].select_columns([c for c in columns if c]) for split in chosen]
+    def part(chosen: Sequence[str], columns: list[str]) -> ImageShards:
+        parts = [splits[split].select_columns(columns) for split in chosen]
         data = datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
-        rows = (
-            count
-            for split in chosen
-            for count in _rows_of_shards(files.get(split, []), splits[split].num_shards)
-        )
         undecoded = data.cast_column(image, datasets.Image(decode=False))
-        return ImageShards(spec, undecoded, tuple(rows), image, ids, labels, groups)
+        names = tuple(str(file) for split in chosen for file in files.get(split, ()))
+        return ImageShards(spec, names, undecoded, _rows_of_shards(names, data.num_shards), image, ids)
 
     kinds = {split: SPLIT_FOLDERS.get(split.lower()) for split in splits}
     training = [split for split, kind in kinds.items() if kind not in ("test", "validation")]
     validation = [split for split, kind in kinds.items() if kind == "validation"]
     if not training:
         raise UserError(f"{spec} has no split to train on; its splits are {', '.join(splits)}")
-    return part(training, [image, ids]), part(
-        validation, [image, ids, labels, *groups]
+    return part(training, [image, ids] if ids else [image]), part(
+        validation, list(features)
     ) if validation else None
 
 
-def labeled_images(
-    shards: ImageShards, *, short_side: int, progress: Callable[[int, int], None]
-) -> tuple[Collection, list[Pixels]]:
-    """The readable labeled images, and a collection of them in the same order.
+def labeled_images(shards: ImageShards) -> Collection:
+    """The images of a validation split in a copy on disk, as `open_hub` gives them; none if they are not labeled or
+    more than 5,000."""
+    import datasets
 
-    Both are empty if there are no labels, or more than 5,000 rows. short_side: of the images, in pixels.
-    """
-    nothing = Collection(shards.name, ()), list[Pixels]()
-    if shards.labels is None or sum(filter(None, shards.rows)) > _MOST_LABELED:
-        return nothing
-    rows: list[dict[str, Any]] = []
-    images: list[Pixels] = []
-    done = 0
-    for block in shards.blocks(shards.data, _TOGETHER):
-        done += len(block)
-        if done > _MOST_LABELED:
-            return nothing
-        for row in block:
-            row[shards.labels] = known_label(row[shards.labels])
-            with suppress(OSError, ValueError):  # unreadable images are left out
-                if row[shards.labels] not in (None, -1):
-                    images.append(resized_pixels(shards.image(row)[1].read(short_side), short_side))
-                    rows.append(row)
-        progress(done, sum(filter(None, shards.rows)) or _MOST_LABELED)
-    labels = [row[shards.labels] for row in rows]
-    names = getattr(shards.data.features[shards.labels], "names", None)
-    values = list(range(len(names))) if names else sorted(set(labels))
-    groups = joined_groups({column: [row[column] for row in rows] for column in shards.groups}) or [
-        None
-    ] * len(rows)
-    records = tuple(
-        Record(*shards.image(row), label=values.index(label), group=group)
-        for row, label, group in zip(rows, labels, groups, strict=True)
-    )
-    classes = tuple(names or map(str, values))
-    return Collection(shards.name, records, classes, classes), images
+    if label_column(shards.data.features) is None or sum(filter(None, shards.rows)) > _MOST_LABELED:
+        return Collection(shards.name, ())
+    with without_progress_bars():
+        data = datasets.Dataset.from_generator(
+            _rows,
+            gen_kwargs={"shards": shards},
+            features=shards.data.features,
+            fingerprint=fingerprint_of(file + file_fingerprint(Path(file)) for file in shards.files),
+        )
+    if len(data) > _MOST_LABELED:
+        return Collection(shards.name, ())
+    collection = collect_splits(shards.name, {"validation": data})
+    labeled = tuple(record for record in collection.records if record.label is not None)
+    return dataclasses.replace(collection, records=labeled)
+
+
+def _rows(shards: ImageShards) -> Iterator[dict[str, Any]]:
+    for rows in shards.blocks(shards.data.take(_MOST_LABELED + 1), _TOGETHER):
+        yield from rows
 
 
 def _open(spec: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -203,11 +181,11 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _rows_of_shards(files: list[str], shards: int) -> list[int | None]:
+def _rows_of_shards(files: Sequence[str], shards: int) -> tuple[int | None, ...]:
     if len(files) != shards:  # the builder does not make one shard per file
-        return [None] * shards
+        return (None,) * shards
     with ThreadPoolExecutor(_TOGETHER) as pool:
-        return list(pool.map(_rows_in, map(str, files)))
+        return tuple(pool.map(_rows_in, files))
 
 
 def _rows_in(file: str) -> int | None:

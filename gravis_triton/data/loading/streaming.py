@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from accelerate.utils import gather_object
+from torch.utils.data import BatchSampler
 
 from gravis_triton.data.cache.store import Pixels
 from gravis_triton.data.loading.loader import DecodedBatch, ImageBatch, collate_images, decoded_loader
 from gravis_triton.data.loading.shards import EncodedImage, ImageShards
 from gravis_triton.errors import UserError
+from gravis_triton.settings import PretrainSettings
 
 # Processes read whole shards only if the one with the fewest images still gets this share of the mean.
 _EVEN = 0.9
@@ -38,30 +39,21 @@ class StreamedBatches:
     consecutive images are shuffled. `start(epoch, step)` goes to the beginning of an epoch, or to where `state_dict`
     was taken; resuming there rereads at most one block, and decodes nothing twice.
 
-    steps: of an epoch. workers: processes that decode; the images do not depend on them. short_side: of the decoded
-    images, in pixels. seen: ids of the images yielded so far. skipped: id -> reason of those that could not be decoded.
+    The images do not depend on the number of workers, which only decode. seen: ids of the images yielded so far.
+    skipped: id -> reason of those that could not be decoded. Raises UserError as `plan_steps` does.
     """
 
     def __init__(
-        self,
-        shards: ImageShards,
-        *,
-        steps: int,
-        batch_size: int,
-        buffer: int,
-        short_side: int,
-        process: int = 0,
-        processes: int = 1,
-        workers: int = 0,
-        seed: int = 0,
+        self, shards: ImageShards, settings: PretrainSettings, *, process: int = 0, processes: int = 1
     ) -> None:
         from datasets.distributed import split_dataset_by_node
 
-        how = "shards" if are_even(shards.rows, processes) else "examples"
-        self.data = split_dataset_by_node(shards.data, process, processes, strategy=how)
-        self.shards, self.steps, self.batch_size, self.buffer = shards, steps, batch_size, buffer
-        self.short_side, self.process, self.workers, self.seed = short_side, process, workers, seed
-        self.images = sum(filter(None, shards.rows)) or steps * batch_size * processes
+        self.shards, self.settings, self.process = shards, settings, process
+        self.batch_size = settings.batch_size
+        self.steps = plan_steps(shards.rows, self.batch_size, processes, settings.steps_per_epoch)
+        self.images = sum(filter(None, shards.rows)) or self.steps * self.batch_size * processes
+        strategy, _ = smallest_share(shards.rows, processes)
+        self.data = split_dataset_by_node(shards.data, process, processes, strategy=strategy)
         self.seen: set[str] = set()
         self.skipped: dict[str, str] = {}
         self._begin(0)
@@ -82,12 +74,7 @@ class StreamedBatches:
             raise ValueError(f"epoch {epoch}, step {step} is neither an epoch's start nor the current step")
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        loader = decoded_loader(
-            in_lists(self._rows(), self.batch_size),
-            short_side=self.short_side,
-            collate=collate_images,
-            workers=self.workers,
-        )
+        loader = self._decoded(BatchSampler(self._rows(), self.batch_size, drop_last=False))  # type: ignore[arg-type]
         for names, images in self._filled(loader):
             self._step, self._block, self._row = self._step + 1, names[-1].block, names[-1].row + 1
             self._positions = {b: p for b, p in self._positions.items() if b >= self._block}
@@ -108,7 +95,7 @@ class StreamedBatches:
         first, taken = self._block, self._row  # both advance as batches are yielded
         for number, (position, rows) in enumerate(ahead(self._blocks()), first):
             self._positions[number] = position
-            generator = np.random.default_rng((self.seed, self._epoch, self.process, number))
+            generator = np.random.default_rng((self.settings.seed, self._epoch, self.process, number))
             order = generator.permutation(len(rows)).tolist()
             for row in range(taken if number == first else 0, len(rows)):
                 name, image = self.shards.image(rows[order[row]])
@@ -118,9 +105,9 @@ class StreamedBatches:
         """The rest of the epoch's blocks, each with the position of the data before it."""
         position = self._positions[self._block]
         # shards are shuffled by the number of the epoch, if that is not 0
-        self.data.set_epoch(1 + int(np.random.default_rng((self.seed, self._epoch)).integers(2**31)))
+        self.data.set_epoch(1 + int(np.random.default_rng((self.settings.seed, self._epoch)).integers(2**31)))
         self.data.load_state_dict(position)
-        for rows in self.shards.blocks(self.data, self.buffer):
+        for rows in self.shards.blocks(self.data, self.settings.shuffle_buffer):
             yield position, rows
             position = self.data.state_dict()
 
@@ -144,12 +131,20 @@ class StreamedBatches:
     def peek(self, images: int) -> ImageBatch:
         """The first `images` images of the first shard, less unreadable ones, without advancing."""
         blocks = self.shards.blocks(self.shards.data, images)
-        batches = ([self.shards.image(row) for row in rows] for rows in blocks)
-        loader = decoded_loader(batches, short_side=self.short_side, collate=collate_images, workers=0)
-        for batch in loader:
+        for batch in self._decoded(map(self.shards.image, rows) for rows in blocks):
             if batch.images is not None:
                 return batch.images
         raise UserError(f"{self.shards.name}: no image can be decoded")
+
+    def _decoded(self, batches: Iterable[Any]) -> Iterable[DecodedBatch[Any, ImageBatch]]:
+        assert self.settings.num_workers is not None  # resolved
+        assert self.settings.cache_size is not None
+        return decoded_loader(
+            batches,
+            short_side=self.settings.cache_size,
+            collate=collate_images,
+            workers=self.settings.num_workers,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Where all processes are in the epoch; all of them must call it, as `accelerator.save_state` does."""
@@ -172,9 +167,7 @@ class StreamedBatches:
         self.seen, self.skipped = set(own["seen"]), dict(own["skipped"])
 
 
-def plan_steps(
-    rows: Sequence[int | None], *, batch_size: int, processes: int, steps: int | None = None
-) -> int:
+def plan_steps(rows: Sequence[int | None], batch_size: int, processes: int, steps: int | None = None) -> int:
     """Steps of an epoch, the same in all processes, from the rows of each shard.
 
     steps: as asked for; default: as many as the process with the fewest images allows, less 2% spares for images that
@@ -183,40 +176,34 @@ def plan_steps(
     """
     if batch_size * processes < 2:
         raise UserError("a batch of one image has no negatives: raise --batch-size to at least 2")
-    known = [count for count in rows if count is not None]
-    if len(known) < len(rows):
+    if None in rows:
         if steps is None:
             raise UserError(
                 "the number of images in the shards is unknown: give --steps-per-epoch "
                 "(images / --batch-size / processes)"
             )
         return steps
-    whole = are_even(rows, processes)
-    least = sum(sorted(known)[: len(rows) // processes]) if whole else sum(known) // processes
+    _, least = smallest_share(rows, processes)
     most = (least - (0 if steps else math.ceil(_SPARE * least))) // batch_size
+    images = sum(filter(None, rows))
     if most == 0:
         raise UserError(
-            f"{sum(known)} images in {len(rows)} shards are fewer than one step needs ({batch_size} for each of "
+            f"{images} images in {len(rows)} shards are fewer than one step needs ({batch_size} for each of "
             f"{processes} processes, and 2% spares): lower --batch-size"
         )
     if steps is not None and steps > most:
-        raise UserError(f"--steps-per-epoch {steps}: {sum(known)} images give at most {most} steps")
+        raise UserError(f"--steps-per-epoch {steps}: {images} images give at most {most} steps")
     return steps or most
 
 
-def are_even(rows: Sequence[int | None], processes: int) -> bool:
-    """Whether each process can read whole shards; otherwise all read every shard and keep a part of its images."""
-    if len(rows) % processes:
-        return False
-    known = [count for count in rows if count is not None]
-    least = sum(sorted(known)[: len(rows) // processes])
-    return len(known) < len(rows) or least >= _EVEN * sum(known) / processes
-
-
-def in_lists(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` consecutive items; the last may be shorter."""
-    while some := list(islice(items, size)):
-        yield some
+def smallest_share(rows: Sequence[int | None], processes: int) -> tuple[str, int]:
+    """What the processes divide, "shards" if that is even, else the "examples" of each; and the images of the process
+    with the fewest. An unknown shard counts as one image."""
+    sizes = [1 if None in rows else count or 0 for count in rows]
+    least = sum(sorted(sizes)[: len(rows) // processes])
+    if len(rows) % processes == 0 and least >= _EVEN * sum(sizes) / processes:
+        return "shards", least
+    return "examples", sum(sizes) // processes
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -6,8 +6,9 @@ import pytest
 from image_shards import image, write_parquet, write_tars
 
 from gravis_triton.data.loading.shards import ImageShards, labeled_images, open_shards
-from gravis_triton.data.loading.streaming import StreamedBatches, are_even, plan_steps
+from gravis_triton.data.loading.streaming import StreamedBatches, plan_steps, smallest_share
 from gravis_triton.errors import UserError
+from gravis_triton.settings import PretrainSettings
 
 WRITERS = {"parquet": write_parquet, "tar": write_tars}
 
@@ -22,17 +23,10 @@ def stream(
     seed: int = 0,
 ) -> StreamedBatches:
     """Batches of two, shuffled by blocks of five."""
-    return StreamedBatches(
-        shards,
-        steps=plan_steps(shards.rows, batch_size=2, processes=processes, steps=steps),
-        batch_size=2,
-        buffer=5,
-        short_side=8,
-        process=process,
-        processes=processes,
-        workers=workers,
-        seed=seed,
+    settings = PretrainSettings(
+        batch_size=2, shuffle_buffer=5, cache_size=8, num_workers=workers, steps_per_epoch=steps, seed=seed
     )
+    return StreamedBatches(shards, settings, process=process, processes=processes)
 
 
 def numbers(batches: StreamedBatches) -> Iterator[list[int]]:
@@ -50,33 +44,33 @@ def epoch_of(batches: StreamedBatches, epoch: int) -> list[list[int]]:
 
 
 def test_all_processes_take_the_steps_of_the_one_with_least_images() -> None:
-    assert plan_steps([52, 50], batch_size=3, processes=2) == 16  # 49 of 50 images, one is a spare
-    assert plan_steps([25, 12], batch_size=2, processes=2) == 8  # 17 of 18, as both read both shards
-    assert plan_steps([25, 12], batch_size=2, processes=2, steps=9) == 9
+    assert plan_steps([52, 50], 3, 2) == 16  # 49 of 50 images, one is a spare
+    assert plan_steps([25, 12], 2, 2) == 8  # 17 of 18, as both read both shards
+    assert plan_steps([25, 12], 2, 2, 9) == 9
 
 
 @pytest.mark.parametrize(
     ("rows", "processes", "expected"),
     [
-        ([10, 10, 10, 10], 2, True),
-        ([25, 12], 2, False),  # one process would have 12 of 18.5
-        ([10, 10, 10], 2, False),
-        ([10, 10], 3, False),
-        ([None, None], 2, True),
+        ([10, 10, 10, 10], 2, ("shards", 20)),
+        ([25, 12], 2, ("examples", 18)),  # 12 of 18.5 otherwise
+        ([10, 10, 10], 2, ("examples", 15)),
+        ([10, 10], 3, ("examples", 6)),
+        ([None, None], 2, ("shards", 1)),
     ],
 )
 def test_processes_read_whole_shards_where_that_is_even(
-    rows: list[int | None], processes: int, expected: bool
+    rows: list[int | None], processes: int, expected: tuple[str, int]
 ) -> None:
-    assert are_even(rows, processes) is expected
+    assert smallest_share(rows, processes) == expected
 
 
 def test_an_unknown_number_of_images_needs_a_number_of_steps() -> None:
     with pytest.raises(
         UserError, match=r"the number of images in the shards is unknown: give --steps-per-epoch"
     ):
-        plan_steps([None, 3], batch_size=2, processes=1)
-    assert plan_steps([None, 3], batch_size=2, processes=1, steps=7) == 7
+        plan_steps([None, 3], 2, 1)
+    assert plan_steps([None, 3], 2, 1, 7) == 7
 
 
 @pytest.mark.parametrize(
@@ -89,7 +83,7 @@ def test_an_unknown_number_of_images_needs_a_number_of_steps() -> None:
 )
 def test_impossible_epochs_are_rejected(batch_size: int, steps: int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        plan_steps([10, 10, 10], batch_size=batch_size, processes=1, steps=steps)
+        plan_steps([10, 10, 10], batch_size, 1, steps)
 
 
 # reading
@@ -228,14 +222,25 @@ def test_the_test_split_is_not_read_and_validation_is_separate(tmp_path: Path) -
     (rows,) = shards.blocks(shards.data, 100)
     assert [shards.image(row)[0] for row in rows] == [f"image{n}" for n in range(9)]
     assert validation is not None
-    collection, images = labeled_images(validation, short_side=4, progress=lambda done, total: None)
+    collection = labeled_images(validation)
     assert [(r.id, r.label) for r in collection.records] == [
         ("image100", 0),
         ("image101", 1),
         ("image102", 0),
     ]
     assert collection.classes == ("nevus", "melanoma")
-    assert [image[0, 0, 0] for image in images] == [100, 101, 102]
+    assert [r.image.read().getpixel((0, 0)) for r in collection.records] == [
+        (n, n, n) for n in (100, 101, 102)
+    ]
+
+
+def test_validation_images_that_have_changed_are_read_anew(tmp_path: Path) -> None:
+    for first in (100, 200):
+        write_parquet(tmp_path, [5])
+        write_parquet(tmp_path, [3], split="validation", first=first)
+        _, validation = open_shards(str(tmp_path))
+        assert validation is not None
+        assert labeled_images(validation).records[0].id == f"image{first}"
 
 
 def test_validation_images_of_a_lesion_or_a_patient_are_one_group(tmp_path: Path) -> None:
@@ -254,7 +259,7 @@ def test_validation_images_of_a_lesion_or_a_patient_are_one_group(tmp_path: Path
         datasets.Dataset.from_dict(columns, features=features).to_parquet(file)
     _, validation = open_shards(str(tmp_path))
     assert validation is not None
-    collection, _ = labeled_images(validation, short_side=4, progress=lambda done, total: None)
+    collection = labeled_images(validation)
     first, second, third, fourth, fifth = (record.group for record in collection.records)
     assert first == second == third
     assert len({first, fourth, fifth}) == 3
@@ -263,12 +268,12 @@ def test_validation_images_of_a_lesion_or_a_patient_are_one_group(tmp_path: Path
 
 def test_labels_of_tar_files_are_classes(tmp_path: Path) -> None:
     write_tars(tmp_path, [4], split="train")
-    write_tars(tmp_path, [4], split="validation", broken=[1])
+    write_tars(tmp_path, [4], split="validation")
     _, validation = open_shards(str(tmp_path))
     assert validation is not None
-    collection, images = labeled_images(validation, short_side=4, progress=lambda done, total: None)
-    assert [(r.id, r.label) for r in collection.records] == [("image0", 0), ("image2", 0), ("image3", 1)]
-    assert (collection.classes, len(images)) == (("0", "1"), 3)
+    collection = labeled_images(validation)
+    assert [(r.id, r.label) for r in collection.records] == [(f"image{n}", n % 2) for n in range(4)]
+    assert collection.classes == ("0", "1")
 
 
 def test_what_cannot_be_streamed_is_one_line(tmp_path: Path) -> None:
