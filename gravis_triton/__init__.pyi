@@ -259,7 +259,7 @@ def pretrain(
             to 1; default: 0.0)
         streaming: Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory)
             instead of caching them. (default: False)
-        shuffle_buffer: Shuffle buffer size per worker in images, kept encoded in memory. (at least 1;
+        shuffle_buffer: Shuffle buffer size per process in images, kept encoded in memory. (at least 1;
             default: 1000)
         steps_per_epoch: Optimizer steps per epoch of streamed images. (at least 1; default: all images
             minus 2% spares)

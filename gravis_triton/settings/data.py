@@ -42,6 +42,6 @@ class StreamingSettings:
     streaming: bool = False
     """Stream images from Parquet or WebDataset shards (hf:OWNER/NAME or a directory) instead of caching them."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 1000
-    """Shuffle buffer size per worker in images, kept encoded in memory."""
+    """Shuffle buffer size per process in images, kept encoded in memory."""
     steps_per_epoch: Annotated[int | None, Field(ge=1), Argument(default="all images minus 2% spares")] = None
     """Optimizer steps per epoch of streamed images."""
