@@ -124,14 +124,13 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
     validation = [split for split, kind in kinds.items() if kind == "validation"]
     if not training:
         raise UserError(f"{spec} has no split to train on; its splits are {', '.join(splits)}")
-    return part(training, [image, ids] if ids else [image]), part(
-        validation, list(features)
-    ) if validation else None
+    labeled = part(validation, list(features)) if validation else None
+    return part(training, [image, ids] if ids else [image]), labeled
 
 
 def labeled_images(shards: ImageShards) -> Collection:
-    """The images of a validation split in a copy on disk, as `open_hub` gives them; none if they are not labeled or
-    more than 5,000."""
+    """The labeled images of a validation split in a copy on disk, as `open_hub` gives them, to be split anew; none if
+    there are more than 5,000."""
     import datasets
 
     if label_column(shards.data.features) is None or sum(filter(None, shards.rows)) > _MOST_LABELED:
@@ -146,8 +145,9 @@ def labeled_images(shards: ImageShards) -> Collection:
     if len(data) > _MOST_LABELED:
         return Collection(shards.name, ())
     collection = collect_splits(shards.name, {"validation": data})
-    labeled = tuple(record for record in collection.records if record.label is not None)
-    return dataclasses.replace(collection, records=labeled)
+    labeled = (r for r in collection.records if r.label is not None)
+    records = tuple(dataclasses.replace(record, split=None) for record in labeled)
+    return dataclasses.replace(collection, records=records)
 
 
 def _rows(shards: ImageShards) -> Iterator[dict[str, Any]]:
