@@ -262,7 +262,7 @@ def _write(folder: Path, items: Sequence[tuple[bytes, Item]], workers: int) -> G
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    signal_on_parents_death(signal.SIGKILL)
+    signal_on_parents_death(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def write_file(folder: Path, items: Sequence[tuple[bytes, Item]]) -> Path:
