@@ -276,7 +276,7 @@ def _state_file(checkpoint: Path, name: str) -> Path:
 
 
 def _flush_to_disk(file: Path) -> None:
-    with file.open("rb") as opened:
+    with file.open("r+b") as opened:  # Windows flushes only what is open for writing
         os.fsync(opened.fileno())
 
 
