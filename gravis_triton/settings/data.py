@@ -1,13 +1,15 @@
 """Dataset, splits and loading."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from gravis_triton.settings.fields import Argument
 
 Columns = Annotated[str | None, Argument(default="recognized by name")]
+Images = Annotated[str | None, Argument(default="the folder of the table")]
+Modality = Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")]
 Workers = Annotated[int | None, Field(ge=0, le=256), Argument(default="one per core, at most 8")]
 
 
@@ -16,9 +18,13 @@ class DataSettings:
     """Dataset, splits and loading."""
 
     data: str = "synthetic"
-    """Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table, hf:OWNER/NAME or synthetic."""
+    """Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or synthetic."""
     columns: Columns = None
     """Columns of the table, such as image=photo,label=dx,group=patient,mask=segmentation,split=fold."""
+    images: Images = None
+    """Folder that holds the images that the table names."""
+    modality: Modality = None
+    """Images of one kind only, in a dataset with both (MILK10k, Derm7pt)."""
     synthetic_images: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -31,7 +37,9 @@ class DataSettings:
         None
     )
     """Short side of the cached images in pixels."""
-    num_workers: Workers = None
+    num_workers: Images = Annotated[str | None, Argument(default="the folder of the table")]
+Modality = Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")]
+Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
 
 

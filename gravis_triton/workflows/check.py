@@ -17,7 +17,7 @@ from rich.progress import track
 
 from gravis_triton.data import Collection, Record, open_collection
 from gravis_triton.data.cache.pixels import check_aspect, check_fit, lesion_pixels
-from gravis_triton.data.datasets.isic import SUPERPIXELS
+from gravis_triton.data.datasets.known import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.errors import UserError
@@ -32,11 +32,13 @@ _EXAMPLES = 5
 class CheckResult:
     """Contents of a dataset, and the problems found in it.
 
+    notes: how the data were read, and what was left out.
     parts: per split (or "all") the numbers of images, masks, labels by class, and the range of sizes in pixels.
     faults: make training fail or inflate scores. warnings: may be intended.
     """
 
     data: str
+    notes: tuple[str, ...]
     parts: dict[str, dict[str, object]]
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -76,7 +78,9 @@ def check(settings: CheckSettings) -> CheckResult:
     directory = Path(settings.data).expanduser()
     unused = unused_files(collection, directory) if directory.is_dir() else []
     faults, warnings = _findings(collection, looked, unused)
-    result = CheckResult(collection.name, _parts(collection, looked), tuple(faults), tuple(warnings))
+    result = CheckResult(
+        collection.name, collection.notes, _parts(collection, looked), tuple(faults), tuple(warnings)
+    )
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
         shown = [(r, one.shown) for r, one in zip(collection.records, looked, strict=True) if one.shown]
@@ -203,7 +207,7 @@ def _lines(found: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _text(result: CheckResult) -> str:
-    lines = [result.data]
+    lines = [result.data, *result.notes]
     for part, facts in result.parts.items():
         labels = facts["labels"]
         assert isinstance(labels, dict)

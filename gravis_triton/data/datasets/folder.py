@@ -1,11 +1,16 @@
 """Any folder of images, with or without class sub-folders, splits and folders of masks."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from gravis_triton.data.datasets.isic_layouts import layout_of_folder
+from PIL import Image
+
+from gravis_triton.data.datasets.columns import SPLITS, are_cases
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, is_unknown
+from gravis_triton.data.datasets.groups import describe_groups
+from gravis_triton.data.datasets.layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
@@ -14,166 +19,237 @@ from gravis_triton.run_directory import RunDirectory
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 )
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
 MASK_FOLDERS = frozenset(
     {"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"}
 )
+_SYSTEM = frozenset(
+    {"@eadir", "@tmp", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "__macosx"}
+    | {"system volume information", "found.000", "__pycache__"}
+)  # fmt: skip
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
-_MASK_ENDINGS = ("_segmentation", "_mask")
+_MASK_ENDINGS = ("_segmentation", "_mask", "_lesion", "_roi", "_seg", "_gt", "_groundtruth", "_superpixels")
+_LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
+_SAMPLE = 32  # files whose pixels are looked at
 
 
 def open_folder(directory: Path) -> Collection:
     """Every image below `directory`; an image's id is its path relative to it.
 
     If the top folders are named train (training), val (valid, validation) and test (testing), they are the splits.
-    If every image then is in a sub-folder, and there are at least two of these, they are the classes.
+    If every image then is in a sub-folder, and there are at least two of these, they are the classes; many with a few
+    images each are cases, which are groups.
     Images in a folder masks (or another of `MASK_FOLDERS`) are the masks of the images with the same name, with
     or without a final _segmentation or _mask, beside that folder or in a folder images (image, imgs, img) beside it.
-    Hidden files and folders are ignored, and runs, comparisons and predictions.
+    Hidden files and folders are ignored, and those of the system, and runs, comparisons and predictions.
     Raises UserError if there is no image, for images beside folders of splits, for a mask without an image or among
     the images, for a class named images, and for a Hugging Face metadata file, which would be ignored.
     """
-    paths = sorted(images_below(directory))
-    _check_no_metadata(directory, {path.parent for path in paths})
+    skipped: Counter[str] = Counter()
+    paths = sorted(images_below(directory, skipped))
+    _check_no_metadata(directory, {os.path.dirname(path) for path in paths})
     masks = pair_masks(directory, paths)
     paths = [path for path in paths if mask_key(path) is None]
     if not paths:
         raise UserError(
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+            f"{_hub_hint(directory)}"
         )
     check_no_masks(directory, paths)
-    bare = [_bare(path) for path in paths]
     splits = split_folders(directory, paths)
     folders = [
-        _class_folder(path, has_splits=split is not None) for path, split in zip(bare, splits, strict=True)
+        _class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)
     ]
     _check_no_class_images(directory, paths, folders)
-    classes = tuple(sorted({folder for folder in folders if folder is not None}))
+    classes = tuple(sorted({folder for folder in folders if folder is not None and not is_unknown(folder)}))
     if None in folders or len(classes) < 2:
         classes = ()
-    records = []
-    for path, folder, split in zip(paths, folders, splits, strict=True):
-        image = directory / path
-        records.append(
-            Record(
-                id=path.as_posix(),
-                image=ImageFile(image),
-                label=classes.index(folder) if folder is not None and classes else None,
-                split=split,
-                mask=MaskFile(masks[image], image) if image in masks else None,
-            )
+    cases = are_cases(len(classes), len(paths))
+    notes = describe_skipped(skipped)
+    if cases:
+        notes += [
+            f"{len(classes):,} folders of few images each are read as lesions, not as classes",
+            *describe_groups(folders, ["folder"]),
+        ]
+        classes = ()
+    elif unknown := sum(folder is not None and is_unknown(folder) for folder in folders) if classes else 0:
+        notes.append(f"without a label: {unknown:,} images in folders such as unknown")
+    index = {name: position for position, name in enumerate(classes)}
+    records = [
+        Record(
+            id=path,
+            image=ImageFile(image := f"{directory}/{path}"),
+            label=index.get(folder or ""),
+            group=folder if cases else None,
+            split=split,
+            mask=MaskFile(masks[path], image) if path in masks else None,
         )
-    return Collection(directory.absolute().name, tuple(records), classes=classes, scored_classes=classes)
+        for path, folder, split in zip(paths, folders, splits, strict=True)
+    ]
+    name = directory.absolute().name
+    return Collection(name, tuple(records), classes=classes, scored_classes=classes, notes=tuple(notes))
 
 
-def pair_masks(directory: Path, paths: Iterable[PurePosixPath]) -> dict[Path, Path]:
-    """Match images and masks below `directory`: image file -> mask file.
+def inner_folder(directory: Path) -> Path:
+    """The folder that holds the data: a single folder without images and tables around it is passed through."""
+    folder, folders, files = next(walk(directory), (directory, [], []))
+    if len(folders) != 1 or any(is_image(name) or name.lower().endswith(TABLE_SUFFIXES) for name in files):
+        return directory
+    inner = folder / folders[0]
+    is_named = folders[0].lower() in IMAGE_FOLDERS | MASK_FOLDERS | SPLITS.keys()
+    if is_named or layout_of_folder(folders[0]) or RunDirectory(inner).is_written():
+        return directory
+    _, below, files = next(walk(inner), (inner, [], []))
+    if any(map(layout_of_folder, below)):
+        return directory
+    holds_tables = any(name.lower().endswith(TABLE_SUFFIXES) for name in files)
+    return inner_folder(inner) if below and (holds_tables or not any(map(is_image, files))) else directory
+
+
+def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Match images and masks below `directory`: path of an image relative to it -> mask file.
 
     Raises UserError for a mask without an image, and for an image with two masks or a mask with two images.
     """
-    images: dict[str, list[Path]] = defaultdict(list)
-    masks: dict[str, list[Path]] = defaultdict(list)
+    masks: dict[str, list[str]] = defaultdict(list)
+    plain = []
     for path in paths:
         key = mask_key(path)
         if key is None:
-            images[_key(path, IMAGE_FOLDERS)].append(directory / path)
+            plain.append(path)
         else:
-            masks[key].append(directory / path)
+            masks[key].append(path)
+    images: dict[str, list[str]] = defaultdict(list)
+    for path in plain if masks else []:
+        images[_key(path, IMAGE_FOLDERS)].append(path)
     unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
-            f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {unmatched[0]}: expected an image with the "
-            "same name in a folder images beside the folder of masks; if masks is a class, rename it"
+            f"{len(unmatched)} of {len(masks)} masks have no image, e.g. {directory / unmatched[0]}: expected an image "
+            "with the same name in a folder images beside the folder of masks; if masks is a class, rename it"
         )
     for key in masks:
         for what, found in (("masks of one image", masks[key]), ("images of one mask", images[key])):
             if len(found) > 1:
-                raise UserError(f"two {what}: {found[0]} and {found[1]}; remove one")
-    return {images[key][0]: found[0] for key, found in masks.items()}
+                raise UserError(f"two {what}: {directory / found[0]} and {directory / found[1]}; remove one")
+    return {images[key][0]: f"{directory}/{found[0]}" for key, found in masks.items()}
 
 
-def mask_key(path: PurePosixPath) -> str | None:
+def mask_key(path: str) -> str | None:
     """The path that a mask shares with its image, without suffix and without folders named masks or images; None for
     an image."""
-    if MASK_FOLDERS.isdisjoint(part.lower() for part in path.parts[:-1]):
+    if "/" not in path or MASK_FOLDERS.isdisjoint(path.lower().split("/")[:-1]):
         return None
     key = _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
     ending = next((ending for ending in _MASK_ENDINGS if key.lower().endswith(ending)), "")
     return key[: len(key) - len(ending)]
 
 
-def _bare(path: PurePosixPath) -> PurePosixPath:
-    return PurePosixPath(_key(path, IMAGE_FOLDERS))
+def _key(path: str, without: frozenset[str]) -> str:
+    *folders, name = path.split("/")
+    return "/".join([*(part for part in folders if part.lower() not in without), stem_of(name)])
 
 
-def _key(path: PurePosixPath, without: frozenset[str]) -> str:
-    folders = [part for part in path.parts[:-1] if part.lower() not in without]
-    return "/".join([*folders, path.stem])
+def stem_of(name: str) -> str:
+    """A file's name, without folders, without its suffix."""
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
 
 
 def is_image(name: str) -> bool:
     """Whether a file with this name is read as an image."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return name[0] != "." and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
-def images_below(directory: Path) -> Iterator[PurePosixPath]:
+def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterator[str]:
     """Paths of all images below `directory`, relative to it, except in hidden folders and in output of jobs.
 
+    skipped: counts the names of folders that are left out.
     Raises UserError for a folder that cannot be listed, and for a challenge's folder: its masks would be taken for
     images.
     """
-    for folder, folders, files in walk(directory):
+    for folder, folders, files in walk(directory, skipped):
         _check_nested_layout(folder, folders)
+        below = folder.relative_to(directory).as_posix()
+        prefix = "" if below == "." else f"{below}/"
         for name in filter(is_image, files):
-            relative = folder.relative_to(directory)
-            yield PurePosixPath(relative.as_posix(), _checked_name(folder, name))
+            yield prefix + _checked_name(folder, name)
 
 
-def walk(directory: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """(folder, names of its folders, names of its files) of `directory` and all folders below it, except hidden ones
-    and output of jobs. Links are followed once. Raises UserError for a folder that cannot be listed."""
+def walk(directory: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """(folder, names of its folders, names of its files) of `directory` and all folders below it, except hidden ones,
+    those of the system and output of jobs. Links are followed once. Raises UserError for a folder that cannot be
+    listed."""
     seen = set()
     for folder, folders, files in os.walk(directory, onerror=_refuse, followlinks=True):
         if os.path.realpath(folder) in seen:  # a link back to a folder above
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = [name for name in folders if not _is_skipped(Path(folder, name))]
+        left_out = {name for name in folders if _is_skipped(Path(folder, name))}
+        if skipped is not None:
+            skipped.update(left_out)
+        folders[:] = [name for name in folders if name not in left_out]
         yield Path(folder), folders, files
 
 
+def describe_skipped(skipped: Counter[str]) -> list[str]:
+    """A line for the user about folders that are not read, if any."""
+    named = ", ".join(f"{count:,} {name}" for name, count in skipped.most_common(6))
+    return [f"folders that are not read, as they hold no data: {named}"] if skipped else []
+
+
 def _is_skipped(folder: Path) -> bool:
-    """Whether a folder is hidden, or holds a run, a comparison or predictions: jobs write to the current directory,
-    which may be the data's."""
-    if folder.name.startswith(".") or folder.name == "__MACOSX":
+    """Whether a folder is hidden or the system's, or holds a run, a comparison or predictions: jobs write to the
+    current directory, which may be the data's."""
+    if folder.name.startswith(".") or folder.name.lower() in _SYSTEM:
         return True
     return RunDirectory(folder).is_written() or any((folder / name).is_file() for name in _OUTPUT)
 
 
-def check_no_masks(directory: Path, images: Iterable[PurePosixPath]) -> None:
-    """Raise UserError for masks among the images."""
-    stems = {path.with_suffix("") for path in images}
-    for stem in stems:
-        for ending in _MASK_ENDINGS:
-            if stem.name.lower().endswith(ending) and stem.with_name(stem.name[: -len(ending)]) in stems:
-                raise UserError(
-                    f"{directory / stem.parent} holds masks among its images, such as {stem.name}: move them into a "
-                    "folder named masks"
-                )
+def check_no_masks(directory: Path, images: Sequence[str]) -> None:
+    """Raise UserError for masks among the images, by their names or by pixels of two values."""
+    names = [stem_of(path[path.rfind("/") + 1 :]).lower() for path in images]
+    stems = set(names)
+    found = next((path for path, name in zip(images, names, strict=True) if _is_mask_of(name, stems)), None)
+    gray = [path for path in images if path[path.rfind(".") :].lower() in _LOSSLESS]
+    found = found or next(
+        (path for path in gray[:: len(gray) // _SAMPLE + 1] if _has_two_values(directory / path)), None
+    )
+    if found:
+        raise UserError(
+            f"{(directory / found).parent} holds masks among its images, such as {stem_of(found).rpartition('/')[2]}: "
+            "move them into a folder named masks"
+        )
+
+
+def _is_mask_of(name: str, names: set[str]) -> bool:
+    image, _, ending = name.rpartition("_")
+    return f"_{ending}" in _MASK_ENDINGS and image in names
+
+
+def _has_two_values(file: Path) -> bool:
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height < 256:  # no photograph, and no mask that matters
+                return False
+            colors = image.getcolors(2) if image.mode in ("1", "L", "P", "RGB") else None
+            return colors is not None and len(colors) == 2
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _hub_hint(directory: Path) -> str:
+    """The way to read a directory of the Hugging Face hub, if it is one."""
+    names = {name for _, _, files in walk(directory) for name in files}
+    is_hub = any(name.endswith((".parquet", ".arrow")) or name == "dataset_dict.json" for name in names)
+    return f"; its data files are read with --data hf:{directory}" if is_hub else ""
 
 
 def _checked_name(folder: Path, name: str) -> str:
+    if name.isascii():
+        return name
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -194,8 +270,8 @@ def _check_nested_layout(folder: Path, names: list[str]) -> None:
             )
 
 
-def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> None:
-    for folder in sorted({PurePosixPath(), *folders}):
+def _check_no_metadata(directory: Path, folders: Iterable[str]) -> None:
+    for folder in sorted({"", *folders}):
         for name in _METADATA:
             file = directory / folder / name
             if file.is_file():
@@ -205,18 +281,17 @@ def _check_no_metadata(directory: Path, folders: Iterable[PurePosixPath]) -> Non
                 )
 
 
-def split_folders(directory: Path, paths: Sequence[PurePosixPath]) -> list[str | None]:
+def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
     """The split of each image by the top folder of its path, if one of them is named train or training.
 
     Raises UserError if other images then are outside of splits.
     """
-    bare = [_bare(path) for path in paths]
-    tops = [path.parts[0].lower() if len(path.parts) > 1 else "" for path in bare]
-    splits = [SPLIT_FOLDERS.get(top) for top in tops]
+    tops = [next(iter(_folders(path)), "") for path in paths]
+    splits = [SPLITS.get(top.lower()) for top in tops]
     if "train" not in splits and None in splits:  # a study may have arms named test and control
         return [None] * len(paths)
     if None in splits:
-        split = bare[splits.index("train")].parts[0]
+        split = tops[splits.index("train")]
         outside = paths[splits.index(None)]
         raise UserError(
             f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images are "
@@ -225,20 +300,22 @@ def split_folders(directory: Path, paths: Sequence[PurePosixPath]) -> list[str |
     return splits
 
 
-def _class_folder(path: PurePosixPath, *, has_splits: bool) -> str | None:
-    folders = path.parts[int(has_splits) : -1]
-    return folders[0] if folders else None
+def _folders(path: str) -> list[str]:
+    """The folders in a path, except those named images."""
+    if "/" not in path:
+        return []
+    return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS]
 
 
-def _check_no_class_images(directory: Path, paths: list[PurePosixPath], folders: list[str | None]) -> None:
+def _class_folder(path: str, *, has_splits: bool) -> str | None:
+    return next(iter(_folders(path)[int(has_splits) :]), None)
+
+
+def _check_no_class_images(directory: Path, paths: Sequence[str], folders: Sequence[str | None]) -> None:
     for path, folder in zip(paths, folders, strict=True):
-        if (
-            folder is None
-            and len(path.parts) > 1
-            and path.parts[-2].lower() in IMAGE_FOLDERS
-            and any(folders)
-        ):
+        if folder is None and "/" in path and path.split("/")[-2].lower() in IMAGE_FOLDERS and any(folders):
+            parent = os.path.dirname(path)
             raise UserError(
-                f"{directory} holds {path.parent} beside class folders: {path.parts[-2]} is not a class; rename "
+                f"{directory} holds {parent} beside class folders: {os.path.basename(parent)} is not a class; rename "
                 "it, or give only that folder as --data"
             )

@@ -1,8 +1,14 @@
 """Groups of images that stay together, joined from several columns: patients and lesions."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from gravis_triton.data.datasets.frame import is_unknown
+
 Name = tuple[int, str]  # of a patient or lesion: column number and cell
+
+PATIENTS = frozenset({"patient_id", "patient"})
+LESIONS = frozenset({"lesion_id", "lesion"})
 
 
 def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
@@ -32,3 +38,43 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
         return prefixes[name[0]] + name[1]
 
     return [called(root(names[0])) if names else None for names in rows]
+
+
+def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | None], list[str]]:
+    """(`joined_groups` of columns as people have them, lines for the user).
+
+    Marks of unknown values are no group, and a lesion that several patients have is a number of its own in each.
+    """
+    known = {
+        title: ["" if cell is None or is_unknown(str(cell)) else str(cell) for cell in cells]
+        for title, cells in columns.items()
+    }
+    notes = []
+    patients = next((cells for title, cells in known.items() if title.lower() in PATIENTS), None)
+    for title in [title for title in known if title.lower() in LESIONS and patients]:
+        owners: dict[str, set[str]] = defaultdict(set)
+        for patient, lesion in zip(patients or (), known[title], strict=True):
+            owners[lesion].add(patient)
+        shared = {lesion for lesion, names in owners.items() if lesion and len(names - {""}) > 1}
+        if shared:
+            known[title] = [
+                f"{lesion} of {patient}" if lesion in shared and patient else lesion
+                for patient, lesion in zip(patients or (), known[title], strict=True)
+            ]
+            notes.append(
+                f"{title} restarts with every patient ({len(shared):,} of its values are of several): "
+                "read as lesions of their patient"
+            )
+    groups = joined_groups(known)
+    return groups, [*describe_groups(groups, list(columns)), *notes]
+
+
+def describe_groups(groups: Sequence[str | None], columns: Sequence[str]) -> list[str]:
+    """A line for the user about the size of the groups that these columns give."""
+    sizes = Counter(group for group in groups if group is not None)
+    if not sizes:
+        return []
+    name, most = sizes.most_common(1)[0]
+    alone = len(groups) - sum(sizes.values())
+    line = f"groups: {len(sizes):,} by {' and '.join(columns)}, the largest {name!r} with {most:,} images"
+    return [f"{line}; {alone:,} images have none" if alone else line]

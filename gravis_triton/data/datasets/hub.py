@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gravis_triton.data.datasets.folder import SPLIT_FOLDERS
+from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.groups import joined_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
@@ -50,7 +50,7 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
                     image=ArrowImage(file, image, row_in_file),
                     label=labels[row],
                     group=next(groups),
-                    split=SPLIT_FOLDERS.get(split.lower()),
+                    split=SPLITS.get(split.lower()),
                     mask=None if mask is None else ArrowMask(file, mask, row_in_file, image),
                 )
             )
@@ -107,11 +107,18 @@ def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The columns that hold the images and the masks, each None if absent."""
     import datasets
 
-    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
+    images = [
+        column for column, kind in features.items() if isinstance(kind, datasets.Image) or _is_bytes(kind)
+    ]
     masks = [column for column in images if column.split(".")[0] in _MASK_COLUMNS]
     images = [column for column in images if column not in masks]
     named = [column for column in images if column in _IMAGE_COLUMNS]
     return next(iter([*named, *images]), None), next(iter(masks), None)
+
+
+def _is_bytes(kind: Any) -> bool:
+    """Whether a column holds encoded images that it does not declare as images."""
+    return getattr(kind, "dtype", None) in ("binary", "large_binary")
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:

@@ -1,20 +1,28 @@
 """Open the images that a user names."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from gravis_triton.data.datasets.folder import open_folder
+from gravis_triton.data.datasets.folder import inner_folder, open_folder
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES
 from gravis_triton.data.datasets.hub import open_hub
-from gravis_triton.data.datasets.isic import open_isic
+from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
-from gravis_triton.data.datasets.table import TABLE_SUFFIXES, open_table, table_in
+from gravis_triton.data.datasets.table import open_table, tables_in
 from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
 
 def open_collection(
-    spec: str, *, seed: int = 0, synthetic_images: int = 1000, columns: str | None = None
+    spec: str,
+    *,
+    seed: int = 0,
+    synthetic_images: int = 1000,
+    columns: str | None = None,
+    images: str | None = None,
+    modality: str | None = None,
 ) -> Collection:
     """The collection that `spec` names.
 
@@ -23,10 +31,14 @@ def open_collection(
         one on disk.
     seed, synthetic_images: which synthetic images, and how many; ignored for other data.
     columns: "image=NAME,label=NAME,..." for table columns without an accepted name (see `open_table`).
+    images: the folder that holds the images that a table names.
+    modality: "dermoscopic" or "clinical", of a dataset with both.
     Raises UserError if nothing is found, or if labels and images do not match.
     """
-    if columns is not None and (spec == "synthetic" or spec.startswith("hf:")):
-        raise UserError(f"--columns {columns}: {spec} is not a table; leave it out")
+    given = {"--columns": columns, "--images": images, "--modality": modality}
+    for flag, value in given.items():
+        if value is not None and (spec == "synthetic" or spec.startswith("hf:")):
+            raise UserError(f"{flag} {value}: {spec} is not a table; leave it out")
     if spec == "synthetic":
         return _open_synthetic(seed, synthetic_images)
     if spec.startswith("hf:"):
@@ -38,34 +50,44 @@ def open_collection(
         )
     if not (path.is_file() or path.is_dir()):
         raise UserError(f"{spec} is neither a regular file nor a directory")
+    root = None if images is None else Path(os.path.abspath(Path(images).expanduser()))
+    if root is not None and not root.is_dir():
+        raise UserError(f"--images {images}: no such directory")
     try:
-        return _open_file(path, columns) if path.is_file() else _open_directory(path, columns)
+        if path.is_dir():
+            return _open_directory(path, columns, root, modality)
+        if path.suffix.lower() not in TABLE_SUFFIXES:
+            raise UserError(
+                f"{path} is a file; give the directory that holds the images, or a CSV or Parquet table"
+            )
+        return open_table([path], columns, images=root, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
 
 
-def _open_file(file: Path, columns: str | None) -> Collection:
-    if file.suffix.lower() not in TABLE_SUFFIXES:
+def _open_directory(
+    given: Path, columns: str | None, images: Path | None, modality: str | None
+) -> Collection:
+    directory = inner_folder(given)
+    known = open_known(directory, modality=modality)
+    if known is not None and (columns or images):
         raise UserError(
-            f"{file} is a file; give the directory that holds the images, or a CSV or Parquet table"
+            f"--columns {columns}: {directory} is read as {known.name}; give a table as --data"
+            if columns
+            else f"--images {images}: {directory} is read as {known.name}; leave it out"
         )
-    return open_table(file, columns)
-
-
-def _open_directory(directory: Path, columns: str | None) -> Collection:
-    official = open_isic(directory)
-    if official is not None and columns is not None:
-        raise UserError(
-            f"--columns {columns}: {directory} is read as {official.name}; give a table as --data"
-        )
-    if official is not None:
-        return official
-    table = table_in(directory)
-    if table is not None:
-        return open_table(table, columns, unlisted=True)
-    if columns is not None:
-        raise UserError(f"--columns {columns}: no CSV or Parquet table in {directory}")
-    return open_folder(directory)
+    tables = [] if known is not None else tables_in(directory)
+    if known is None and not tables:
+        for flag, value in {"--columns": columns, "--images": images, "--modality": modality}.items():
+            if value is not None:
+                raise UserError(f"{flag} {value}: no CSV or Parquet table in {directory}")
+    if tables:
+        known = open_table(tables, columns, directory=directory, images=images, modality=modality)
+    collection = known or open_folder(directory)
+    if directory == given:
+        return collection
+    note = f"{given} holds one folder: {directory.relative_to(given)} is read"
+    return replace(collection, notes=(note, *collection.notes))
 
 
 def _open_synthetic(seed: int, images: int) -> Collection:

@@ -12,6 +12,9 @@ from gravis_triton.errors import UserError
 # What an image may be annotated with: its class, or its lesion mask.
 Annotation = Literal["label", "mask"]
 
+TOLERATED = 0.05
+"""Share of the images that may be missing or unreadable; they are left out and counted."""
+
 
 class ImageReference(Protocol):
     """A reference to one image or mask; cheap to keep and to pickle."""
@@ -50,8 +53,7 @@ class Record:
     mask: ImageReference | None = None
 
     def __post_init__(self) -> None:
-        parts = self.id.split("/")
-        if not self.id or "\0" in self.id or parts[0] == "" or ".." in parts:
+        if not self.id or "\0" in self.id or self.id[0] == "/" or ".." in self.id.split("/"):
             raise UserError(f"image id {self.id!r}: must be a name or a relative path without '..'")
 
     def is_annotated(self, task: Annotation) -> bool:
@@ -65,12 +67,14 @@ class Collection:
 
     classes: names of the disease classes; empty if the dataset has no labels.
     scored_classes: the classes whose one-vs-rest AUCs are averaged: those the challenge scores, else all.
+    notes: how the data were read, and what was left out and why; a line each for the user.
     """
 
     name: str
     records: tuple[Record, ...]
     classes: tuple[str, ...] = ()
     scored_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def labels(self, indices: Iterable[int]) -> list[int]:
         """The labels of the records `indices`, in their order. Raises ValueError for one that has none."""

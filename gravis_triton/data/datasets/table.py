@@ -1,263 +1,253 @@
-"""Images listed in a CSV or Parquet table."""
+"""Images listed in CSV or Parquet tables."""
 
-import os
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet
 
-from gravis_triton.data.datasets.csv_table import Row, read_table
+from gravis_triton.data.datasets.columns import (
+    COLUMNS,
+    Chosen,
+    choose_columns,
+    groups_of,
+    named_columns,
+    read_labels,
+    splits_of,
+)
+from gravis_triton.data.datasets.finder import Finder, join_tables
 from gravis_triton.data.datasets.folder import (
-    SPLIT_FOLDERS,
     check_no_masks,
+    describe_skipped,
     images_below,
+    is_image,
     mask_key,
     pair_masks,
     split_folders,
+    walk,
 )
-from gravis_triton.data.datasets.groups import joined_groups
-from gravis_triton.data.datasets.records import Collection, Record
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, parquet_schema, read_frame
+from gravis_triton.data.datasets.layouts import TableColumns, layout_of_table
+from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
-from gravis_triton.errors import UserError, did_you_mean
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+from gravis_triton.errors import UserError
 
 OUTPUT_KEY = b"gravis_triton"
 """Metadata key of the Parquet files that jobs write, with a fingerprint of what the rows depend on."""
 
-COLUMNS = {
-    "image": ("image", "image_path", "image_id", "image_name", "isic_id", "file_name", "filename", "file", "path"),
-    "label": ("label", "class", "diagnosis", "dx", "target"),
-    "group": ("patient_id", "lesion_id", "patient", "lesion", "group"),
-    "mask": ("mask", "mask_path", "segmentation"),
-    "split": ("split", "part", "subset"),
-}  # fmt: skip
-"""Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
-
-_UNKNOWN = frozenset(
-    {
-        "NA",
-        "N/A",
-        "n/a",
-        "<NA>",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "NaN",
-        "nan",
-        "-NaN",
-        "-nan",
-        "NULL",
-        "null",
-        "None",
-    }
-)
-"""Marks of unknown values that spreadsheets and R write, and pandas reads as such."""
+_NO_LAYOUT = TableColumns((), {})
 
 
-def table_in(directory: Path) -> Path | None:
-    """The only CSV or Parquet file directly in `directory`, if any, except features that `gravis embed` has written.
-
-    Raises UserError for several, and for shards.
-    """
-    tables = sorted(
-        file
-        for file in directory.iterdir()
-        if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != "." and not _is_output(file)
-    )
-    if len(tables) > 1:
-        for file in tables:
-            _refuse_shard(file)
-        names = ", ".join(file.name for file in tables)
-        raise UserError(
-            f"{directory} holds {len(tables)} tables ({names}): give one of these files as --data"
-        )
-    return tables[0] if tables else None
+def tables_in(directory: Path) -> list[Path]:
+    """The CSV and Parquet files directly in `directory`, else in a folder below it that has no images, except features
+    that `gravis embed` has written. Raises UserError for shards."""
+    for folder, _, names in walk(directory):
+        tables = [folder / name for name in sorted(names) if _is_table(folder / name)]
+        if tables and (folder == directory or not any(map(is_image, names))):
+            for file in tables:
+                refuse_shard(file, directory)
+            return tables
+    return []
 
 
-def open_table(file: Path, columns: str | None = None, *, unlisted: bool = False) -> Collection:
+def open_table(
+    files: Sequence[Path],
+    columns: str | None = None,
+    *,
+    directory: Path | None = None,
+    images: Path | None = None,
+    modality: str | None = None,
+) -> Collection:
     """The images that a CSV or Parquet table lists, one per row.
 
-    The image column holds paths, relative to the table or absolute, or names or ids of images below its directory.
-    Masks come from the mask column and splits from the split column, else from folders (see `open_folder`).
+    files: the table, and others beside it, from which columns that it lacks are joined by image or lesion.
     columns: "image=NAME,label=NAME,..." for columns whose names are not in `COLUMNS`.
-    unlisted: also include images below the table's directory that it does not list, without a label.
-    Raises UserError for a missing column, image or mask, an image listed twice, an unknown split, and masks among the
-    images that are not listed.
+    directory: also include images below it that the table does not list, without a label.
+    images: the folder that holds the images; default: `directory`, else the table's own.
+    modality: of the images, in a table with several images per row.
+    The image column holds paths, relative to this folder or to the table or absolute, or names or ids of images below
+    the folder. Masks come from the mask column and splits from the split column, else from folders (see `open_folder`).
+    Raises UserError for a missing column, more than a few missing images, an image listed twice, an unknown split, and
+    masks among the images that are not listed.
     """
-    rows = _rows(file)
-    names = _column_names(file, list(rows[0].cells) if rows else [], columns)
-    paths = sorted(images_below(file.parent))
+    root = images or directory or files[0].parent
+    skipped: Counter[str] = Counter()
+    paths = sorted(images_below(root, skipped))
     image_paths = [path for path in paths if mask_key(path) is None]
-    images = _Finder(file.parent, image_paths)
-    masks = _Finder(file.parent, [path for path in paths if mask_key(path) is not None] or paths)
-    paired = {} if "mask" in names else pair_masks(file.parent, paths)
-    classes = _classes(rows, names.get("label"))
-    groups = _groups(rows, names.get("group"), named="group" in _named(columns))
-    records: dict[Path, Record] = {}
-    for row, group in zip(rows, groups, strict=True):
-        values = {what: row.cells[name] for what, name in names.items()}
-        image = images.find(row, names["image"])
+    images_of, named = Finder(root, image_paths), named_columns(columns)
+    frame, unread = join_tables([_read(file) for file in files], named, images_of)
+    known = layout_of_table(frame.header)
+    layout = known.table if known and known.table else _NO_LAYOUT
+    chosen, notes = _columns_of(frame, layout, named, images_of)
+    annotated = _annotate(frame, chosen, layout)
+
+    mask_paths = [path for path in paths if mask_key(path) is not None] or paths
+    masks_of = Finder(root, mask_paths if chosen["mask"] else [])
+    paired = {} if chosen["mask"] else pair_masks(root, paths)
+    listed = _listed(frame, chosen["image"], layout, modality)
+    records: dict[str, Record] = {}
+    missing = []
+    for row, column, cell in listed:
+        image = images_of.find(frame, row, column, cell)
+        if image is None:
+            missing.append((row, column))
+            continue
         if image in records:
-            raise row.fault(names["image"], "an image that no other row lists")
-        mask = masks.find(row, names["mask"]) if values.get("mask") else paired.get(image)
-        split = values.get("split", "").lower()
-        if split and split not in SPLIT_FOLDERS:
-            raise row.fault(names["split"], f"one of {', '.join(SPLIT_FOLDERS)}")
-        records[image] = Record(
-            id=_id(image, file.parent),
-            image=ImageFile(image),
-            label=classes.index(values["label"]) if values.get("label") else None,
-            group=group,
-            split=SPLIT_FOLDERS.get(split),
-            mask=None if mask is None else MaskFile(mask, image),
-        )
-    if "mask" in names:  # masks among the images are not images
-        drawn = {record.mask.path for record in records.values() if isinstance(record.mask, MaskFile)}
-        image_paths = [path for path in image_paths if file.parent / path not in drawn]
-    if unlisted:
-        check_no_masks(file.parent, image_paths)
-        for image in (file.parent / path for path in image_paths):
-            mask = paired.get(image)
-            more = Record(
-                _id(image, file.parent),
-                ImageFile(image),
-                mask=None if mask is None else MaskFile(mask, image),
-            )
-            records.setdefault(image, more)
+            raise frame.fault(row, column, "an image that no other row lists")
+        mask = paired.get(image)
+        if named_mask := annotated.masks[row]:
+            mask = masks_of.find(frame, row, chosen["mask"][0], named_mask)
+            if mask is None:
+                raise frame.fault(row, chosen["mask"][0], f"an image in or below {root}")
+        records[image] = _record(images_of, image, mask, annotated, row)
+    notes += [*annotated.notes, *_describe_missing(frame, missing, len(listed), root)]
+    if directory is not None and modality is None:
+        drawn = {record.mask.file for record in records.values() if isinstance(record.mask, MaskFile)}
+        image_paths = [path for path in image_paths if images_of.full(path) not in drawn]
+        check_no_masks(root, image_paths)
+        unlisted = [path for path in image_paths if path not in records]
+        records |= {path: _record(images_of, path, paired.get(path)) for path in unlisted}
+        if unlisted:
+            notes.append(f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}")
     found = list(records.values())
-    if "split" not in names:
-        splits = split_folders(file.parent, [PurePosixPath(record.id) for record in found])
-        found = [replace(record, split=split) for record, split in zip(found, splits, strict=True)]
-    name = file.parent.name if unlisted else file.stem
-    return Collection(name, tuple(found), classes=classes, scored_classes=classes)
+    if not any(annotated.splits):
+        splits = split_folders(root, [record.id for record in found])
+        if any(splits):
+            found = [replace(record, split=split) for record, split in zip(found, splits, strict=True)]
+    unread = [name for name in unread if name not in layout.index_files.values()]
+    if unread:
+        notes.append(f"tables that are not read: {', '.join(unread)}")
+    if known:
+        notes.insert(0, f"read as {known.name} ({known.license})")
+    name = known.name if known else directory.name if directory else frame.file.stem
+    notes += describe_skipped(skipped)
+    return Collection(name, tuple(found), annotated.classes, annotated.classes, tuple(notes))
 
 
-@contextmanager
-def _as_parquet(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+class _Annotations(NamedTuple):
+    """What the rows of a table say, one value per row, and lines for the user."""
+
+    classes: tuple[str, ...]
+    labels: Sequence[int | None]
+    groups: Sequence[str | None]
+    splits: Sequence[str | None]
+    masks: Sequence[str]
+    notes: Sequence[str]
 
 
-def _is_output(file: Path) -> bool:
-    """Whether a job has written this table."""
-    if file.suffix.lower() != ".parquet":
-        return False
-    with _as_parquet(file):
-        return OUTPUT_KEY in (pyarrow.parquet.read_schema(file).metadata or {})
+def _read(file: Path) -> Frame:
+    refuse_shard(file, file.parent)
+    return read_frame(file)
 
 
-def _refuse_shard(file: Path) -> None:
-    """Raise UserError for a Parquet file that holds the images themselves."""
-    if file.suffix.lower() != ".parquet":
-        return
-    with _as_parquet(file):
-        schema = pyarrow.parquet.read_schema(file)
-    if any(pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0 for field in schema):
+def _columns_of(
+    frame: Frame, layout: TableColumns, named: Chosen, images: Finder
+) -> tuple[Chosen, list[str]]:
+    """(kind of column -> columns, lines for the user)."""
+    of_layout = {
+        kind: tuple(name for name in names if name in frame.header) for kind, names in layout.columns.items()
+    }
+    chosen, notes = choose_columns(frame, of_layout | named)
+    if not chosen["image"]:
+        like = next((f"image={name}" for name in frame.header if images.knows(frame.cells(name))), "")
+        hint = f" (here: --columns {like})" if like else ""
         raise UserError(
-            f"{file} is a shard that holds its images: give --data hf:{file.parent}, "
-            f"or for pre-training --data {file.parent} --streaming"
+            f"{frame.file}: no image column among {', '.join(frame.header) or 'no columns'} (accepted: "
+            f"{', '.join(COLUMNS['image'])}); name it with --columns image=NAME{hint}, or move the table elsewhere"
         )
+    used = ", ".join(f"{kind} = {_joined_by_plus(names)}" for kind, names in chosen.items() if names)
+    return chosen, [f"table: {frame.file.name}, {len(frame):,} rows; columns {used}", *notes]
 
 
-def _rows(file: Path) -> list[Row]:
-    if file.suffix.lower() != ".parquet":
-        return [
-            replace(row, cells={name: _known(cell) for name, cell in row.cells.items()})
-            for row in read_table(file, ())
-        ]
-    _refuse_shard(file)
-    with _as_parquet(file):
-        table = pyarrow.parquet.read_table(file)
-    plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    rows = table.select(plain).to_pylist()
+def _joined_by_plus(names: Sequence[str]) -> str:
+    return " + ".join(names[:3]) + (" + ..." if len(names) > 3 else "")
+
+
+def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotations:
+    classes, labels, notes = read_labels(frame, chosen["label"], layout.rename)
+    groups, more = groups_of(frame, chosen["group"])
+    splits = splits_of(frame, chosen["split"])
+    for split, name in layout.index_files.items():
+        file = frame.file.with_name(name)
+        for row in map(int, read_frame(file, ["indexes"]).cells("indexes") if file.is_file() else ()):
+            splits[row] = split
+    masks = frame.known(chosen["mask"][0]) if chosen["mask"] else [""] * len(frame)
+    return _Annotations(classes, labels, groups, splits, masks, [*notes, *more])
+
+
+def _listed(
+    frame: Frame, columns: Sequence[str], layout: TableColumns, modality: str | None
+) -> list[tuple[int, str, str]]:
+    """(row, column, cell) of every image that the table names; in tables with several per row, of one modality."""
+    if modality:
+        if modality not in layout.modalities:
+            raise UserError(
+                f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images"
+            )
+        columns = [name for name, kind in zip(columns, layout.modalities, strict=False) if kind == modality]
     return [
-        Row(file, number, {name: "" if value is None else _known(str(value)) for name, value in row.items()})
-        for number, row in enumerate(rows, start=1)
+        (row, column, cell)
+        for column in columns
+        for row, cell in enumerate(frame.cells(column))
+        if cell or len(columns) == 1
     ]
 
 
-def _known(cell: str) -> str:
-    """The cell, stripped; "" for the marks of unknown values that R and pandas write."""
-    cell = cell.strip()
-    return "" if cell in _UNKNOWN else cell
+def _record(
+    images: Finder, image: str, mask: str | None, annotated: _Annotations | None = None, row: int = 0
+) -> Record:
+    full = images.full(image)
+    drawn = None if mask is None else MaskFile(images.full(mask), full)
+    if annotated is None:
+        return Record(image, ImageFile(full), mask=drawn)
+    return Record(
+        image.lstrip("/"),
+        ImageFile(full),
+        annotated.labels[row],
+        annotated.groups[row],
+        annotated.splits[row],
+        drawn,
+    )
 
 
-def _named(columns: str | None) -> dict[str, str]:
-    return dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
+def _describe_missing(frame: Frame, missing: Sequence[tuple[int, str]], listed: int, root: Path) -> list[str]:
+    """A line about images of the table that do not exist. Raises UserError for more than a few."""
+    if not missing:
+        return []
+    row, column = missing[0]
+    fault = frame.fault(
+        row,
+        column,
+        f"an image in or below {root} ({len(missing):,} of {listed:,} are missing; --images DIR if elsewhere)",
+    )
+    if len(missing) > TOLERATED * listed:
+        raise fault
+    return [
+        f"left out: {len(missing):,} of {listed:,} images of the table are missing, e.g. {frame.cells(column)[row]}"
+    ]
 
 
-def _column_names(file: Path, header: Sequence[str], columns: str | None) -> dict[str, str]:
-    """What a column holds -> its name in the table."""
-    named = _named(columns)
-    for what, name in named.items():
-        if what not in COLUMNS:
-            raise UserError(f"--columns {columns}: unknown {what!r}; expected {', '.join(COLUMNS)}")
-        if name not in header:
-            raise UserError(f"--columns {columns}: {file} has no column {name!r}{did_you_mean(name, header)}")
-    by_lower = {name.lower(): name for name in header}
-    for what, accepted in COLUMNS.items():
-        found = next((by_lower[one] for one in accepted if one in by_lower), None)
-        if what not in named and found is not None and found not in named.values():
-            named[what] = found
-    if "image" not in named:
+def _is_table(file: Path) -> bool:
+    """Whether a file is a table, and not one that a job has written."""
+    if file.suffix.lower() not in TABLE_SUFFIXES or file.name[0] == ".":
+        return False
+    return file.suffix.lower() != ".parquet" or OUTPUT_KEY not in (parquet_schema(file).metadata or {})
+
+
+def refuse_shard(file: Path, directory: Path) -> None:
+    """Raise UserError for a Parquet file that holds the images themselves, in a directory of such files."""
+    if file.suffix.lower() != ".parquet":
+        return
+    schema = parquet_schema(file)
+    if any(map(_holds_images, schema)):
         raise UserError(
-            f"{file}: no image column among {', '.join(header) or 'no columns'} (accepted: "
-            f"{', '.join(COLUMNS['image'])}); name it with --columns image=NAME, or move the table elsewhere"
+            f"{file} is a shard that holds its images: give --data hf:{directory}, "
+            f"or for pre-training --data {directory} --streaming"
         )
-    return named
 
 
-def _classes(rows: Iterable[Row], column: str | None) -> tuple[str, ...]:
-    values = {row.cells[column] for row in rows} - {""} if column else set()
-    return tuple(sorted(values, key=int if all(map(str.isdecimal, values)) else None))
-
-
-def _groups(rows: Sequence[Row], column: str | None, *, named: bool) -> list[str | None]:
-    """The group of each row: by the named column, else by all columns of patients or lesions."""
-    if column is None:
-        return [None] * len(rows)
-    told = [name for name in rows[0].cells if name.lower() in COLUMNS["group"]] if rows else []
-    columns = [column] if named else sorted(told, key=lambda name: COLUMNS["group"].index(name.lower()))
-    return joined_groups({name: [row.cells[name] for row in rows] for name in columns})
-
-
-def _id(image: Path, directory: Path) -> str:
-    """The path relative to the table's directory; for an image elsewhere, its full path without the first slash."""
-    path, around = (Path(os.path.abspath(one)) for one in (image, directory))
-    return (path.relative_to(around) if path.is_relative_to(around) else Path(*path.parts[1:])).as_posix()
-
-
-def _normal(name: str) -> str:
-    """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent."""
-    return unicodedata.normalize("NFC", name).replace("\\", "/")
-
-
-class _Finder:
-    """Find files by what a table calls them: a path, a name, or a name without its suffix."""
-
-    def __init__(self, directory: Path, paths: Iterable[PurePosixPath]) -> None:
-        self._directory = directory
-        self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in paths:
-            for name in {path.name, path.stem, path.as_posix(), path.with_suffix("").as_posix()}:
-                self._by_name[_normal(name)].append(directory / path)
-
-    def find(self, row: Row, column: str) -> Path:
-        """The file that a cell names. Raises UserError if there is none or more than one."""
-        name = row.cells[column]
-        if name and os.path.isfile(self._directory / name):  # False for a name that is too long
-            return Path(self._directory / name)
-        found = self._by_name.get(_normal(name), [])
-        if len(found) > 1:
-            raise row.fault(column, f"a path that matches only one file (such as {found[0]} or {found[1]})")
-        if not found:
-            raise row.fault(column, f"an image in or below {self._directory}")
-        return found[0]
+def _holds_images(field: pa.Field) -> bool:
+    is_image = pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    return is_image or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gravis_triton.data.datasets.isic_layouts import annotation_names
+from gravis_triton.data.datasets.layouts import annotation_names
 from gravis_triton.data.datasets.records import Annotation, Collection, Record, fingerprint_of
 from gravis_triton.data.splits.label_fractions import stratified_draw
 from gravis_triton.errors import UserError

@@ -163,7 +163,7 @@ def test_missing_numbers_of_a_parquet_table_are_no_class(tmp_path: Path, images)
     images(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     table = pa.table({"image": ["a.jpg", "b.jpg", "c.jpg"], "label": [0.0, float("nan"), 1.0]})
     pyarrow.parquet.write_table(table, tmp_path / "labels.parquet")
-    assert open_collection(str(tmp_path)).classes == ("0.0", "1.0")
+    assert open_collection(str(tmp_path)).classes == ("0", "1")
 
 
 def test_a_cell_that_is_too_long_for_a_file_is_named(tmp_path: Path, images) -> None:

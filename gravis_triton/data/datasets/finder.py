@@ -1,0 +1,154 @@
+"""Find the image files that tables name, and the tables that belong together."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from gravis_triton.data.datasets.columns import COLUMNS, Chosen, is_binary
+from gravis_triton.data.datasets.folder import stem_of
+from gravis_triton.data.datasets.frame import Frame
+from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
+from gravis_triton.data.datasets.layouts import layout_of_table
+from gravis_triton.errors import UserError
+
+_ENOUGH = 200  # cells that tell whether a column names images
+
+
+class Finder:
+    """Find files by what a table calls them: a path, the end of one, a name, or a name without its suffix.
+
+    A file is known by its path relative to `directory`, or by its full path if it is elsewhere.
+    """
+
+    def __init__(self, directory: Path, paths: Iterable[str]) -> None:
+        self.directory = directory
+        self._prefix = f"{os.path.abspath(directory)}/"
+        self._paths = {_normal(path): path for path in paths}
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for normal, path in self._paths.items():
+            name = normal[normal.rfind("/") + 1 :]
+            self._by_name[name].append(path)
+            self._by_name[stem_of(name)].append(path)
+
+    def full(self, path: str) -> str:
+        """The full path of a file that was found."""
+        return path if path[0] == "/" else f"{self.directory}/{path}"
+
+    def find(self, frame: Frame, row: int, column: str, cell: str) -> str | None:
+        """The file that a cell names, or None. Raises UserError if there are several."""
+        path = self._paths.get(_normal(cell))
+        if path is not None or not cell:
+            return path
+        found = self._candidates(cell)
+        if "/" in cell or not found:
+            for around in dict.fromkeys((self.directory, frame.file.parent)):
+                if os.path.isfile(around / cell):  # False for a name that is too long
+                    full = os.path.abspath(around / cell)
+                    return full.removeprefix(self._prefix)
+        if len(found) > 1:
+            first, second, *_ = found
+            raise frame.fault(
+                row,
+                column,
+                f"a path that matches only one file (such as {self.full(first)} or {self.full(second)})",
+            )
+        return found[0] if found else None
+
+    def knows(self, cells: Sequence[str]) -> bool:
+        """Whether cells name files: nearly all of the first ones."""
+        some = list(islice(filter(None, cells), _ENOUGH))
+        return bool(some) and sum(bool(self._candidates(cell)) for cell in some) > len(some) / 2
+
+    def _candidates(self, cell: str) -> list[str]:
+        """Files that end with the cell, else those with its last part as their name."""
+        normal = _normal(cell)
+        found = self._by_name.get(normal.rpartition("/")[2], [])
+        if "/" not in normal:
+            return found
+        ends = (f"/{normal}", f"/{normal}.")
+        whole = [path for path in found if any(end in f"/{_normal(path)}" for end in ends)]
+        return whole or found
+
+
+def _normal(name: str) -> str:
+    """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent."""
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace("\\", "/")
+
+
+def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple[Frame, list[str]]:
+    """(the table that lists images, with columns that it lacks from the others; names of those that are not read).
+
+    Rows belong together by image, lesion or patient. Raises UserError if two tables list images.
+    """
+    if len(frames) == 1:
+        return frames[0], []
+    base = max(frames, key=lambda frame: _listed_images(frame, named, images))
+    unread = []
+    for other in [frame for frame in frames if frame is not base]:
+        wanted = _lacking(base, other, named)
+        rows = _rows_of(base, other) if wanted else None
+        if rows:
+            base.join(other, rows, wanted)
+        elif _listed_images(other, named, images):
+            names = ", ".join(frame.file.name for frame in frames)
+            raise UserError(
+                f"{base.file.parent} holds {len(frames)} tables ({names}): give one of these files as --data"
+            )
+        else:
+            unread.append(other.file.name)
+    return base, unread
+
+
+def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
+    """The number of rows of a table that names images, else 0."""
+    layout = layout_of_table(frame.header)
+    of_layout = layout.table.columns["image"] if layout and layout.table else ()
+    accepted = {*named.get("image", ()), *of_layout, *COLUMNS["image"]}
+    listing = [name for name in frame.header if name in accepted or name.lower() in accepted]
+    return len(frame) if any(images.knows(frame.cells(name)) for name in listing) else 0
+
+
+def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
+    """Columns of another table that the base needs: those that are named, or of a kind that it does not have."""
+    layout = layout_of_table(base.header)
+    needed = {name for names in named.values() for name in names} - set(base.header)
+    if layout and layout.table:
+        needed |= {name for names in layout.table.columns.values() for name in names} - set(base.header)
+        return [name for name in other.header if name in needed]
+    has = {name.lower() for name in base.header}
+    for kind, accepted in COLUMNS.items():
+        if kind != "image" and not has.intersection(accepted):
+            needed.update(name for name in other.header if name.lower() in accepted)
+        elif kind == "group":
+            needed.update(
+                name for name in other.header if name.lower() in accepted and name.lower() not in has
+            )
+    if not has.intersection(COLUMNS["label"]) and not needed.intersection(COLUMNS["label"]):
+        binary = [name for name in other.header if name not in base.header and is_binary(other.cells(name))]
+        needed.update(binary if len(binary) > 1 else ())
+    return [name for name in other.header if name in needed and name not in base.header]
+
+
+def _rows_of(base: Frame, other: Frame) -> list[int | None] | None:
+    """The row of another table for each row of the base, by the first key that both have and that is unique."""
+    layout = layout_of_table(base.header)
+    joined = layout.table.joined if layout and layout.table else ""
+    for keys in (COLUMNS["image"], LESIONS, PATIENTS, (joined,)):
+        mine = next((name for name in base.header if name.lower() in keys), None)
+        its = next((name for name in other.header if name.lower() in keys), None)
+        if mine is None or its is None:
+            continue
+        cells = [_key(cell) for cell in other.cells(its)]
+        index = {cell: row for row, cell in enumerate(cells)}
+        rows = [index.get(_key(cell)) for cell in base.cells(mine)]
+        if len(index) == len(cells) and any(row is not None for row in rows):
+            return rows
+    return None
+
+
+def _key(cell: str) -> str:
+    """An image's name without folders and suffix, or an id."""
+    return stem_of(_normal(cell).rpartition("/")[2])

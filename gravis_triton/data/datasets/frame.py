@@ -1,0 +1,176 @@
+"""Tables as columns of text, read by Arrow from CSV and Parquet files; errors name file, line and column."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from gravis_triton.errors import UserError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
+
+_UNKNOWN = frozenset(
+    {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "none", "-1", "-1.0", "-", "--"}
+    | {"?", ".", "unknown", "unk", "unlabeled", "unlabelled", "missing", "not available", "unspecified", "undefined"}
+)  # fmt: skip
+"""Marks of unknown values, in lower case."""
+
+
+def is_unknown(cell: str) -> bool:
+    """Whether a cell is empty or a mark of an unknown value, such as NA, unknown or -1."""
+    return cell.strip().casefold() in _UNKNOWN
+
+
+class Frame:
+    """The columns of one table, as text without spaces around it."""
+
+    def __init__(self, file: Path, table: pa.Table) -> None:
+        self.file = file
+        self.header: list[str] = table.column_names
+        self._table = table
+        self._joined: dict[str, tuple[Frame, list[int | None]]] = {}
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def cells(self, column: str) -> list[str]:
+        """One cell per row, "" if it is empty."""
+        if column in self._joined:
+            other, rows = self._joined[column]
+            found = other.cells(column)
+            return ["" if row is None else found[row] for row in rows]
+        return ["" if cell is None else str(cell).strip() for cell in self._table.column(column).to_pylist()]
+
+    def known(self, column: str) -> list[str]:
+        """The cells, with "" for marks of unknown values."""
+        return ["" if cell.casefold() in _UNKNOWN else cell for cell in self.cells(column)]
+
+    def join(self, other: "Frame", rows: Sequence[int | None], columns: Sequence[str]) -> None:
+        """Add columns of another table. rows: its row for each row here, or None."""
+        self.header = [*self.header, *columns]
+        self._joined |= {name: (other, list(rows)) for name in columns}
+
+    def fault(self, row: int, column: str, expected: str) -> UserError:
+        """An error about one cell. row: from 0."""
+        frame, found = self, self.cells(column)[row]
+        if column in self._joined:
+            frame, rows = self._joined[column]
+            row = rows[row] or 0
+        return UserError(f"{frame.place(row)}, column {column}: expected {expected}, found {found!r}")
+
+    def place(self, row: int) -> str:
+        """File and line of a row (from 0); in Parquet files the first row is line 1."""
+        if self.file.suffix.lower() == ".parquet":
+            return f"{self.file}, line {row + 1}"
+        rows = _csv_rows(_text(self.file))
+        lines = [line for line, _ in rows][-len(self) :]  # without the header
+        return f"{self.file}, line {lines[row]}"
+
+
+def read_frame(file: Path, required: Sequence[str] = (), *, names: Sequence[str] = ()) -> Frame:
+    """A CSV file, separated by commas, semicolons, tabs or bars, or a Parquet file.
+
+    required: columns that it must have. names: of the columns of a CSV file without a header.
+    """
+    frame = Frame(file, _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, names))
+    missing = [column for column in required if column not in frame.header]
+    if missing:
+        raise UserError(
+            f"{file}: no column {', '.join(missing)}; expected {', '.join(required)}, "
+            f"found {', '.join(frame.header) or 'an empty file'}"
+        )
+    return frame
+
+
+def header_of(file: Path) -> list[str]:
+    """Names of the columns of a CSV file, without reading the rest."""
+    with file.open("rb") as stream:
+        first = stream.readline().decode("utf-8-sig", errors="replace")
+    return [name.strip() for name in next(_csv_rows(first), (0, []))[1]]
+
+
+def parquet_schema(file: Path) -> pa.Schema:
+    """Raises UserError for a file that is no Parquet file."""
+    try:
+        return pyarrow.parquet.read_schema(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from error
+
+
+def _parquet(file: Path) -> pa.Table:
+    plain = [field.name for field in parquet_schema(file) if not pa.types.is_nested(field.type)]
+    return pyarrow.parquet.read_table(file, columns=plain)
+
+
+def _csv(file: Path, names: Sequence[str]) -> pa.Table:
+    text = _text(file)
+    header = list(names) or [name.strip() for name in next(_csv_rows(text), (0, []))[1]]
+    if twice := [column for column, count in Counter(header).items() if count > 1 and column]:
+        raise UserError(f"{file}: duplicate column {', '.join(twice)}")
+    if not header:
+        return pa.table({})
+    unique = [name or f"\0{position}" for position, name in enumerate(header)]
+    try:
+        table = pyarrow.csv.read_csv(
+            io.BytesIO(text.lstrip("\r\n").encode()),
+            read_options=pyarrow.csv.ReadOptions(column_names=unique, skip_rows=0 if names else 1),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=_delimiter(text), newlines_in_values='"' in text
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(unique, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        for line, cells in _csv_rows(text):
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{file}, line {line}: expected {len(header)} fields, found {len(cells)}"
+                ) from error
+        if "Empty CSV" not in str(error):
+            raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
+        table = pa.table({name: pa.array([], pa.string()) for name in unique})
+    filled = [pc.not_equal(pc.utf8_trim_whitespace(column), "") for column in table.columns]
+    any_filled = filled[0]
+    for column in filled[1:]:
+        any_filled = pc.or_(any_filled, column)
+    return table.filter(any_filled).select([name for name in unique if name[0] != "\0"])
+
+
+def _text(file: Path) -> str:
+    """The text of a CSV file in UTF-8, UTF-16 with a byte order mark, or Windows-1252."""
+    try:
+        data = file.read_bytes()
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            text = data.decode("utf-16")
+            if "\n" not in text:
+                raise ValueError("no lines in it")
+            return text
+        if data[:2] == b"||":  # PH2: cells between double bars, and legends below
+            return "\n".join(
+                "|".join(line.split("||")[1:4]) for line in data.decode().splitlines() if line[:2] == "||"
+            )
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if b"\0" in data:
+                raise
+            return data.decode("cp1252")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t|", key=text.lstrip("\r\n").partition("\n")[0].count)

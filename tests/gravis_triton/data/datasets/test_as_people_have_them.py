@@ -1,0 +1,233 @@
+"""Data as people have them: what is read is said, and what looks wrong stops with the way out."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.errors import UserError
+
+
+@pytest.fixture
+def table(tmp_path: Path, images):
+    """Writes a table beside ten images 0.jpg to 9.jpg."""
+    images(tmp_path / "photos", [f"{number}.jpg" for number in range(10)])
+
+    def write(text: str, name: str = "table.csv") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def rows(header: str, *cells: str) -> str:
+    return "\n".join([header, *(f"{number},{cell}" for number, cell in enumerate(cells))])
+
+
+def labels(data: Path, **flags: str) -> list[str | None]:
+    collection = open_collection(str(data), **flags)
+    return [None if one.label is None else collection.classes[one.label] for one in collection.records]
+
+
+def test_two_columns_of_labels_that_differ_are_a_question(table) -> None:
+    data = table(rows("image,diagnosis,target", "unknown,0", "nevus,0", "melanoma,1"))
+    with pytest.raises(
+        UserError, match=r"line 2: diagnosis is '' and target is '0'.*--columns label=diagnosis or"
+    ):
+        open_collection(str(data))
+    assert labels(data, columns="label=target")[:3] == ["0", "0", "1"]
+
+
+def test_two_columns_of_labels_that_agree_are_read_and_said(table) -> None:
+    data = table(rows("image,label,dx", "0,nv", "1,mel", "1.0,mel"))
+    collection = open_collection(str(data))
+    assert collection.classes == ("0", "1")
+    assert "labels: label, which dx repeat" in collection.notes
+
+
+def test_whole_numbers_are_one_spelling(table) -> None:
+    assert labels(table(rows("image,label", "0", "0.0", "1", "1.0")))[:4] == ["0", "0", "1", "1"]
+
+
+def test_marks_of_the_unknown_are_counted_and_no_class(table) -> None:
+    data = table(rows("image,label", "mel", "nv", "Unknown", "-1", "NA"))
+    assert labels(data)[:5] == ["mel", "nv", None, None, None]
+    assert any(
+        "without a label: 3 rows (label is 1 'Unknown'" in note for note in open_collection(str(data)).notes
+    )
+
+
+def test_several_classes_in_one_cell_are_a_question(table) -> None:
+    data = table(rows("image,label", "mel", "nv", "mel|nv"))
+    with pytest.raises(UserError, match=r"line 4: label is 'mel\|nv', several classes in one cell"):
+        open_collection(str(data))
+
+
+def test_a_comma_in_the_name_of_a_class_is_no_question(table) -> None:
+    assert labels(table(rows("image,label", "mel", '"nevus, NOS"', "nevus")))[1] == "nevus, NOS"
+
+
+def test_fractions_are_no_classes(table) -> None:
+    with pytest.raises(UserError, match=r"line 3: label has fractions such as 0\.25, not classes"):
+        open_collection(str(table(rows("image,label", "1", "0.25", "0.5"))))
+
+
+def test_columns_of_0_and_1_are_classes_beside_others(table) -> None:
+    data = table(rows("image,age,MEL,NV,BCC,biopsied", "50,1,0,0,1", "60,0,1,0,0", "70,0.0,0.0,1.0,1"))
+    assert labels(data)[:3] == ["MEL", "NV", "BCC"]
+
+
+def test_columns_that_are_no_classes_are_listed_with_what_to_type(table) -> None:
+    data = table(rows("image,age,diagnosis_1", "50,Benign", "60,Malignant"))
+    notes = open_collection(str(data)).notes
+    assert (
+        "no labels are read from the columns image, age, diagnosis_1: give --columns label=diagnosis_1"
+        in notes
+    )
+    assert labels(data, columns="label=diagnosis_1")[:2] == ["Benign", "Malignant"]
+
+
+def test_named_columns_of_0_and_1_with_two_ones_are_told(table) -> None:
+    data = table(rows("image,MEL,NV", "1,1", "0,0"))
+    with pytest.raises(UserError, match=r"line 2: MEL and NV are both 1"):
+        open_collection(str(data), columns="label=MEL+NV")
+
+
+def test_lesion_numbers_that_restart_with_every_patient_do_not_join_patients(table) -> None:
+    data = table(rows("image,label,patient_id,lesion_id", "nv,P0,1", "nv,P0,2", "mel,P1,1", "mel,unknown,7"))
+    collection = open_collection(str(data))
+    assert [record.group for record in collection.records][:4] == [
+        "patient_id P0", "patient_id P0", "patient_id P1", "lesion_id 7",
+    ]  # fmt: skip
+    assert any("restarts with every patient (1 of its values" in note for note in collection.notes)
+
+
+def test_groups_are_counted_and_marks_of_the_unknown_are_none(table) -> None:
+    collection = open_collection(str(table(rows("image,patient_id", "P0", "P0", "-1", "unknown"))))
+    assert [record.group for record in collection.records][:4] == ["P0", "P0", None, None]
+    assert "groups: 1 by patient_id, the largest 'P0' with 2 images; 2 images have none" in collection.notes
+
+
+def test_the_arms_of_a_study_are_no_groups(table) -> None:
+    data = table(rows("image,group", *["control"] * 8))
+    with pytest.raises(
+        UserError, match=r"column group has only 1 values .*give --columns group=group, else another"
+    ):
+        open_collection(str(data))
+    assert {record.group for record in open_collection(str(data), columns="group=").records} == {None}
+
+
+def test_a_part_of_the_body_is_no_split(table) -> None:
+    collection = open_collection(str(table(rows("image,part", "trunk", "arm"))))
+    assert {record.split for record in collection.records} == {None}
+    assert "part is not read: its values are no splits (arm, trunk)" in collection.notes
+
+
+def test_few_missing_images_are_counted_and_many_stop(tmp_path: Path, images) -> None:
+    images(tmp_path, [f"{number}.jpg" for number in range(19)])
+    for listed in (20, 21):
+        (tmp_path / "table.csv").write_text(rows("image,label", *["nv"] * listed))
+        if listed == 20:
+            assert (
+                "left out: 1 of 20 images of the table are missing, e.g. 19"
+                in open_collection(str(tmp_path)).notes
+            )
+    with pytest.raises(
+        UserError, match=r"line 21, column image: .*2 of 21 are missing; --images DIR if elsewhere"
+    ):
+        open_collection(str(tmp_path))
+
+
+def test_images_may_be_under_another_root(tmp_path: Path, images) -> None:
+    images(tmp_path / "elsewhere" / "jpg", ["a.jpg", "b.jpg"])
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "table.csv"
+    table.write_text("path,label\n/kaggle/input/jpg/a.jpg,nv\nb,mel\n")
+    collection = open_collection(str(table), images=str(tmp_path / "elsewhere"))
+    assert [record.id for record in collection.records] == ["jpg/a.jpg", "jpg/b.jpg"]
+
+
+def test_labels_in_a_second_table_are_joined_by_image_or_lesion(table) -> None:
+    table(rows("image,lesion_id", "L0", "L0", "L1"), "images.csv")
+    data = table("lesion_id,MEL,NV\nL0,1,0\nL1,0,1\n", "truth.csv")
+    table("id,score\nx,1\n", "notes.csv")
+    assert labels(data)[:3] == ["MEL", "MEL", "NV"]
+    assert "tables that are not read: notes.csv" in open_collection(str(data)).notes
+
+
+def test_tables_in_a_folder_below_are_found(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", ["a.jpg", "b.jpg"])
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "meta.csv").write_text("image,label\na,nv\nb,mel\n")
+    assert labels(tmp_path) == ["nv", "mel"]
+
+
+def test_folders_of_the_system_are_skipped_and_counted(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv", "mel/@eaDir/1.jpg", "nv/.ipynb_checkpoints", "$RECYCLE.BIN", "lost+found"):
+        images(tmp_path / name, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert (collection.classes, len(collection.records)) == (("mel", "nv"), 2)
+    (note,) = collection.notes
+    assert all(f"1 {name}" in note for name in ("@eaDir", ".ipynb_checkpoints", "$RECYCLE.BIN", "lost+found"))
+
+
+def test_a_single_outer_folder_is_passed_through(tmp_path: Path, images) -> None:
+    for split in ("Train", "Test"):
+        for name in ("mel", "nv"):
+            images(tmp_path / "Skin cancer" / split / name, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert {record.split for record in collection.records} == {"train", "test"}
+    assert collection.notes[0] == f"{tmp_path} holds one folder: Skin cancer is read"
+
+
+def test_many_folders_of_few_images_are_lesions(tmp_path: Path, images) -> None:
+    for number in range(12):
+        images(tmp_path / f"IL_{number:03d}", ["clinical.jpg", "dermoscopic.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert (collection.classes, len({record.group for record in collection.records})) == ((), 12)
+    assert collection.notes[0].startswith("12 folders of few images each are read as lesions")
+
+
+def test_masks_beside_photographs_are_noticed_by_name_and_by_content(tmp_path: Path, images) -> None:
+    images(tmp_path / "named" / "IMD1" / "photo", ["IMD1.jpg"])
+    images(tmp_path / "named" / "IMD1" / "lesion", ["IMD1_lesion.png"])
+    with pytest.raises(UserError, match="holds masks among its images, such as IMD1_lesion"):
+        open_collection(str(tmp_path / "named"))
+    images(tmp_path / "drawn", ["a.jpg", "b.jpg"])
+    pixels = np.zeros((32, 32), np.uint8)
+    pixels[8:24, 8:24] = 255
+    Image.fromarray(pixels).save(tmp_path / "drawn" / "outline of a.png")
+    with pytest.raises(UserError, match="holds masks among its images, such as outline of a"):
+        open_collection(str(tmp_path / "drawn"))
+
+
+def test_images_in_a_folder_unknown_have_no_label(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv", "unknown"):
+        images(tmp_path / name, ["1.jpg"])
+    assert labels(tmp_path) == ["mel", "nv", None]
+
+
+def test_a_directory_of_the_hub_is_read_with_hf(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    cells = [{"bytes": b"", "path": "a.jpg"}]
+    pa.parquet.write_table(pa.table({"image": cells}), tmp_path / "data" / "train-00000-of-00001.parquet")
+    with pytest.raises(UserError, match=f"give --data hf:{tmp_path}, or"):
+        open_collection(str(tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_encodings_of_spreadsheets(table, encoding: str) -> None:
+    data = table("")
+    (data / "table.csv").write_bytes("image;dx\n0;Naevus Spitz\n1;Läsion\n".encode(encoding))
+    assert labels(data)[:2] == ["Naevus Spitz", "Läsion"]
+
+
+def test_lines_of_faults_count_blank_lines_and_quoted_breaks(table) -> None:
+    data = table('image,note,split\n0,"two\nlines",train\n\n1,,fold7\n')
+    with pytest.raises(UserError, match=r"table\.csv, line 5, column split"):
+        open_collection(str(data))
