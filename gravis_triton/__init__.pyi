@@ -23,8 +23,11 @@ __version__: str
 
 def check(
     *,
-    data: str | Path,
     columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
+    data: str | Path,
     num_workers: int | None = None,
     json: bool = False,
     page: str | None = None,
@@ -34,8 +37,13 @@ def check(
     Raises UserError for anything the user can fix.
 
     Args:
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
         data: Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic.
-        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
         num_workers: Threads for decoding. (1 to 256; default: depends on the number of cores)
         json: Print JSON. (default: False)
         page: HTML file to write contact sheets to. (default: none)
@@ -43,9 +51,12 @@ def check(
 
 def shards(
     *,
+    columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
     data: str | Path,
     output: str | Path,
-    columns: str | None = None,
     image_size: int = 512,
     images_per_shard: int = 1000,
 ) -> ShardsResult:
@@ -54,9 +65,14 @@ def shards(
     Raises UserError for anything the user can fix.
 
     Args:
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
         data: Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic.
         output: Output directory; must not exist.
-        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
         image_size: Short side of the images in pixels; smaller images are not resized. (1 to 8,192;
             default: 512)
         images_per_shard: Number of images per shard. (at least 1; default: 1000)
@@ -65,8 +81,11 @@ def shards(
 def pretrain(
     *,
     method: str = "gravis",
-    data: str | Path = "synthetic",
     columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
+    data: str | Path = "synthetic",
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -160,11 +179,14 @@ def pretrain(
     Args:
         method: gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as
             package.module:Class. (default: gravis)
-        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
-            hf:OWNER/NAME or synthetic. (default: synthetic)
-        columns: Columns of the table, such as
-            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
-            name)
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
+        data: Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or
+            synthetic. (default: synthetic)
         synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
         val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
             split. (above 0, below 1; default: 0.2)
@@ -303,8 +325,11 @@ def pretrain(
 
 def finetune_classification(
     *,
-    data: str | Path = "synthetic",
     columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
+    data: str | Path = "synthetic",
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -362,11 +387,14 @@ def finetune_classification(
     Raises UserError for anything the user can fix.
 
     Args:
-        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
-            hf:OWNER/NAME or synthetic. (default: synthetic)
-        columns: Columns of the table, such as
-            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
-            name)
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
+        data: Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or
+            synthetic. (default: synthetic)
         synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
         val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
             split. (above 0, below 1; default: 0.2)
@@ -454,8 +482,11 @@ def finetune_classification(
 
 def finetune_segmentation(
     *,
-    data: str | Path = "synthetic",
     columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
+    data: str | Path = "synthetic",
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -512,11 +543,14 @@ def finetune_segmentation(
     Raises UserError for anything the user can fix.
 
     Args:
-        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
-            hf:OWNER/NAME or synthetic. (default: synthetic)
-        columns: Columns of the table, such as
-            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
-            name)
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
+        data: Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or
+            synthetic. (default: synthetic)
         synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
         val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
             split. (above 0, below 1; default: 0.2)
@@ -602,8 +636,12 @@ def finetune_segmentation(
 
 def evaluate(
     *,
-    data: str | Path = "synthetic",
+    test_data: str | None = None,
     columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
+    data: str | Path = "synthetic",
     synthetic_images: int = 1500,
     val_fraction: float = 0.2,
     split_seed: int | None = None,
@@ -629,11 +667,16 @@ def evaluate(
     Raises UserError for anything the user can fix.
 
     Args:
-        data: Images: directory (ISIC 2016 to 2020, HAM10000, any folder), CSV or Parquet table,
-            hf:OWNER/NAME or synthetic. (default: synthetic)
-        columns: Columns of the table, such as
-            image=photo,label=dx,group=patient,mask=segmentation,split=fold. (default: recognized by
-            name)
+        test_data: Another dataset, all labeled images of which are the test set (external validation).
+            (default: the test images of --data)
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
+        data: Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or
+            synthetic. (default: synthetic)
         synthetic_images: Number of images to draw for --data synthetic. (1 to 1,000,000; default: 1500)
         val_fraction: Fraction of the labeled images to validate on, if the dataset has no validation
             split. (above 0, below 1; default: 0.2)
@@ -670,9 +713,12 @@ def evaluate(
 
 def embed(
     *,
+    columns: str | None = None,
+    images: str | None = None,
+    modality: Literal["dermoscopic", "clinical"] | None = None,
+    classes: Literal["common"] | None = None,
     encoder: str | Path,
     data: str | Path,
-    columns: str | None = None,
     output: str | Path = "features.parquet",
     overwrite: bool = False,
     model: str | None = None,
@@ -686,9 +732,14 @@ def embed(
     Raises UserError for anything the user can fix.
 
     Args:
+        columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
+            label= reads none. (default: recognized by name)
+        images: Directory that holds the images that the table names. (default: the folder of the table)
+        modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
+        classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
+            VASC. (default: the dataset's own)
         encoder: Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random.
         data: Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic.
-        columns: Columns of the table, such as image=photo,label=dx. (default: recognized by name)
         output: Parquet file to write. (default: features.parquet)
         overwrite: Replace an existing file. (default: False)
         model: timm backbone for an imagenet or random encoder. (default: resnet18)

@@ -11,6 +11,7 @@ from gravis_triton.data.cache.images import (
     default_directory,
 )
 from gravis_triton.data.cache.pixels import lesion_pixels, native_mask
+from gravis_triton.data.datasets.common import external_test
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, ImageReference, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -44,6 +45,7 @@ __all__ = [
     "default_directory",
     "describe_leaks",
     "describe_split",
+    "external_test",
     "find_leaks",
     "hold_out",
     "label_subset",

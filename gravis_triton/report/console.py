@@ -20,9 +20,13 @@ from gravis_triton.training import Training, TrainState
 _MAX_NAMED = 5  # images
 
 
-def print_data(display: Display, description: str, skipped: Sequence[tuple[str, str]]) -> None:
-    """Print what the data are, and the first few of the unreadable images, (id, reason), if any."""
+def print_data(
+    display: Display, description: str, notes: Sequence[str], skipped: Sequence[tuple[str, str]]
+) -> None:
+    """Print what the data are, how they were read, and the first few of the unreadable images, (id, reason), if any."""
     display.print(f"data: {description}")
+    for line in notes:
+        display.print(f"  {line}")
     print_skipped(display, skipped)
 
 
@@ -42,7 +46,7 @@ def print_annotated(
     used: Sequence[int],
 ) -> None:
     """Print the number of annotated images in each part of the split, and of training images in use."""
-    print_data(display, f"{collection.name}, {len(images):,} images", images.skipped)
+    print_data(display, f"{collection.name}, {len(images):,} images", collection.notes, images.skipped)
     for line in describe_split(split, collection, annotation):
         display.print(line)
     if len(used) < len(split.train):

@@ -1,30 +1,39 @@
 """Dataset, splits and loading."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gravis_triton.settings.fields import Argument
 
-Columns = Annotated[str | None, Argument(default="recognized by name")]
-Images = Annotated[str | None, Argument(default="the folder of the table")]
-Modality = Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")]
 Workers = Annotated[int | None, Field(ge=0, le=256), Argument(default="one per core, at most 8")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
+class ReadSettings:
+    """How the dataset is read."""
+
+    columns: Annotated[str | None, Argument(default="recognized by name")] = None
+    """Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold; label= reads none."""
+    images: Annotated[str | None, Argument(default="the folder of the table", metavar="DIR")] = None
+    """Directory that holds the images that the table names."""
+    modality: Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")] = None
+    """Images of one kind only, in a dataset with both (MILK10k, Derm7pt)."""
+    classes: Annotated[Literal["common"] | None, Argument(default="the dataset's own")] = None
+    """The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF, VASC."""
+
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `open_collection` for these settings."""
+        return {name: getattr(self, name) for name in ("columns", "images", "modality", "classes")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(ReadSettings):
     """Dataset, splits and loading."""
 
     data: str = "synthetic"
     """Images: directory (a known data set, any folder), CSV or Parquet table, hf:OWNER/NAME or synthetic."""
-    columns: Columns = None
-    """Columns of the table, such as image=photo,label=dx,group=patient,mask=segmentation,split=fold."""
-    images: Images = None
-    """Folder that holds the images that the table names."""
-    modality: Modality = None
-    """Images of one kind only, in a dataset with both (MILK10k, Derm7pt)."""
     synthetic_images: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     """Number of images to draw for --data synthetic."""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -37,9 +46,7 @@ class DataSettings:
         None
     )
     """Short side of the cached images in pixels."""
-    num_workers: Images = Annotated[str | None, Argument(default="the folder of the table")]
-Modality = Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")]
-Workers = None
+    num_workers: Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
 
 

@@ -30,8 +30,9 @@ def resolve_pretrain(
         raise UserError("--total-views and --epochs both set the training length: drop one of them")
     if settings.steps_per_epoch is not None and not settings.streaming:
         raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
-    if settings.columns is not None and settings.streaming:
-        raise UserError("--columns is for tables, but --streaming reads shards: drop one of them")
+    for name, value in settings.reading().items():
+        if value is not None and settings.streaming:
+            raise UserError(f"--{name} is for tables, but --streaming reads shards: drop one of them")
     if settings.eval_every is not None and not settings.evaluate:
         raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
     size = settings.image_size or image_size or default_image_size(settings.data)

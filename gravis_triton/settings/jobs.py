@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
-from gravis_triton.settings.data import Columns, DataSettings, StreamingSettings, Workers
+from gravis_triton.settings.data import DataSettings, ReadSettings, StreamingSettings, Workers
 from gravis_triton.settings.fields import Argument
 from gravis_triton.settings.training import (
     EncoderSettings,
@@ -61,6 +61,8 @@ class EvaluateSettings(DataSettings, EncoderSettings, EvaluationSettings, RunSet
     """
 
     job: ClassVar[str] = "evaluate"
+    test_data: Annotated[str | None, Argument(default="the test images of --data")] = None
+    """Another dataset, all labeled images of which are the test set (external validation)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ class CompareSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedSettings:
+class EmbedSettings(ReadSettings):
     """Extract image features: one row per image with id, path, label, split, group and features.
 
     Example: RUN/encoder DIR -o features.parquet. Run again to resume an interrupted job.
@@ -140,8 +142,6 @@ class EmbedSettings:
     """Encoder directory (RUN/encoder), hf:OWNER/NAME, imagenet or random."""
     data: Annotated[str, Argument(positional="DATA")]
     """Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic."""
-    columns: Columns = None
-    """Columns of the table, such as image=photo,label=dx."""
     output: Annotated[str, Argument(alias="-o")] = "features.parquet"
     """Parquet file to write."""
     overwrite: bool = False
@@ -201,13 +201,11 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings:
+class CheckSettings(ReadSettings):
     """Check a dataset: counts, unreadable images and masks, duplicates and leakage; exits with 1 on a fault."""
 
     data: Annotated[str, Argument(positional="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
-    columns: Columns = None
-    """Columns of the table, such as image=photo,label=dx."""
     num_workers: Annotated[
         int | None, Field(ge=1, le=256), Argument(default="depends on the number of cores")
     ] = None
@@ -219,15 +217,13 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardsSettings:
+class ShardsSettings(ReadSettings):
     """Resize a dataset and write it as Parquet shards for --streaming."""
 
     data: Annotated[str, Argument(positional="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
     output: Annotated[str, Argument(positional="OUT")]
     """Output directory; must not exist."""
-    columns: Columns = None
-    """Columns of the table, such as image=photo,label=dx."""
     image_size: Annotated[int, Field(ge=1, le=8192)] = 512
     """Short side of the images in pixels; smaller images are not resized."""
     images_per_shard: Annotated[int, Field(ge=1)] = 1000

@@ -16,7 +16,15 @@ from rich.console import Console
 from rich.progress import track
 
 from gravis_triton.data import Collection, Record, open_collection
-from gravis_triton.data.cache.pixels import check_aspect, check_fit, lesion_pixels
+from gravis_triton.data.cache.pixels import (
+    check_aspect,
+    check_fit,
+    is_nearly_black,
+    is_suspect,
+    lesion_pixels,
+    most_are_suspect,
+    other_levels,
+)
 from gravis_triton.data.datasets.known import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
@@ -55,8 +63,11 @@ class _Inspected(NamedTuple):
     compared: np.ndarray | None = None
     shown: Image.Image | None = None
     fault: str = ""
+    is_dark: bool = False
     mask_fault: str = ""
     empty_mask: bool = False
+    suspect_mask: bool = False
+    mask_levels: str = ""
 
 
 def check(settings: CheckSettings) -> CheckResult:
@@ -65,7 +76,7 @@ def check(settings: CheckSettings) -> CheckResult:
     Prints the report or JSON, and writes a page of contact sheets if requested. Raises UserError for a dataset that
     cannot be opened.
     """
-    collection = open_collection(settings.data, columns=settings.columns)
+    collection = open_collection(settings.data, **settings.reading())
     with ThreadPoolExecutor(settings.num_workers) as pool:
         progress = track(
             pool.map(partial(_look, has_page=settings.page is not None), collection.records),
@@ -99,28 +110,29 @@ def _look(record: Record, *, has_page: bool) -> _Inspected:
         return _Inspected(fault=f"{record.id}: {error}")
     thumbnail = image.copy()
     thumbnail.thumbnail((_SIDE, _SIDE))
-    mask_fault, empty = _look_at_mask(record, image)
+    inspected = _look_at_mask(record, image)
     pixels = hashlib.sha256(image.tobytes() + str(image.size).encode()).hexdigest()
-    return _Inspected(
-        image.size,
-        pixels,
-        gray_thumbnail(np.asarray(thumbnail)),
-        thumbnail if has_page else None,
-        mask_fault=mask_fault,
-        empty_mask=empty,
+    return inspected._replace(
+        size=image.size,
+        pixels=pixels,
+        compared=gray_thumbnail(np.asarray(thumbnail)),
+        shown=thumbnail if has_page else None,
+        is_dark=is_nearly_black(np.asarray(thumbnail)),
     )
 
 
-def _look_at_mask(record: Record, image: Image.Image) -> tuple[str, bool]:
-    """(fault of the mask, whether it is empty)."""
+def _look_at_mask(record: Record, image: Image.Image) -> _Inspected:
     if record.mask is None:
-        return "", False
+        return _Inspected()
     try:
         mask = record.mask.read()
         check_fit(mask.size, image.size)
-        return "", not lesion_pixels(mask).any()
+        lesion = lesion_pixels(mask)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return f"{record.id}: {error}", False
+        return _Inspected(mask_fault=f"{record.id}: {error}")
+    return _Inspected(
+        empty_mask=not lesion.any(), suspect_mask=is_suspect(lesion), mask_levels=other_levels(mask)
+    )
 
 
 def _parts(collection: Collection, looked: Sequence[_Inspected]) -> dict[str, dict[str, object]]:
@@ -167,6 +179,9 @@ def _findings(
             group for group, splits in splits_of.items() if len(splits) > 1
         ],
     }
+    suspect = [r.id for r, one in zip(records, looked, strict=True) if one.suspect_mask]
+    if most_are_suspect(len(suspect), sum(record.mask is not None for record in records)):
+        faults["masks, most of all, are empty or cover nearly everything: are they inverted?"] = suspect
     some_labels, some_masks = bool(collection.classes), any(record.mask for record in records)
     warnings = {
         "images without a label": [r.id for r in records if some_labels and r.label is None],
@@ -174,6 +189,12 @@ def _findings(
         "unused superpixel files": [name for name in unused if _is_superpixels(name)],
         "other unused image files, such as masks without an image or formats that are not read": [
             name for name in unused if not _is_superpixels(name)
+        ],
+        "nearly black images, perhaps of another bit depth": [
+            r.id for r, one in zip(records, looked, strict=True) if one.is_dark
+        ],
+        "masks of two other values than 0 and 255, read as background and lesion": [
+            f"{r.id} ({one.mask_levels})" for r, one in zip(records, looked, strict=True) if one.mask_levels
         ],
         "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],
         "pairs of identical images in one split": across(exact, apart=False),

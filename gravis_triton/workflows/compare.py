@@ -64,8 +64,11 @@ def compare(settings: CompareSettings) -> CompareResult:
     grid = dataclasses.replace(
         grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
     )
+    reading: dict[str, Any] = {
+        name: grid.common.get(name) for name in ("columns", "images", "modality", "classes")
+    }
     collection = open_collection(  # a wrong --data fails before anything runs
-        grid.data, columns=grid.common.get("columns")
+        grid.data, **reading
     )
     try:
         check_encoders(grid)

@@ -64,7 +64,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
 
     # the images, and the table for their features
     collection = open_collection(
-        settings.data, columns=settings.columns, synthetic_images=DataSettings.synthetic_images
+        settings.data, synthetic_images=DataSettings.synthetic_images, **settings.reading()
     )
     file = Path(settings.output)
     if file.suffix != ".parquet":

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 import gravis_triton.training as training
-from gravis_triton.data import write_split
+from gravis_triton.data import external_test, open_collection, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.classification import ClassificationScores
@@ -60,6 +60,9 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
 
     # labeled images: training, validation and test sets
     collection = open_annotated(settings, seed=settings.seed, annotation="label")
+    if settings.test_data is not None:
+        tested = open_collection(settings.test_data, modality=settings.modality, classes=settings.classes)
+        collection = external_test(collection, tested)
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work

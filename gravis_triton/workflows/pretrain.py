@@ -163,7 +163,7 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
             processes=accelerator.num_processes,
             progress=decoding,
         )
-    console.print_data(display, data.description, data.skipped)
+    console.print_data(display, data.description, data.collection.notes, data.skipped)
     return data
 
 

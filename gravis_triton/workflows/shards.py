@@ -37,7 +37,7 @@ def shards(settings: ShardsSettings) -> ShardsResult:
     output = Path(settings.output)
     if output.exists():
         raise UserError(f"{output} exists: use another directory, or delete it")
-    collection = open_collection(settings.data, columns=settings.columns)
+    collection = open_collection(settings.data, **settings.reading())
     splits: dict[str, list[Record]] = defaultdict(list)
     for record in random.Random(0).sample(collection.records, len(collection.records)):
         splits[record.split or "train"].append(record)

@@ -43,6 +43,8 @@ def check_fit(mask: tuple[int, int], image: tuple[int, int]) -> None:
 
 # The ISIC challenges' rule: a pixel is lesion above this value.
 _LESION_ABOVE = 128
+_BLACK = 24  # 12 of 16 bits are at most 15 of 255
+_COVERED = 0.95  # share of an image that a lesion rarely covers
 
 
 def native_mask(record: Record) -> NDArray[np.uint8]:
@@ -56,14 +58,44 @@ def native_mask(record: Record) -> NDArray[np.uint8]:
 
 
 def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
-    """(height, width), 255 where the value of an 8-bit gray mask is above 128, else 0.
+    """(height, width), 255 where lesion, else 0: where an 8-bit gray mask is above 128, or has the higher one of two
+    values.
 
-    Raises ValueError for a mask with the values 0 and 1, which would be empty by this rule.
+    Raises ValueError for a mask of one or many values up to 128, and for one of three to eight levels.
     """
     values = np.asarray(mask)
-    if values.max() == 1:
-        raise ValueError("mask has the values 0 and 1: lesion must be 255")
+    sizes = np.bincount(values.ravel(), minlength=256)
+    levels = np.flatnonzero(sizes)
+    if len(levels) == 2 and levels[0] <= _LESION_ABOVE:
+        return (values == levels[1]).astype(np.uint8) * np.uint8(255)
+    is_dark = 0 < levels[-1] <= _LESION_ABOVE
+    has_steps = 2 < len(levels) <= 8 and values.size >= 1024 and sizes[32:224].sum() > values.size / 10
+    if is_dark or has_steps:
+        shown = ", ".join(map(str, levels[:8]))
+        raise ValueError(f"mask has the values {shown}: lesion must be 255, all else 0")
     return _above(values)
+
+
+def other_levels(mask: Image.Image) -> str:
+    """The values "0 and 127" of a mask that has two values instead of 0 and 255, else ""."""
+    levels = sorted(value for _, value in mask.getcolors(256) or [])
+    return f"{levels[0]} and {levels[1]}" if len(levels) == 2 and levels != [0, 255] else ""
+
+
+def is_suspect(lesion: NDArray[np.uint8]) -> bool:
+    """Whether a mask has no lesion, or lesion nearly everywhere, or in all its corners: inverted."""
+    corners = lesion[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return not lesion.any() or lesion.mean() > _COVERED * 255 or bool(corners.all())
+
+
+def most_are_suspect(suspect: int, masks: int) -> bool:
+    """Whether so many masks are suspect that they probably mean something else."""
+    return masks >= 4 and suspect > masks / 2
+
+
+def is_nearly_black(pixels: NDArray[np.uint8]) -> bool:
+    """Whether no pixel is brighter than a photograph of 12 bits in a file of 16 would be, or little more."""
+    return bool(pixels.max(initial=0) < _BLACK)
 
 
 def fitted_mask(mask: Image.Image, height: int, width: int) -> NDArray[np.uint8]:

@@ -90,7 +90,8 @@ def _decode(
 def _to_gray(image: Image.Image) -> Image.Image:
     """Raises ValueError for a mask in color, where lesion is ambiguous."""
     image = _to_eight_bits(image)
-    if image.mode not in ("1", "L", "LA"):
+    is_two_colors = image.mode == "P" and len(image.getcolors(2) or ()) == 2
+    if image.mode not in ("1", "L", "LA") and not is_two_colors:
         channels = np.asarray(image.convert("RGB")).astype(np.int16)
         if np.ptp(channels, axis=2).max() > _MOST_COLOR:
             raise ValueError("mask is in color: lesion must be white (255) on black (0)")
@@ -134,8 +135,8 @@ def _draft(image: Image.Image, short_side: int) -> None:
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
-    The range is 0 to 65,535 for integers, or 0 to 255 if no pixel is above 255 (8-bit values in a larger type); for
-    floats 0 to 1, or 0 to 255 if any pixel is above 1.
+    The range is 0 to 65,535 for integers, or 0 to 4,095 or 255 if no pixel is above (12-bit or 8-bit values in a larger
+    type); for floats 0 to 1, or 0 to 255 if any pixel is above 1.
     """
     if not image.mode.startswith(("I", "F")):
         return image
@@ -144,5 +145,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         values = values * 255 if largest <= 1 else values
     elif largest > 255:
-        values = values.clip(0, 65535) // 257
+        full = 4095 if largest <= 4095 else 65535
+        values = values.clip(0, full).astype(np.int64) * 255 // full
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

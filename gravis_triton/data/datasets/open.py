@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from gravis_triton.data.datasets.common import common_classes
 from gravis_triton.data.datasets.folder import inner_folder, open_folder
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES
 from gravis_triton.data.datasets.hub import open_hub
@@ -23,6 +24,7 @@ def open_collection(
     columns: str | None = None,
     images: str | None = None,
     modality: str | None = None,
+    classes: str | None = None,
 ) -> Collection:
     """The collection that `spec` names.
 
@@ -33,8 +35,12 @@ def open_collection(
     columns: "image=NAME,label=NAME,..." for table columns without an accepted name (see `open_table`).
     images: the folder that holds the images that a table names.
     modality: "dermoscopic" or "clinical", of a dataset with both.
+    classes: "common" for the diagnoses that datasets have in common (see `common_classes`).
     Raises UserError if nothing is found, or if labels and images do not match.
     """
+    if classes is not None:
+        reading = {"columns": columns, "images": images, "modality": modality}
+        return common_classes(open_collection(spec, seed=seed, synthetic_images=synthetic_images, **reading))
     given = {"--columns": columns, "--images": images, "--modality": modality}
     for flag, value in given.items():
         if value is not None and (spec == "synthetic" or spec.startswith("hf:")):

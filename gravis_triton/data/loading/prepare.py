@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gravis_triton.data.cache.images import CachedImages, Masks, cached_images, cached_masks
+from gravis_triton.data.cache.pixels import is_nearly_black, is_suspect, most_are_suspect, other_levels
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, Record
 from gravis_triton.data.splits.split import check_annotated, pooled
+from gravis_triton.errors import UserError
 from gravis_triton.settings import DataSettings
+
+_SAMPLE, _FEW = 200, 16  # images that are looked at, and masks that are read from their files
 
 Progress = Callable[[int, int], None]
 
@@ -24,7 +28,8 @@ def prepare_images(
     collection = _open(settings, seed)
     training, _ = _apart_from_test(collection)
     images = decode(training, settings, progress)
-    return dataclasses.replace(collection, records=images.records), images
+    notes = (*collection.notes, *_dark_images(images))
+    return dataclasses.replace(collection, records=images.records, notes=notes), images
 
 
 def open_annotated(settings: DataSettings, *, seed: int, annotation: Annotation) -> Collection:
@@ -45,16 +50,18 @@ def prepare_annotated(
     """
     training, others = _apart_from_test(collection)
     images = decode([*training, *others], settings, progress)
-    collection = dataclasses.replace(collection, records=images.records)
+    notes = (*collection.notes, *_dark_images(images))
+    collection = dataclasses.replace(collection, records=images.records, notes=notes)
     if annotation == "label":
         return collection, images, None
     masks = cached_masks(images, directory=_cache(settings), workers=_workers(settings), progress=progress)
-    return collection, images, masks
+    notes = (*notes, *_describe_masks(collection, masks))
+    return dataclasses.replace(collection, notes=notes), images, masks
 
 
 def _open(settings: DataSettings, seed: int) -> Collection:
     collection = open_collection(
-        settings.data, seed=seed, synthetic_images=settings.synthetic_images, columns=settings.columns
+        settings.data, seed=seed, synthetic_images=settings.synthetic_images, **settings.reading()
     )
     return collection if settings.split_seed is None else pooled(collection)
 
@@ -88,3 +95,27 @@ def _cache(settings: DataSettings) -> Path | None:
 def _workers(settings: DataSettings) -> int:
     assert settings.num_workers is not None  # resolved
     return settings.num_workers
+
+
+def _dark_images(images: CachedImages) -> list[str]:
+    """A warning about nearly black images among a sample."""
+    sample = range(0, len(images), len(images) // _SAMPLE + 1)
+    dark = [images.records[index].id for index in sample if is_nearly_black(images[index])]
+    named = ", ".join(dark[:3])
+    return [f"warning: {len(dark)} of {len(sample)} images are nearly black, e.g. {named}"] if dark else []
+
+
+def _describe_masks(collection: Collection, masks: Masks) -> list[str]:
+    """A line about masks of other values than 0 and 255, from a sample. Raises UserError if most masks are empty or
+    cover nearly everything."""
+    drawn = collection.annotated("mask")
+    sample = drawn[:: len(drawn) // _SAMPLE + 1]
+    suspect = [collection.records[index].id for index in sample if is_suspect(masks[index])]
+    if most_are_suspect(len(suspect), len(sample)):
+        raise UserError(
+            f"{len(suspect)} of {len(sample)} masks are empty or cover nearly everything, e.g. "
+            f"{', '.join(suspect[:3])}: lesion must be white (255) on black (0); gravis check lists them"
+        )
+    read = [mask.read() for index in sample[:_FEW] if (mask := collection.records[index].mask)]
+    levels = next((found for mask in read if (found := other_levels(mask))), "")
+    return [f"masks: the values {levels} are read as background and lesion"] if levels else []

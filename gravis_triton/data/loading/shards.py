@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from gravis_triton.data.datasets.decode import decode_image, upright_size
-from gravis_triton.data.datasets.folder import SPLIT_FOLDERS
+from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.hub import (
     ID_COLUMNS,
     collect_splits,
@@ -119,7 +119,7 @@ def open_shards(spec: str) -> tuple[ImageShards, ImageShards | None]:
         names = tuple(str(file) for split in chosen for file in files.get(split, ()))
         return ImageShards(spec, names, undecoded, _rows_of_shards(names, data.num_shards), image, ids)
 
-    kinds = {split: SPLIT_FOLDERS.get(split.lower()) for split in splits}
+    kinds = {split: SPLITS.get(split.lower()) for split in splits}
     training = [split for split, kind in kinds.items() if kind not in ("test", "validation")]
     validation = [split for split, kind in kinds.items() if kind == "validation"]
     if not training:

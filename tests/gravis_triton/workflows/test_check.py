@@ -76,12 +76,14 @@ def test_what_training_would_refuse_is_a_fault(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw(tmp_path / "images" / f"{name}.jpg", seed=ord(name))
     (tmp_path / "masks").mkdir()
-    Image.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
+    Image.fromarray(np.eye(64, dtype=np.uint8) + np.eye(64, k=3, dtype=np.uint8) * 2).save(
+        tmp_path / "masks" / "a.png"
+    )
     Image.new("RGB", (400, 20)).save(tmp_path / "images" / "long.png")
     faults = check(CheckSettings(data=str(tmp_path))).faults
     assert faults == (
         "unreadable images (1): images/long.png: 400 x 20 is longer than 16 times its short side",
-        "unusable masks (1): images/a.jpg: mask has the values 0 and 1: lesion must be 255",
+        "unusable masks (1): images/a.jpg: mask has the values 0, 1, 2: lesion must be 255, all else 0",
     )
 
 

@@ -113,7 +113,7 @@ def test_unreadable_masks_are_named_with_the_reason(pair: Pair, tmp_path: Path) 
     assert text.startswith("3 of 4 masks cannot be used: torn: ")
     assert "; gone: " in text
     assert "No such file" in text
-    assert "; ones: mask has the values 0 and 1" in text
+    assert "; ones: mask has the values 1: lesion must be 255" in text
     assert "\n" not in text
 
 

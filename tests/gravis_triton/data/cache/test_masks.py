@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gravis_triton.data.cache.pixels import fitted_mask, lesion_pixels, native_mask
+from gravis_triton.data.cache.pixels import fitted_mask, is_suspect, lesion_pixels, native_mask, other_levels
 from gravis_triton.data.datasets.decode import decode_mask
 from gravis_triton.data.datasets.records import Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -23,9 +23,40 @@ def test_lesion_is_above_128() -> None:
     assert lesion_pixels(gray([0, 1, 127, 128, 129, 255])).tolist() == [[0, 0, 0, 0, 255, 255]]
 
 
-def test_a_mask_of_zeros_and_ones_is_refused() -> None:
-    with pytest.raises(ValueError, match="values 0 and 1: lesion must be 255"):
-        lesion_pixels(gray([0, 1, 1]))
+@pytest.mark.parametrize(
+    ("background", "lesion"), [(0, 1), (0, 2), (0, 60), (0, 127), (1, 2), (60, 127), (100, 200)]
+)
+def test_two_values_are_background_and_lesion(background: int, lesion: int) -> None:
+    assert lesion_pixels(gray([background, lesion, lesion])).tolist() == [[0, 255, 255]]
+    assert other_levels(gray([background, lesion])) == f"{background} and {lesion}"
+    assert other_levels(gray([0, 255])) == other_levels(gray([0, 3, 255])) == ""
+
+
+def test_more_dark_values_are_refused() -> None:
+    for row in ([0, 1, 2], [1, 1, 1], [0, 20, 127]):
+        with pytest.raises(ValueError, match=r"mask has the values .*: lesion must be 255, all else 0"):
+            lesion_pixels(gray(row))
+
+
+def test_classes_of_a_mask_are_refused() -> None:
+    with pytest.raises(ValueError, match="mask has the values 0, 127, 255"):
+        lesion_pixels(gray(*[[0, 127, 255, 0]] * 256))
+
+
+def test_masks_without_or_with_nearly_only_lesion_and_inverted_ones_are_suspect() -> None:
+    lesion = np.zeros((20, 20), np.uint8)
+    assert is_suspect(lesion)
+    lesion[5:15, 5:15] = 255
+    assert not is_suspect(lesion)
+    assert is_suspect(255 - lesion)
+    assert is_suspect(np.full((20, 20), 255, np.uint8))
+
+
+def test_a_palette_of_two_colors_is_background_and_lesion(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 1, 1]], np.uint8))
+    mask.putpalette([0, 0, 0, 128, 0, 0])
+    mask.save(tmp_path / "m.png")
+    assert lesion_pixels(decode_mask(tmp_path / "m.png")).tolist() == [[0, 255, 255]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])

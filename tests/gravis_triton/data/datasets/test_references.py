@@ -126,6 +126,11 @@ def test_sixteen_bit_gray_keeps_its_whole_range(tmp_path: Path) -> None:
     assert np.asarray(ImageFile(tmp_path / "a.png").read())[0, :, 0].tolist() == [0, 100, 255]
 
 
+def test_twelve_bits_in_sixteen_are_read_with_their_range(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 2048, 4095]], np.uint16)).save(tmp_path / "a.png")
+    assert np.asarray(ImageFile(tmp_path / "a.png").read())[0, :, 0].tolist() == [0, 127, 255]
+
+
 def test_mask_stays_single_channel_and_at_native_size(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (255, 255, 255)).save(tmp_path / "a.png")
     mask = MaskFile(tmp_path / "a.png").read(short_side=5)
