@@ -14,7 +14,7 @@ from gravis_triton.data import (
     split_collection,
 )
 from gravis_triton.data.datasets.attributes import read_attributes
-from gravis_triton.data.loading.prepare import prepare_annotated
+from gravis_triton.data.loading.prepare import describe_masks, prepare_annotated
 from gravis_triton.report.console import print_annotated, print_empty_masks, print_subgroups
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
@@ -60,6 +60,8 @@ def load_annotated(
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     print_annotated(job.display, collection, images, split, annotation, used)
     if masks is not None:
+        for line in describe_masks(collection, masks):
+            job.display.print(line)
         print_empty_masks(job.display, [collection.records[i].id for i in used if not masks[i].any()])
     if job.accelerator.is_main_process:
         for line in describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on)):

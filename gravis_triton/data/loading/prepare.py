@@ -55,8 +55,7 @@ def prepare_annotated(
     if annotation == "label":
         return collection, images, None
     masks = cached_masks(images, directory=_cache(settings), workers=_workers(settings), progress=progress)
-    notes = (*notes, *_describe_masks(collection, masks))
-    return dataclasses.replace(collection, notes=notes), images, masks
+    return collection, images, masks
 
 
 def _open(settings: DataSettings, seed: int) -> Collection:
@@ -105,8 +104,8 @@ def _dark_images(images: CachedImages) -> list[str]:
     return [f"warning: {len(dark)} of {len(sample)} images are nearly black, e.g. {named}"] if dark else []
 
 
-def _describe_masks(collection: Collection, masks: Masks) -> list[str]:
-    """A line about masks of other values than 0 and 255, from a sample. Raises UserError if most masks are empty or
+def describe_masks(collection: Collection, masks: Masks) -> list[str]:
+    """Lines for the user about masks of other values than 0 and 255, from a sample. Raises UserError if most masks are empty or
     cover nearly everything."""
     drawn = collection.annotated("mask")
     sample = drawn[:: len(drawn) // _SAMPLE + 1]

@@ -107,7 +107,7 @@ def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(
         draw(data / "test" / "nevus" / "same.jpg", seed=0)
     text = page.read_text()
     assert "<h2>train: melanoma (1 of 1)</h2>" in text
-    assert text.count("data:image/jpeg;base64,") == 5
+    assert text.count("data:image/webp;base64,") == 5
 
 
 def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
@@ -133,3 +133,41 @@ def test_synthetic_images_have_no_files_also_beside_a_folder_of_that_name(
     monkeypatch.setattr("gravis_triton.workflows.check.open_collection", few)
     result = check(CheckSettings(data="synthetic"))
     assert not any("files" in line for line in result.warnings)
+
+
+def test_how_the_data_were_read_is_printed(tmp_path: Path, capsys) -> None:
+    for number in range(4):
+        draw(tmp_path / "photos" / f"{number}.jpg", number)
+    rows = ["image,dx,patient_id", "0,nv,P0", "1,mel,P0", "2,unknown,P1", "3,mel,P1"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    check(CheckSettings(data=str(tmp_path)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:4] == [
+        "table: labels.csv, 4 rows; columns image = image, label = dx, group = patient_id",
+        "without a label: 1 rows (dx is 1 'unknown')",
+        "groups: 2 by patient_id, the largest 'P0' with 2 images",
+    ]
+
+
+def test_inverted_masks_are_a_fault_and_other_values_a_warning(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / "images" / f"{number}.jpg", number)
+        mask = np.full((64, 64), 255, np.uint8)
+        mask[16:48, 16:48] = 127
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    result = check(CheckSettings(data=str(tmp_path)))
+    assert any("are they inverted? (4): images/0.jpg" in fault for fault in result.faults)
+    assert any(
+        "read as background and lesion (4): images/0.jpg (127 and 255)" in one for one in result.warnings
+    )
+
+
+def test_nearly_black_images_are_named(data: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 15, (64, 64, 3), np.uint8)).save(
+        data / "train/nevus/dark.png"
+    )
+    assert any(
+        "nearly black images" in one and "dark.png" in one
+        for one in check(CheckSettings(data=str(data))).warnings
+    )
