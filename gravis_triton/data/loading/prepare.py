@@ -105,8 +105,10 @@ def _dark_images(images: CachedImages) -> list[str]:
 
 
 def describe_masks(collection: Collection, masks: Masks) -> list[str]:
-    """Lines for the user about masks of other values than 0 and 255, from a sample. Raises UserError if most masks are empty or
-    cover nearly everything."""
+    """Lines for the user about masks of other values than 0 and 255, from a sample.
+
+    Raises UserError if most masks are empty or cover nearly everything.
+    """
     drawn = collection.annotated("mask")
     sample = drawn[:: len(drawn) // _SAMPLE + 1]
     suspect = [collection.records[index].id for index in sample if is_suspect(masks[index])]
