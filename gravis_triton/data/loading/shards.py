@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from gravis_triton.data.datasets.decode import decode_image, upright_size
 from gravis_triton.data.datasets.columns import SPLITS
+from gravis_triton.data.datasets.decode import decode_image, upright_size
 from gravis_triton.data.datasets.hub import (
     ID_COLUMNS,
     collect_splits,
