@@ -217,7 +217,7 @@ def _duplicates(looked: Sequence[_Inspected]) -> tuple[list[tuple[int, int]], li
     ]
     distinct = sorted(first.values())
     compared = [image for index in distinct if (image := looked[index].compared) is not None]
-    return exact, [(distinct[a], distinct[b]) for a, b in alike_pairs(compared)]
+    return exact, [(distinct[a], distinct[b]) for a, b in alike_pairs(compared).tolist()]
 
 
 def _lines(found: dict[str, list[str]]) -> Iterator[str]:

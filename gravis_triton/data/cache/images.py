@@ -1,15 +1,21 @@
 """The decode-once cache: every image and mask is decoded once, resized and kept for all later runs."""
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixels
 from gravis_triton.data.cache.store import Pixels, StoredPixels, key_of, open_stored
 from gravis_triton.data.datasets.records import ImageReference, Record
 from gravis_triton.errors import UserError
+from gravis_triton.files import atomic_write
 from gravis_triton.process import available_cores
 
 Progress = Callable[[int, int], None]
@@ -40,18 +46,31 @@ class CachedImages:
     """The readable images of a sequence of records, decoded, resized and memory-mapped.
 
     images[i]: (height, width, 3) uint8, that of records[i]; a read-only view. skipped: (id, reason) of the images that
-    could not be decoded.
+    could not be decoded. file: the path of a file for what is derived from exactly these images, less its suffix.
     """
 
     records: tuple[Record, ...]
     skipped: tuple[tuple[str, str], ...]
     stored: StoredPixels
+    file: Path
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Pixels:
         return self.stored[index]
+
+    def derived(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """An array that depends on these images only: computed once, then kept in the cache."""
+        file = self.file.with_name(f"{self.file.name}-{name}.npy")
+        with suppress(OSError, ValueError):  # it does not exist, or is damaged
+            return np.load(file)
+        array = compute()
+        with suppress(UserError):  # a full disk, a folder of another user
+            content = io.BytesIO()
+            np.save(content, array)
+            atomic_write(file, content.getvalue())
+        return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +134,12 @@ def cached_images(
                 f"e.g. {_examples(records, errors)}; `gravis check` lists them all: remove or replace them"
             )
 
+    folder = (directory or default_directory()) / f"images-{short_side}"
+    keys = [key_of(_FORMAT, short_side, record.id, record.image.fingerprint()) for record in records]
+    items = [_ImageItem(record.id, record.image, short_side) for record in records]
     stored, errors = open_stored(
-        (directory or default_directory()) / f"images-{short_side}",
-        [
-            (
-                key_of(_FORMAT, short_side, record.id, record.image.fingerprint()),
-                _ImageItem(record.id, record.image, short_side),
-            )
-            for record in records
-        ],
+        folder,
+        list(zip(keys, items, strict=True)),
         channels=(3,),
         workers=_local_workers(workers),
         progress=progress,
@@ -132,7 +148,8 @@ def cached_images(
     skipped = tuple((records[index].id, errors[index]) for index in sorted(errors))
     readable = [index for index in range(len(records)) if index not in errors]
     stored = replace(stored, places=stored.places[readable])
-    return CachedImages(tuple(records[index] for index in readable), skipped, stored)
+    file = folder / key_of(*(keys[index] for index in readable)).hex()
+    return CachedImages(tuple(records[index] for index in readable), skipped, stored, file)
 
 
 def cached_masks(

@@ -2,13 +2,17 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import gravis_triton.data.splits.leaks as leaks_module
+from gravis_triton.data.cache.images import cached_images
 from gravis_triton.data.datasets.records import Collection, Record
-from gravis_triton.data.splits.leaks import Leaks, Pair, describe_leaks, find_leaks
+from gravis_triton.data.datasets.references import ImageFile
+from gravis_triton.data.splits.leaks import Leaks, Pair, alike_pairs, describe_leaks, find_leaks
 from gravis_triton.data.splits.split import Split
 
 
@@ -145,3 +149,38 @@ def test_each_kind_of_leakage_is_one_line_with_count_and_examples() -> None:
 
 def test_nothing_is_said_where_nothing_leaks() -> None:
     assert describe_leaks(Leaks((), (), (), tested=600)) == []
+
+
+def test_pairs_of_many_images_are_found_by_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    generator = np.random.default_rng(0)
+    originals = [lesion(seed) for seed in range(150)]
+    noisy = [
+        np.clip(image + generator.normal(0, 8, image.shape), 0, 255).astype(np.uint8) for image in originals
+    ]
+    images = [*originals, *noisy[:60], np.zeros((48, 64, 3), np.uint8)]
+    compared = alike_pairs(images)
+    assert {(n, 150 + n) for n in range(60)} <= set(map(tuple, compared.tolist()))
+    monkeypatch.setattr(leaks_module, "_FEW", 100)
+    assert np.array_equal(alike_pairs(images), compared)
+
+
+def test_pairs_of_cached_images_are_kept_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        Image.fromarray(lesion(seed)).save(tmp_path / f"{name}.png")
+    records = [Record(name, ImageFile(tmp_path / f"{name}.png")) for name in "abc"]
+
+    def pairs(records: list[Record]) -> list[list[int]]:
+        images = cached_images(records, short_side=16, directory=tmp_path / "cache", workers=0)
+        return alike_pairs(images).tolist()
+
+    assert pairs(records) == [[0, 2]]
+    with monkeypatch.context() as patch:
+        patch.setattr(leaks_module, "gray_thumbnail", None)
+        assert pairs(records) == [[0, 2]]
+    (kept,) = (tmp_path / "cache" / "images-16").glob("*.npy")
+    kept.write_bytes(b"half")
+    assert pairs(records) == [[0, 2]]
+    assert pairs(records[1:]) == []
