@@ -18,7 +18,7 @@ __version__ = "0.3.0"
 _JOBS = (
     "pretrain", "finetune_classification", "finetune_segmentation", "evaluate", "embed", "predict",
     "export", "compare", "check", "shards",
-    "push", "write_report", "list_runs",
+    "push", "write_report", "list_runs", "list_cache",
 )  # fmt: skip
 __all__ = ["Interrupted", "UserError", "__version__", "load", *_JOBS]
 

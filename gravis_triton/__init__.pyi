@@ -6,6 +6,7 @@ from typing import Literal
 from gravis_triton.errors import Interrupted as Interrupted
 from gravis_triton.errors import UserError as UserError
 from gravis_triton.inference import load as load
+from gravis_triton.workflows.cache import CacheResult
 from gravis_triton.workflows.check import CheckResult
 from gravis_triton.workflows.compare import CompareResult
 from gravis_triton.workflows.embed import EmbedResult
@@ -76,6 +77,22 @@ def shards(
         image_size: Short side of the images in pixels; smaller images are not resized. (1 to 8,192;
             default: 512)
         images_per_shard: Number of images per shard. (at least 1; default: 1000)
+    """
+
+def list_cache(
+    *,
+    cache_dir: str | Path | None = None,
+    prune: float | None = None,
+) -> CacheResult:
+    """List the cache of decoded images, or delete what has not been used for some days.
+
+    Raises UserError for anything the user can fix.
+
+    Args:
+        cache_dir: Cache directory for decoded images. (default: $GRAVIS_CACHE, else
+            ~/.cache/gravis-triton)
+        prune: Delete the files without an image of a collection that was opened in the last DAYS days.
+            (at least 0; default: delete nothing)
     """
 
 def pretrain(

@@ -41,6 +41,7 @@ class Job:
 JOBS = {
     "check": Job("check.check", jobs.CheckSettings),
     "shards": Job("shards.shards", jobs.ShardsSettings),
+    "cache": Job("cache.list_cache", jobs.CacheSettings),
     "pretrain": Job("pretrain.pretrain", jobs.PretrainSettings, "methods.pretrain_settings"),
     "finetune-classification": Job("finetune.finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("finetune.finetune_segmentation", jobs.SegmentationSettings),

@@ -231,6 +231,16 @@ class ShardsSettings(ReadSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """List the cache of decoded images, or delete what has not been used for some days."""
+
+    cache_dir: Annotated[str | None, Argument(default="$GRAVIS_CACHE, else ~/.cache/gravis-triton")] = None
+    """Cache directory for decoded images."""
+    prune: Annotated[float | None, Field(ge=0), Argument(default="delete nothing", metavar="DAYS")] = None
+    """Delete the files without an image of a collection that was opened in the last DAYS days."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PushSettings:
     """Push the fine-tuned model or the encoder of a run to the Hugging Face Hub, with a model card."""
 

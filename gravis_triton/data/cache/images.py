@@ -148,7 +148,7 @@ def cached_images(
     skipped = tuple((records[index].id, errors[index]) for index in sorted(errors))
     readable = [index for index in range(len(records)) if index not in errors]
     stored = replace(stored, places=stored.places[readable])
-    file = folder / key_of(*(keys[index] for index in readable)).hex()
+    file = folder / key_of(*dict.fromkeys(keys)).hex()
     return CachedImages(tuple(records[index] for index in readable), skipped, stored, file)
 
 

@@ -2,7 +2,8 @@
 
 A row is an image or a mask: key, height, width, pixels (height * width * 3 bytes for an image, height * width for a
 mask) and error, which is empty unless it could not be decoded; then height and width are 0. A file's name ends with the
-CRC-32 of its content; `intact.txt` lists name, size and modification time of each file whose content is known to match.
+CRC-32 of its content; `intact.txt` lists name, size and modification time of each file whose content is known to match; KEYS.files lists the
+files of a collection, and its modification time is that of the last use.
 """
 
 import errno
@@ -35,6 +36,7 @@ Pixels = NDArray[np.uint8]
 _FEWEST, _MOST = 32, 256  # rows of a file, which one worker writes
 _BATCH = 16  # rows that it holds in memory
 _IDLE = 10  # seconds until an idle worker ends
+_DAY = 86_400  # seconds
 _SCHEMA = pa.schema(
     {"key": pa.binary(), "height": pa.int32(), "width": pa.int32(), "pixels": pa.large_binary(), "error": pa.string()}
 )  # fmt: skip
@@ -138,7 +140,35 @@ def open_stored(
             add(_intact_files(folder))
         except OSError as error:
             raise UserError(f"cannot use {folder} for the image cache ({error}): set GRAVIS_CACHE") from error
-    return rows.stored(channels), rows.errors
+    stored = rows.stored(channels)
+    with suppress(OSError):  # a folder of another user
+        folder.joinpath(f"{key_of(*rows.keys).hex()}.files").write_text(
+            "".join(f"{file.path.name}\n" for file in stored.files)
+        )
+    return stored, rows.errors
+
+
+def prune(folder: Path, days: float) -> int:
+    """Delete the files that hold no image of a collection opened in the last `days` days, and what is derived from it;
+    returns their bytes. A process that has opened one can go on.
+
+    Raises UserError if a process is adding files, or a file cannot be deleted.
+    """
+    freed, used = 0, set()
+    try:
+        with FileLock(folder / ".lock").acquire(timeout=1):
+            for names in folder.glob("*.files"):
+                if time.time() - names.stat().st_mtime < days * _DAY:
+                    used |= {*names.read_text().split(), *(f.name for f in folder.glob(f"{names.stem}*"))}
+            for file in folder.iterdir():
+                if file.suffix in (".arrow", ".npy", ".files") and file.name not in used:
+                    freed += file.stat().st_size
+                    file.unlink()
+    except Timeout as error:
+        raise UserError(f"a job is filling {folder}: run again when it has ended") from error
+    except OSError as error:
+        raise UserError(f"cannot delete files in {folder}: {error.strerror}") from error
+    return freed
 
 
 class _Rows:
@@ -178,14 +208,11 @@ class _Rows:
                     self.errors[int(items[row])] = batch["error"][row].as_py()
 
     def stored(self, channels: tuple[int, ...]) -> StoredPixels:
-        """With only the files that hold an item, whose time of access is set to now."""
+        """With only the files that hold an item."""
         used, numbers = np.unique(self.places[:, 0], return_inverse=True)
         places = np.column_stack([numbers - (-1 in used), self.places[:, 1:]])
         paths = list(self.files)
         files = [paths[number] for number in used.tolist() if number >= 0]
-        for file in files:
-            with suppress(OSError):  # of another user
-                os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
         return StoredPixels(tuple(map(_MappedFile, files)), places, channels)
 
 
