@@ -2,8 +2,8 @@
 
 A row is an image or a mask: key, height, width, pixels (height * width * 3 bytes for an image, height * width for a
 mask) and error, which is empty unless it could not be decoded; then height and width are 0. A file's name ends with the
-CRC-32 of its content; `intact.txt` lists name, size and modification time of each file whose content is known to match; KEYS.files lists the
-files of a collection, and its modification time is that of the last use.
+CRC-32 of its content; `intact.txt` lists name, size and modification time of each file whose content is known to match.
+KEYS.files lists the files of a collection, and its modification time is that of the last use.
 """
 
 import errno
