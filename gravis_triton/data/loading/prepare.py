@@ -26,9 +26,12 @@ def prepare_images(
     of its lesions or patients, and unreadable images are left out. `progress` is called with (done, total).
     """
     collection = _open(settings, seed)
-    training, _ = _apart_from_test(collection)
+    training, others = _apart_from_test(collection)
     images = decode(training, settings, progress)
-    notes = (*collection.notes, *_dark_images(images))
+    tested = sum(record.split == "test" for record in others)
+    more = len(others) - tested
+    left_out = f"left out: {tested:,} images of the test split, {more:,} more of its lesions or patients"
+    notes = (*collection.notes, *([left_out] if others else []), *_dark_images(images))
     return dataclasses.replace(collection, records=images.records, notes=notes), images
 
 

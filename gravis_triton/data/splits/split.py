@@ -115,6 +115,10 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
         examples = ", ".join(bare[:3])
         lines.append(f"left out: {len(bare):,} of {total:,} images have no {annotation}, e.g. {examples}")
     used = [index for indices in split.parts().values() for index in indices]
+    if shared := len(collection.annotated(annotation)) - len(used):
+        lines.append(
+            f"left out: {shared:,} images with a {annotation} are of lesions or patients that are in a later part"
+        )
     lines += _describe_groups(collection, used)
     if annotation == "label":
         lines += _describe_classes(collection, used)
@@ -196,11 +200,14 @@ def _check_empty_parts(
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
     more = f"give more images with a {annotation}"
     hint = more if split.train else f"lower --val-fraction, {more}"
+    groups = ""
+    if any(record.group is not None for record in collection.records):
+        groups = ", which --columns group=NAME or group= (none) sets"
     bare = len(collection.annotated(annotation)) < len(collection.records)
     expected = f"{_expected(collection, annotation)};" if bare else ":"
     raise UserError(
         f"{collection.name} has no {' and no '.join(empty)} image with a {annotation} ({sizes} at "
-        f"--val-fraction {val_fraction:g}; images of one lesion or patient stay together){expected} "
+        f"--val-fraction {val_fraction:g}; images of one lesion or patient stay together{groups}){expected} "
         f"{hint} or split again with --split-seed"
     )
 

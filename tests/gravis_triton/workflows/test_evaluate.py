@@ -202,3 +202,15 @@ def test_subgroups_by_an_unknown_column_stop_before_anything_is_decoded(
     assert status == 2
     assert "error: --by skin_tone: no table in" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_another_dataset_is_the_test_set(run_here, small, tmp_path):
+    for number in range(8):
+        folder = tmp_path / "other" / ("melanoma", "nevus")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 30), 10 + number).save(folder / f"{number}.jpg")
+    flags = ["--encoder", "color-histogram", "--test-data", str(tmp_path / "other")]
+    status, out, err = run_here(RECIPE, *small, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 0, err
+    assert "data: synthetic, tested on other, 68 images" in out
+    assert "images with a label: 48 train, 12 validation, 8 test" in out

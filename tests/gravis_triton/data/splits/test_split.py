@@ -383,3 +383,14 @@ def test_images_without_a_mask_are_counted_and_named() -> None:
     c = annotated(*rows)
     split = split_collection(c, val_fraction=0.2, seed=0, annotation="mask")
     assert describe_split(split, c, "mask")[1] == "left out: 4 of 13 images have no mask, e.g. 9, 10, 11"
+
+
+def test_images_that_a_shared_lesion_keeps_out_are_counted_and_the_column_can_be_named() -> None:
+    c = annotated(*[(index % 2, False, "L", "train") for index in range(3)], *in_order("train", 6),
+                  (0, False, "L", "test"), (1, False, None, "test"))  # fmt: skip
+    split = split_collection(c, val_fraction=0.3, seed=0, annotation="label")
+    expected = "left out: 3 images with a label are of lesions or patients that are in a later part"
+    assert describe_split(split, c, "label")[1] == expected
+    alone = annotated(*[(index % 2, False, "L", None) for index in range(9)])
+    with pytest.raises(UserError, match=r"stay together, which --columns group=NAME or group= \(none\) sets"):
+        split_collection(alone, val_fraction=0.2, seed=0, annotation="label")
