@@ -1,6 +1,8 @@
 """Open an encoder from a directory, the Hugging Face hub, timm's or random weights, and check that it is complete."""
 
 import json
+from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from gravis_triton.files import CHECKSUMS, verify_checksums
 from gravis_triton.models.encoder import build_encoder, create_backbone
 from gravis_triton.settings import DEFAULT_MODEL
 
+_FOLLOWERS = ("momentum", "encoder_k", "key", "target", "student")
+"""Words in the names of an encoder's copies that are not the one to use."""
 WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 IMAGE_IDS_FILES = ("image_ids.json", "source_ids.json")
 """Names of the file with the ids of the pre-training images; the second is from version 0.1."""
@@ -57,9 +61,12 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
         weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
         return OpenedEncoder(encoder, name, size, f"encoder: {name}, {weights}")
     if spec.endswith(WEIGHTS_FILES):
-        encoder, size = _from_file(Path(spec), model, image_size or default_size), image_size or default_size
-        assert model is not None
-        return OpenedEncoder(encoder, model, size, _loaded_line(encoder, model, spec))
+        if model is None:
+            raise UserError(f"--encoder {spec} does not record its architecture: give --model")
+        size = image_size or default_size
+        encoder, prefix = _from_file(Path(spec), model, size)
+        line = _loaded_line(encoder, model, spec) + (f" (without their prefix {prefix})" if prefix else "")
+        return OpenedEncoder(encoder, model, size, line)
     directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
     verify_checksums(directory)
     config = _config(directory)
@@ -77,20 +84,53 @@ def _loaded_line(encoder: nn.Module, architecture: str, spec: str) -> str:
     return f"encoder: {architecture} from {spec}, {tensors} of {tensors} encoder tensors loaded"
 
 
-def _from_file(file: Path, model: str | None, size: int) -> nn.Module:
-    """The encoder in a file with a timm state dict. Nothing in the file is executed (weights_only)."""
-    if model is None:
-        raise UserError(f"--encoder {file} does not record its architecture: give --model")
+def _from_file(file: Path, model: str, size: int) -> tuple[nn.Module, str]:
+    """The encoder in a file with a timm state dict, also inside the checkpoint of another toolkit, and the prefix that
+    its tensors have there. Nothing in the file is executed (weights_only)."""
     encoder = build_encoder(model, image_size=size)
     try:
-        saved = load_state_dict(str(file), weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # settings, which many checkpoints have
+            saved = _flat(load_state_dict(str(file), weights_only=True))
     except Exception as error:  # the unpickler may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--encoder {file} is not a file with a state dict of tensors: {reason}") from error
     expected = encoder.state_dict()
-    _check_complete(file, model, saved, expected, resampled=False)
+    prefix = _prefix(saved, expected)
+    saved = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+    _check_complete(file, model, saved, expected, resampled=False, prefix=prefix)
     encoder.load_state_dict({name: saved[name] for name in expected})
-    return encoder
+    return encoder, prefix
+
+
+def _flat(saved: Mapping[str, Any], around: str = "") -> dict[str, Tensor]:
+    """All tensors in nested dictionaries, by their joined names."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in saved.items():
+        if isinstance(value, Tensor):
+            tensors[f"{around}{name}"] = value
+        elif isinstance(value, dict) and "optim" not in str(name):
+            tensors |= _flat(value, f"{around}{name}.")
+    return tensors
+
+
+def _prefix(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What stands before the names of most tensors, such as encoder_q. or teacher.backbone.
+
+    Of several copies of an encoder, the teacher, and not the one that follows another in contrastive learning.
+    """
+    some = [name for name in expected if expected[name].ndim][:: max(1, len(expected) // 20)]
+    prefixes = {
+        known.removesuffix(name) for name in some for known in saved if f".{known}".endswith(f".{name}")
+    }
+
+    def fits(prefix: str) -> tuple[int, bool, bool]:
+        whole = sum(
+            f"{prefix}{name}" in saved and saved[f"{prefix}{name}"].shape == tensor.shape
+            for name, tensor in expected.items()
+        )
+        return whole, "teacher" in prefix, not any(word in prefix for word in _FOLLOWERS)
+
+    return max(sorted(prefixes), key=fits, default="")
 
 
 def _directory(path: Path) -> Path:
@@ -160,8 +200,10 @@ def _check_complete(
     expected: dict[str, Tensor],
     *,
     resampled: bool = True,
+    prefix: str = "",
 ) -> None:
-    """Raises UserError if a tensor is missing or has another shape. resampled: timm resizes position tensors."""
+    """Raises UserError if a tensor is missing or has another shape. resampled: timm resizes position tensors. prefix:
+    was removed from the names."""
 
     def fits(name: str) -> bool:
         of_positions = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
@@ -170,7 +212,8 @@ def _check_complete(
     unmatched = [name for name in expected if not fits(name)]
     if unmatched:
         raise UserError(
-            f"{file} has only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}, "
+            f"{file} has only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}"
+            f"{f' under {prefix}' if prefix else ''}, "
             f"e.g. {unmatched[0]} {'has another shape' if unmatched[0] in saved else 'is missing'}; "
             "these are the weights of another architecture"
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gravis_triton.data.datasets.columns import SPLITS
-from gravis_triton.data.datasets.groups import joined_groups
+from gravis_triton.data.datasets.frame import is_unknown
+from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
@@ -38,7 +39,10 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
     classes = _classes(splits, label)
-    groups = iter(_groups(splits, [column for column in GROUP_COLUMNS if column in features]))
+    grouped, told = _groups(splits, [column for column in GROUP_COLUMNS if column in features])
+    groups = iter(grouped)
+    used = {"image": image, "label": label, "mask": mask}
+    notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *told]
     ids = _ids(splits, features)
     records = []
     for split, data in splits.items():
@@ -56,7 +60,7 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
             )
     if all(record.label is None for record in records):
         classes = ()
-    return Collection(name, tuple(records), classes=classes, scored_classes=classes)
+    return Collection(name, tuple(records), classes, classes, tuple(notes))
 
 
 def _load(name: str) -> Mapping[str, Any]:
@@ -153,6 +157,8 @@ def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
 def known_label(value: Any) -> Any:
     """A cell of a column of classes: None if unknown, and an int for a whole float, which integers become beside empty
     cells."""
+    if isinstance(value, str):
+        return None if is_unknown(value) else value
     if not isinstance(value, float):
         return value
     return None if math.isnan(value) else int(value) if value.is_integer() else value
@@ -167,11 +173,11 @@ def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
     return [None if value is None else index[str(value)] for value in map(known_label, values)]
 
 
-def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> list[str | None]:
-    """The group of each row, over all splits."""
+def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """(group of each row over all splits, lines for the user)."""
     if not columns:
-        return [None] * sum(map(len, splits.values()))
-    return joined_groups(
+        return [None] * sum(map(len, splits.values())), []
+    return read_groups(
         {name: [cell for data in splits.values() for cell in data[name][:]] for name in columns}
     )
 

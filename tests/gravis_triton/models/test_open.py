@@ -1,3 +1,4 @@
+import argparse
 import json
 import re
 
@@ -204,3 +205,38 @@ def test_code_in_a_weights_file_is_not_executed(tmp_path):
     with pytest.raises(UserError, match="is not a file with a state dict"):
         opened(tmp_path / "weights.pth", model="test_resnet")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("layout", "prefix"),
+    [
+        (lambda t, other: {"state_dict": pre(t, "module.encoder_q.") | pre(other, "module.encoder_k.")}, "encoder_q."),
+        (lambda t, other: {"student": pre(other, "backbone."), "teacher": pre(t, "backbone.")}, "teacher.backbone."),
+        (lambda t, other: {"state_dict": pre(t, "backbone.") | pre(other, "momentum_backbone.")}, "backbone."),
+        (lambda t, other: {"epoch": 3, "state_dict": pre(t, "model.backbone."), "optimizer": {}}, "model.backbone."),
+        (lambda t, other: {"student": t, "args": argparse.Namespace(lr=1)}, "student."),
+    ],
+)  # fmt: skip
+def test_checkpoints_of_other_toolkits_are_read_without_their_prefix(saved, tmp_path, layout, prefix):
+    encoder, _ = saved
+    tensors = encoder.state_dict()
+    torch.save(
+        layout(tensors, {name: torch.zeros_like(t) for name, t in tensors.items()}), tmp_path / "other.pth"
+    )
+    source = opened(tmp_path / "other.pth", model="test_resnet")
+    assert all(torch.equal(found, tensors[name]) for name, found in source.encoder.state_dict().items())
+    assert source.loaded.endswith(f"(without their prefix {prefix})")
+
+
+def pre(tensors, prefix):
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def test_the_prefix_of_incomplete_weights_is_named(saved, tmp_path):
+    tensors = pre(saved[0].state_dict(), "backbone.")
+    tensors.popitem()
+    torch.save(tensors, tmp_path / "other.pth")
+    with pytest.raises(
+        UserError, match=r"has only \d+ of \d+ encoder tensors of test_resnet under backbone\., e\.g\."
+    ):
+        opened(tmp_path / "other.pth", model="test_resnet")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -220,3 +222,24 @@ def test_plain_columns_are_attributes_of_the_images(tmp_path: Path) -> None:
         "sex": {ids[0]: "male", ids[1]: "female"},
         "age": {ids[0]: "30"},
     }
+
+
+def test_a_column_of_encoded_images_need_not_be_declared_as_images(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (6, 4), (9, 99, 199)).save(content, "PNG")
+    table = pa.table(
+        {"image": [content.getvalue()] * 3, "dx": ["nv", "mel", "unknown"], "lesion_id": ["1", "1", "-1"]}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    collection = open_collection(f"hf:{tmp_path}")
+    assert collection.classes == ("mel", "nv")
+    assert [(record.label, record.group) for record in collection.records] == [
+        (1, "1"),
+        (0, "1"),
+        (None, None),
+    ]
+    assert collection.notes == (
+        "columns: image = image, label = dx",
+        "groups: 1 by lesion_id, the largest '1' with 2 images; 1 images have none",
+    )
+    assert collection.records[1].image.read().getpixel((2, 2)) == (9, 99, 199)
