@@ -15,7 +15,7 @@ from gravis_triton.data.datasets.common import external_test
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, ImageReference, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
-from gravis_triton.data.splits.label_fractions import label_subset
+from gravis_triton.data.splits.label_fractions import describe_subset, label_subset
 from gravis_triton.data.splits.leaks import Leaks, describe_leaks, find_leaks
 from gravis_triton.data.splits.split import (
     Split,
@@ -45,6 +45,7 @@ __all__ = [
     "default_directory",
     "describe_leaks",
     "describe_split",
+    "describe_subset",
     "external_test",
     "find_leaks",
     "hold_out",

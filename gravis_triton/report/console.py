@@ -10,7 +10,7 @@ import timm
 import torch
 
 from gravis_triton.comparison.subgroups import Subgroup
-from gravis_triton.data import Annotation, CachedImages, Collection, Split, describe_split
+from gravis_triton.data import Annotation, CachedImages, Collection, Split, describe_split, describe_subset
 from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.run_directory import RunDirectory
@@ -50,7 +50,7 @@ def print_annotated(
     for line in describe_split(split, collection, annotation):
         display.print(line)
     if len(used) < len(split.train):
-        display.print(f"label fraction: {len(used):,} of {len(split.train):,} training images are used")
+        display.print(describe_subset(collection, split.train, used))
 
 
 def print_empty_masks(display: Display, ids: Sequence[str]) -> None:

@@ -51,6 +51,18 @@ def label_subset(
     return tuple(sorted(chosen))
 
 
+def describe_subset(collection: Collection, train: Sequence[int], subset: Sequence[int]) -> str:
+    """One line: how many of the training images are in a `label_subset`, in all and of each class."""
+    counts, totals = (Counter(collection.records[index].label for index in part) for part in (subset, train))
+    classes = [
+        f"{counts[label]:,} of {totals[label]:,} {name}"
+        for label, name in enumerate(collection.classes)
+        if totals[label]
+    ]
+    share = f"{len(subset):,} of {len(train):,} training images ({len(subset) / len(train):.1%})"
+    return ": ".join(["label fraction", share, *([", ".join(classes)] if classes else [])])
+
+
 def _strata(records: Sequence[Record], indices: Sequence[int]) -> dict[int, list[Group]]:
     """Class -> its groups; an image without a group is one of its own."""
     groups: dict[str | int, Group] = defaultdict(list)

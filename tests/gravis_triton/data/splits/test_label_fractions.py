@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gravis_triton.data.datasets.records import Collection, Record
-from gravis_triton.data.splits.label_fractions import label_subset, stratified_draw
+from gravis_triton.data.splits.label_fractions import describe_subset, label_subset, stratified_draw
 
 
 class NoImage:
@@ -89,9 +89,19 @@ def test_large_patients_come_as_near_to_the_fraction_as_whole_ones_can(seed: int
         assert abs(len(chosen) - 1000 * fraction) <= 20
 
 
+def test_the_share_that_large_patients_allow_is_described_with_the_rare_class_apart() -> None:
+    rows: Rows = [(int(i == 7), f"p{i // 400}") for i in range(4000)]
+    chosen = label_subset(collection(rows), range(4000), fraction=0.05, seed=0)
+    line = "label fraction: 800 of 4,000 training images (20.0%): 799 of 3,999 a, 1 of 1 b"
+    assert describe_subset(collection(rows), range(4000), chosen) == line
+
+
 def test_images_without_labels_are_one_stratum() -> None:
-    chosen = label_subset(collection([(None, None)] * 50), range(50), fraction=0.1, seed=0)
+    unlabeled = collection([(None, None)] * 50)
+    chosen = label_subset(unlabeled, range(50), fraction=0.1, seed=0)
     assert len(chosen) == 5
+    line = "label fraction: 5 of 50 training images (10.0%)"
+    assert describe_subset(unlabeled, range(50), chosen) == line
 
 
 def test_the_seed_decides_the_subset() -> None:
