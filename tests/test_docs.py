@@ -44,6 +44,11 @@ def test_the_workflow_runs_the_commands_of_the_readme():
     assert steps[-2:] == commands
 
 
+def test_the_table_of_data_sets_is_current():
+    written = runpy.run_path(str(ROOT / "docs" / "data.py"))["page"]()
+    assert (ROOT / "docs" / "data.md").read_text() == written, "run: python docs/data.py"
+
+
 def test_the_figure_of_the_method_gives_nearer_views_more_attention():
     figure = runpy.run_path(str(ROOT / "docs" / "method.py"))["draw"]()
     texts = [text.get_text() for text in figure.axes[0].texts]
