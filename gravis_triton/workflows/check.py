@@ -29,7 +29,6 @@ from gravis_triton.data.datasets.known import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.errors import UserError
-from gravis_triton.report.dataset_page import write_dataset_page
 from gravis_triton.settings import CheckSettings
 
 _SIDE = 96  # of the thumbnails to compare and show
@@ -94,6 +93,8 @@ def check(settings: CheckSettings) -> CheckResult:
     )
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
+        from gravis_triton.report.dataset_page import write_dataset_page  # imports matplotlib
+
         shown = [(r, one.shown) for r, one in zip(collection.records, looked, strict=True) if one.shown]
         try:
             write_dataset_page(Path(settings.page), collection, shown, _text(result))

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from gravis_triton import cli
 from gravis_triton.errors import Interrupted, UserError
@@ -74,6 +75,18 @@ try:
     cli.run_job('runs', ['{tmp_path}'])
 except SystemExit as error:
     assert error.code == 0 and 'torch' not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_datasets_are_checked_without_torch_and_matplotlib(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    code = f"""
+import sys, gravis_triton.cli as cli
+try:
+    cli.run_job('check', ['{tmp_path}'])
+except SystemExit as error:
+    assert error.code == 0 and not {{'torch', 'matplotlib', 'datasets', 'sklearn'}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
