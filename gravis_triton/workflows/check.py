@@ -187,6 +187,11 @@ def _findings(
     warnings = {
         "images without a label": [r.id for r in records if some_labels and r.label is None],
         "images without a mask": [r.id for r in records if some_masks and r.mask is None],
+        "classes with a single image, which is in training or in test": [
+            collection.classes[label]
+            for label, count in Counter(r.label for r in records).items()
+            if count == 1 and label is not None
+        ],
         "unused superpixel files": [name for name in unused if _is_superpixels(name)],
         "other unused image files, such as masks without an image or formats that are not read": [
             name for name in unused if not _is_superpixels(name)

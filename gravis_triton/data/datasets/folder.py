@@ -70,7 +70,7 @@ def open_folder(directory: Path) -> Collection:
     if cases:
         notes += [
             f"{len(classes):,} folders of few images each are read as lesions, not as classes",
-            *describe_groups(folders, ["folder"]),
+            *describe_groups(folders, f"{len(classes):,} folders"),
         ]
         classes = ()
     elif unknown := sum(folder is not None and is_unknown(folder) for folder in folders) if classes else 0:

@@ -66,15 +66,18 @@ def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | Non
                 "read as lesions of their patient"
             )
     groups = joined_groups(known)
-    return groups, [*describe_groups(groups, list(columns)), *notes]
+    names = " and ".join(f"{len(set(cells) - {''}):,} {title}" for title, cells in known.items())
+    return groups, [*describe_groups(groups, names), *notes]
 
 
-def describe_groups(groups: Sequence[str | None], columns: Sequence[str]) -> list[str]:
-    """A line for the user about the size of the groups that these columns give."""
+def describe_groups(groups: Sequence[str | None], names: str) -> list[str]:
+    """A line for the user about the size of the groups. names: what they are made of, such as "12 patient_id"."""
     sizes = Counter(group for group in groups if group is not None)
     if not sizes:
         return []
     name, most = sizes.most_common(1)[0]
     alone = len(groups) - sum(sizes.values())
-    line = f"groups: {len(sizes):,} by {' and '.join(columns)}, the largest {name!r} with {most:,} images"
+    line = (
+        f"groups: {sum(sizes.values()):,} images of {names}, the largest group {name!r} with {most:,} images"
+    )
     return [f"{line}; {alone:,} images have none" if alone else line]

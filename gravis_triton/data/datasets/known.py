@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gravis_triton.data.datasets.folder import is_image
-from gravis_triton.data.datasets.frame import header_of, read_frame
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.label_files import read_group_file, read_label_file
 from gravis_triton.data.datasets.layouts import (
@@ -117,10 +117,20 @@ def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None)
             f"{where}: no images of {layout.name} in it; expected JPEG files in {_expected(layout)}"
         )
     ordered = sorted(records.values(), key=lambda record: (_SPLIT_ORDER.index(record.split or ""), record.id))
-    notes = list(dict.fromkeys([f"read as {layout.name} ({layout.license})", *notes]))
+    notes = list(dict.fromkeys([f"read as {layout.name} ({layout.license})", *notes, *_unread(layout, root)]))
     if all(record.label is None for record in ordered):
         return Collection(layout.name, tuple(ordered), notes=tuple(notes))
     return Collection(layout.name, tuple(ordered), layout.classes, layout.scored_classes, tuple(notes))
+
+
+def _unread(layout: Layout, root: Path) -> list[str]:
+    """A line about tables that are not the dataset's."""
+    own = {name for part in layout.parts for one in part.labels for name in one.files}
+    own |= {name for part in layout.parts for one in part.groups for name in one.files}
+    own |= {part.modality.file for part in layout.parts if part.modality}
+    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+    unread = [name for name in names if name not in own]
+    return [f"tables that are not read: {', '.join(unread)}"] if unread else []
 
 
 def _expected(layout: Layout) -> str:

@@ -174,6 +174,10 @@ def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotation
         for row in map(int, read_frame(file, ["indexes"]).cells("indexes") if file.is_file() else ()):
             splits[row] = split
     masks = frame.known(chosen["mask"][0]) if chosen["mask"] else [""] * len(frame)
+    if layout.index_files:
+        more.append(f"splits: {', '.join(layout.index_files.values())}")
+    if layout.modalities:
+        more.append(f"modality: {' and '.join(layout.modalities)} images (--modality reads one)")
     return _Annotations(classes, labels, groups, splits, masks, [*notes, *more])
 
 

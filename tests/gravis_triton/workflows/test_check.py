@@ -145,7 +145,7 @@ def test_how_the_data_were_read_is_printed(tmp_path: Path, capsys) -> None:
     assert lines[1:4] == [
         "table: labels.csv, 4 rows; columns image = image, label = dx, group = patient_id",
         "without a label: 1 rows (dx is 1 'unknown')",
-        "groups: 2 by patient_id, the largest 'P0' with 2 images",
+        "groups: 4 images of 2 patient_id, the largest group 'P0' with 2 images",
     ]
 
 

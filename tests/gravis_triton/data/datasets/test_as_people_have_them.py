@@ -109,7 +109,10 @@ def test_lesion_numbers_that_restart_with_every_patient_do_not_join_patients(tab
 def test_groups_are_counted_and_marks_of_the_unknown_are_none(table) -> None:
     collection = open_collection(str(table(rows("image,patient_id", "P0", "P0", "-1", "unknown"))))
     assert [record.group for record in collection.records][:4] == ["P0", "P0", None, None]
-    assert "groups: 1 by patient_id, the largest 'P0' with 2 images; 2 images have none" in collection.notes
+    assert (
+        "groups: 2 images of 1 patient_id, the largest group 'P0' with 2 images; 2 images have none"
+        in collection.notes
+    )
 
 
 def test_the_arms_of_a_study_are_no_groups(table) -> None:

@@ -240,6 +240,6 @@ def test_a_column_of_encoded_images_need_not_be_declared_as_images(tmp_path: Pat
     ]
     assert collection.notes == (
         "columns: image = image, label = dx",
-        "groups: 1 by lesion_id, the largest '1' with 2 images; 1 images have none",
+        "groups: 2 images of 1 lesion_id, the largest group '1' with 2 images; 1 images have none",
     )
     assert collection.records[1].image.read().getpixel((2, 2)) == (9, 99, 199)

@@ -46,6 +46,13 @@ def test_isic_2024_of_kaggle(tmp_path: Path, images) -> None:
     collection = open_collection(str(tmp_path))
     assert (collection.name, collection.scored_classes) == ("ISIC 2024", ("malignant",))
     assert facts(collection) == FACTS_2024
+    assert collection.notes == (
+        "read as ISIC 2024 (CC BY-NC 4.0)",
+        "images: train-image/image",
+        "labels: train-metadata.csv, target",
+        "groups: 3 images of 2 patient_id and 1 lesion_id, the largest group 'patient_id IP_1' with 2 images",
+        "tables that are not read: sample_submission.csv, test-metadata.csv",
+    )
 
 
 def test_isic_2024_of_kaggle_as_hdf5_alone(tmp_path: Path, images) -> None:
