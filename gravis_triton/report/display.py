@@ -32,9 +32,14 @@ class Display:
 
     def __init__(self, enabled: bool = True) -> None:
         self.in_notebook = enabled and Console().is_jupyter
+        is_terminal = sys.stdout.isatty() and not self.in_notebook  # ipykernel calls its stream a terminal
         # outside a terminal, a line is a record: do not wrap it, nor make it an HTML element of its own
         self.console = Console(
-            quiet=not enabled, highlight=False, soft_wrap=not sys.stdout.isatty(), force_jupyter=False
+            quiet=not enabled,
+            highlight=False,
+            soft_wrap=not is_terminal,
+            force_terminal=is_terminal,
+            force_jupyter=False,
         )
 
     def print(self, text: str) -> None:

@@ -81,7 +81,8 @@ def check(settings: CheckSettings) -> CheckResult:
             pool.map(partial(_look, has_page=settings.page is not None), collection.records),
             "checking images",
             total=len(collection.records),
-            console=Console(stderr=True, force_jupyter=False),
+            console=Console(stderr=True),
+            disable=Console().is_jupyter,  # needs a terminal
             transient=True,
         )
         looked = list(progress)
