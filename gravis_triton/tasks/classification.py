@@ -1,6 +1,8 @@
 """Disease classification: a linear classifier, weighted cross-entropy, and the ISIC challenges' scores."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -66,6 +68,17 @@ class ClassLoss(nn.Module):
         weight = self.weight[labels]
         hardness = (1 - log_p.exp()) ** 2 if self.kind == "focal" else torch.ones_like(log_p)
         return -(weight * hardness * log_p).sum() / weight.sum()
+
+
+def repeat_rare_classes(images: Sequence[int], labels: Sequence[int], fraction: float) -> list[int]:
+    """The images, followed by repetitions of those of classes that are fewer than this fraction of them, up to it; all
+    images of a class are repeated equally often, or once more."""
+    of_class = defaultdict(list)
+    for image, label in zip(images, labels, strict=True):
+        of_class[label].append(image)
+    fewest = int(fraction * len(images))
+    missing = [islice(cycle(same), max(0, fewest - len(same))) for same in of_class.values()]
+    return [*images, *chain.from_iterable(missing)]
 
 
 class ClassPredictor(Predictor):
@@ -155,13 +168,15 @@ class ClassificationTask(Task):
         preprocess: Preprocessing,
     ) -> None:
         super().__init__(network, data, settings, preprocess)
-        labels = torch.tensor(data.collection.labels(data.split.train))
-        counts = torch.bincount(labels, minlength=len(data.collection.classes))
+        train, collection = data.split.train, data.collection
+        self.train_indices = repeat_rare_classes(train, collection.labels(train), settings.oversample)
+        labels = torch.tensor(collection.labels(self.train_indices))
+        counts = torch.bincount(labels, minlength=len(collection.classes))
         self.loss = ClassLoss(settings.class_loss, counts)
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
         data = self.data
-        return labeled_loader(data.images, data.collection, data.split.train, batches, workers=workers)
+        return labeled_loader(data.images, data.collection, self.train_indices, batches, workers=workers)
 
     def make_views(self, batch: LabeledBatch) -> tuple[Tensor, Tensor]:
         return self.view_maker(batch.images, batch.image_sizes), batch.labels

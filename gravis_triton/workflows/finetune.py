@@ -154,8 +154,8 @@ def start_training(
     assert settings.epochs is not None  # resolved
     assert workers is not None  # resolved
     batches = EpochBatches(
-        len(split.train),
-        batch_size=max(1, min(settings.batch_size, len(split.train) // processes)),
+        len(task.train_indices),
+        batch_size=max(1, min(settings.batch_size, len(task.train_indices) // processes)),
         process=accelerator.process_index,
         processes=processes,
         seed=settings.seed,

@@ -8,7 +8,7 @@ from torch import nn
 
 from gravis_triton.models import build_encoder, normalization
 from gravis_triton.tasks import Classifier
-from gravis_triton.tasks.classification import ClassLoss
+from gravis_triton.tasks.classification import ClassLoss, repeat_rare_classes
 
 
 def test_classifier_is_linear_in_the_features():
@@ -45,3 +45,18 @@ def test_plain_loss_is_cross_entropy():
 
 def test_class_without_training_images_has_weight_0():
     assert ClassLoss("balanced", torch.tensor([2, 0, 2])).weight.tolist() == pytest.approx([2 / 3, 0, 2 / 3])
+
+
+def test_rare_classes_are_repeated_up_to_a_fraction_of_the_images():
+    # a quarter of 20 images is 5: two of class 1, three more of them; class 2 has 5; class 0 has 13
+    images, labels = list(range(100, 120)), [1] * 2 + [2] * 5 + [0] * 13
+    assert repeat_rare_classes(images, labels, 0.25) == [*images, 100, 101, 100]
+
+
+def test_without_a_rare_class_the_images_stay():
+    images = [7, 3, 5]
+    assert repeat_rare_classes(images, [0, 1, 0], 0.0) == images
+    assert repeat_rare_classes(images, [0, 1, 0], 0.33) == images
+    assert (
+        repeat_rare_classes(images, [0, 0, 0], 0.5) == images
+    )  # a class without any image has none to repeat
