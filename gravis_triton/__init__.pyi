@@ -397,7 +397,7 @@ def finetune_classification(
     saturation: float = 0.2,
     hue: float = 0.02,
     class_loss: Literal["balanced", "focal", "plain"] = "balanced",
-    oversample: float = 0.01,
+    oversample: float = 0.1,
     dropout: float = 0.0,
 ) -> FinetuneResult:
     """Fine-tune an encoder for disease classification.
@@ -496,7 +496,7 @@ def finetune_classification(
         class_loss: Class-balanced cross-entropy, class-balanced focal loss, or plain cross-entropy.
             (default: balanced)
         oversample: Repeat the images of rare classes until each class is at least this fraction of the
-            training images. (0 to 0.5; default: 0.01)
+            training images. (0 to 0.5; default: 0.1)
         dropout: Dropout before the classifier. (0 to 1; default: 0.0)
     """
 

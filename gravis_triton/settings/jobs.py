@@ -84,7 +84,7 @@ class ClassifierSettings:
 
     class_loss: Literal["balanced", "focal", "plain"] = "balanced"
     """Class-balanced cross-entropy, class-balanced focal loss, or plain cross-entropy."""
-    oversample: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    oversample: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Repeat the images of rare classes until each class is at least this fraction of the training images."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Dropout before the classifier."""

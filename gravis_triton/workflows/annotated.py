@@ -46,7 +46,8 @@ def load_annotated(
     the dataset does not have.
     """
     columns = [column.strip() for column in settings.by.split(",")] if settings.by else []
-    attributes = read_attributes(settings.data, columns, [record.id for record in opened.records])
+    tested = getattr(settings, "test_data", None) or settings.data
+    attributes = read_attributes(tested, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(
             opened, settings, annotation=annotation, progress=decoding

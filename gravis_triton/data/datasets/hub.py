@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.frame import is_unknown
 from gravis_triton.data.datasets.groups import read_groups
@@ -195,8 +197,6 @@ def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, li
 
 def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
     """(file, row in it) of every row; a dataset just loaded is in Arrow files, in order."""
-    import pyarrow as pa
-
     cells = []
     for entry in data.cache_files:
         file = Path(os.path.abspath(entry["filename"]))
@@ -208,25 +208,25 @@ def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
     return cells
 
 
-def hub_rows(name: str) -> Iterator[list[str]]:
-    """The names of the columns of plain values, after one for the ids of the images, and then their rows."""
+def hub_table(name: str) -> pa.Table:
+    """The columns of plain values as text, after one without a name that holds the ids of the images."""
     import datasets
 
     splits = _load(name)
     features = next(iter(splits.values())).features
-    plain = [
-        column for column, kind in features.items() if isinstance(kind, datasets.Value | datasets.ClassLabel)
-    ]
-    yield ["", *plain]
+    kinds = (datasets.Value, datasets.ClassLabel)
+    plain = [column for column, kind in features.items() if isinstance(kind, kinds) and not _is_bytes(kind)]
     ids = _ids(splits, features)
-    for split, data in splits.items():
-        for image, *cells in zip(ids[split], *(_texts(data, column) for column in plain), strict=True):
-            yield [image, *cells]
+    parts = [
+        pa.table({"": ids[split]} | {column: _texts(data, column) for column in plain})
+        for split, data in splits.items()
+    ]
+    return pa.concat_tables(parts)
 
 
-def _texts(data: Any, column: str) -> list[str]:
-    """The cells of a column, with the names of classes; "" where there is none."""
+def _texts(data: Any, column: str) -> pa.Array:
+    """The cells of a column, with the names of classes."""
     kind, cells = data.features[column], data[column][:]
     if hasattr(kind, "names"):
-        return [kind.names[cell] if cell is not None and cell >= 0 else "" for cell in cells]
-    return ["" if cell is None else str(cell) for cell in cells]
+        cells = [kind.names[cell] if cell is not None and cell >= 0 else None for cell in cells]
+    return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())

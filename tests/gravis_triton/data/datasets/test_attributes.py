@@ -29,6 +29,13 @@ def test_a_number_that_is_also_the_name_of_an_image_names_none(tmp_path):
     assert read_attributes(str(tmp_path), ["age"], IDS) == {"age": {IDS[0]: "7", IDS[1]: "30", IDS[2]: "45"}}
 
 
+def test_a_row_may_be_about_several_images(tmp_path):
+    (tmp_path / "a.csv").write_text("derm,clinic,sex\nISIC_1.jpg,7.png,male\nISIC_2.jpg,,female\n")
+    assert read_attributes(str(tmp_path), ["sex"], IDS) == {
+        "sex": {IDS[0]: "male", IDS[1]: "female", IDS[2]: "male"}
+    }
+
+
 def test_unknown_values_are_no_subgroup(tmp_path):
     (tmp_path / "a.csv").write_text("image,skin\nISIC_1,unknown\nISIC_2,\n7,-1\n7,3\n")
     assert read_attributes(str(tmp_path), ["skin"], IDS) == {"skin": {IDS[2]: "3"}}
