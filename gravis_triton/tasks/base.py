@@ -193,8 +193,7 @@ class Task(nn.Module):
     """A supervised task, trained like a `Method`: `make_views`, `forward`, `after_step`.
 
     name: of the task. annotation: what its images need. test_scores: names of the scores of `test` to print. loss: of
-    predictions and targets. train_indices: the training images of an epoch, in which some may be repeated. average:
-    exponential moving average of the network's weights, with `--ema`. Its decay at
+    predictions and targets. average: exponential moving average of the network's weights, with `--ema`. Its decay at
     step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random initialization.
     """
 
@@ -220,7 +219,6 @@ class Task(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.data, self.preprocess = network, data, preprocess
-        self.train_indices: Sequence[int] = data.split.train
         self.view_maker = LabeledView(
             settings, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
         )
@@ -233,6 +231,11 @@ class Task(nn.Module):
     def evaluated(self) -> Any:
         """The network to validate, save and test: the trained one or its moving average."""
         return self.network if self.average is None else self.average.module
+
+    @property
+    def train_indices(self) -> Sequence[int]:
+        """The training images of an epoch, in which some may be repeated."""
+        return self.data.split.train
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[Any]:
         """The loader of the training images with their annotations."""

@@ -169,10 +169,14 @@ class ClassificationTask(Task):
     ) -> None:
         super().__init__(network, data, settings, preprocess)
         train, collection = data.split.train, data.collection
-        self.train_indices = repeat_rare_classes(train, collection.labels(train), settings.oversample)
+        self._train_indices = repeat_rare_classes(train, collection.labels(train), settings.oversample)
         labels = torch.tensor(collection.labels(self.train_indices))
         counts = torch.bincount(labels, minlength=len(collection.classes))
         self.loss = ClassLoss(settings.class_loss, counts)
+
+    @property
+    def train_indices(self) -> Sequence[int]:
+        return self._train_indices
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
         data = self.data

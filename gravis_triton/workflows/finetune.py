@@ -187,6 +187,8 @@ def start_training(
         states={"best": best},
         notify=job.display.print,
     )
+    if repeated := len(task.train_indices) - len(split.train):
+        job.display.print(f"oversampling: {repeated:,} repeated images of rare classes in an epoch")
     console.print_step(job.display, parts)
     return parts, state, best
 
