@@ -106,17 +106,22 @@ def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
     for column in dict.fromkeys(one["column"] for one in subgroups):
         members = [one for one in subgroups if one["column"] == column]
         scores = list(dict.fromkeys(score for one in members for score in one["scores"]))
+        header = [column, "images", *map(shown, scores)]
         rows = [
-            (
+            [
                 one["name"],
                 f"{one['images']:,}",
                 *(_with_interval(one["scores"].get(score)) for score in scores),
-                ", ".join(map(class_label, one["left_out"])) or "none",
-            )
+            ]
             for one in members
         ]
+        if any(one["left_out"] for one in members):
+            header.append(f"classes not scored (fewer than {FEWEST})")
+            rows = [
+                [*row, ", ".join(map(class_label, one["left_out"])) or "none"]
+                for row, one in zip(rows, members, strict=True)
+            ]
         cut = f" ({members[0]['cut']})" if members[0]["cut"] else ""
-        header = (column, "images", *map(shown, scores), f"not scored (fewer than {FEWEST})")
         tables.append(Table(f"Scores by {column}{cut}, with 95% CI", header, rows))
     return tables
 
