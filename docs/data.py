@@ -30,7 +30,7 @@ def row_of(row: dict[str, Any]) -> str:
     files = listed(name for part in parts for name in files_of(part)) or listed([columns.get("file", "")])
     cells = [
         f"[{row['name']}]({row['source']})",
-        "; ".join(filter(None, (files, row.get("note", "")))),
+        "; ".join(filter(None, (files, row.get("modality", ""), row.get("note", "")))),
         labels,
         listed(groups),
         listed(name for part in parts for name in part.get("masks", [])),

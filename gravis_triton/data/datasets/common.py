@@ -36,12 +36,10 @@ def common_classes(collection: Collection) -> Collection:
             f"is {', '.join(dict.fromkeys(names.values()))}; a table may name another column with --columns label=NAME"
         )
     others = [name for name, diagnosis in mapped.items() if diagnosis is None]
-    notes = [
-        f"classes: {name} is {diagnosis}"
-        for name, diagnosis in mapped.items()
-        if diagnosis not in (None, name)
-    ]
-    return with_classes(collection, classes, mapped, [", ".join(notes)] if notes else [], others)
+    notes = [f"{name} is {diagnosis}" for name, diagnosis in mapped.items() if diagnosis not in (None, name)]
+    return with_classes(
+        collection, classes, mapped, [f"classes: {', '.join(notes)}"] if notes else [], others
+    )
 
 
 def external_test(training: Collection, test: Collection) -> Collection:

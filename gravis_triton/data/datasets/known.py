@@ -105,6 +105,7 @@ _COMMON_FILES = frozenset({"train.csv", "train-metadata.csv"})  # other data set
 def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None) -> Collection:
     records: dict[str, Record] = {}
     notes: list[str] = []
+    modality = layout.choose_modality(modality)
     for part in layout.parts:
         read, told = _read_part(part, root, layout.classes, only, modality)
         notes += told

@@ -10,6 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from gravis_triton.data.datasets.records import Annotation
+from gravis_triton.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +94,25 @@ class Layout:
     """One dataset, in folders (`parts`) or a table.
 
     scored_classes: those whose one-vs-rest AUCs are averaged, default all. metric: what its challenge or authors score.
-    note: for the documentation.
+    modality: of all images, if they are of one kind. note: for the documentation.
     """
 
     name: str
     license: str
     source: str
     metric: str
+    modality: str = ""
     note: str = ""
     parts: tuple[Part, ...] = ()
     classes: tuple[str, ...] = ()
     scored_classes: tuple[str, ...] = ()
     table: TableColumns | None = None
+
+    def choose_modality(self, modality: str | None) -> str | None:
+        """The modality to choose among the images, None for all. Raises UserError if none of them is of it."""
+        if modality and self.modality and modality != self.modality:
+            raise UserError(f"--modality {modality}: the images of {self.name} are {self.modality}")
+        return None if self.modality else modality
 
 
 # Folder names that do not identify a dataset.

@@ -80,6 +80,7 @@ def open_table(
     frame, unread = join_tables([_read(file) for file in files], named, images_of)
     known = layout_of_table(frame.header)
     layout = known.table if known and known.table else _NO_LAYOUT
+    modality = known.choose_modality(modality) if known else modality
     chosen, notes = _columns_of(frame, layout, named, images_of)
     annotated = _annotate(frame, chosen, layout)
 

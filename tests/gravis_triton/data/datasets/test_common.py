@@ -29,6 +29,7 @@ def test_names_of_all_data_sets_map_to_the_same_diagnoses() -> None:
         "nevus", "AK", "BKL", None, "SCC", "nevus", "melanoma",
     ]  # fmt: skip
     assert "without a label: 1 images of INF" in common.notes
+    assert common.notes[0].startswith("classes: NV is nevus, AKIEC is AK, seborrheic_keratosis is BKL")
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,14 @@ def test_pad_ufes_20(tmp_path: Path, images) -> None:
     ]
 
 
+def test_a_data_set_of_one_modality_is_read_whole_or_not_at_all(tmp_path: Path, images) -> None:
+    images(tmp_path, ["PAT_1.png"])
+    write(tmp_path / "metadata.csv", "patient_id,lesion_id,diagnostic,img_id", "PAT_1,10,NEV,PAT_1.png")
+    assert len(open_collection(str(tmp_path), modality="clinical").records) == 1
+    with pytest.raises(UserError, match="--modality dermoscopic: the images of PAD-UFES-20 are clinical"):
+        open_collection(str(tmp_path), modality="dermoscopic")
+
+
 def test_ddi(tmp_path: Path, images) -> None:
     images(tmp_path, ["000001.png", "000002.png"])
     rows = (
