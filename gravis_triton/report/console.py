@@ -107,7 +107,9 @@ def print_subgroups(display: Display, subgroups: Sequence[Subgroup], name: str) 
             f"{one.name} {one.scores[score][0]:.3f}" if one.scores else f"{one.name} too few ({one.images})"
             for one in members
         ]
-        display.print(f"{shown(name)} {shown(score)} by {column}: {', '.join(values)}".lstrip())
+        display.print(
+            " ".join([*filter(None, (shown(name), shown(score))), f"by {column}: {', '.join(values)}"])
+        )
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

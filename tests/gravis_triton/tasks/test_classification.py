@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gravis_triton.models import build_encoder, normalization
-from gravis_triton.tasks import Classifier
+from gravis_triton.data import Collection, Record, Split
+from gravis_triton.models import Preprocessing, build_encoder, normalization
+from gravis_triton.settings import ClassificationSettings
+from gravis_triton.tasks import AnnotatedData, ClassificationTask, Classifier
 from gravis_triton.tasks.classification import ClassLoss, repeat_rare_classes
 
 
@@ -60,3 +62,18 @@ def test_without_a_rare_class_the_images_stay():
     assert (
         repeat_rare_classes(images, [0, 0, 0], 0.5) == images
     )  # a class without any image has none to repeat
+
+
+def test_an_epoch_repeats_rare_classes_and_the_loss_weighs_what_is_left():
+    # of 40 images 2 are rare: repeated to 4, a tenth of them; then 42 / (2 x 38) and 42 / (2 x 4) are the weights
+    records = tuple(Record(f"{n}", None, label=int(n < 2)) for n in range(45))
+    split = Split(train=tuple(range(40)), validation=(40, 41), test=(42, 43, 44))
+    encoder = build_encoder("test_resnet", image_size=32)
+    task = ClassificationTask(
+        Classifier(encoder, classes=2),
+        AnnotatedData(Collection("moles", records, ("nevus", "melanoma")), None, None, split),
+        ClassificationSettings(),
+        Preprocessing.of(encoder, image_size=32, cache_size=32),
+    )
+    assert task.train_indices == [*range(40), 0, 1]
+    assert task.loss.weight.tolist() == pytest.approx([42 / 76, 42 / 8])
