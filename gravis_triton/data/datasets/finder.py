@@ -25,17 +25,20 @@ class Finder:
 
     def __init__(self, directory: Path, paths: Iterable[str]) -> None:
         self.directory = directory
-        self._prefix = f"{os.path.abspath(directory)}/"
+        self._prefix = os.path.abspath(directory).replace(os.sep, "/") + "/"
+        self._elsewhere: set[str] = set()
         self._paths = {_normal(path): path for path in paths}
-        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, str] = {}
+        self._namesakes: dict[str, list[str]] = defaultdict(list)
         for normal, path in self._paths.items():
             name = normal[normal.rfind("/") + 1 :]
-            self._by_name[name].append(path)
-            self._by_name[stem_of(name)].append(path)
+            for key in (name, stem_of(name)):
+                if self._by_name.setdefault(key, path) is not path:
+                    self._namesakes[key].append(path)
 
     def full(self, path: str) -> str:
         """The full path of a file that was found."""
-        return path if path[0] == "/" else f"{self.directory}/{path}"
+        return path if path in self._elsewhere else f"{self.directory}/{path}"
 
     def find(self, frame: Frame, row: int, column: str, cell: str) -> str | None:
         """The file that a cell names, or None. Raises UserError if there are several."""
@@ -46,7 +49,9 @@ class Finder:
         if "/" in cell or not found:
             for around in dict.fromkeys((self.directory, frame.file.parent)):
                 if os.path.isfile(around / cell):  # False for a name that is too long
-                    full = os.path.abspath(around / cell)
+                    full = os.path.abspath(around / cell).replace(os.sep, "/")
+                    if not full.startswith(self._prefix):
+                        self._elsewhere.add(full)
                     return full.removeprefix(self._prefix)
         if len(found) > 1:
             first, second, *_ = found
@@ -65,7 +70,8 @@ class Finder:
     def _candidates(self, cell: str) -> list[str]:
         """Files that end with the cell, else those with its last part as their name."""
         normal = _normal(cell)
-        found = self._by_name.get(normal.rpartition("/")[2], [])
+        name = normal[normal.rfind("/") + 1 :]
+        found = [self._by_name[name], *self._namesakes.get(name, ())] if name in self._by_name else []
         if "/" not in normal:
             return found
         ends = (f"/{normal}", f"/{normal}.")

@@ -17,6 +17,9 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
     columns: title -> one cell per row, None or "" if unknown. A group is named after a cell of its first column, with
     that column's title if there are several columns; None if all cells of a row are empty.
     """
+    if len(columns) == 1:
+        (cells,) = columns.values()
+        return [None if cell in (None, "") else str(cell) for cell in cells]
     parents: dict[Name, Name] = {}
 
     def root(name: Name) -> Name:
@@ -32,12 +35,9 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
         roots = sorted(map(root, names))  # earlier columns give the name
         for other in roots[1:]:
             parents[other] = roots[0]
-    prefixes = [f"{title} " if len(columns) > 1 else "" for title in columns]
-
-    def called(name: Name) -> str:
-        return prefixes[name[0]] + name[1]
-
-    return [called(root(names[0])) if names else None for names in rows]
+    titles = list(columns)
+    named = [root(names[0]) if names else None for names in rows]
+    return [name and f"{titles[name[0]]} {name[1]}" for name in named]
 
 
 def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | None], list[str]]:

@@ -1,7 +1,7 @@
 """Images listed in CSV or Parquet tables."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -84,34 +84,15 @@ def open_table(
     chosen, notes = _columns_of(frame, layout, named, images_of)
     annotated = _annotate(frame, chosen, layout)
 
-    mask_paths = [path for path in paths if mask_key(path) is not None] or paths
-    masks_of = Finder(root, mask_paths if chosen["mask"] else [])
     paired = {} if chosen["mask"] else pair_masks(root, paths)
     listed = _listed(frame, chosen["image"], layout, modality)
-    records: dict[str, Record] = {}
-    missing = []
-    for row, column, cell in listed:
-        image = images_of.find(frame, row, column, cell)
-        if image is None:
-            missing.append((row, column))
-            continue
-        if image in records:
-            raise frame.fault(row, column, "an image that no other row lists")
-        mask = paired.get(image)
-        if named_mask := annotated.masks[row]:
-            mask = masks_of.find(frame, row, chosen["mask"][0], named_mask)
-            if mask is None:
-                raise frame.fault(row, chosen["mask"][0], f"an image in or below {root}")
-        records[image] = _record(images_of, image, mask, annotated, row)
-    notes += [*annotated.notes, *_describe_missing(frame, missing, len(listed), root)]
+    mask_paths = [path for path in paths if mask_key(path) is not None] or paths
+    records, told = _records_of_rows(
+        frame, listed, annotated, images_of, Finder(root, mask_paths if chosen["mask"] else []), paired
+    )
+    notes += [*annotated.notes, *told]
     if directory is not None and modality is None:
-        drawn = {record.mask.file for record in records.values() if isinstance(record.mask, MaskFile)}
-        image_paths = [path for path in image_paths if images_of.full(path) not in drawn]
-        check_no_masks(root, image_paths)
-        unlisted = [path for path in image_paths if path not in records]
-        records |= {path: _record(images_of, path, paired.get(path)) for path in unlisted}
-        if unlisted:
-            notes.append(f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}")
+        notes += _add_unlisted(records, image_paths, images_of, paired)
     found = list(records.values())
     if not any(annotated.splits):
         splits = split_folders(root, [record.id for record in found])
@@ -135,6 +116,7 @@ class _Annotations(NamedTuple):
     groups: Sequence[str | None]
     splits: Sequence[str | None]
     masks: Sequence[str]
+    mask_column: str
     notes: Sequence[str]
 
 
@@ -174,12 +156,13 @@ def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotation
         file = frame.file.with_name(name)
         for row in map(int, read_frame(file, ["indexes"]).cells("indexes") if file.is_file() else ()):
             splits[row] = split
-    masks = frame.known(chosen["mask"][0]) if chosen["mask"] else [""] * len(frame)
+    mask_column = next(iter(chosen["mask"]), "")
+    masks = frame.known(mask_column) if mask_column else [""] * len(frame)
     if layout.index_files:
         more.append(f"splits: {', '.join(layout.index_files.values())}")
     if layout.modalities:
         more.append(f"modality: {' and '.join(layout.modalities)} images (--modality reads one)")
-    return _Annotations(classes, labels, groups, splits, masks, [*notes, *more])
+    return _Annotations(classes, labels, groups, splits, masks, mask_column, [*notes, *more])
 
 
 def _listed(
@@ -200,21 +183,54 @@ def _listed(
     ]
 
 
-def _record(
-    images: Finder, image: str, mask: str | None, annotated: _Annotations | None = None, row: int = 0
-) -> Record:
-    full = images.full(image)
-    drawn = None if mask is None else MaskFile(images.full(mask), full)
-    if annotated is None:
-        return Record(image, ImageFile(full), mask=drawn)
-    return Record(
-        image.lstrip("/"),
-        ImageFile(full),
-        annotated.labels[row],
-        annotated.groups[row],
-        annotated.splits[row],
-        drawn,
-    )
+def _records_of_rows(
+    frame: Frame,
+    listed: Sequence[tuple[int, str, str]],
+    annotated: _Annotations,
+    images: Finder,
+    masks: Finder,
+    paired: Mapping[str, str],
+) -> tuple[dict[str, Record], list[str]]:
+    """(path of an image -> its record, lines for the user). paired: image -> mask file, by folders."""
+    records: dict[str, Record] = {}
+    missing = []
+    for row, column, cell in listed:
+        image = images.find(frame, row, column, cell)
+        if image is None:
+            missing.append((row, column))
+            continue
+        if image in records:
+            raise frame.fault(row, column, "an image that no other row lists")
+        mask = paired.get(image)
+        if annotated.masks[row]:
+            named = masks.find(frame, row, annotated.mask_column, annotated.masks[row])
+            if named is None:
+                raise frame.fault(row, annotated.mask_column, f"an image in or below {masks.directory}")
+            mask = masks.full(named)
+        full = images.full(image)
+        records[image] = Record(
+            image.lstrip("/"),
+            ImageFile(full),
+            annotated.labels[row],
+            annotated.groups[row],
+            annotated.splits[row],
+            None if mask is None else MaskFile(mask, full),
+        )
+    return records, _describe_missing(frame, missing, len(listed), images.directory)
+
+
+def _add_unlisted(
+    records: dict[str, Record], paths: Sequence[str], images: Finder, paired: Mapping[str, str]
+) -> list[str]:
+    """Add the images that the table does not list and that are no masks; returns a line for the user."""
+    drawn = {record.mask.file for record in records.values() if isinstance(record.mask, MaskFile)}
+    paths = [path for path in paths if images.full(path) not in drawn]
+    check_no_masks(images.directory, paths)
+    unlisted = [path for path in paths if path not in records]
+    for path in unlisted:
+        full, mask = images.full(path), paired.get(path)
+        records[path] = Record(path, ImageFile(full), mask=None if mask is None else MaskFile(mask, full))
+    return [f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}"] if unlisted else []
 
 
 def _describe_missing(frame: Frame, missing: Sequence[tuple[int, str]], listed: int, root: Path) -> list[str]:

@@ -162,6 +162,14 @@ def test_labels_in_a_second_table_are_joined_by_image_or_lesion(table) -> None:
     assert "tables that are not read: notes.csv" in open_collection(str(data)).notes
 
 
+def test_one_hot_labels_beside_images_and_masks(tmp_path: Path, images, masks) -> None:
+    images(tmp_path / "images", ["a.jpg", "b.jpg"])
+    masks(tmp_path / "masks", ["a_segmentation.png", "b_segmentation.png"])
+    (tmp_path / "GroundTruth.csv").write_text("image,MEL,NV\na,0.0,1.0\nb,1.0,0.0\n")
+    assert labels(tmp_path) == ["NV", "MEL"]
+    assert all(record.mask.path.is_file() for record in open_collection(str(tmp_path)).records)
+
+
 def test_tables_in_a_folder_below_are_found(tmp_path: Path, images) -> None:
     images(tmp_path / "images", ["a.jpg", "b.jpg"])
     (tmp_path / "meta").mkdir()
