@@ -7,17 +7,10 @@ without positive images, is NaN and left out of means, as in the challenges' sco
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    precision_recall_curve,
-    recall_score,
-    roc_auc_score,
-    roc_curve,
-)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,6 +24,13 @@ PARTIAL_AUC_SENSITIVITY = 0.80
 """Sensitivity above which `partial_auc` is the area: that of ISIC 2024."""
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3  # rounding of a softmax in half precision
+
+
+def _metrics() -> Any:
+    """scikit-learn's metrics, whose import takes longer than most of what jobs without labels do."""
+    import sklearn.metrics
+
+    return sklearn.metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ def classification_scores(
         expected_calibration_error=expected_calibration_error(p, y),
         classes=per_class,
         scored=scored,
-        confusion=confusion_matrix(y, predicted, labels=range(len(classes))),
+        confusion=_metrics().confusion_matrix(y, predicted, labels=range(len(classes))),
         ties=int(np.sum(predicted < 0)),
     )
 
@@ -145,8 +145,8 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
         partial_auc=partial_auc(p, positive),
         average_precision=average_precision(p, positive),
         recall=recall,
-        sensitivity=float(recall_score(positive, predicted, zero_division=np.nan)),
-        specificity=float(recall_score(~positive, ~predicted, zero_division=np.nan)),
+        sensitivity=float(_metrics().recall_score(positive, predicted, zero_division=np.nan)),
+        specificity=float(_metrics().recall_score(~positive, ~predicted, zero_division=np.nan)),
         sensitivity_at={given: sensitivity_at_specificity(p, positive, given) for given in SPECIFICITIES},
         specificity_at={given: specificity_at_sensitivity(p, positive, given) for given in SENSITIVITIES},
     )
@@ -201,7 +201,11 @@ def auc(scores: Floats, positive: Bools) -> float:
 
     NaN unless there are both positive and negative images.
     """
-    return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
+    return (
+        float(_metrics().roc_auc_score(positive, scores))
+        if 0 < positive.sum() < len(positive)
+        else float("nan")
+    )
 
 
 def partial_auc(scores: Floats, positive: Bools, *, sensitivity: float = PARTIAL_AUC_SENSITIVITY) -> float:
@@ -215,7 +219,7 @@ def partial_auc(scores: Floats, positive: Bools, *, sensitivity: float = PARTIAL
         return float("nan")
     most = 1 - sensitivity
     chance = most**2 / 2
-    standardized = roc_auc_score(~positive, -scores, max_fpr=most)  # 0.5 by chance, 1 at best
+    standardized = _metrics().roc_auc_score(~positive, -scores, max_fpr=most)  # 0.5 by chance, 1 at best
     return float(chance + (most - chance) * (2 * standardized - 1))
 
 
@@ -226,7 +230,7 @@ def average_precision(scores: Floats, positive: Bools) -> float:
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    return float(average_precision_score(positive, scores))
+    return float(_metrics().average_precision_score(positive, scores))
 
 
 def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
@@ -236,7 +240,9 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores, drop_intermediate=False)
+    false_positive_rate, true_positive_rate, _ = _metrics().roc_curve(
+        positive, scores, drop_intermediate=False
+    )
     return float(1 - false_positive_rate[true_positive_rate >= sensitivity].min())
 
 
@@ -259,7 +265,9 @@ def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
 
     Their mean is the balanced accuracy of ISIC 2018 and 2019.
     """
-    return recall_score(labels, predicted, labels=range(classes), average=None, zero_division=np.nan)
+    return _metrics().recall_score(
+        labels, predicted, labels=range(classes), average=None, zero_division=np.nan
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,14 +335,18 @@ def classification_curves(
         for index, name in enumerate(classes)
         if name in (scored or classes) and 0 < (y == index).sum() < len(y)
     }
-    precision_recall = {name: precision_recall_curve(*column)[:2] for name, column in columns.items()}
+    precision_recall = {
+        name: _metrics().precision_recall_curve(*column)[:2] for name, column in columns.items()
+    }
     return ClassificationCurves(
-        roc={name: roc_curve(*column)[:2] for name, column in columns.items()},
+        roc={name: _metrics().roc_curve(*column)[:2] for name, column in columns.items()},
         precision_recall={
             name: (recall, precision) for name, (precision, recall) in precision_recall.items()
         },
-        auc={name: float(roc_auc_score(*column)) for name, column in columns.items()},
-        average_precision={name: float(average_precision_score(*column)) for name, column in columns.items()},
+        auc={name: float(_metrics().roc_auc_score(*column)) for name, column in columns.items()},
+        average_precision={
+            name: float(_metrics().average_precision_score(*column)) for name, column in columns.items()
+        },
         calibration=calibration_bins(p, y),
         expected_calibration_error=expected_calibration_error(p, y),
     )

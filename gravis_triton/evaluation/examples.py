@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
 from gravis_triton.data.datasets.records import Collection
@@ -95,6 +94,8 @@ def _map(features: Tensor) -> np.ndarray:
     if len(points) < _FEWEST_MAPPED or not np.ptp(points, axis=0).any():  # t-SNE may crash on equal points
         return np.zeros((0, 2))
     perplexity = min(30.0, len(points) / 4)
+    from sklearn.manifold import TSNE  # takes a second to import
+
     return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points)
 
 
