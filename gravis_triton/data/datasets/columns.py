@@ -75,6 +75,9 @@ def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
     if "label" not in named:
         if chosen["label"]:
             notes += _check_rivals(frame, [by_lower[name] for name in _RIVALS if name in by_lower])
+            read = {*_RIVALS, chosen["label"][0].lower()}
+            if others := [name for name in _like_labels(frame, taken) if name.lower() not in read]:
+                notes.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
         else:
             chosen["label"], notes = _one_hot(
                 frame, taken | {name for names in chosen.values() for name in names}
@@ -133,15 +136,20 @@ def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]
     if runs:
         start, end = max(runs, key=lambda run: run[1] - run[0])
         return tuple(binary[start:end]), [f"labels: the 0/1 columns {_some(binary[start:end])}"]
-    like = [
-        name
-        for name in frame.header
-        if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)
-    ]
+    like = _like_labels(frame, taken)
     hint = [f"--columns label={name}" for name in like] or ["--columns label=NAME"]
     if len(binary) > 1:
         hint.append(f"--columns label={'+'.join(binary)} (one 0/1 column per class)")
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
+
+
+def _like_labels(frame: Frame, taken: set[str]) -> list[str]:
+    """Columns that may hold labels, by their names."""
+    return [
+        name
+        for name in frame.header
+        if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)
+    ]
 
 
 def is_binary(cells: Sequence[str]) -> bool:

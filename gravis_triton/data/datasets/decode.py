@@ -23,6 +23,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_DEPTHS = (1023, 4095, 16383, 65535)  # largest values of 10, 12, 14 and 16 bits
 _MOST_COLOR = 32  # largest difference between a gray pixel's channels (JPEG rounding)
 _QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
@@ -135,8 +136,8 @@ def _draft(image: Image.Image, short_side: int) -> None:
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
-    The range is 0 to 65,535 for integers, or 0 to 4,095 or 255 if no pixel is above (12-bit or 8-bit values in a larger
-    type); for floats 0 to 1, or 0 to 255 if any pixel is above 1.
+    The range is 0 to 65,535 for integers, or that of the fewest bits of 8, 10, 12 and 14 that hold all pixels (cameras
+    and scanners write these in a larger type); for floats 0 to 1, or 0 to 255 if any pixel is above 1.
     """
     if not image.mode.startswith(("I", "F")):
         return image
@@ -145,6 +146,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         values = values * 255 if largest <= 1 else values
     elif largest > 255:
-        full = 4095 if largest <= 4095 else 65535
+        full = next(depth for depth in _DEPTHS if min(largest, 65535) <= depth)
         values = values.clip(0, full).astype(np.int64) * 255 // full
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

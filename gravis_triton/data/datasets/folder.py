@@ -62,33 +62,45 @@ def open_folder(directory: Path) -> Collection:
         _class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)
     ]
     _check_no_class_images(directory, paths, folders)
-    classes = tuple(sorted({folder for folder in folders if folder is not None and not is_unknown(folder)}))
-    if None in folders or len(classes) < 2:
-        classes = ()
-    cases = are_cases(len(classes), len(paths))
-    notes = describe_skipped(skipped)
-    if cases:
-        notes += [
-            f"{len(classes):,} folders of few images each are read as lesions, not as classes",
-            *describe_groups(folders, f"{len(classes):,} folders"),
-        ]
-        classes = ()
-    elif unknown := sum(folder is not None and is_unknown(folder) for folder in folders) if classes else 0:
-        notes.append(f"without a label: {unknown:,} images in folders such as unknown")
+    classes, groups, notes = _classes_and_cases(paths, folders)
     index = {name: position for position, name in enumerate(classes)}
     records = [
         Record(
             id=path,
             image=ImageFile(image := f"{directory}/{path}"),
             label=index.get(folder or ""),
-            group=folder if cases else None,
+            group=group,
             split=split,
             mask=MaskFile(masks[path], image) if path in masks else None,
         )
-        for path, folder, split in zip(paths, folders, splits, strict=True)
+        for path, folder, group, split in zip(paths, folders, groups, splits, strict=True)
     ]
+    notes = [*notes, *describe_skipped(skipped)]
     name = directory.absolute().name
     return Collection(name, tuple(records), classes=classes, scored_classes=classes, notes=tuple(notes))
+
+
+def _classes_and_cases(
+    paths: Sequence[str], folders: Sequence[str | None]
+) -> tuple[tuple[str, ...], list[str | None], list[str]]:
+    """(classes, group of each image, lines for the user). folders: the class folder of each image, or None.
+
+    Many folders of few images are lesions: instead of classes, or inside of them.
+    """
+    none: list[str | None] = [None] * len(paths)
+    names = {folder for folder in folders if folder is not None}
+    if None in folders or len(names) < 2:
+        return (), none, []
+    parents: list[str | None] = [os.path.dirname(path) for path in paths]
+    for cases, where in ((list(folders), "not as classes"), (parents, "inside of the classes")):
+        if are_cases(len(set(cases)), len(paths)):
+            notes = [f"{len(set(cases)):,} folders of few images each are read as lesions, {where}"]
+            notes += describe_groups(cases, f"{len(set(cases)):,} folders")
+            return (() if where[0] == "n" else tuple(sorted(names))), cases, notes
+    classes = tuple(sorted(name for name in names if not is_unknown(name)))
+    unknown = sum(is_unknown(folder or "") for folder in folders)
+    notes = [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
+    return classes if len(classes) > 1 else (), none, notes
 
 
 def inner_folder(directory: Path) -> Path:

@@ -204,6 +204,20 @@ def test_many_folders_of_few_images_are_lesions(tmp_path: Path, images) -> None:
     assert collection.notes[0].startswith("12 folders of few images each are read as lesions")
 
 
+def test_many_folders_of_few_images_inside_of_classes_are_their_lesions(tmp_path: Path, images) -> None:
+    for number in range(12):
+        images(tmp_path / ("mel", "nv")[number % 2] / f"lesion {number}", ["1.jpg", "2.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert len({record.group for record in collection.records}) == 12
+
+
+def test_other_columns_that_may_be_labels_are_named(table) -> None:
+    collection = open_collection(str(table(rows("image,dx,benign_malignant", "nv,benign", "mel,malignant"))))
+    assert collection.classes == ("mel", "nv")
+    assert "not read as labels: benign_malignant (--columns label=NAME)" in collection.notes
+
+
 def test_masks_beside_photographs_are_noticed_by_name_and_by_content(tmp_path: Path, images) -> None:
     images(tmp_path / "named" / "IMD1" / "photo", ["IMD1.jpg"])
     images(tmp_path / "named" / "IMD1" / "lesion", ["IMD1_lesion.png"])

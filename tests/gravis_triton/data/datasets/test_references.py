@@ -126,8 +126,9 @@ def test_sixteen_bit_gray_keeps_its_whole_range(tmp_path: Path) -> None:
     assert np.asarray(ImageFile(tmp_path / "a.png").read())[0, :, 0].tolist() == [0, 100, 255]
 
 
-def test_twelve_bits_in_sixteen_are_read_with_their_range(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 2048, 4095]], np.uint16)).save(tmp_path / "a.png")
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_fewer_bits_in_sixteen_are_read_with_their_range(tmp_path: Path, bits: int) -> None:
+    Image.fromarray(np.array([[0, 2 ** (bits - 1), 2**bits - 1]], np.uint16)).save(tmp_path / "a.png")
     assert np.asarray(ImageFile(tmp_path / "a.png").read())[0, :, 0].tolist() == [0, 127, 255]
 
 
