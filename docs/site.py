@@ -37,11 +37,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return re.sub(r"\]\(\.\./(?=kernels/|recipes/|CONTRIBUTING|CHANGELOG)", "](", markdown)
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """LaTeX between dollars as MathML."""
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """LaTeX between dollars as MathML; links of a notebook, which are not markdown's any more."""
+    if page.file.src_uri.endswith(".ipynb"):
+        content = re.sub(r'href="(?:\.\./README\.md|([\w-]+)\.md)', _page_of_link, content)
     return re.sub(
         r'<span class="arithmatex">\\\((.*?)\\\)</span>',
         lambda match: convert(html.unescape(match[1])),
         content,
         flags=re.DOTALL,
     )
+
+
+def _page_of_link(match: re.Match[str]) -> str:
+    return f'href="../{match[1]}/' if match[1] else 'href="../'
