@@ -29,7 +29,8 @@ _SYSTEM = frozenset(
 )  # fmt: skip
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
-_MASK_ENDINGS = ("_segmentation", "_mask", "_lesion", "_roi", "_seg", "_gt", "_groundtruth", "_superpixels")
+_MASK_ENDINGS = ("_segmentation", "_mask")
+_PERHAPS_MASKS = ("_lesion", "_roi", "_seg", "_gt", "_groundtruth", "_label")  # also of photographs
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _SAMPLE = 32  # files whose pixels are looked at
 
@@ -224,7 +225,12 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
     """Raise UserError for masks among the images, by their names or by pixels of two values."""
     names = [stem_of(path[path.rfind("/") + 1 :]).lower() for path in images]
     stems = set(names)
-    found = next((path for path, name in zip(images, names, strict=True) if _is_mask_of(name, stems)), None)
+    beside = [
+        (path, name) for path, name in zip(images, names, strict=True) if name.rpartition("_")[0] in stems
+    ]
+    found = next((path for path, name in beside if name.endswith(_MASK_ENDINGS)), None)
+    alike = [path for path, name in beside if name.endswith(_PERHAPS_MASKS)][:_SAMPLE]
+    found = found or next((path for path in alike if _has_two_values(directory / path, least=0)), None)
     gray = [path for path in images if path[path.rfind(".") :].lower() in _LOSSLESS]
     found = found or next(
         (path for path in gray[:: len(gray) // _SAMPLE + 1] if _has_two_values(directory / path)), None
@@ -236,15 +242,11 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
         )
 
 
-def _is_mask_of(name: str, names: set[str]) -> bool:
-    image, _, ending = name.rpartition("_")
-    return f"_{ending}" in _MASK_ENDINGS and image in names
-
-
-def _has_two_values(file: Path) -> bool:
+def _has_two_values(file: Path, least: int = 256) -> bool:
+    """Whether an image of at least so many pixels has two colors."""
     try:
         with Image.open(file) as image:
-            if image.width * image.height < 256:  # no photograph, and no mask that matters
+            if image.width * image.height < least:
                 return False
             colors = image.getcolors(2) if image.mode in ("1", "L", "P", "RGB") else None
             return colors is not None and len(colors) == 2

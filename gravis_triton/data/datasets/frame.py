@@ -16,7 +16,7 @@ from gravis_triton.errors import UserError
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 
 _UNKNOWN = frozenset(
-    {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "none", "-1", "-1.0", "-", "--"}
+    {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "-1", "-1.0", "-", "--"}
     | {"?", ".", "unknown", "unk", "unlabeled", "unlabelled", "missing", "not available", "unspecified", "undefined"}
 )  # fmt: skip
 """Marks of unknown values, in lower case."""
@@ -24,7 +24,7 @@ _UNKNOWN = frozenset(
 
 def is_unknown(cell: str) -> bool:
     """Whether a cell is empty or a mark of an unknown value, such as NA, unknown or -1."""
-    return cell.strip().casefold() in _UNKNOWN
+    return cell.strip().casefold() in _UNKNOWN or cell.strip() == "None"  # "none" may be a class
 
 
 class Frame:
@@ -49,7 +49,9 @@ class Frame:
 
     def known(self, column: str) -> list[str]:
         """The cells, with "" for marks of unknown values."""
-        return ["" if cell.casefold() in _UNKNOWN else cell for cell in self.cells(column)]
+        cells = self.cells(column)
+        marks = {cell for cell in set(cells) if is_unknown(cell)}
+        return ["" if cell in marks else cell for cell in cells]
 
     def join(self, other: "Frame", rows: Sequence[int | None], columns: Sequence[str]) -> None:
         """Add columns of another table. rows: its row for each row here, or None."""

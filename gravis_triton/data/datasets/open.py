@@ -11,7 +11,7 @@ from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
-from gravis_triton.data.datasets.table import open_table, tables_in
+from gravis_triton.data.datasets.table import lists_images, open_table, tables_in
 from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
@@ -82,18 +82,31 @@ def _open_directory(
             if columns
             else f"--images {images}: {directory} is read as {known.name}; leave it out"
         )
-    tables = [] if known is not None else tables_in(directory)
-    if known is None and not tables:
-        for flag, value in {"--columns": columns, "--images": images, "--modality": modality}.items():
-            if value is not None:
-                raise UserError(f"{flag} {value}: no CSV or Parquet table in {directory}")
-    if tables:
-        known = open_table(tables, columns, directory=directory, images=images, modality=modality)
-    collection = known or open_folder(directory)
+    collection = known or _open_unknown(directory, columns, images, modality)
     if directory == given:
         return collection
     note = f"{given} holds one folder: {directory.relative_to(given)} is read"
     return replace(collection, notes=(note, *collection.notes))
+
+
+def _open_unknown(
+    directory: Path, columns: str | None, images: Path | None, modality: str | None
+) -> Collection:
+    """Tables in the directory, else class folders, else tables in a folder below, else images."""
+    tables = tables_in(directory)
+    given = {"--columns": columns, "--images": images, "--modality": modality}
+    asked = next(((flag, value) for flag, value in given.items() if value is not None), None)
+    if asked and not tables:
+        raise UserError(f"{asked[0]} {asked[1]}: no CSV or Parquet table in {directory}")
+    if tables and (tables[0].parent == directory or asked):
+        return open_table(tables, columns, directory=directory, images=images, modality=modality)
+    collection = open_folder(directory)
+    if not tables:
+        return collection
+    if not collection.classes and any(lists_images(file) for file in tables):
+        return open_table(tables, directory=directory)
+    names = ", ".join(str(file.relative_to(directory)) for file in tables)
+    return replace(collection, notes=(*collection.notes, f"tables that are not read: {names}"))
 
 
 def _open_synthetic(seed: int, images: int) -> Collection:

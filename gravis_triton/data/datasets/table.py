@@ -28,7 +28,7 @@ from gravis_triton.data.datasets.folder import (
     split_folders,
     walk,
 )
-from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, parquet_schema, read_frame
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
 from gravis_triton.data.datasets.layouts import TableColumns, layout_of_table
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -50,6 +50,13 @@ def tables_in(directory: Path) -> list[Path]:
                 refuse_shard(file, directory)
             return tables
     return []
+
+
+def lists_images(file: Path) -> bool:
+    """Whether a table has a column of images by its name."""
+    header = parquet_schema(file).names if file.suffix.lower() == ".parquet" else header_of(file)
+    accepted = {name.lower() for name in header}.intersection(COLUMNS["image"])
+    return bool(accepted) or layout_of_table(header) is not None
 
 
 def open_table(

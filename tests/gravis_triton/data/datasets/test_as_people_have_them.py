@@ -54,8 +54,8 @@ def test_whole_numbers_are_one_spelling(table) -> None:
 
 
 def test_marks_of_the_unknown_are_counted_and_no_class(table) -> None:
-    data = table(rows("image,label", "mel", "nv", "Unknown", "-1", "NA"))
-    assert labels(data)[:5] == ["mel", "nv", None, None, None]
+    data = table(rows("image,label", "mel", "none", "Unknown", "-1", "NA"))
+    assert labels(data)[:5] == ["mel", "none", None, None, None]
     assert any(
         "without a label: 3 rows (label is 1 'Unknown'" in note for note in open_collection(str(data)).notes
     )
@@ -177,6 +177,16 @@ def test_tables_in_a_folder_below_are_found(tmp_path: Path, images) -> None:
     assert labels(tmp_path) == ["nv", "mel"]
 
 
+def test_a_table_in_a_folder_below_does_not_replace_class_folders(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv"):
+        images(tmp_path / name, ["1.jpg"])
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "reader.csv").write_text("file,label\nelsewhere.jpg,x\n")
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert collection.notes == ("tables that are not read: notes/reader.csv",)
+
+
 def test_folders_of_the_system_are_skipped_and_counted(tmp_path: Path, images) -> None:
     for name in ("mel", "nv", "mel/@eaDir/1.jpg", "nv/.ipynb_checkpoints", "$RECYCLE.BIN", "lost+found"):
         images(tmp_path / name, ["1.jpg"])
@@ -218,9 +228,11 @@ def test_other_columns_that_may_be_labels_are_named(table) -> None:
     assert "not read as labels: benign_malignant (--columns label=NAME)" in collection.notes
 
 
-def test_masks_beside_photographs_are_noticed_by_name_and_by_content(tmp_path: Path, images) -> None:
+def test_masks_beside_photographs_are_noticed_by_name_and_by_content(tmp_path: Path, images, masks) -> None:
+    images(tmp_path / "closer", ["P1.jpg", "P1_lesion.jpg"])  # two photographs
+    assert len(open_collection(str(tmp_path / "closer")).records) == 2
     images(tmp_path / "named" / "IMD1" / "photo", ["IMD1.jpg"])
-    images(tmp_path / "named" / "IMD1" / "lesion", ["IMD1_lesion.png"])
+    masks(tmp_path / "named" / "IMD1" / "lesion", ["IMD1_lesion.png"])
     with pytest.raises(UserError, match="holds masks among its images, such as IMD1_lesion"):
         open_collection(str(tmp_path / "named"))
     images(tmp_path / "drawn", ["a.jpg", "b.jpg"])
