@@ -7,8 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # the first example imports, and machines are busy
+hypothesis.settings.load_profile("no deadline")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
