@@ -9,6 +9,14 @@ from safetensors.torch import load_file
 RECIPE = "pretrain.py"
 
 
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path_factory, monkeypatch):
+    folder = str(tmp_path_factory.mktemp("cache"))
+    monkeypatch.setenv("GRAVIS_CACHE", folder)
+    monkeypatch.setenv("HF_DATASETS_CACHE", folder)  # of processes
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """90 images in four Parquet shards, one of them damaged, and twelve for validation."""

@@ -13,6 +13,11 @@ from gravis_triton.settings import PretrainSettings
 WRITERS = {"parquet": write_parquet, "tar": write_tars}
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("hub")))
+
+
 def stream(
     shards: ImageShards,
     *,
