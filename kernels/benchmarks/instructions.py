@@ -10,6 +10,7 @@ writes as JSON: registers, spills, shared memory and, for the loops over positiv
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from loops import Loop, Range, amd_binary, hot_loops, mask_of_tile, nvidia_binar
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 TARGETS = {
     "sm80": GPUTarget("cuda", 80, 32),
@@ -36,12 +38,8 @@ TARGETS = {
     "sm100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-SHARED_MEMORY = {
-    "sm80": 163 * 1024,
-    "sm90": 227 * 1024,
-    "sm100": 227 * 1024,
-    "gfx942": 64 * 1024,
-}  # bytes per block
+# bytes per block; sm80: of the GeForce GPUs that share its launches
+SHARED_MEMORY = {"sm80": 99 * 1024, "sm90": 227 * 1024, "sm100": 227 * 1024, "gfx942": 64 * 1024}
 DTYPES = {2: torch.bfloat16, 4: torch.float32}
 LOSSES = {
     "softmax-hinge-mean": GravisSettings(negatives="mean", penalty="hinge"),
@@ -50,6 +48,7 @@ LOSSES = {
     "softmax-hinge-logsumexp": GravisSettings(negatives="logsumexp", penalty="hinge"),
     "softmax-softplus-logsumexp": GravisSettings(),
     "uniform-softplus-logsumexp": GravisSettings(attention="uniform"),
+    "softmax-softplus-logsumexp, t = 0.01": GravisSettings(temperature=0.01),
     "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
 }
 TORCH_TO_TRITON = {
@@ -128,6 +127,9 @@ def recorded(case: Case, sources: int = 2) -> list[RecordedLaunch]:
 def triton_type(argument: Any) -> str:
     if isinstance(argument, torch.Tensor):
         return TORCH_TO_TRITON[argument.dtype]
+    if isinstance(argument, TensorDescriptor):
+        block = ",".join(map(str, argument.block_shape))
+        return f"tensordesc<{TORCH_TO_TRITON[argument.base.dtype][1:]}[{block}]>"
     return "fp32" if isinstance(argument, float) else "i32"
 
 
@@ -144,7 +146,7 @@ def examined(launch: RecordedLaunch, case: Case) -> Report:
     constants = launch.constants
     hot: dict[Range, Loop] = {}
     rest = mask = 0.0
-    if launch.kernel.__name__ in ("sweep", "sum_exp", "grad_logsumexp") and loops:
+    if launch.kernel.__name__ in ("sweep", "sum_exp", "sum_exp_shifted", "grad_logsumexp") and loops:
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
         if launch.kernel.__name__ == "sweep":
@@ -156,7 +158,7 @@ def examined(launch: RecordedLaunch, case: Case) -> Report:
         case.target, launch.kernel.__name__, case.loss, case.dim, case.views, str(DTYPES[case.element_size])[6:],
         constants | launch.options, registers, spilled, binary.metadata.shared,
         SHARED_MEMORY[case.target], list(hot.values()), rest, mask,
-        binary.asm["ttgir"].count("async_copy_global_to_local"),
+        len(re.findall(r"async_(?:tma_)?copy_global_to_local", binary.asm["ttgir"])),
     )  # fmt: skip
 
 
@@ -164,10 +166,10 @@ def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
     """Every row of the launch table with every loss, with and without gradient, and all kernels of each."""
     return [
         (Case(target, loss, width, element_size, 20, gradient), [])
-        for target, element_size, width in configs.TABLE
+        for kernel, target, element_size, width in configs.TABLE
         for loss in LOSSES
         for gradient in (True, False)
-        if target in targets
+        if kernel == "sums" and target in targets
     ]
 
 
@@ -182,13 +184,14 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
             "grad_logsumexp",
             "finish_logsumexp",
         ],
+        "softmax-softplus-logsumexp, t = 0.01": ["sum_exp_shifted"],
         "rank": ["weigh_rank", "finish_rank"],
     }
     return [
         (Case(target, loss, width, element_size, 20, True), kernels)
-        for target, element_size, width in configs.TABLE
+        for kernel, target, element_size, width in configs.TABLE
         for loss, kernels in parts.items()
-        if target in targets
+        if kernel == "sums" and target in targets
     ]
 
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from gravis_kernels import gravis_loss, nt_xent_loss
-from measure import describe_machine, measure_seconds
+from measure import describe_machine, kernel_milliseconds, measure_seconds
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 DEVICE = torch.device("cuda")
-VIEWS, DIM, PROFILED = 20, 128, 3
+VIEWS, DIM = 20, 128
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "default": gravis_loss,
     "nt-xent": nt_xent_loss,
@@ -40,17 +39,10 @@ def measured(name: str, sources: int, dtype: torch.dtype) -> dict[str, Any]:
 
     first = measure_seconds(step, DEVICE)
     wall = [measure_seconds(step, DEVICE) for _ in range(20)][5:]
-    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
-        for _ in range(PROFILED):
-            step()
-        torch.cuda.synchronize()
-    events = [event for event in recorded.key_averages() if event.device_time_total > 0]
     return {
         "loss": name, "views": sources * VIEWS, "dtype": str(dtype)[6:], "first": round(first, 2),
         "wall_ms": round(1e3 * statistics.median(wall), 4),
-        "kernels_ms": {
-            e.key[:40]: [round(e.device_time_total / 1e3 / PROFILED, 4), e.count / PROFILED] for e in events
-        },
+        "kernels_ms": {k: round(ms, 4) for k, ms in kernel_milliseconds(step, DEVICE).items()},
     }  # fmt: skip
 
 

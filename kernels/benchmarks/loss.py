@@ -4,8 +4,8 @@
     out.json
 
 Peers take turns in one process: every round runs each of them once, so that all see the same conditions.
-Requires torch, and triton on a GPU. Uses rich for the table and matplotlib for the plot, if installed, and also
-measures pytorch-metric-learning, lightly and inf-cl, if installed.
+Requires torch, and triton on a GPU. Uses rich for the table, if installed, and also measures pytorch-metric-learning,
+lightly and inf-cl, if installed.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from bounds import Gpu, estimate_cost, seconds_by_pipe
+from bounds import Gpu, least_seconds, list_passes
 from gravis_kernels import gravis_loss, nt_xent_loss, supcon_loss
 from measure import available_bytes, describe_machine, measure_extra_bytes, measure_seconds
 from peer_losses import TEMPERATURE, Loss, labelled, queue_loss, towers_loss
 from peers import FAMILY, LOSSES, Peer, list_peers, subject
-from report import Row, median, plot, show, write_json
+from report import Row, median, show, write_json
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -60,9 +60,7 @@ def main() -> None:
             rows += measure_batch(loss, sources, device, arguments, rows)
             write_json(arguments.out, rows, machine, vars(arguments) | {"out": arguments.out.name})
     show(rows, machine)
-    picture = plot(arguments.out.with_suffix(".png"), rows)
-    pictured = f"and {picture}" if picture else "(no plot: matplotlib is not installed)"
-    print(f"wrote {arguments.out} {pictured}")
+    print(f"wrote {arguments.out}")
 
 
 def parse() -> argparse.Namespace:
@@ -81,7 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=30, help="seconds per peer and batch size")
     parser.add_argument("--memory", type=float, help="GiB per peer (default: 80 %% of free memory)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file; the plot is saved next to it")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     return parser.parse_args()
 
 
@@ -170,7 +168,7 @@ def finish(runner: Runner, loss: str, embeddings: Tensor, device: torch.device, 
         assert runner.embeddings.grad is not None
         row.gradient_error = float((runner.embeddings.grad - expected).norm() / expected.norm())
     if device.type == "cuda" and row is subject_row and own:
-        row.share_of_bound = least_seconds(loss, embeddings, device) / own
+        row.share_of_bound = bound(loss, embeddings, device) / own
 
 
 def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
@@ -190,13 +188,12 @@ def exact_gradient(loss: str, embeddings: Tensor) -> Tensor:
     return leaf.grad
 
 
-def least_seconds(loss: str, embeddings: Tensor, device: torch.device) -> float:
-    """Seconds that the busiest pipe of the GPU takes at full rate (bounds.py)."""
+def bound(loss: str, embeddings: Tensor, device: torch.device) -> float:
+    """Seconds that the passes of a loss take at least (bounds.py), by the data sheet and without L2."""
     properties = torch.cuda.get_device_properties(device)
     gpu = Gpu(min(properties.major, 10), properties.multi_processor_count, properties.clock_rate * 1e3)
     sources, views, dim = embeddings.shape
-    cost = estimate_cost(loss, views)
-    return max(seconds_by_pipe(cost, sources * views, dim, gpu, embeddings.element_size()).values())
+    return least_seconds(list_passes(loss, views), sources * views, dim, gpu, embeddings.element_size())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -28,6 +29,17 @@ def measure_seconds(call: Callable[[], object], device: torch.device) -> float:
     call()
     _synchronise(device)
     return time.perf_counter() - start
+
+
+def kernel_milliseconds(
+    step: Callable[[], object], device: torch.device, repeats: int = 3
+) -> dict[str, float]:
+    """Milliseconds that each GPU kernel takes per step, from the profiler."""
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        for _ in range(repeats):
+            measure_seconds(step, device)
+    events = [event for event in recorded.key_averages() if event.device_time_total > 0]
+    return {event.key: event.device_time_total / 1e3 / repeats for event in events}
 
 
 def measure_extra_bytes(call: Callable[[], object], device: torch.device) -> int | None:

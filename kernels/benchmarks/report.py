@@ -1,4 +1,4 @@
-"""Benchmark results as a terminal table, JSON and a plot."""
+"""Benchmark results as a terminal table and JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -105,56 +105,13 @@ def _memory(size: int) -> str:
 
 
 def write_json(path: Path, rows: list[Row], machine: Machine, arguments: dict[str, Any]) -> None:
+    """Percentiles instead of samples."""
     results = []
     for row in rows:
-        cuts = {
-            "forward_p20_p50_p80": percentiles(row.forward),
-            "forward_backward_p20_p50_p80": percentiles(row.forward_backward),
-        }
-        results.append(asdict(row) | cuts)
+        result = asdict(row)
+        for name in ("forward", "forward_backward"):
+            result[f"{name}_p20_p50_p80"] = percentiles(result.pop(name))
+        results.append(result)
     content = {"machine": asdict(machine), "arguments": arguments, "units": "s, bytes", "results": results}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def plot(path: Path, rows: list[Row]) -> Path | None:
-    """Plot time and memory against batch size, one column per loss; None if matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    losses = list(dict.fromkeys(row.loss for row in rows))
-    figure, axes = pyplot.subplots(
-        2,
-        len(losses),
-        squeeze=False,
-        subplot_kw={"xscale": "log", "yscale": "log"},  # before the data: there may be no memory to plot
-        figsize=(6 * len(losses), 8),
-        layout="constrained",
-    )
-    for column, loss in enumerate(losses):
-        measured = [row for row in rows if row.loss == loss and row.forward_backward]
-        all_batches = sorted({row.batch for row in measured})
-        for peer in dict.fromkeys(row.peer for row in measured):
-            of_peer = [row for row in measured if row.peer == peer]
-            batches = [row.batch for row in of_peer]
-            axes[0][column].plot(batches, [median(row.forward_backward) for row in of_peer], "o-", label=peer)
-            with_memory = [row for row in of_peer if row.extra_bytes]
-            axes[1][column].plot(
-                [row.batch for row in with_memory],
-                [row.extra_bytes / 2**20 for row in with_memory],
-                "o-",
-                label=peer,
-            )
-        axes[0][column].set(title=loss, ylabel="forward + backward, s")
-        axes[1][column].set(xlabel="views in the batch", ylabel="extra memory, MiB")
-        for axis in axes[:, column]:
-            axis.minorticks_off()
-            axis.set_xticks(all_batches, labels=[f"{batch:,}" for batch in all_batches])
-            axis.grid(alpha=0.3)
-        axes[0][column].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    return path

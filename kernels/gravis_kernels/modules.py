@@ -267,8 +267,12 @@ class ClipLoss(_TowersLoss):
     ) -> Tensor | dict[str, Tensor]:
         """image_features, text_features: (pairs, dim), normalized. logit_bias: ignored, as softmax is invariant to it.
 
-        output_dict: return {"contrastive_loss": loss} instead of the loss.
+        output_dict: return {"contrastive_loss": loss} instead of the loss. ValueError: logit_bias is learned.
         """
+        if isinstance(logit_bias, Tensor) and logit_bias.requires_grad:
+            raise ValueError(
+                "logit_bias requires a gradient, but does not change this loss: use SigLipLoss, or leave it out"
+            )
         loss = clip_loss(image_features, text_features, logit_scale, weight=weight, **self.arguments)
         return {"contrastive_loss": loss} if output_dict else loss
 

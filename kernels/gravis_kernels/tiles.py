@@ -37,7 +37,7 @@ def load_embeddings(z_ptr, first, count, chunk, D: tl.constexpr, BLOCK: tl.const
 
 @triton.jit
 def load_columns(z_ptr, first, B, chunk, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Like `load_embeddings` for a tile of columns, but clamps rows to B - 1, which is cheaper than a mask."""
+    """Like `load_embeddings`, but rows from B on repeat the last one, which is cheaper than a mask."""
     o_row = tl.minimum(tl.arange(0, BLOCK), B - 1 - first)[:, None]
     o_dim = chunk * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     p_z = z_ptr + tl.cast(first, tl.int64) * D + (o_row * D + o_dim)
@@ -59,40 +59,42 @@ def store_part(
 
 
 @triton.jit
-def compute_negatives(
-    z_ptr, z_row, row, count_rows, col, B, views, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    BLOCK_INNER: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+def similarities(
+    x_ptr, y_ptr, x, y, row, row_end, col, col_end, views, D: tl.constexpr, BLOCK_INNER: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """z_n of columns col .. col+BLOCK_N (first BLOCK_D dimensions), and their similarities s_in with z_row.
+    """<x_i, y_n> of rows from `row` and columns from `col` on, ABSENT for the same source and from either end on.
 
-    s_in is ABSENT where row and column have the same source, or the column does not exist.
+    x, y: the tiles' first dimensions, which are all if D <= BLOCK_INNER.
     """
-    z_col = load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
-    BLOCK_M: tl.constexpr = z_row.shape[0]
+    BLOCK_M: tl.constexpr = x.shape[0]
+    BLOCK_N: tl.constexpr = y.shape[0]
     s = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     if D <= BLOCK_INNER:
-        s = product(z_row, tl.trans(z_col), s, PRECISION, UPCAST)
+        s = product(x, tl.trans(y), s, PRECISION, UPCAST)
     else:
         for c in range((D + BLOCK_INNER - 1) // BLOCK_INNER):
-            x = load_embeddings(z_ptr, row, count_rows, c, D, BLOCK_M, BLOCK_INNER)
-            y = load_columns(z_ptr, col, B, c, D, BLOCK_N, BLOCK_INNER)
-            s = product(x, tl.trans(y), s, PRECISION, UPCAST)
-    return z_col, keep_negatives(s, row, col, B, views)
+            some_x = load_columns(x_ptr, row, row_end, c, D, BLOCK_M, BLOCK_INNER)
+            some_y = load_columns(y_ptr, col, col_end, c, D, BLOCK_N, BLOCK_INNER)
+            s = product(some_x, tl.trans(some_y), s, PRECISION, UPCAST)
+    return keep_negatives(s, row, row_end, col, col_end, views)
 
 
 @triton.jit
-def keep_negatives(s, row, first_col, B, views):
-    """s with ABSENT where row and column have the same source, or the column does not exist.
+def keep_negatives(s, row, row_end, col, col_end, views):
+    """s with ABSENT where row and column have the same source or do not exist.
 
     Most tiles contain only negatives: one branch per tile detects this, and only the others pay for a mask.
     """
     BLOCK_M: tl.constexpr = s.shape[0]
     BLOCK_N: tl.constexpr = s.shape[1]
-    clash = (first_col < row + BLOCK_M + views) & (first_col + BLOCK_N + views > row)
-    if clash | (first_col + BLOCK_N > B):
-        own = ((row + tl.arange(0, BLOCK_M)) // views * views)[:, None]
-        col = (first_col + tl.arange(0, BLOCK_N))[None, :]
-        s = tl.where(((col < own) | (col >= own + views)) & (col < B), s, ABSENT)
+    clash = (col < row + BLOCK_M + views) & (col + BLOCK_N + views > row)
+    if clash | (row + BLOCK_M > row_end) | (col + BLOCK_N > col_end):
+        o_row = row + tl.arange(0, BLOCK_M)
+        o_col = tl.arange(0, BLOCK_N)[None, :]
+        own = (o_row // views * views - col)[:, None]
+        end = tl.where(o_row < row_end, col_end - col, 0)[:, None]
+        s = tl.where(((o_col < own) | (o_col >= own + views)) & (o_col < end), s, ABSENT)
     return s
 
 

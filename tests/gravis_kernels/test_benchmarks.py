@@ -1,8 +1,11 @@
 """What the benchmark measures beside the losses is what it says it is."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from bounds import Cost, Gpu, estimate_cost, seconds_by_pipe
+from bounds import Gpu, Pass, least_seconds, list_passes, seconds_by_pipe
 from cases import relative_error
 from gravis_kernels import configs
 from launches import LOSSES as LAUNCHED
@@ -42,21 +45,39 @@ def test_memory_of_a_call_is_what_it_allocates() -> None:
     assert size == pytest.approx(2**26, rel=0.1)
 
 
-def test_a_bound_is_work_by_the_rate_of_its_pipe() -> None:
-    gpu = Gpu(capability=9, multiprocessors=100, hertz=1e9, bytes_per_second=1e12)
-    cost = Cost(products=2, exponentials=1, instructions=64, bytes=2)
-    assert seconds_by_pipe(cost, 1000, 128, gpu) == pytest.approx(
+GPU = Gpu(capability=9, multiprocessors=100, hertz=1e9, l2=1e12, memory=2e12)
+
+
+def test_bound_of_a_pass_is_its_work_by_the_rate_of_each_pipe() -> None:
+    """128 dimensions in bfloat16 are 256 bytes. A tile of 64 x 128 similarities reads 64 + 128 vectors, and 128 more
+    for the gradient, and receives 128."""
+    kernel = Pass(products=2, exponentials=1, instructions=64, memory=2, held=64, right=128)
+    assert seconds_by_pipe(kernel, 1000, 128, GPU) == pytest.approx(
         {
             "tensor": 1e6 * 512 / 4096 / 1e11,
             "MUFU": 1e6 / 16 / 1e11,
             "issue": 1e6 / 2 / 1e11,
-            "memory": 1e6 * 2 / 1e12,
+            "L2": 1e6 * 256 / 64 / 1e12,
+            "shared": 1e6 * (64 + 128 + 128 + 128) * 256 / (64 * 128) / 128 / 1e11,
+            "memory": 1e6 * 2 / 2e12,
         }
     )
-    assert seconds_by_pipe(cost, 1000, 128, gpu, element_size=4)["tensor"] == pytest.approx(6 * 1.25e-6)
-    assert all(
-        min(estimate_cost(loss, 20).products, estimate_cost(loss, 20).instructions) > 0 for loss in LOSSES
-    )
+    assert seconds_by_pipe(kernel, 1000, 128, GPU, element_size=4)["tensor"] == pytest.approx(6 * 1.25e-6)
+
+
+def test_half_the_similarities_need_half_the_traffic() -> None:
+    all_pairs = Pass(products=1, exponentials=1, instructions=6, held=128)
+    each_once = Pass(products=0.5, exponentials=0.5, instructions=3, held=128, mutual=True)
+    both = [seconds_by_pipe(kernel, 1000, 128, GPU) for kernel in (all_pairs, each_once)]
+    assert both[1] == pytest.approx({pipe: seconds / 2 for pipe, seconds in both[0].items()})
+
+
+def test_bound_of_a_loss_is_that_of_its_passes() -> None:
+    for loss in LOSSES:
+        passes = list_passes(loss, 20)
+        assert least_seconds(passes, 1000, 128, GPU) == pytest.approx(
+            sum(max(seconds_by_pipe(kernel, 1000, 128, GPU).values()) for kernel in passes)
+        )
 
 
 def test_a_process_of_several_does_its_share_with_what_the_others_sent() -> None:
@@ -68,36 +89,36 @@ def test_a_process_of_several_does_its_share_with_what_the_others_sent() -> None
     assert torch.allclose(own_gradient, gradient[:12])
 
 
-def test_launches_are_timed_beside_that_of_the_table_which_stays() -> None:
+def test_launches_are_timed_beside_that_of_the_table_and_one_that_fails_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key: Any = ("sums", "interpreter", 2, 128)
     table = dict(configs.TABLE)
-    kept, *others = times("default", torch.randn(2, 3, 16, dtype=torch.bfloat16), rounds=1)
-    assert kept["ratio"] == 1
-    assert {row["num_stages"] for row in others} == {1, 2, 3, 4}
-    assert all(row["ms"] > 0 for row in others)
-    assert table == configs.TABLE
-
-
-def test_a_launch_that_fails_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = ("interpreter", 2, 128)
 
     def loss(z: torch.Tensor) -> torch.Tensor:
         if configs.TABLE[key].num_warps == 8:
             raise RuntimeError("out of resource: shared memory")
         return z.sum()
 
-    monkeypatch.setitem(LAUNCHED, "default", loss)
-    rows = times("default", torch.randn(2, 3, 16, dtype=torch.bfloat16), rounds=1)
-    assert [row["num_warps"] for row in rows if "error" in row] == [8]
-    assert all(row["ratio"] > 0 for row in rows if "error" not in row)
+    def milliseconds(step: Callable[[], object], name: str) -> float:
+        step()
+        return configs.TABLE[key].block_rows / 64
+
+    monkeypatch.setitem(LAUNCHED, "sums", loss)
+    kept, *others = times(key, torch.randn(2, 3, 16), 1, milliseconds)
+    assert (kept["ms"], kept["ratio"]) == (1, 1)
+    assert all("shared memory" in row["error"] for row in others if row["num_warps"] == 8)
+    assert all(row["ratio"] == row["block_rows"] / 64 for row in others if row["num_warps"] == 4)
+    assert len(others) > 10
+    assert table == configs.TABLE
 
 
-def test_candidates_differ_from_the_table_in_one_number() -> None:
-    kept = configs.TABLE["sm90", 2, 128]
+def test_candidates_start_with_the_table() -> None:
+    key: Any = ("gradient", "sm90", 2, 128)
+    kept = configs.TABLE[key]
     first, *others = candidates(kept)
     assert first == kept
-    for other in others:
-        names = [name for name in kept.__dataclass_fields__ if getattr(kept, name) != getattr(other, name)]
-        assert len(names) == 1
-        with override_launch(other, ("sm90", 2, 128)):
-            assert configs.launch_config("sm90", 128, 2) == other
-    assert configs.launch_config("sm90", 128, 2) == kept
+    assert len(set(others)) == len(others) == 15
+    with override_launch(others[0], key):
+        assert configs.launch_config("gradient", "sm90", 128, 2) == others[0]
+    assert configs.launch_config("gradient", "sm90", 128, 2) == kept

@@ -353,12 +353,17 @@ def test_modules_are_called_as_open_clips() -> None:
     image, text, scale, bias = leaves(*towers(6))
     output = {"image_features": image, "text_features": text, "logit_scale": scale}
     assert ClipLoss()(image, text, scale) == clip(image, text, scale, bias)
-    assert ClipLoss()(**output, logit_bias=bias, output_dict=True) == {
+    assert ClipLoss()(**output, logit_bias=bias.detach(), output_dict=True) == {
         "contrastive_loss": clip(image, text, scale, bias)
     }
     loss = siglip(image, text, scale, bias)
     assert SigLipLoss()(image, text, scale, bias) == loss
     assert SigLipLoss()(**output, logit_bias=bias, output_dict=True) == {"contrastive_loss": loss}
+
+
+def test_clip_loss_refuses_to_learn_a_bias_that_does_not_change_it() -> None:
+    with pytest.raises(ValueError, match="logit_bias requires a gradient, but does not change this loss"):
+        ClipLoss()(*leaves(*towers(6)))
 
 
 def test_rows_that_are_not_normalized_raise_a_warning_once_in_a_while(
@@ -383,6 +388,9 @@ def test_modules_replace_open_clips(name: str) -> None:
     given = leaves(*towers(9))
     names = ("image_features", "text_features", "logit_scale", "logit_bias")
     arguments = dict(zip(names, given, strict=True)) | {"output_dict": True}
+    if name == "ClipLoss":
+        given = given[:3]
+        arguments["logit_bias"] = arguments["logit_bias"].detach()
     ours, theirs = (getattr(module, name)()(**arguments) for module in (gravis_kernels, open_clip))
     assert ours.keys() == theirs.keys()
     for key in ours:

@@ -85,6 +85,47 @@ def test_most_views_and_dimensions(sources: int, views: int, dim: int) -> None:
     assert_agrees(unit_rows(sources, views, dim), views, GravisSettings(**HINGE))
 
 
+@pytest.mark.parametrize("views", [2, 3, 20, 64])
+def test_any_number_of_views(views: int) -> None:
+    assert_agrees(unit_rows(3, views, 128), views, GravisSettings())
+
+
+@pytest.mark.parametrize(("sources", "groups", "dim"), [(15, 2, 128), (33, 2, 16), (33, 64, 128)])
+def test_each_pair_of_groups_of_tiles_counts_once(
+    sources: int, groups: int, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """45 and 99 rows: groups of one and two tiles of 32, the last ones partly filled; sources cross their boundaries.
+
+    Tiles of 128 dimensions are loaded by descriptor, with rows of zeros beyond the end; others are not.
+    """
+    monkeypatch.setattr(triton, "LARGEST_GROUPS", groups)
+    monkeypatch.setitem(
+        configs.TABLE, ("sums", "interpreter", 4, 128), configs.LaunchConfig(16, 32, 128, 128, 4, 1)
+    )
+    assert_agrees(unit_rows(sources, 3, dim), 3, GravisSettings(**SETTINGS["nt-xent"]))
+
+
+@pytest.mark.parametrize("dim", [24, 128])
+def test_own_rows_with_the_sums_of_others_are_those_of_the_whole(dim: int) -> None:
+    rows, settings = unit_rows(13, 5, dim), GravisSettings(temperature=0.3)
+    own = [(0, 10), (10, 5), (15, 50)]
+    sent: list[Tensor] = []
+
+    def part(first: int, count: int, gather: Any) -> tuple[Tensor, Tensor | None]:
+        return triton.loss_and_gradient(rows, first, count, 5, settings, True, unit_rows=True, gather=gather)
+
+    def send(values: Tensor) -> Tensor:
+        sent.append(values)
+        return values.new_zeros(len(rows), values.shape[1])
+
+    for first, count in own:
+        part(first, count, send)
+    losses, gradients = zip(*(part(*slice_, lambda _: torch.cat(sent)) for slice_ in own), strict=True)
+    expected = dense(rows, 5, settings)
+    assert float(sum(losses)) == pytest.approx(float(expected.loss), rel=TOLERANCE)
+    assert relative_error(torch.cat(gradients).cpu(), expected.gradient) < TOLERANCE
+
+
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_temperatures(name: str, temperature: float) -> None:
@@ -108,7 +149,7 @@ def test_a_tiny_loss_keeps_its_digits() -> None:
 
 @pytest.mark.parametrize("margin", [1.0, 3.0])
 def test_tiles_that_violate_most_or_all_margins(margin: float) -> None:
-    assert_agrees(unit_rows(33, 4, 16), 4, GravisSettings(**HINGE | {"margin": margin}))
+    assert_agrees(unit_rows(13, 5, 16), 5, GravisSettings(**HINGE | {"margin": margin}))
 
 
 def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
@@ -122,17 +163,17 @@ def test_hinge_is_exact_where_every_number_is_an_integer() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_process_gets_its_rows_of_the_whole(name: str) -> None:
-    rows, settings = without_rounding(unit_rows(44, 3, 16)), GravisSettings(**SETTINGS[name])
-    parts = [fused(rows, 3, settings, first, count) for first, count in ((0, 12), (12, 3), (15, 117))]
-    expected = dense(rows, 3, settings)
+    rows, settings = without_rounding(unit_rows(13, 5, 16)), GravisSettings(**SETTINGS[name])
+    parts = [fused(rows, 5, settings, first, count) for first, count in ((0, 10), (10, 5), (15, 50))]
+    expected = dense(rows, 5, settings)
     assert float(sum(p.loss for p in parts)) == pytest.approx(float(expected.loss), rel=TOLERANCE)
     assert relative_error(torch.cat([p.gradient for p in parts]), expected.gradient) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_second_run_gives_the_same_bits_whatever_surrounds_the_embeddings(name: str) -> None:
-    rows, settings = unit_rows(33, 4, 24), GravisSettings(**SETTINGS[name])
-    plain, surrounded = fused(rows, 4, settings), fused(surrounded_by_nan(rows), 4, settings)
+    rows, settings = unit_rows(13, 5, 128), GravisSettings(**SETTINGS[name])
+    plain, surrounded = fused(rows, 5, settings), fused(surrounded_by_nan(rows), 5, settings)
     assert torch.equal(plain.loss, surrounded.loss)
     assert torch.equal(plain.gradient, surrounded.gradient)
 
@@ -213,15 +254,15 @@ def test_what_the_kernels_cannot_do_is_said(rows: Tensor, views: int, message: s
 
 
 def test_every_launch_covers_its_tiles_once() -> None:
-    for architecture, element_size, dim in configs.TABLE:
-        launch = configs.launch_config(architecture, dim, element_size)
-        rows, machine = torch.zeros(1000, dim), configs.Machine(architecture, 132)
-        work = triton_work.Work(rows, 0, 1000, 5, GravisSettings(), machine, launch, {})
-        grid = triton_work.grid(work, 0, 1000, work.chunks)
+    for kernel, architecture, element_size, dim in configs.TABLE:
+        dtype = torch.float32 if element_size == 4 else torch.bfloat16
+        rows, machine = torch.zeros(1000, dim, dtype=dtype), configs.Machine(architecture, 132)
+        work = triton_work.Work(rows, 0, 1000, 5, GravisSettings(), machine, {})
+        grid = triton_work.own_rows(work, kernel, True)
         assert (
-            (grid.splits - 1) * grid.tiles_per_split < work.column_tiles <= grid.splits * grid.tiles_per_split
+            (grid.splits - 1) * grid.tiles_per_split < grid.column_tiles <= grid.splits * grid.tiles_per_split
         )
-        assert work.chunks * launch.block_dim >= dim
+        assert grid.chunks * grid.launch.block_dim >= dim
 
 
 @pytest.mark.gpu

@@ -13,40 +13,10 @@ from torch import Tensor
 from gravis_kernels import tiles as tk
 from gravis_kernels.clip.matches import add_matches
 from gravis_kernels.distributed import Gather
+from gravis_kernels.gravis.triton import log_sums, sum_exponentials
 from gravis_kernels.gravis.triton_logsumexp import softmax_term
 from gravis_kernels.gravis.triton_work import Work, own_rows
-from gravis_kernels.towers.triton import plan_tower, similarities
-
-
-@triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
-def sum_exp_clip(
-    x_ptr, y_ptr, partial_ptr, B, row_start, rows, tiles_per_split, log2_rate,
-    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip
-    """partial[split, (maximum m, sum of exp(z_in - m)), row] over a run of column tiles."""
-    i_tile = tl.program_id(0)
-    i_split = tl.program_id(1)
-    row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
-    x = tk.load_embeddings(x_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    # A tile with only a match adds exp(0) at the maximum ABSENT; the first other logit multiplies it by 0.
-    m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
-        col = j_tile * BLOCK_N
-        y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
-        s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
-        higher = tl.maximum(m, tl.max(s, 1))
-        total = total * tl.exp2((m - higher) * log2_rate)
-        total += tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
-        m = higher
-    o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
-    p_m = partial_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
-    tl.store(p_m, m, mask=o_own < rows)
-    tl.store(p_m + rows, total, mask=o_own < rows)
+from gravis_kernels.towers.triton import plan_tower
 
 
 @triton.jit(do_not_specialize=["B", "row_start", "rows", "tiles_per_split"])
@@ -60,10 +30,10 @@ def grad_clip(
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
+    row_end = row_start + rows
     o_row = row + tl.arange(0, BLOCK_M)
-    x = tk.load_embeddings(x_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    log_x = tl.load(log_x_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
+    x = tk.load_columns(x_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
+    log_x = tl.load(log_x_ptr + o_row, mask=o_row < row_end, other=0.0)[:, None]
     dx = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     for j_tile in range(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
@@ -72,7 +42,7 @@ def grad_clip(
         o_col = col + tl.arange(0, BLOCK_N)
         log_y = tl.load(log_y_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
-        s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
+        s = tk.similarities(x_ptr, y_ptr, x, y, row, row_end, col, B, 1, D, BLOCK_INNER, PRECISION, UPCAST)
         g = (softmax_term(s, log_x, log2_rate) + softmax_term(s, log_y, log2_rate)) * weight_scale
         if D > BLOCK_INNER:
             y = tk.load_columns(y_ptr, col, B, i_chunk, D, BLOCK_N, BLOCK_D)
@@ -95,37 +65,27 @@ def loss_and_gradient(
     """
     own = slice(row_start, row_start + rows)
     image, text = (tower.contiguous() for tower in columns.unbind(1))
-    of_images, of_texts = plan_tower(image, own), plan_tower(text, own)
+    towers = (plan_tower(image, own), text), (plan_tower(text, own), image)
     with torch.cuda.device_of(columns):
-        others = torch.stack([_log_sums(of_images, text), _log_sums(of_texts, image)], 1)
+        sums = [sum_exponentials(work, row_start, rows, False, other) for work, other in towers]
+        others = torch.stack([log_sums(x, 1.0) for x in sums], 1)
         matches = add_matches(columns[own], others)
         loss = matches.loss / len(columns)
         if not need_gradient:
             return loss, None
         logs = matches.logs if gather is None else gather(matches.logs)
         by_image, by_text = (log.contiguous() for log in logs.unbind(1))
-        grads = [_grad(of_images, text, by_image, by_text), _grad(of_texts, image, by_text, by_image)]
+        grads = [_grad(*towers[0], by_image, by_text), _grad(*towers[1], by_text, by_image)]
         gradient = torch.stack(grads, 1) / 2 + matches.slopes[:, None, None] * columns[own].flip(1)
     return loss, (gradient / len(columns), torch.zeros_like(bias))
 
 
-def _log_sums(work: Work, other: Tensor) -> Tensor:
-    """Log-sum-exp of own rows' logits over the other tower except their match, (own rows,)."""
-    grid = own_rows(work, 1)
-    partial = work.new(grid.splits, 2, grid.rows)
-    sum_exp_clip[grid.programs](
-        work.columns, other, partial, work.size, *grid.range, work.log2_rate, **work.tile | {"num_warps": 4}
-    )
-    maxima, totals = partial.unbind(1)
-    return (maxima + totals.log()).logsumexp(0)
-
-
 def _grad(work: Work, other: Tensor, logs: Tensor, other_logs: Tensor) -> Tensor:
     """Sum of (softmax of the row + softmax of the column) times the column, (own rows, dim)."""
-    grid = own_rows(work, work.chunks)
+    grid = own_rows(work, "gradient", True)
     parts = work.new(grid.splits, grid.rows, other.shape[1])
     grad_clip[grid.programs](
         work.columns, other, logs, other_logs, parts, work.size, *grid.range, work.log2_rate, work.weight_scale,
-        **work.tile,
+        **grid.tile,
     )  # fmt: skip
     return parts.sum(0) / work.weight_scale

@@ -5,12 +5,17 @@ Nothing here synchronizes with the GPU, and no buffer grows faster than B (D + K
 
 import torch
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gravis_kernels import configs
+from gravis_kernels.configs import LaunchConfig
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp, triton_mean, triton_positives, triton_rank
-from gravis_kernels.gravis.triton_work import Grid, Work, all_rows, blocks, own_rows, plan
+from gravis_kernels.gravis.triton_work import Grid, Work, all_rows, blocks, own_rows, plan, rows_by_columns
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
+
+# pairs of groups are programs, enough for any GPU; the sums of a row take 4 bytes per group
+LARGEST_GROUPS = 64
 
 
 def loss_and_gradient(
@@ -64,9 +69,9 @@ def check(columns: Tensor, views: int) -> None:
 
 def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
     """The table of thresholds and weights, padded by a tile of rows, and the slot of every anchor's views in it."""
-    tile = work.launch.block_columns
-    tiles = blocks(work.size + work.launch.block_rows, tile)
-    table = work.zeros(tiles, work.slots, 2, tile)
+    launch = work.launch("sweep")
+    tile = launch.block_columns
+    table = work.zeros(blocks(work.size + launch.block_rows, tile), work.slots, 2, tile)
     order = torch.empty(work.batch, work.views, dtype=torch.int8, device=work.columns.device)
     triton_positives.thresholds[(work.batch // work.views,)](
         work.columns, table, order, work.views, work.settings.margin, work.attention_log2_rate, work.weight_scale,
@@ -76,11 +81,11 @@ def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(work: Work, table: Tensor, grid: Grid) -> Tensor:
-    tiles = work.column_tiles + grid.row_tiles
+    tiles = grid.column_tiles + grid.row_tiles
     bounds = work.new(tiles, 2, work.block_views)
     triton_mean.tile_bounds[(tiles,)](
-        table, bounds, work.batch, work.slots, grid.first, grid.rows, work.column_tiles,
-        BLOCK_M=work.launch.block_rows, BLOCK_N=work.launch.block_columns, BLOCK_SLOTS=work.block_views,
+        table, bounds, work.batch, work.slots, grid.first, grid.rows, grid.column_tiles,
+        BLOCK_M=grid.launch.block_rows, BLOCK_N=grid.launch.block_columns, BLOCK_SLOTS=work.block_views,
     )  # fmt: skip
     return bounds
 
@@ -91,19 +96,19 @@ def _sweep(work: Work, grid: Grid, table: Tensor, statistics: bool, gradient: bo
     bounds = _bounds(work, table, grid) if hinge else table
     sums = work.new(0)
     if statistics:
-        sums = work.zeros(grid.splits, grid.row_tiles, work.slots, work.launch.block_rows, 2)
+        sums = work.zeros(grid.splits, grid.row_tiles, work.slots, grid.launch.block_rows, 2)
     parts = work.new(grid.splits, grid.rows, work.columns.shape[1]) if gradient else work.new(0)
     triton_mean.sweep[grid.programs](
         work.columns, table, bounds, sums, parts, work.size, work.slots, work.views, *grid.range, work.log2_rate,
         BLOCK_SLOTS=work.block_views, PENALTY=work.settings.penalty, STATISTICS=statistics, GRADIENT=gradient,
-        **work.tile,
+        **grid.tile,
     )  # fmt: skip
     return sums, parts
 
 
 def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     table, order = _thresholds(work)
-    grid = own_rows(work, work.chunks if need_gradient else 1)
+    grid = own_rows(work, "sweep", need_gradient)
     sums, parts = _sweep(work, grid, table, True, need_gradient)
     losses = work.new(work.rows // work.views)
     gradient = work.new(work.rows, work.columns.shape[1]) if need_gradient else None
@@ -112,7 +117,7 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
         work.columns, order, sums, parts, losses, parts if gradient is None else gradient, work.size, work.batch,
         work.views, work.row_start, work.rows, grid.row_tiles, grid.splits, work.settings.margin,
         work.attention_log2_rate, work.attention_rate, slope_rate, work.weight_scale,
-        BLOCK_M=work.launch.block_rows, ATTENTION=work.settings.attention, PENALTY=work.settings.penalty,
+        BLOCK_M=grid.launch.block_rows, ATTENTION=work.settings.attention, PENALTY=work.settings.penalty,
         GRADIENT=need_gradient, **work.source,
     )  # fmt: skip
     loss = losses.sum()
@@ -125,25 +130,25 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
 
 def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     table, order = _thresholds(work)
-    grid = all_rows(work)
+    grid = all_rows(work, "sweep")
     sums, _ = _sweep(work, grid, table, True, False)
     losses = work.new(work.batch // work.views)
     triton_rank.weigh_rank[(len(losses),)](
         work.columns, table, order, sums, losses, work.batch, work.views, grid.row_tiles, grid.splits,
-        work.log2_rate, work.weight_scale, BLOCK_M=work.launch.block_rows, BLOCK_N=work.launch.block_columns,
+        work.log2_rate, work.weight_scale, BLOCK_M=grid.launch.block_rows, BLOCK_N=grid.launch.block_columns,
         **work.source,
     )  # fmt: skip
     first = work.row_start // work.views
     own_losses = losses[first : first + work.rows // work.views]
     if not need_gradient:
         return own_losses.sum(), None
-    own = own_rows(work, work.chunks)
+    own = own_rows(work, "sweep", True)
     _, parts = _sweep(work, own, table, False, True)
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_rank.finish_rank[(len(own_losses),)](
         work.columns, order, sums, parts, gradient, work.batch, work.views, work.row_start, work.rows,
         grid.row_tiles, grid.splits, own.splits, 1 / work.settings.temperature, work.log2_rate, work.weight_scale,
-        BLOCK_M=work.launch.block_rows, **work.source,
+        BLOCK_M=grid.launch.block_rows, **work.source,
     )  # fmt: skip
     return own_losses.sum(), gradient
 
@@ -154,31 +159,29 @@ def _logsumexp(
     settings = work.settings
     plain = unit_rows and settings.temperature >= SMALLEST_PLAIN_TEMPERATURE
     names = {"ATTENTION": settings.attention, "PENALTY": settings.penalty}
-    grid = own_rows(work, 1) if gather is not None or not need_gradient else all_rows(work)
-    partial = work.new(grid.splits, 2, grid.rows)
-    triton_logsumexp.sum_exp[grid.programs](
-        work.columns, partial, work.size, work.views, *grid.range, work.log2_rate, PLAIN=plain,
-        **work.tile | {"num_warps": 4},  # no gradient accumulator, and eight warps of few registers spill
-    )  # fmt: skip
-    lse, weights = work.new(grid.rows), work.new(grid.rows)
-    losses = work.new(grid.rows // work.views)
+    # a column's weight needs its own sums: computed here unless other processes send it
+    own_only = gather is not None or not need_gradient
+    first, rows = (work.row_start, work.rows) if own_only else (0, work.batch)
+    sums = sum_exponentials(work, first, rows, plain)
+    lse, weights = work.new(rows), work.new(rows)
+    losses = work.new(rows // work.views)
     triton_logsumexp.weigh_logsumexp[(len(losses),)](
-        work.columns, partial, lse, weights, losses, work.batch, work.views, grid.first, grid.rows, grid.splits,
+        work.columns, sums, lse, weights, losses, work.batch, work.views, first, rows, sums.shape[1],
         settings.margin, work.attention_log2_rate, work.log2_rate, work.weight_scale, PLAIN=plain, **names,
         **work.source,
     )  # fmt: skip
-    first = (work.row_start - grid.first) // work.views
-    own_losses = losses[first : first + work.rows // work.views]
+    skipped = (work.row_start - first) // work.views
+    own_losses = losses[skipped : skipped + work.rows // work.views]
     if not need_gradient:
         return own_losses.sum(), None
     if gather is not None:
         lse, weights = (x.contiguous() for x in gather(torch.stack([lse, weights], 1)).unbind(1))
     lse, weights = work.of_all_columns(lse), work.of_all_columns(weights)
-    own = own_rows(work, work.chunks)
+    own = own_rows(work, "gradient", True)
     parts = work.new(own.splits, work.rows, work.columns.shape[1])
     triton_logsumexp.grad_logsumexp[own.programs](
         work.columns, lse, weights, parts, work.size, work.views, *own.range, work.log2_rate,
-        PENALTY=settings.penalty, PLAIN=plain, **work.tile,
+        PENALTY=settings.penalty, PLAIN=plain, **own.tile | ({} if plain else own.two_stages),
     )  # fmt: skip
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_logsumexp.finish_logsumexp[(len(own_losses),)](
@@ -187,3 +190,45 @@ def _logsumexp(
         **names, **work.source,
     )  # fmt: skip
     return own_losses.sum(), gradient
+
+
+def sum_exponentials(work: Work, first: int, rows: int, plain: bool, columns: Tensor | None = None) -> Tensor:
+    """Sums of exp(s_in / t) over groups of columns, (1, groups, rows); unless plain, shifted by the groups' maxima,
+    (2, groups, rows). columns: those of the other tower, if there are two."""
+    grid = rows_by_columns(work, "sums", first, rows, False)
+    if not plain:
+        sums = work.new(2, grid.splits, rows)
+        triton_logsumexp.sum_exp_shifted[grid.programs](
+            work.columns, work.columns if columns is None else columns, sums, work.size, work.views, *grid.range,
+            work.log2_rate, **grid.tile,
+        )  # fmt: skip
+        return sums
+    symmetric = rows == work.size
+    if symmetric:
+        tile = max(grid.launch.block_rows, grid.launch.block_columns)
+        row_group = col_group = tile * blocks(blocks(rows, tile), LARGEST_GROUPS)
+    else:
+        row_group, col_group = grid.launch.block_rows, grid.tiles_per_split * grid.launch.block_columns
+    tiles = _descriptor(work, grid.launch)
+    groups = blocks(work.size, col_group)
+    sums = work.new(1, groups, rows)
+    triton_logsumexp.sum_exp[(blocks(rows, row_group), groups)](
+        work.columns, work.columns if tiles is None else tiles, sums, work.size, work.views, first, rows, row_group,
+        col_group, work.log2_rate, TMA=tiles is not None, SYMMETRIC=symmetric, **grid.tile,
+    )  # fmt: skip
+    return sums
+
+
+def _descriptor(work: Work, launch: LaunchConfig) -> TensorDescriptor | None:
+    """Of tiles of columns, where the GPU loads whole ones by one (TMA): no registers for addresses."""
+    whole = work.columns.shape[1] == launch.block_dim == launch.block_inner
+    if not (work.machine.tma and whole and work.columns.data_ptr() % 16 == 0):
+        return None
+    return TensorDescriptor.from_tensor(work.columns, [launch.block_columns, launch.block_dim])
+
+
+def log_sums(sums: Tensor, temperature: float) -> Tensor:
+    """Logarithms of the sums of `sum_exponentials` over all columns, (rows,)."""
+    if len(sums) == 1:
+        return sums[0].sum(0).log()
+    return (sums[0].log() + sums[1] / temperature).logsumexp(0)

@@ -17,39 +17,83 @@ from gravis_kernels import tiles as tk
 from gravis_kernels.gravis.triton_positives import add_negatives_and_store, attention_weights, own_similarity
 
 
-@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "row_group", "col_group"])
 def sum_exp(
-    z_ptr, partial_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
+    z_ptr, tiles, sums_ptr, B, views, row_start, rows, row_group, col_group, log2_rate,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr, TMA: tl.constexpr, SYMMETRIC: tl.constexpr,
 ):  # fmt: skip
-    """partial[split, (maximum m, sum of exp((s_in - m) / t)), row] over a run of column tiles."""
+    """sums[group of columns, row] = sum of exp(s_in / t) over the group. A program compares two groups.
+
+    SYMMETRIC: the rows are all columns, in the same groups. Each unordered pair of groups is visited once and also
+    gives the sums of its columns over its rows, to which no other program adds. TMA: `tiles` is a descriptor of the
+    columns, else it is not used.
+    """
+    i_group = tl.program_id(0)
+    j_group = tl.program_id(1)
+    if SYMMETRIC:  # noqa: SIM102
+        if i_group > j_group:
+            return
+    row_end = row_start + rows
+    first_row = row_start + i_group * row_group
+    first_col = j_group * col_group
+    end_col = tl.minimum(first_col + col_group, B)
+    for row in range(first_row, tl.minimum(first_row + row_group, row_end), BLOCK_M):
+        z_row = tk.load_columns(z_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
+        # rows run along the tile's second axis: the sums of its first axis wait in registers until the last tile,
+        # those of its second are cheap
+        totals = tl.zeros([BLOCK_N, BLOCK_M], tl.float32)
+        for col in range(first_col, end_col, BLOCK_N):
+            o_col = col + tl.arange(0, BLOCK_N)
+            p_col = sums_ptr + tl.cast(i_group, tl.int64) * rows + o_col
+            mutual = (o_col < B) & (i_group < j_group)
+            earlier = tl.zeros([BLOCK_N], tl.float32)
+            if SYMMETRIC:
+                earlier = tl.load(p_col, mask=mutual & (row > first_row), other=0.0)
+            z_col = tiles.load([col, 0]) if TMA else tk.load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
+            s = tk.similarities(
+                z_ptr, z_ptr, z_col, z_row, col, B, row, row_end, views, D, BLOCK_INNER, PRECISION, UPCAST
+            )  # fmt: skip
+            e = tl.exp2(s * log2_rate)
+            totals += e
+            if SYMMETRIC:
+                tl.store(p_col, earlier + tl.sum(e, 1), mask=mutual)
+        o_own = row - row_start + tl.arange(0, BLOCK_M)
+        tl.store(sums_ptr + tl.cast(j_group, tl.int64) * rows + o_own, tl.sum(totals, 0), mask=o_own < rows)
+        tl.debug_barrier()  # the next row adds to what other threads may have stored
+
+
+@triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "tiles_per_split"])
+def sum_exp_shifted(
+    x_ptr, y_ptr, sums_ptr, B, views, row_start, rows, tiles_per_split, log2_rate,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_INNER: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+):  # fmt: skip
+    """sums[(sum of exp((s_in - m) / t), maximum m), split, row] over a run of column tiles; s_in = <x_i, y_n>."""
     i_tile = tl.program_id(0)
     i_split = tl.program_id(1)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
-    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    row_end = row_start + rows
+    x = tk.load_columns(x_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
     # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative multiplies it by 0.
-    m = tl.full([BLOCK_M], 0.0 if PLAIN else tk.ABSENT, tl.float32)
+    m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     for j_tile in range(
         i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
     ):
         col = j_tile * BLOCK_N
-        _, s = tk.compute_negatives(
-            z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
-        )  # fmt: skip
-        if PLAIN:
-            total += tl.sum(tl.exp2(s * log2_rate), 1)
-        else:
-            higher = tl.maximum(m, tl.max(s, 1))
-            added = tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
-            total = total * tl.exp2((m - higher) * log2_rate) + added
-            m = higher
+        y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
+        s = tk.similarities(
+            x_ptr, y_ptr, x, y, row, row_end, col, B, views, D, BLOCK_INNER, PRECISION, UPCAST
+        )
+        higher = tl.maximum(m, tl.max(s, 1))
+        total = total * tl.exp2((m - higher) * log2_rate)
+        total += tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
+        m = higher
     o_own = i_tile * BLOCK_M + tl.arange(0, BLOCK_M)
-    p_m = partial_ptr + tl.cast(i_split, tl.int64) * 2 * rows + o_own
-    tl.store(p_m, m, mask=o_own < rows)
-    tl.store(p_m + rows, total, mask=o_own < rows)
+    p_sum = sums_ptr + tl.cast(i_split, tl.int64) * rows + o_own
+    tl.store(p_sum, total, mask=o_own < rows)
+    tl.store(p_sum + tl.num_programs(1).to(tl.int64) * rows, m, mask=o_own < rows)
 
 
 @triton.jit
@@ -67,7 +111,7 @@ def terms(
 
 @triton.jit(do_not_specialize=["B", "views", "row_start", "rows", "splits"])
 def weigh_logsumexp(
-    z_ptr, partial_ptr, lse_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
+    z_ptr, sums_ptr, lse_ptr, weight_ptr, loss_ptr, B, views, row_start, rows, splits, margin,
     attention_log2_rate, log2_rate, weight_scale,
     D: tl.constexpr, BLOCK_K: tl.constexpr, ATTENTION: tl.constexpr, PENALTY: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, PLAIN: tl.constexpr,
@@ -77,15 +121,20 @@ def weigh_logsumexp(
     o_k = tl.arange(0, BLOCK_K)
     o_own = tl.program_id(0) * views + o_k
     inside = o_k < views
-    m = tl.full([BLOCK_K], tk.ABSENT, tl.float32)
-    total = tl.zeros([BLOCK_K], tl.float32)
-    for split in range(splits):
-        p_m = partial_ptr + tl.cast(split, tl.int64) * 2 * rows + o_own
-        part = tl.load(p_m, mask=inside, other=0.0)
-        higher = tl.maximum(m, part)
-        added = tl.load(p_m + rows, mask=inside, other=1.0) * tl.exp2((part - higher) * log2_rate)
-        total = total * tl.exp2((m - higher) * log2_rate) + added
-        m = higher
+    m = tl.full([BLOCK_K], 0.0 if PLAIN else tk.ABSENT, tl.float32)
+    total = tl.where(inside, 0.0, 1.0)
+    for split in range(0, splits, 16):
+        o_split = split + tl.arange(0, 16)[:, None]
+        p_sum = sums_ptr + o_split.to(tl.int64) * rows + o_own[None, :]
+        exists = (o_split < splits) & inside[None, :]
+        sums = tl.load(p_sum, mask=exists, other=0.0)
+        if not PLAIN:
+            maxima = tl.load(p_sum + splits.to(tl.int64) * rows, mask=exists, other=tk.ABSENT)
+            higher = tl.maximum(m, tl.max(maxima, 0))
+            total *= tl.exp2((m - higher) * log2_rate)
+            sums *= tl.exp2((maxima - higher[None, :]) * log2_rate)
+            m = higher
+        total += tl.sum(sums, 0)
     lse = m + tl.log2(total) / log2_rate
     a, h, slope = terms(s, lse, o_k, views, margin, attention_log2_rate, log2_rate, ATTENTION, PENALTY)
     tl.store(lse_ptr + o_own, lse, mask=inside)
@@ -125,11 +174,11 @@ def grad_logsumexp(
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
+    row_end = row_start + rows
     o_row = row + tl.arange(0, BLOCK_M)
-    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
-    lse_row = tl.load(lse_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
-    weight_row = tl.load(weight_ptr + o_row, mask=o_row < row_start + rows, other=0.0)[:, None]
+    z_row = tk.load_columns(z_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
+    lse_row = tl.load(lse_ptr + o_row, mask=o_row < row_end, other=0.0)[:, None]
+    weight_row = tl.load(weight_ptr + o_row, mask=o_row < row_end, other=0.0)[:, None]
     most = tl.max(weight_row)
     dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     for j_tile in range(
@@ -143,8 +192,9 @@ def grad_logsumexp(
             # smooth penalties have weights everywhere, and their loads are pipelined only without a branch
             needed = most + tl.max(weight_col) > 0
         if needed:
-            z_col, s = tk.compute_negatives(
-                z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+            z_col = tk.load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
+            s = tk.similarities(
+                z_ptr, z_ptr, z_row, z_col, row, row_end, col, B, views, D, BLOCK_INNER, PRECISION, UPCAST
             )  # fmt: skip
             g = tile_grad(s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
             if D > BLOCK_INNER:

@@ -154,9 +154,9 @@ def sweep(
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
+    row_end = row_start + rows
     o_row = row + tl.arange(0, BLOCK_M)
-    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    z_row = tk.load_columns(z_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
     t_ptrs = tk.threshold_pointers(table_ptr, o_row, slots, BLOCK_N)
     sums_ptrs = sums_ptr + (i_split * tl.num_programs(0) + i_tile).to(tl.int64) * slots * (2 * BLOCK_M)
     sums_ptrs += tl.arange(0, BLOCK_M)[:, None] * 2 + tl.arange(0, 2)[None, :]
@@ -167,8 +167,9 @@ def sweep(
     last_tile = tl.minimum((i_split + 1) * tiles_per_split, col_tiles)
     for j_tile in range(i_split * tiles_per_split, last_tile):
         col = j_tile * BLOCK_N
-        z_col, s = tk.compute_negatives(
-            z_ptr, z_row, row, count_rows, col, B, views, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+        z_col = tk.load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
+        s = tk.similarities(
+            z_ptr, z_ptr, z_row, z_col, row, row_end, col, B, views, D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
         row_first, row_last, col_first, col_last = 0, slots, 0, slots
         violated = True

@@ -31,7 +31,6 @@ class Work:
     views: int
     settings: GravisSettings
     machine: configs.Machine
-    launch: configs.LaunchConfig
     constants: dict[str, Any]
     extra: int = 0
 
@@ -50,30 +49,13 @@ class Work:
         return self.views if self.settings.attention == "rank" else self.views - 1
 
     @property
-    def column_tiles(self) -> int:
-        return blocks(self.size, self.launch.block_columns)
-
-    @property
-    def chunks(self) -> int:
-        return blocks(self.columns.shape[1], self.launch.block_dim)
-
-    @property
     def block_views(self) -> int:
         return max(16, triton.next_power_of_2(self.views))
 
     @property
-    def tile(self) -> dict[str, Any]:
-        """Constants of the kernels that iterate over tiles."""
-        sizes = self.launch
-        return self.constants | {
-            "BLOCK_M": sizes.block_rows, "BLOCK_N": sizes.block_columns, "BLOCK_D": sizes.block_dim,
-            "BLOCK_INNER": sizes.block_inner, "num_warps": sizes.num_warps, "num_stages": sizes.num_stages,
-        }  # fmt: skip
-
-    @property
     def source(self) -> dict[str, Any]:
         """Constants of the kernels with one program per source."""
-        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 1}
+        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 2}
 
     @property
     def weight_scale(self) -> float:
@@ -92,6 +74,11 @@ class Work:
         constant = self.settings.attention == "uniform" or self.settings.detach_attention
         return 0.0 if constant else 1 / self.settings.attention_temperature
 
+    def launch(self, kernel: configs.Kernel) -> configs.LaunchConfig:
+        return configs.launch_config(
+            kernel, self.machine.architecture, self.columns.shape[1], self.columns.element_size()
+        )
+
     def new(self, *shape: int) -> Tensor:
         return self.columns.new_empty(shape, dtype=torch.float32)
 
@@ -105,14 +92,20 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Rows first .. first + rows, in tiles, each against all columns in `splits` runs of tiles."""
+    """Rows first .. first + rows, in tiles, against all columns, in `splits` runs of tiles; constants: of `Work`."""
 
+    launch: configs.LaunchConfig
+    constants: dict[str, Any]
     first: int
     rows: int
     row_tiles: int
+    column_tiles: int
     splits: int
-    tiles_per_split: int
     chunks: int
+
+    @property
+    def tiles_per_split(self) -> int:
+        return blocks(self.column_tiles, self.splits)
 
     @property
     def programs(self) -> tuple[int, int, int]:
@@ -122,28 +115,43 @@ class Grid:
     def range(self) -> tuple[int, int, int]:
         return self.first, self.rows, self.tiles_per_split
 
+    @property
+    def two_stages(self) -> dict[str, int]:
+        """For two vectors per column beside z: a third stage would leave room for one program per multiprocessor."""
+        return {"num_stages": min(2, self.launch.num_stages)}
+
+    @property
+    def tile(self) -> dict[str, Any]:
+        """Constants of the kernels that iterate over tiles."""
+        sizes = self.launch
+        return self.constants | {
+            "BLOCK_M": sizes.block_rows, "BLOCK_N": sizes.block_columns, "BLOCK_D": sizes.block_dim,
+            "BLOCK_INNER": sizes.block_inner, "num_warps": sizes.num_warps, "num_stages": sizes.num_stages,
+        }  # fmt: skip
+
 
 def plan(
     columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, extra: int = 0
 ) -> Work:
     machine = configs.machine(columns.device)
-    launch = configs.launch_config(machine.architecture, columns.shape[1], columns.element_size())
     constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
-    return Work(columns, row_start, rows, views, settings, machine, launch, constants, extra)
+    return Work(columns, row_start, rows, views, settings, machine, constants, extra)
 
 
-def grid(work: Work, first: int, rows: int, chunks: int) -> Grid:
+def rows_by_columns(work: Work, kernel: configs.Kernel, first: int, rows: int, gradient: bool) -> Grid:
     """Split columns only if the rows alone leave processors idle."""
-    row_tiles = blocks(rows, work.launch.block_rows)
+    launch = work.launch(kernel)
+    row_tiles, column_tiles = blocks(rows, launch.block_rows), blocks(work.size, launch.block_columns)
+    chunks = blocks(work.columns.shape[1], launch.block_dim) if gradient else 1
     needed = max(1, 2 * work.machine.processors // (row_tiles * chunks))
-    tiles_per_split = blocks(work.column_tiles, min(needed, work.column_tiles))
-    splits = blocks(work.column_tiles, tiles_per_split)
-    return Grid(first, rows, row_tiles, splits, tiles_per_split, chunks)
+    # no split without tiles
+    splits = blocks(column_tiles, blocks(column_tiles, min(needed, column_tiles)))
+    return Grid(launch, work.constants, first, rows, row_tiles, column_tiles, splits, chunks)
 
 
-def own_rows(work: Work, chunks: int) -> Grid:
-    return grid(work, work.row_start, work.rows, chunks)
+def own_rows(work: Work, kernel: configs.Kernel, gradient: bool) -> Grid:
+    return rows_by_columns(work, kernel, work.row_start, work.rows, gradient)
 
 
-def all_rows(work: Work) -> Grid:
-    return grid(work, 0, work.batch, 1)
+def all_rows(work: Work, kernel: configs.Kernel) -> Grid:
+    return rows_by_columns(work, kernel, 0, work.batch, False)

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 
 from gravis_kernels import tiles as tk
 from gravis_kernels.gravis.triton_work import Work, own_rows
-from gravis_kernels.towers.triton import plan_tower, similarities
+from gravis_kernels.towers.triton import plan_tower
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -39,8 +39,8 @@ def grad_siglip(
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
-    x = tk.load_embeddings(x_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    row_end = row_start + rows
+    x = tk.load_columns(x_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
     bias = tl.load(bias_ptr)
     losses = tl.zeros([BLOCK_M], tl.float32)
     slopes = tl.zeros([BLOCK_M], tl.float32)
@@ -50,7 +50,7 @@ def grad_siglip(
     ):
         col = j_tile * BLOCK_N
         y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
-        s = similarities(x_ptr, y_ptr, x, y, row, count_rows, col, B, D, BLOCK_INNER, PRECISION, UPCAST)
+        s = tk.similarities(x_ptr, y_ptr, x, y, row, row_end, col, B, 1, D, BLOCK_INNER, PRECISION, UPCAST)
         value, slope = softplus_and_sigmoid(s + bias)
         if STATISTICS:
             losses += tl.sum(value, 1)
@@ -96,11 +96,11 @@ def _sweep(
     work: Work, other: Tensor, bias: Tensor, statistics: bool, gradient: bool
 ) -> tuple[Tensor, Tensor]:
     """Sums [split, (loss, slope), own row] and the gradient [own row, D] of a tower, empty if not requested."""
-    grid = own_rows(work, work.chunks if gradient else 1)
+    grid = own_rows(work, "gradient", gradient)
     sums = work.new(grid.splits, 2, grid.rows) if statistics else work.new(0)
     parts = work.new(grid.splits, grid.rows, other.shape[1]) if gradient else work.new(0, grid.rows, 0)
     # loss and slope of a whole tile are live at once: too much for the registers of four warps
-    tile = work.tile | {"num_warps": 8} if statistics else work.tile
+    tile = grid.tile | {"num_warps": 8} if statistics else grid.tile
     grad_siglip[grid.programs](
         work.columns, other, bias, sums, parts, work.size, *grid.range, work.weight_scale,
         STATISTICS=statistics, GRADIENT=gradient, **tile,

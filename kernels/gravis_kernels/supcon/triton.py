@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from gravis_kernels import tiles as tk
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp
-from gravis_kernels.gravis.triton import check
+from gravis_kernels.gravis.triton import check, log_sums, sum_exponentials
 from gravis_kernels.gravis.triton_work import own_rows, plan
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 from gravis_kernels.supcon.positives import find_positives
@@ -33,10 +33,10 @@ def grad_supcon(
     i_split = tl.program_id(1)
     i_chunk = tl.program_id(2)
     row = row_start + i_tile * BLOCK_M
-    count_rows = row_start + rows - row
+    row_end = row_start + rows
     o_row = row + tl.arange(0, BLOCK_M)
-    own = o_row < row_start + rows
-    z_row = tk.load_embeddings(z_ptr, row, count_rows, 0, D, BLOCK_M, BLOCK_D)
+    own = o_row < row_end
+    z_row = tk.load_columns(z_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
     lse_row = tl.load(lse_ptr + o_row, mask=own, other=0.0)[:, None]
     weight_row = tl.load(weight_ptr + o_row, mask=own, other=0.0)[:, None]
     label_row = tl.load(label_ptr + o_row, mask=own, other=0)[:, None]
@@ -49,8 +49,9 @@ def grad_supcon(
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
         label_col = tl.load(label_ptr + o_col, mask=o_col < B, other=-1)[None, :]
-        z_col, s = tk.compute_negatives(
-            z_ptr, z_row, row, count_rows, col, B, 1, D, BLOCK_N, BLOCK_D, BLOCK_INNER, PRECISION, UPCAST
+        z_col = tk.load_columns(z_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
+        s = tk.similarities(
+            z_ptr, z_ptr, z_row, z_col, row, row_end, col, B, 1, D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
         g = triton_logsumexp.tile_grad(
             s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN
@@ -85,15 +86,7 @@ def loss_and_gradient(
     with torch.cuda.device_of(columns):
         settings = GravisSettings(temperature=temperature)
         work = plan(columns, row_start, rows, 1, settings, extra=len(columns) - batch)
-        grid = own_rows(work, 1)
-        partial = work.new(grid.splits, 2, rows)
-        triton_logsumexp.sum_exp[grid.programs](
-            columns, partial, work.size, 1, *grid.range, work.log2_rate, PLAIN=plain,
-            **work.tile | {"num_warps": 4},
-        )  # fmt: skip
-        maxima, totals = partial.unbind(1)
-        largest = maxima.amax(0)
-        lse = largest + (totals * ((maxima - largest) / temperature).exp()).sum(0).log() * temperature
+        lse = temperature * log_sums(sum_exponentials(work, row_start, rows, plain), temperature)
         loss = positives.loss(own, columns, lse)
         if not need_gradient:
             return loss, None
@@ -105,10 +98,10 @@ def loss_and_gradient(
             weights = weights * torch.exp(lse / -temperature)
         lse, weights = work.of_all_columns(lse), work.of_all_columns(weights)
         found = pad(positives.group, (0, work.extra), value=-1)
-        grid = own_rows(work, work.chunks)
+        grid = own_rows(work, "gradient", True)
         parts = work.new(grid.splits, rows, columns.shape[1])
         grad_supcon[grid.programs](
             columns, lse, weights, found, positives.inverse_counts * (2 * work.weight_scale), parts, work.size,
-            *grid.range, work.log2_rate, PLAIN=plain, **work.tile,
+            *grid.range, work.log2_rate, PLAIN=plain, **grid.tile | grid.two_stages,
         )  # fmt: skip
         return loss, parts.sum(0) * (positives.weights.amax() / work.weight_scale)
