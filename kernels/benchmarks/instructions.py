@@ -174,24 +174,27 @@ def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
 
 
 def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
-    """Every row of the launch table with every kernel, in its most demanding variant."""
-    parts = {
-        "softmax-hinge-mean": [],
-        "softmax-softplus-mean": ["sweep"],
-        "softmax-softplus-logsumexp": [
-            "sum_exp",
-            "weigh_logsumexp",
-            "grad_logsumexp",
-            "finish_logsumexp",
-        ],
-        "softmax-softplus-logsumexp, t = 0.01": ["sum_exp_shifted"],
+    """Every launch of the table with its kernels in their most demanding variants, and all other kernels once."""
+    default = "softmax-softplus-logsumexp"
+    launched: dict[configs.Kernel, dict[str, list[str]]] = {
+        "sums": {default: ["sum_exp"], f"{default}, t = 0.01": ["sum_exp_shifted"]},
+        "gradient": {default: ["grad_logsumexp"], f"{default}, t = 0.01": ["grad_logsumexp"]},
+        "sweep": {"softmax-hinge-mean": ["sweep"], "softmax-softplus-mean": ["sweep"]},
+    }
+    others = {
+        "softmax-hinge-mean": ["thresholds", "tile_bounds", "finish_mean"],
+        default: ["weigh_logsumexp", "finish_logsumexp"],
         "rank": ["weigh_rank", "finish_rank"],
     }
     return [
         (Case(target, loss, width, element_size, 20, True), kernels)
         for kernel, target, element_size, width in configs.TABLE
-        for loss, kernels in parts.items()
-        if kernel == "sums" and target in targets
+        if target in targets
+        for loss, kernels in launched[kernel].items()
+    ] + [
+        (Case(target, loss, 128, 2, 20, True), kernels)
+        for target in targets
+        for loss, kernels in others.items()
     ]
 
 
