@@ -4,7 +4,7 @@ Kernel launches are recorded instead of run, and each distinct kernel is compile
 writes as JSON: registers, spills, shared memory and, for the loops over positives, instructions per
 (similarity, k), the cost of a fused loss per triple of anchor, positive and negative.
 
-    python kernels/benchmarks/instructions.py --out kernels/benchmarks/results/instructions.json
+    python kernels/benchmarks/instructions.py --out FILE
 """
 
 import argparse
