@@ -125,7 +125,7 @@ def train_as_their_counterparts(rank: int) -> None:
             lambda z, y, *_: LightlyNTXent(0.5, gather_distributed=True)(z, y),
             False,
         ),
-        (ClipLoss(True, True, True, **open_clip), dense_clip, True),
+        (lambda *x: ClipLoss(True, True, True, **open_clip)(*x[:3]), dense_clip, True),
         (SigLipLoss(cache_labels=True, **open_clip), dense_siglip, True),
     ]
     for ours, theirs, on_the_whole_batch in pairs:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gravis_kernels import tiles as tk
 from gravis_kernels.clip.matches import add_matches
 from gravis_kernels.distributed import Gather
-from gravis_kernels.gravis.triton import log_sums, sum_exponentials
+from gravis_kernels.gravis.triton import log_sum_exp, sum_exponentials
 from gravis_kernels.gravis.triton_logsumexp import softmax_term
 from gravis_kernels.gravis.triton_work import Work, own_rows
 from gravis_kernels.towers.triton import plan_tower
@@ -68,7 +68,7 @@ def loss_and_gradient(
     towers = (plan_tower(image, own), text), (plan_tower(text, own), image)
     with torch.cuda.device_of(columns):
         sums = [sum_exponentials(work, row_start, rows, False, other) for work, other in towers]
-        others = torch.stack([log_sums(x, 1.0) for x in sums], 1)
+        others = torch.stack([log_sum_exp(x, 1.0) for x in sums], 1)
         matches = add_matches(columns[own], others)
         loss = matches.loss / len(columns)
         if not need_gradient:

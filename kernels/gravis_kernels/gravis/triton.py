@@ -227,8 +227,10 @@ def _descriptor(work: Work, launch: LaunchConfig) -> TensorDescriptor | None:
     return TensorDescriptor.from_tensor(work.columns, [launch.block_columns, launch.block_dim])
 
 
-def log_sums(sums: Tensor, temperature: float) -> Tensor:
-    """Logarithms of the sums of `sum_exponentials` over all columns, (rows,)."""
+def log_sum_exp(sums: Tensor, temperature: float) -> Tensor:
+    """t log(sum of exp(s / t)) over all columns, (rows,), from what `sum_exponentials` returns."""
     if len(sums) == 1:
-        return sums[0].sum(0).log()
-    return (sums[0].log() + sums[1] / temperature).logsumexp(0)
+        return temperature * sums[0].sum(0).log()
+    totals, maxima = sums
+    largest = maxima.amax(0)
+    return largest + temperature * (totals * ((maxima - largest) / temperature).exp()).sum(0).log()

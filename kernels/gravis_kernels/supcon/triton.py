@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from gravis_kernels import tiles as tk
 from gravis_kernels.distributed import Gather
 from gravis_kernels.gravis import triton_logsumexp
-from gravis_kernels.gravis.triton import check, log_sums, sum_exponentials
+from gravis_kernels.gravis.triton import check, log_sum_exp, sum_exponentials
 from gravis_kernels.gravis.triton_work import own_rows, plan
 from gravis_kernels.settings import SMALLEST_PLAIN_TEMPERATURE, GravisSettings
 from gravis_kernels.supcon.positives import find_positives
@@ -86,7 +86,7 @@ def loss_and_gradient(
     with torch.cuda.device_of(columns):
         settings = GravisSettings(temperature=temperature)
         work = plan(columns, row_start, rows, 1, settings, extra=len(columns) - batch)
-        lse = temperature * log_sums(sum_exponentials(work, row_start, rows, plain), temperature)
+        lse = log_sum_exp(sum_exponentials(work, row_start, rows, plain), temperature)
         loss = positives.loss(own, columns, lse)
         if not need_gradient:
             return loss, None
