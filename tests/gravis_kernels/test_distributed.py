@@ -26,9 +26,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 
 def run(worker: Callable[..., None], processes: int, folder: Path, *arguments: Any) -> None:
-    multiprocessing.set_forkserver_preload(
-        ["gravis_kernels"]
-    )  # torch is then imported once, not by every process
+    # torch, and what DistributedDataParallel imports, are then imported once, not by every process
+    multiprocessing.set_forkserver_preload(["gravis_kernels.modules", "torch._dynamo", "pytest"])
     arguments = (worker, processes, str(folder / "store"), arguments)
     mp.start_processes(_start, arguments, processes, start_method="forkserver")
 

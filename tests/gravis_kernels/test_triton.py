@@ -196,7 +196,9 @@ def test_gradient_is_zero_when_every_margin_is_satisfied() -> None:
 def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """256 rows are 4 x 2 tiles: sources of the first row tile are close to each other, all others far apart."""
     close = torch.eye(64)[0] + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    rows = torch.cat([without_rounding(normalize(close, dim=1)), torch.eye(64)[16:].repeat_interleave(4, 0)])
+    rows = torch.cat(
+        [without_rounding(normalize(close, dim=1)), torch.eye(64)[16:28].repeat_interleave(16, 0)]
+    )
     calls = []
     visit = triton_mean.visit_columns
 
@@ -206,11 +208,11 @@ def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(triton_mean, "visit_columns", counted)
     settings = GravisSettings(**HINGE)
-    result = fused(rows, 4, settings)
+    result = fused(rows, 16, settings)
     assert len(calls) == 1
     assert result.gradient[:64].any()
     assert not result.gradient[64:].any()
-    assert relative_error(result.gradient, dense(rows, 4, settings).gradient) < TOLERANCE
+    assert relative_error(result.gradient, dense(rows, 16, settings).gradient) < TOLERANCE
 
 
 @pytest.mark.parametrize("seed", range(3))
