@@ -91,9 +91,9 @@ def keep_negatives(s, row, row_end, col, col_end, views):
     clash = (col < row + BLOCK_M + views) & (col + BLOCK_N + views > row)
     if clash | (row + BLOCK_M > row_end) | (col + BLOCK_N > col_end):
         o_row = row + tl.arange(0, BLOCK_M)
-        o_col = tl.arange(0, BLOCK_N)[None, :]
-        own = (o_row // views * views - col)[:, None]
-        end = tl.where(o_row < row_end, col_end - col, 0)[:, None]
+        o_col = (col + tl.arange(0, BLOCK_N))[None, :]
+        own = (o_row // views * views)[:, None]
+        end = tl.where(o_row < row_end, col_end, 0)[:, None]
         s = tl.where(((o_col < own) | (o_col >= own + views)) & (o_col < end), s, ABSENT)
     return s
 

@@ -117,7 +117,8 @@ class Grid:
 
     @property
     def two_stages(self) -> dict[str, int]:
-        """For two vectors per column beside z: a third stage would leave room for one program per multiprocessor."""
+        """For kernels that hold more than z and a weight per column: a third stage leaves room for one program
+        per multiprocessor, or spills."""
         return {"num_stages": min(2, self.launch.num_stages)}
 
     @property
