@@ -86,6 +86,6 @@ def _grad(work: Work, other: Tensor, logs: Tensor, other_logs: Tensor) -> Tensor
     parts = work.new(grid.splits, grid.rows, other.shape[1])
     grad_clip[grid.programs](
         work.columns, other, logs, other_logs, parts, work.size, *grid.range, work.log2_rate, work.weight_scale,
-        **grid.tile | grid.two_stages,
+        **grid.tile | grid.roomy,
     )  # fmt: skip
     return parts.sum(0) / work.weight_scale

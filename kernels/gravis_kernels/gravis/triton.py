@@ -181,7 +181,7 @@ def _logsumexp(
     parts = work.new(own.splits, work.rows, work.columns.shape[1])
     triton_logsumexp.grad_logsumexp[own.programs](
         work.columns, lse, weights, parts, work.size, work.views, *own.range, work.log2_rate,
-        PENALTY=settings.penalty, PLAIN=plain, **own.tile | ({} if plain else own.two_stages),
+        PENALTY=settings.penalty, PLAIN=plain, **own.tile | ({} if plain else own.roomy),
     )  # fmt: skip
     gradient = work.new(work.rows, work.columns.shape[1])
     triton_logsumexp.finish_logsumexp[(len(own_losses),)](

@@ -116,10 +116,13 @@ class Grid:
         return self.first, self.rows, self.tiles_per_split
 
     @property
-    def two_stages(self) -> dict[str, int]:
-        """For kernels that hold more than z and a weight per column: a third stage leaves room for one program
-        per multiprocessor, or spills."""
-        return {"num_stages": min(2, self.launch.num_stages)}
+    def roomy(self) -> dict[str, int]:
+        """For kernels that hold more than z and a weight per column: a third stage leaves room for one program per
+        multiprocessor, and four warps spill in tiles of 128 rows."""
+        return {
+            "num_stages": min(2, self.launch.num_stages),
+            "num_warps": max(self.launch.num_warps, self.launch.block_rows // 16),
+        }
 
     @property
     def tile(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _sweep(
     sums = work.new(grid.splits, 2, grid.rows) if statistics else work.new(0)
     parts = work.new(grid.splits, grid.rows, other.shape[1]) if gradient else work.new(0, grid.rows, 0)
     # loss and slope of a whole tile are live at once: too much for the registers of four warps
-    tile = grid.tile | grid.two_stages | ({"num_warps": 8} if statistics else {})
+    tile = grid.tile | grid.roomy | ({"num_warps": 8} if statistics else {})
     grad_siglip[grid.programs](
         work.columns, other, bias, sums, parts, work.size, *grid.range, work.weight_scale,
         STATISTICS=statistics, GRADIENT=gradient, **tile,

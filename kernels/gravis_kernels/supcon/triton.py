@@ -102,6 +102,6 @@ def loss_and_gradient(
         parts = work.new(grid.splits, rows, columns.shape[1])
         grad_supcon[grid.programs](
             columns, lse, weights, found, positives.inverse_counts * (2 * work.weight_scale), parts, work.size,
-            *grid.range, work.log2_rate, PLAIN=plain, **grid.tile | grid.two_stages,
+            *grid.range, work.log2_rate, PLAIN=plain, **grid.tile | grid.roomy,
         )  # fmt: skip
         return loss, parts.sum(0) * (positives.weights.amax() / work.weight_scale)
