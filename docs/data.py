@@ -23,9 +23,7 @@ def row_of(row: dict[str, Any]) -> str:
     """One row of the table."""
     parts, columns = row.get("parts", []), row.get("table", {})
     groups = [name for one in (*parts, columns) for name in groups_of(one)]
-    splits = {split for part in parts for split in part["splits"].values()} | set(
-        columns.get("index_files", ())
-    )
+    splits = {split for part in parts for split in part["splits"].values()} | set(columns.get("index_files", ()))
     labels = ", ".join(row.get("classes", [])) or listed(columns.get("columns", {}).get("label", ["folders"]))
     files = listed(name for part in parts for name in files_of(part)) or listed([columns.get("file", "")])
     cells = [

@@ -87,9 +87,7 @@ def _plane(axes: Axes, views: torch.Tensor) -> None:
     axes.text(12.2, 3.9, "attention", ha="center", va="center", color=_COLORS[0], fontsize=13)
 
 
-def _thumbnail(
-    axes: Axes, center: tuple[float, float], pixels: torch.Tensor, half: float, color: str
-) -> None:
+def _thumbnail(axes: Axes, center: tuple[float, float], pixels: torch.Tensor, half: float, color: str) -> None:
     x, y = center
     box = (x - half, x + half, y - half, y + half)
     axes.imshow(pixels.clamp(0, 1).permute(1, 2, 0).numpy(), extent=box, zorder=5, aspect="equal")
@@ -99,6 +97,4 @@ def _thumbnail(
 if __name__ == "__main__":
     with BytesIO() as buffer:
         draw().savefig(buffer, dpi=110)
-        Image.open(buffer).convert("RGB").quantize(192).save(
-            Path(__file__).with_suffix(".png"), optimize=True
-        )
+        Image.open(buffer).convert("RGB").quantize(192).save(Path(__file__).with_suffix(".png"), optimize=True)

@@ -30,9 +30,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri.startswith("kernels/"):
         return markdown.replace("](../docs/", "](../")
     markdown = (
-        markdown.replace("](docs/README.md", "](#")
-        .replace("](docs/", "](")
-        .replace("](../README.md", "](index.md")
+        markdown.replace("](docs/README.md", "](#").replace("](docs/", "](").replace("](../README.md", "](index.md")
     )
     return re.sub(r"\]\(\.\./(?=kernels/|recipes/|CONTRIBUTING|CHANGELOG)", "](", markdown)
 

@@ -99,9 +99,7 @@ def _documentation(job: Job, arguments: list[_Argument]) -> str:
     paragraphs = (inspect.getdoc(job.settings) or "").split("\n\n")
     about = [text for text in paragraphs if not text.startswith("Example:")]
     lines = [_wrapped(f"{argument.parameter.name}: {argument.help}") for argument in arguments]
-    return "\n\n".join(
-        [*about, "Raises UserError for anything the user can fix.", "\n".join(["Args:", *lines])]
-    )
+    return "\n\n".join([*about, "Raises UserError for anything the user can fix.", "\n".join(["Args:", *lines])])
 
 
 def _wrapped(line: str) -> str:

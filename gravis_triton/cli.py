@@ -132,9 +132,7 @@ def _leave_process_group() -> None:
 
 def _usage() -> str:
     width = max(map(len, JOBS))
-    lines = [
-        f"  {name:{width}}  {(job.settings.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()
-    ]
+    lines = [f"  {name:{width}}  {(job.settings.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()]
     return f"""usage: gravis JOB [flags]
 
 Self-supervised pre-training on dermatology images with GraVIS, fine-tuning and evaluation.

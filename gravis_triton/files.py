@@ -174,9 +174,7 @@ def verify_checksums(directory: Path) -> None:
     try:
         written = read_checksums(directory) or {}
     except ValueError as error:
-        raise UserError(
-            f"{directory / CHECKSUMS} is damaged: restore it, or delete it to skip the check"
-        ) from error
+        raise UserError(f"{directory / CHECKSUMS} is damaged: restore it, or delete it to skip the check") from error
     actual = checksums(directory)
     for name, expected in written.items():
         if actual.get(name) != expected:

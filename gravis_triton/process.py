@@ -94,9 +94,7 @@ def check_launch() -> None:
     launcher = psutil.Process().parent()
     processes, machines = requested_processes([] if launcher is None else launcher.cmdline())
     if processes > 1 or machines > 1:
-        several = (
-            f"--nnodes {machines} --rdzv_backend c10d --rdzv_endpoint HOST:29500 " if machines > 1 else ""
-        )
+        several = f"--nnodes {machines} --rdzv_backend c10d --rdzv_endpoint HOST:29500 " if machines > 1 else ""
         per_machine = max(1, processes // machines)
         raise UserError(
             f"accelerate launch started one process, not {max(processes, machines)}: without GPUs use "
@@ -106,9 +104,7 @@ def check_launch() -> None:
 
 def requested_processes(command: Sequence[str]) -> tuple[int, int]:
     """Number of processes and of machines that an `accelerate launch` command asks for, by flags or its config file."""
-    start = next(
-        (i for i, word in enumerate(command) if word == "launch" or word.endswith("launch.py")), None
-    )
+    start = next((i for i, word in enumerate(command) if word == "launch" or word.endswith("launch.py")), None)
     start = start or next((i for i, word in enumerate(command) if word.endswith("commands.launch")), None)
     if start is None:
         return 1, 1
@@ -124,9 +120,7 @@ def requested_processes(command: Sequence[str]) -> tuple[int, int]:
 
 def _own_command() -> str:
     program, *flags = sys.argv
-    return shlex.join(
-        ["-m", "gravis_triton", *flags] if program.endswith("__main__.py") else [program, *flags]
-    )
+    return shlex.join(["-m", "gravis_triton", *flags] if program.endswith("__main__.py") else [program, *flags])
 
 
 def signal_on_parents_death(number: int) -> None:

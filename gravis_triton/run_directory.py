@@ -51,9 +51,7 @@ class RunDirectory:
     def foreign_files(self) -> list[str]:
         """Names of files in the directory that do not belong to a run."""
         return sorted(
-            path.name
-            for path in self.path.iterdir()
-            if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
+            path.name for path in self.path.iterdir() if not any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
         )
 
     def acquire_lock(self) -> None:
@@ -68,9 +66,7 @@ class RunDirectory:
                 f"another run is writing to {self} ({owner}): wait until it ends, or choose another --output-dir"
             ) from error
         except OSError as error:
-            raise UserError(
-                f"cannot write to {self}: {error.strerror}; choose another --output-dir"
-            ) from error
+            raise UserError(f"cannot write to {self}: {error.strerror}; choose another --output-dir") from error
         _locks.append(lock)
 
     def is_locked(self) -> bool:

@@ -74,9 +74,7 @@ def result_of(summary: Mapping[str, Any]) -> str:
         before, after = (shown_number(summary[name]) for name in ("knn_mean_auc_untrained", "knn_mean_auc"))
         return f"kNN mean AUC on the validation images: {before} untrained, {after} pre-trained."
     names = [name for name in ("knn_mean_auc", "probe_mean_auc", "mean_auc", "jaccard") if name in summary]
-    return (
-        "; ".join(f"{shown(name)} {shown_number(summary[name])}" for name in names) + " on the test images."
-    )
+    return "; ".join(f"{shown(name)} {shown_number(summary[name])}" for name in names) + " on the test images."
 
 
 def shown(name: str) -> str:

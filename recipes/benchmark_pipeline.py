@@ -53,13 +53,9 @@ def profile_steps(settings: PretrainSettings) -> None:
         start = time.perf_counter()
         train(training, state, STEPS)
         total = 1e3 * (time.perf_counter() - start) / STEPS
-    spent = {
-        event.key: max(event.cpu_time_total, event.device_time_total) for event in profiler.key_averages()
-    }
+    spent = {event.key: max(event.cpu_time_total, event.device_time_total) for event in profiler.key_averages()}
     print(f"\n{'ms per step':40}{total:9.1f}")
-    stages = [
-        name for name in spent if name in LABELS or name.startswith(("enumerate(Data", "Optimizer.step"))
-    ]
+    stages = [name for name in spent if name in LABELS or name.startswith(("enumerate(Data", "Optimizer.step"))]
     for name in sorted(stages, key=lambda name: LABELS.get(name, -1 if "Data" in name else len(LABELS))):
         milliseconds = spent[name] / STEPS / 1e3
         print(f"{name.split('#')[0]:40}{milliseconds:9.1f}{milliseconds / total:8.1%}")

@@ -35,9 +35,7 @@ def main() -> None:
     parser.add_argument("out", metavar="OUT", help="directory of the comparison")
     parser.add_argument("--data", help="images (default: the grid's)")
     parser.add_argument("--grid", default="compare-isic2017-small", help="grid (default: %(default)s)")
-    parser.add_argument(
-        "--minutes", type=float, default=9, help="end within this time (default: %(default)s)"
-    )
+    parser.add_argument("--minutes", type=float, default=9, help="end within this time (default: %(default)s)")
     options = parser.parse_args()
     grid = read_grid(find_config(options.grid))
     grid = dataclasses.replace(grid, data=options.data or grid.data, output_dir=options.out)
@@ -93,9 +91,7 @@ def unpack(run: RunDirectory) -> None:
 
 def write_weights(encoder: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write the weights as float32, which represents bfloat16 exactly."""
-    exact = {
-        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()
-    }
+    exact = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     save_file(exact, encoder / "model.safetensors", metadata={"format": "pt"})
     write_checksums(encoder)
 

@@ -41,9 +41,7 @@ def write_parquet(
         first += size
 
 
-def write_tars(
-    folder: Path, sizes: Sequence[int], *, split: str = "train", broken: Sequence[int] = ()
-) -> None:
+def write_tars(folder: Path, sizes: Sequence[int], *, split: str = "train", broken: Sequence[int] = ()) -> None:
     """A WebDataset tar file for each size: images 0, 1, ... whose shade is their number, in two classes."""
     folder.mkdir(parents=True, exist_ok=True)
     number = 0

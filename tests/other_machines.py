@@ -56,9 +56,7 @@ def run(machine: str, tests: list[str]) -> tuple[str, bool]:
     """Run the tests; returns the machine's row of the table, and whether all passed."""
     environment = os.environ | MACHINES[machine]
     code = "import torch; print(torch.backends.cpu.get_cpu_capability())"
-    used = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    used = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     start = time.monotonic()
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"

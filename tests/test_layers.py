@@ -89,6 +89,4 @@ def test_no_package_exports_a_private_name(package: str) -> None:
     for file in (ROOT / package).rglob("__init__.py"):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ImportFrom):
-                assert node.module is None or not any(alias.name.startswith("_") for alias in node.names), (
-                    file
-                )
+                assert node.module is None or not any(alias.name.startswith("_") for alias in node.names), file

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = [
-    file for package in ("gravis_triton", "kernels/gravis_kernels") for file in (ROOT / package).rglob("*.py")
-]
+FILES = [file for package in ("gravis_triton", "kernels/gravis_kernels") for file in (ROOT / package).rglob("*.py")]
 POSIX_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty"}
 POSIX_SIGNALS = {"SIGUSR1", "SIGUSR2", "SIGHUP", "SIGKILL", "SIGALRM", "SIGCHLD"}
 

@@ -19,9 +19,7 @@ def executed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tutorial")
     parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
     for name, value in SMALL.items():
-        parameters.source, replaced = re.subn(
-            rf"^{name} = \S+", f"{name} = {value}", parameters.source, flags=re.M
-        )
+        parameters.source, replaced = re.subn(rf"^{name} = \S+", f"{name} = {value}", parameters.source, flags=re.M)
         assert replaced == 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
@@ -38,10 +36,7 @@ def outputs_of(cells, call):
 def test_every_cell_runs_without_warnings(executed):
     assert all(cell.execution_count for cell in executed)
     texts = [
-        out.text
-        for cell in executed
-        for out in cell.outputs
-        if out.output_type == "stream" and out.name == "stderr"
+        out.text for cell in executed for out in cell.outputs if out.output_type == "stream" and out.name == "stderr"
     ]
     assert not texts
 

@@ -135,9 +135,7 @@ class ClassPredictions:
 
         def mean_auc(sensitivity: float) -> Floats:
             columns = [(self.probabilities[:, c], self.labels == c) for c in self.scored]
-            return _mean_of_known(
-                [weighted_aucs(*column, counts, sensitivity=sensitivity) for column in columns]
-            )
+            return _mean_of_known([weighted_aucs(*column, counts, sensitivity=sensitivity) for column in columns])
 
         return {
             "mean_auc": mean_auc(0.0),
@@ -174,8 +172,7 @@ def resampled_scores(
     """Every score of each resample of the test images, (resamples,); the same images have the same resamples."""
     counts, group_of = draw_groups(predictions.strata, predictions.groups, resamples=resamples)
     chunks = [
-        predictions.scores(counts[block].astype(np.int64)[:, group_of])
-        for block in _blocks(resamples, len(group_of))
+        predictions.scores(counts[block].astype(np.int64)[:, group_of]) for block in _blocks(resamples, len(group_of))
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
@@ -184,9 +181,7 @@ def score_intervals(predictions: ClassPredictions | MaskPredictions) -> dict[str
     """Every score with the bounds of its 95% bootstrap interval over the images, or their lesions and patients."""
     observed = predictions.scores(np.ones((1, len(predictions.ids)), np.int64))
     tail = (1 - LEVEL) / 2
-    bounds = {
-        name: np.quantile(values, [tail, 1 - tail]) for name, values in resampled_scores(predictions).items()
-    }
+    bounds = {name: np.quantile(values, [tail, 1 - tail]) for name, values in resampled_scores(predictions).items()}
     return {name: (float(observed[name][0]), float(low), float(high)) for name, (low, high) in bounds.items()}
 
 

@@ -118,9 +118,7 @@ def read_grid(file: Path) -> Grid:
         pretrain = dict(values.pop("pretrain", {}))
         encoders, curves = _one_per_length(named, pretrain.pop(_LENGTH, None))
         baseline = values.pop("baseline", next(iter(named)))
-        return Grid(
-            encoders=encoders, tasks=tasks, baseline=baseline, pretrain=pretrain, curves=curves, **values
-        )
+        return Grid(encoders=encoders, tasks=tasks, baseline=baseline, pretrain=pretrain, curves=curves, **values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 
@@ -157,9 +155,7 @@ def _one_per_length(
         else:
             curves[name] = {count: f"{name}-{count}" for count in views}
             if not views or given.keys() & set(curves[name].values()):
-                raise UserError(
-                    f"the encoder {name}: {_LENGTH} {views} must make encoders with new names, NAME-NUMBER"
-                )
+                raise UserError(f"the encoder {name}: {_LENGTH} {views} must make encoders with new names, NAME-NUMBER")
             encoders |= {f"{name}-{count}": {**encoder, _LENGTH: count} for count in views}
     return encoders, curves
 
@@ -193,9 +189,7 @@ def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
         run = output / "encoders" / f"{name}-{seed}"
         own = {**grid.pretrain, **given}
         values = _known(grid.common, pretrain_settings(own)) | own
-        yield PlannedRun(
-            PRETRAIN, name, _resolve(pretrain_settings, f"{PRETRAIN} {name}", run, values, fixed)
-        )
+        yield PlannedRun(PRETRAIN, name, _resolve(pretrain_settings, f"{PRETRAIN} {name}", run, values, fixed))
         encoder = str(RunDirectory(run).encoder)
     if encoder in ("random", "imagenet") or encoder.endswith(WEIGHTS_FILES):  # others have an architecture
         of_all = {**grid.common, **grid.pretrain}
@@ -217,9 +211,7 @@ def _known(values: Values, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in settings_of(kind)}
 
 
-def _resolve(
-    kind: Kind[JobSettings], where: str, directory: Path, given: Values, fixed: Values
-) -> JobSettings:
+def _resolve(kind: Kind[JobSettings], where: str, directory: Path, given: Values, fixed: Values) -> JobSettings:
     """The settings of a run: those in the grid file, and those that its place in the grid fixes."""
     if clash := given.keys() & (_BY_GRID | fixed.keys()):
         raise UserError(f"{where}: {min(clash)} is set by the grid itself: remove it")

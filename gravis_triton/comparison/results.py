@@ -116,9 +116,7 @@ class _Resampled:
 
 def read_results(runs: Iterable["PlannedRun"]) -> list[Result]:
     """The results of all finished runs; pre-training has none."""
-    return [
-        result for run in runs if run.finished and run.label_fraction is not None for result in _read(run)
-    ]
+    return [result for run in runs if run.finished and run.label_fraction is not None for result in _read(run)]
 
 
 def _read(run: "PlannedRun") -> Iterable[Result]:
@@ -134,9 +132,7 @@ def _read(run: "PlannedRun") -> Iterable[Result]:
             label_fraction=run.label_fraction,
             seed=run.seed,
             values={
-                name.removeprefix(f"{task}_"): number
-                for name, number in numbers.items()
-                if not name.startswith(others)
+                name.removeprefix(f"{task}_"): number for name, number in numbers.items() if not name.startswith(others)
             },
             directory=run.directory.path,
             predictions=run.directory.predictions("image_scores.csv", task if frozen else ""),
@@ -167,9 +163,7 @@ def read_predictions(file: Path, scored: Sequence[str]) -> ClassPredictions | Ma
         raise UserError(f"{file} cannot be read ({error}): delete {file.parent} to repeat the run") from error
 
 
-def _masks(
-    header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]
-) -> MaskPredictions:
+def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]) -> MaskPredictions:
     values = dict(zip(header, np.array(rows, np.float64).T, strict=True))
     jaccard = values["jaccard"]
     values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
@@ -286,9 +280,7 @@ def write_results_csv(file: Path, results: Sequence[Result]) -> None:
     columns = list(dict.fromkeys(name for result in results for name in result.values))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["encoder", "task", "label_fraction", "seed", "score_name", "score", *columns, "directory"]
-    )
+    writer.writerow(["encoder", "task", "label_fraction", "seed", "score_name", "score", *columns, "directory"])
     for result in results:
         main = SCORES[result.task][0]
         numbers = [result.values.get(name, "") for name in (main, *columns)]

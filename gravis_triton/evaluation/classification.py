@@ -117,8 +117,7 @@ def classification_scores(
     predicted = argmax_or_tie(p)
     recall = recalls(predicted, y, classes=len(classes))
     per_class = tuple(
-        _class_scores(name, p[:, index], y == index, float(recall[index]))
-        for index, name in enumerate(classes)
+        _class_scores(name, p[:, index], y == index, float(recall[index])) for index, name in enumerate(classes)
     )
     averaged = [scores for scores in per_class if scores.name in scored]
     return ClassificationScores(
@@ -152,9 +151,7 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
     )
 
 
-def checked_probabilities(
-    probabilities: ArrayLike, labels: ArrayLike, *, classes: int
-) -> tuple[Floats, Ints]:
+def checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, *, classes: int) -> tuple[Floats, Ints]:
     """Probabilities as float64 and labels as int64. Raises ValueError for invalid input."""
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != classes:
@@ -168,9 +165,7 @@ def checked_probabilities(
     if not np.isfinite(p).all():
         raise ValueError(f"probabilities of image {_first(~np.isfinite(p).all(1))} are not finite")
     if (p < 0).any() or (p > 1).any():
-        raise ValueError(
-            f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside [0, 1]: logits?"
-        )
+        raise ValueError(f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside [0, 1]: logits?")
     off = np.abs(p.sum(1) - 1) > _SUM_TOLERANCE
     if off.any():
         raise ValueError(f"probabilities of image {_first(off)} sum to {p[off][0].sum():g}, not 1")
@@ -201,11 +196,7 @@ def auc(scores: Floats, positive: Bools) -> float:
 
     NaN unless there are both positive and negative images.
     """
-    return (
-        float(_metrics().roc_auc_score(positive, scores))
-        if 0 < positive.sum() < len(positive)
-        else float("nan")
-    )
+    return float(_metrics().roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
 
 
 def partial_auc(scores: Floats, positive: Bools, *, sensitivity: float = PARTIAL_AUC_SENSITIVITY) -> float:
@@ -240,9 +231,7 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    false_positive_rate, true_positive_rate, _ = _metrics().roc_curve(
-        positive, scores, drop_intermediate=False
-    )
+    false_positive_rate, true_positive_rate, _ = _metrics().roc_curve(positive, scores, drop_intermediate=False)
     return float(1 - false_positive_rate[true_positive_rate >= sensitivity].min())
 
 
@@ -265,9 +254,7 @@ def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
 
     Their mean is the balanced accuracy of ISIC 2018 and 2019.
     """
-    return _metrics().recall_score(
-        labels, predicted, labels=range(classes), average=None, zero_division=np.nan
-    )
+    return _metrics().recall_score(labels, predicted, labels=range(classes), average=None, zero_division=np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +278,8 @@ def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRA
     none, known = np.full(bins, np.nan), images > 0
     return CalibrationBins(
         images=images,
-        confidence=np.divide(
-            np.bincount(bin_of, confidence, minlength=bins), images, out=none.copy(), where=known
-        ),
-        accuracy=np.divide(
-            np.bincount(bin_of, correct, minlength=bins), images, out=none.copy(), where=known
-        ),
+        confidence=np.divide(np.bincount(bin_of, confidence, minlength=bins), images, out=none.copy(), where=known),
+        accuracy=np.divide(np.bincount(bin_of, correct, minlength=bins), images, out=none.copy(), where=known),
     )
 
 
@@ -335,14 +318,10 @@ def classification_curves(
         for index, name in enumerate(classes)
         if name in (scored or classes) and 0 < (y == index).sum() < len(y)
     }
-    precision_recall = {
-        name: _metrics().precision_recall_curve(*column)[:2] for name, column in columns.items()
-    }
+    precision_recall = {name: _metrics().precision_recall_curve(*column)[:2] for name, column in columns.items()}
     return ClassificationCurves(
         roc={name: _metrics().roc_curve(*column)[:2] for name, column in columns.items()},
-        precision_recall={
-            name: (recall, precision) for name, (precision, recall) in precision_recall.items()
-        },
+        precision_recall={name: (recall, precision) for name, (precision, recall) in precision_recall.items()},
         auc={name: float(_metrics().roc_auc_score(*column)) for name, column in columns.items()},
         average_precision={
             name: float(_metrics().average_precision_score(*column)) for name, column in columns.items()

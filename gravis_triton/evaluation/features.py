@@ -36,9 +36,7 @@ def labeled_features(features: Tensor, labels: Sequence[int]) -> LabeledFeatures
 def finite_features(features: Tensor) -> Tensor:
     """Return the features unchanged. Raises UserError for NaN or infinity, e.g. from a diverged encoder."""
     if not features.isfinite().all():
-        raise UserError(
-            "the encoder's features are not finite: its pre-training diverged, or its file is damaged"
-        )
+        raise UserError("the encoder's features are not finite: its pre-training diverged, or its file is damaged")
     return features
 
 

@@ -88,9 +88,7 @@ def choose_neighbors(
 ) -> int:
     """The k with the highest `selection_score` on the validation features; ties go to the largest."""
     numbers = [number for number in NEIGHBORS if number <= len(reference.labels)]
-    probabilities = _probabilities(
-        reference.features, reference.labels, validation.features, classes, numbers
-    )
+    probabilities = _probabilities(reference.features, reference.labels, validation.features, classes, numbers)
     known = validation.labels.numpy()
     scores = [selection_score(p.double().numpy(), known, scored) for p in probabilities]
     return max(zip(scores, numbers, strict=True))[1]
@@ -138,9 +136,7 @@ def score_encoder(
     reference, validation = (scored_images(collection, part, at_most) for part in (reference, validation))
     if not reference or not validation:
         return None
-    features = extract_features(
-        encoder, images, [*reference, *validation], size=size, device=device, progress=progress
-    )
+    features = extract_features(encoder, images, [*reference, *validation], size=size, device=device, progress=progress)
     scored = collection.scored_classes or collection.classes
     return knn_scores(
         features[: len(reference)],

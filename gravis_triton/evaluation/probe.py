@@ -88,9 +88,7 @@ def logistic_problem(features: Floats, labels: NDArray[np.int64]) -> LogisticPro
     )
 
 
-def fit_logistic(
-    problem: LogisticProblem, inverse_penalty: float, *, start: Floats, tolerance: float
-) -> Floats:
+def fit_logistic(problem: LogisticProblem, inverse_penalty: float, *, start: Floats, tolerance: float) -> Floats:
     """The solution (classes, rank + 1), float64, that minimizes |w|^2 / 2 + C * sum of the weighted log-losses.
 
     w are the weights of the standardized features; the bias is not penalized. Stops when a step lowers the objective

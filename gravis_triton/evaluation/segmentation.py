@@ -94,7 +94,5 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
 
     Bilinear, antialiased when shrinking, then thresholded at 0.5: smoother than resizing the mask.
     """
-    resized = F.interpolate(
-        probability[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True
-    )
+    resized = F.interpolate(probability[None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)
     return resized[0, 0] > 0.5

@@ -96,9 +96,7 @@ def _write_parts(
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, str]]:
     """Compute and write parts; yields every image that cannot be read, with the reason."""
-    batches = [
-        list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)
-    ]
+    batches = [list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)]
     ends = {part[-1]: part.start for part in parts}
     short_side = rows.preprocess.cache_size
     images = ([(index, rows.images[index]) for index in batch] for batch in batches)

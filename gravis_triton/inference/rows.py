@@ -27,22 +27,16 @@ class FeatureRows:
 
     collate = staticmethod(collate_central_squares)
 
-    def __init__(
-        self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str
-    ) -> None:
+    def __init__(self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str) -> None:
         self.encoder, self.collection, self.preprocess = encoder, collection, preprocess
         self.dtype = pa.float16() if dtype == "float16" else pa.float32()
         self.images: Sequence[ImageReference] = [record.image for record in collection.records]
         self.names: Sequence[str] = [record.id for record in collection.records]
 
     def fingerprint(self) -> str:
-        images = [
-            f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records
-        ]
+        images = [f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records]
         classes = self.collection.classes
-        return fingerprint_of(
-            [weights_hash(self.encoder), repr(self.preprocess), str(self.dtype), *classes, *images]
-        )
+        return fingerprint_of([weights_hash(self.encoder), repr(self.preprocess), str(self.dtype), *classes, *images])
 
     def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
         """Raises UserError for features that are not finite."""
@@ -86,9 +80,7 @@ class PredictionRows:
 
     def fingerprint(self) -> str:
         predictor = self.predictor
-        images = [
-            f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)
-        ]
+        images = [f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)]
         settings = [repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
         return fingerprint_of([weights_hash(predictor.network), *settings, *images])
 

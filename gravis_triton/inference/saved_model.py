@@ -39,9 +39,7 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
     """
     directory = next((d for d in (Path(run), Path(run) / "model") if (d / "model.json").is_file()), None)
     if directory is None:
-        raise UserError(
-            f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run"
-        )
+        raise UserError(f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run")
     verify_checksums(directory)
     try:
         predictor = _restore(json.loads((directory / "model.json").read_text()))

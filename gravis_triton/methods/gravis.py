@@ -35,9 +35,7 @@ from gravis_triton.methods.base import (
 from gravis_triton.settings import Argument
 from gravis_triton.views import ViewMaker
 
-_MAX_TRIPLETS = (
-    2**20
-)  # (anchor, positive, negative) per step in the metrics; anchors are subsampled to stay below
+_MAX_TRIPLETS = 2**20  # (anchor, positive, negative) per step in the metrics; anchors are subsampled to stay below
 
 
 class JointEmbedding(Method):
@@ -50,9 +48,7 @@ class JointEmbedding(Method):
     class Settings:
         """Projection head."""
 
-        projection_hidden: Annotated[int | None, Field(ge=1), Argument(default="the feature dimension")] = (
-            None
-        )
+        projection_hidden: Annotated[int | None, Field(ge=1), Argument(default="the feature dimension")] = None
         """Width of the hidden layer of the projection head."""
         projection_dim: Width = 128
         """Dimension of the embeddings."""
@@ -82,9 +78,7 @@ class JointEmbedding(Method):
     def _loss_settings(cls, settings: Any) -> GravisSettings:
         given = {name: getattr(settings, name) for name in _names(settings) & _names(GravisSettings)}
         try:
-            return complete_settings(
-                **cls.fixed, **{name: value for name, value in given.items() if value is not None}
-            )
+            return complete_settings(**cls.fixed, **{name: value for name, value in given.items() if value is not None})
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -113,10 +107,7 @@ class JointEmbedding(Method):
             return self._project(views)
         # of nearly equal size: a small last chunk would have poor BatchNorm statistics
         chunks = views.tensor_split(math.ceil(len(views) / chunk))
-        parts = [
-            checkpoint(self._project, part, use_reentrant=False, context_fn=self._recompute)
-            for part in chunks
-        ]
+        parts = [checkpoint(self._project, part, use_reentrant=False, context_fn=self._recompute) for part in chunks]
         return torch.cat(parts)
 
     def _project(self, views: Tensor) -> Tensor:
@@ -238,8 +229,7 @@ def grouping_metrics(embeddings: Tensor, settings: GravisSettings) -> Metrics:
     metrics = {
         "similarity/positives": (grouped * positive).sum() / positives,
         "similarity/negatives": (similarity * negative).sum() / (len(anchors) * (batch - views)),
-        "active_triplets": (active & positive[:, :, None] & negative[:, None]).sum()
-        / (positives * (batch - views)),
+        "active_triplets": (active & positive[:, :, None] & negative[:, None]).sum() / (positives * (batch - views)),
     }
     if views > 2:
         metrics["attention_entropy"] = torch.special.entr(attention).sum(1).mean() / math.log(views - 1)

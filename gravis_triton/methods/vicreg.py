@@ -56,9 +56,7 @@ class VICReg(Method):
         with full_precision(views.device):
             invariance, variance, covariance = vicreg_terms(_of_all_processes(embeddings.float()))
         s = self.settings
-        loss = (
-            s.invariance_weight * invariance + s.variance_weight * variance + s.covariance_weight * covariance
-        )
+        loss = s.invariance_weight * invariance + s.variance_weight * variance + s.covariance_weight * covariance
         terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
         return loss, {f"vicreg/{name}": term.detach() for name, term in terms.items()}
 

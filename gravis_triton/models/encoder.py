@@ -91,9 +91,7 @@ def create_backbone(
         ) from error
     except (RuntimeError, AssertionError, ValueError) as error:
         if pretrained and "pretrained" in str(error).lower():
-            raise UserError(
-                f"timm has no pretrained weights for {name!r}: start from random weights"
-            ) from error
+            raise UserError(f"timm has no pretrained weights for {name!r}: start from random weights") from error
         raise _unsupported_size(name, image_size, str(error)) from error
     if not pretrained:
         _drop_provenance(cast(dict[str, Any], encoder.pretrained_cfg))

@@ -119,9 +119,7 @@ def _prefix(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     Of several copies of an encoder, the teacher, and not the one that follows another in contrastive learning.
     """
     some = [name for name in expected if expected[name].ndim][:: max(1, len(expected) // 20)]
-    prefixes = {
-        known.removesuffix(name) for name in some for known in saved if f".{known}".endswith(f".{name}")
-    }
+    prefixes = {known.removesuffix(name) for name in some for known in saved if f".{known}".endswith(f".{name}")}
 
     def fits(prefix: str) -> tuple[int, bool, bool]:
         whole = sum(
@@ -187,9 +185,7 @@ def _loaded(directory: Path, config: dict[str, Any], size: int) -> nn.Module:
         for name, tensor in saved.items()
         if name in loaded and loaded[name].shape == tensor.shape and not torch.equal(loaded[name], tensor)
     ]:
-        raise UserError(
-            f"{file}: {len(lost)} of {len(expected)} encoder tensors were not loaded, e.g. {lost[0]}"
-        )
+        raise UserError(f"{file}: {len(lost)} of {len(expected)} encoder tensors were not loaded, e.g. {lost[0]}")
     return encoder
 
 
@@ -224,9 +220,7 @@ def _image_ids(directory: Path) -> frozenset[str]:
     file = next((directory / name for name in IMAGE_IDS_FILES if (directory / name).is_file()), None)
     if file is None:
         return frozenset()
-    hint = (
-        "copy it from the run again, or delete it to skip the check for pre-training images in the test set"
-    )
+    hint = "copy it from the run again, or delete it to skip the check for pre-training images in the test set"
     try:
         ids = json.loads(file.read_text())
     except (OSError, ValueError) as error:

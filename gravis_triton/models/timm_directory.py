@@ -60,9 +60,7 @@ def save_classifier(
     _save(model, directory, image_size, config, mean=tuple(mean), std=tuple(std))
 
 
-def _save(
-    model: nn.Module, directory: Path, image_size: int, config: Mapping[str, Any], **normalization: Any
-) -> None:
+def _save(model: nn.Module, directory: Path, image_size: int, config: Mapping[str, Any], **normalization: Any) -> None:
     data_config = {
         **resolve_model_data_config(model),
         **normalization,
@@ -72,9 +70,7 @@ def _save(
         "crop_mode": "center",
     }
     plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)  # safetensors requires it
-    save_for_hf(
-        plain, str(directory), model_config=dict(config), safe_serialization=True, data_config=data_config
-    )
+    save_for_hf(plain, str(directory), model_config=dict(config), safe_serialization=True, data_config=data_config)
     saved = json.loads((directory / "config.json").read_text())
     saved["model_args"].pop("num_classes", None)  # transformers also passes its own
     write_json(directory / "config.json", saved)

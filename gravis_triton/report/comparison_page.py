@@ -20,9 +20,7 @@ _APART = 0.035  # of the axis between two encoders at one label fraction, so tha
 _PANEL, _NAME = 3.3, 1.3  # widths in inches of a panel, and of an encoder's name
 
 
-def write_comparison_page(
-    comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str
-) -> None:
+def write_comparison_page(comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str) -> None:
     """Write report.html of a comparison, with links to the pages of its runs. data: name of the dataset."""
     tables = [
         Table(f"{shown(task)}: {shown(SCORES[task][0])}", *score_rows(comparison, task, SCORES[task][0]))
@@ -69,8 +67,7 @@ def score_rows(comparison: Comparison, task: str, score: str) -> tuple[list[str]
     for fraction in fractions:
         header += [f"{fraction * 100:g}% of labels", f"against {comparison.baseline}"]
     rows = [
-        [name, *(text for fraction in fractions for text in _cells(entries.get((name, fraction))))]
-        for name in encoders
+        [name, *(text for fraction in fractions for text in _cells(entries.get((name, fraction))))] for name in encoders
     ]
     return header, rows
 
@@ -138,9 +135,7 @@ def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
     encoders."""
     curves = comparison.curves
     lengths = {name for curve in curves.values() for name in curve.values()}
-    names = list(
-        dict.fromkeys([*(e.encoder for e in comparison.entries if e.encoder not in lengths), *curves])
-    )
+    names = list(dict.fromkeys([*(e.encoder for e in comparison.entries if e.encoder not in lengths), *curves]))
     ticks = sorted({views for curve in curves.values() for views in curve})
 
     def draw(axes: Axes, task: str) -> None:
@@ -150,9 +145,7 @@ def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
             curve = {v: entries[length] for v, length in curves.get(name, {}).items() if length in entries}
             _draw_line(axes, list(curve), list(curve.values()), name, number)
             if name in entries:
-                axes.axhline(
-                    entries[name].mean, color=COLORS[number % len(COLORS)], linestyle="--", label=name
-                )
+                axes.axhline(entries[name].mean, color=COLORS[number % len(COLORS)], linestyle="--", label=name)
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{views:,}" for views in ticks])
         axes.set_xlabel(f"views in pre-training ({most * 100:g}% of labels)")

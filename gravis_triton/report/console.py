@@ -20,9 +20,7 @@ from gravis_triton.training import Training, TrainState
 _MAX_NAMED = 5  # images
 
 
-def print_data(
-    display: Display, description: str, notes: Sequence[str], skipped: Sequence[tuple[str, str]]
-) -> None:
+def print_data(display: Display, description: str, notes: Sequence[str], skipped: Sequence[tuple[str, str]]) -> None:
     """Print what the data are, how they were read, and the first few of the unreadable images, (id, reason), if any."""
     display.print(f"data: {description}")
     for line in notes:
@@ -65,9 +63,7 @@ def _first(texts: Iterable[str], count: int, separator: str) -> str:
     return separator.join([*named, *([f"and {count - _MAX_NAMED:,} more"] if count > _MAX_NAMED else [])])
 
 
-def print_step(
-    display: Display, training: Training, *, views: int = 1, image_size: int | None = None
-) -> None:
+def print_step(display: Display, training: Training, *, views: int = 1, image_size: int | None = None) -> None:
     """Print the size of a step and the number of steps. image_size: of the views in pixels."""
     batches, processes = training.batches, training.accelerator.num_processes
     size = f"{batches.batch_size} images"
@@ -107,9 +103,7 @@ def print_subgroups(display: Display, subgroups: Sequence[Subgroup], name: str) 
             f"{one.name} {one.scores[score][0]:.3f}" if one.scores else f"{one.name} too few ({one.images})"
             for one in members
         ]
-        display.print(
-            " ".join([*filter(None, (shown(name), shown(score))), f"by {column}: {', '.join(values)}"])
-        )
+        display.print(" ".join([*filter(None, (shown(name), shown(score))), f"by {column}: {', '.join(values)}"]))
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

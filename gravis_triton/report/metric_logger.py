@@ -62,9 +62,7 @@ class MetricLogger:
         return next((line[name] for line in reversed(self.lines) if name in line), None)
 
 
-def start_tracker(
-    accelerator: Accelerator, tracker: str, run: RunDirectory, config: Mapping[str, Any]
-) -> None:
+def start_tracker(accelerator: Accelerator, tracker: str, run: RunDirectory, config: Mapping[str, Any]) -> None:
     """Start a tracker for a run, named after the run's directory, that writes into it."""
     name, directory = run.path.name, str(run.path.resolve())
     mlruns = (run.path.resolve() / "mlruns").as_uri()

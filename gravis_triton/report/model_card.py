@@ -49,9 +49,7 @@ def model_card(
     job = str(job_of(config))
     task, description = _KINDS[job]
     pretrained = job == "pretrain"
-    card = ModelCardData(
-        library_name="timm" if pretrained else "gravis-triton", pipeline_tag=task, tags=_TAGS
-    )
+    card = ModelCardData(library_name="timm" if pretrained else "gravis-triton", pipeline_tag=task, tags=_TAGS)
     templates = Environment(  # Markdown, not HTML
         loader=PackageLoader("gravis_triton.report", "."),
         undefined=StrictUndefined,

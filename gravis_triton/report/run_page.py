@@ -222,13 +222,9 @@ def _examples(run: RunDirectory) -> list[Section]:
     classes = [class_label(name) for name in examples["classes"]]
     thumbnails = [
         Picture.from_pixels(pixels, f"{name}, {classes[label]}")
-        for pixels, name, label in zip(
-            examples["thumbnails"], examples["ids"], examples["labels"], strict=True
-        )
+        for pixels, name, label in zip(examples["thumbnails"], examples["ids"], examples["labels"], strict=True)
     ]
-    sections = (
-        [_heat_maps(examples["similarity"], examples["attention"])] if len(examples["similarity"]) else []
-    )
+    sections = [_heat_maps(examples["similarity"], examples["attention"])] if len(examples["similarity"]) else []
     if len(examples["neighbors"]):
         sections.append(_neighbors(examples["neighbors"], examples["labels"], thumbnails))
     if len(examples["map"]):
@@ -270,16 +266,12 @@ def _neighbors(neighbors: np.ndarray, labels: np.ndarray, thumbnails: Sequence[P
     return Section("Nearest neighbors", text=text, thumbnails=rows)
 
 
-def _map(
-    places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbnails: Sequence[Picture]
-) -> Section:
+def _map(places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbnails: Sequence[Picture]) -> Section:
     low, high = places.min(0), places.max(0)
     percent = 3 + 94 * (places - low) / np.maximum(high - low, 1e-9)
     dots = [
         Dot(float(left), float(top), COLORS[label % len(COLORS)], thumbnail)
-        for (left, top), label, thumbnail in zip(
-            percent, labels, thumbnails, strict=False
-        )  # neighbors have no place
+        for (left, top), label, thumbnail in zip(percent, labels, thumbnails, strict=False)  # neighbors have no place
     ]
     return Section(
         "t-SNE of the validation images",

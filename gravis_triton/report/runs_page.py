@@ -27,9 +27,7 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
     }
     differing = [(key, *values) for key, values in settings.items() if len(set(values)) > 1]
     links = [
-        (name, run.report.resolve().as_uri())
-        for name, run in zip(names, runs, strict=True)
-        if run.report.is_file()
+        (name, run.report.resolve().as_uri()) for name, run in zip(names, runs, strict=True) if run.report.is_file()
     ]
     sections = [
         Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),

@@ -93,9 +93,7 @@ def _draw_case(axes: Axes, case: MaskCase) -> None:
 
 def _draw_contour(axes: Axes, mask: Bools, color: str) -> None:
     step = max(1, max(mask.shape) // LONGEST)
-    bordered = np.pad(thinned(mask), 1).astype(
-        np.float32
-    )  # so that the contour of a lesion at the edge is closed
+    bordered = np.pad(thinned(mask), 1).astype(np.float32)  # so that the contour of a lesion at the edge is closed
     if bordered.any():
         rows, columns = ((np.arange(side) - 0.5) * step for side in bordered.shape)
         contour = axes.contour(columns, rows, bordered, levels=[0.5], colors=color, linewidths=1.4)

@@ -42,9 +42,7 @@ class DataSettings(ReadSettings):
     """Draw a new train/validation split with this seed."""
     cache_dir: Annotated[str | None, Argument(default="$GRAVIS_CACHE, else ~/.cache/gravis-triton")] = None
     """Cache directory for decoded images."""
-    cache_size: Annotated[int | None, Field(ge=1, le=8192), Argument(default="1.5 times the image size")] = (
-        None
-    )
+    cache_size: Annotated[int | None, Field(ge=1, le=8192), Argument(default="1.5 times the image size")] = None
     """Short side of the cached images in pixels."""
     num_workers: Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""

@@ -23,9 +23,7 @@ def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | N
     """
     text = "\0".join(sys.argv[1:] if args is None else args)
     text = re.sub(r"(?<![^\0])--\w[\w-]*", lambda name: name[0].replace("_", "-"), text)
-    text = re.sub(
-        r"(--[\w-]+)\0(-\.?\d|-inf|-nan)", r"\1=\2", text
-    )  # argparse takes -1e-3 and -inf for flags
+    text = re.sub(r"(--[\w-]+)\0(-\.?\d|-inf|-nan)", r"\1=\2", text)  # argparse takes -1e-3 and -inf for flags
     args = text.split("\0") if text else []
     final = type_of(kind, {})
     if not is_dataclass(kind):  # which flags there are depends on others

@@ -150,9 +150,7 @@ class EmbedSettings(ReadSettings):
     """Replace an existing file."""
     model: Annotated[str | None, Argument(default="resnet18")] = None
     """timm backbone for an imagenet or random encoder."""
-    image_size: Annotated[int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224")] = (
-        None
-    )
+    image_size: Annotated[int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224")] = None
     """Size of the square input images in pixels."""
     dtype: Literal["float32", "float16"] = "float32"
     """Data type of the features in the file."""
@@ -208,9 +206,7 @@ class CheckSettings(ReadSettings):
 
     data: Annotated[str, Argument(positional="DATA")]
     """Images: a directory, a CSV or Parquet table, hf:OWNER/NAME, or synthetic."""
-    num_workers: Annotated[
-        int | None, Field(ge=1, le=256), Argument(default="depends on the number of cores")
-    ] = None
+    num_workers: Annotated[int | None, Field(ge=1, le=256), Argument(default="depends on the number of cores")] = None
     """Threads for decoding."""
     json: bool = False
     """Print JSON."""

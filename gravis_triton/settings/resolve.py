@@ -22,9 +22,7 @@ Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
 
 _ALIASES = {"loss": "method"}
 """Another name of a setting, in flags, files and keyword arguments."""
-_STEPS = {
-    name: step.hint for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")
-}
+_STEPS = {name: step.hint for name, step in settings_of(ViewSettings).items() if name not in ("augment", "views")}
 
 _EXPECTED = {
     "int": "an integer", "float": "a number", "bool": "true or false",
@@ -59,9 +57,7 @@ def type_of(kind: Kind[Settings], values: Mapping[str, Any]) -> type[Settings]:
     return cast(type[Settings], kind if is_dataclass(kind) else kind(values))  # type: ignore[call-arg]
 
 
-def gather(
-    kind: Kind[Any], given: Mapping[str, Any], where: str = ""
-) -> tuple[dict[str, Any], dict[str, str]]:
+def gather(kind: Kind[Any], given: Mapping[str, Any], where: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Raw values by name, and where each comes from: `given` on top of the config file or the run that it names."""
     given = {_ALIASES.get(name, name): _plain(value) for name, value in given.items()}
     sources = dict.fromkeys(given, where)
@@ -108,9 +104,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _validated(
-    kind: type[Settings], values: Mapping[str, Any], sources: Mapping[str, str], where: str
-) -> Settings:
+def _validated(kind: type[Settings], values: Mapping[str, Any], sources: Mapping[str, str], where: str) -> Settings:
     settings = settings_of(kind)
     checked = check_values(values, {name: setting.hint for name, setting in settings.items()}, sources)
     if "augment" in settings and not _STEPS.keys() <= checked.keys():
@@ -120,9 +114,7 @@ def _validated(
     return kind(**checked)
 
 
-def check_values(
-    values: Mapping[str, Any], hints: Mapping[str, Any], sources: Mapping[str, str]
-) -> dict[str, Any]:
+def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
     """The values, each converted to its type. sources: where each comes from, "" for a flag.
 
     Raises UserError for an unknown name, and for a value of a wrong type or out of range.
@@ -135,9 +127,7 @@ def check_values(
             raise UserError(_unknown(name, [*hints, *aliases], source))
         is_number = value_type(hints[name]) in (int, float)
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(allow_inf_nan=False))
-        plain = (
-            str(value) if is_number and isinstance(value, bool) else value
-        )  # pydantic would take true for 1
+        plain = str(value) if is_number and isinstance(value, bool) else value  # pydantic would take true for 1
         try:
             checked[name] = adapter.validate_python(plain)
         except ValidationError as error:

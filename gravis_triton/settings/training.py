@@ -38,9 +38,9 @@ class ModelSettings(EncoderSettings):
 class OptimizationSettings:
     """Optimizer and learning rate schedule."""
 
-    epochs: Annotated[
-        int | None, Field(ge=1, le=1_000_000), Argument(default="8 for synthetic images, else 100")
-    ] = None
+    epochs: Annotated[int | None, Field(ge=1, le=1_000_000), Argument(default="8 for synthetic images, else 100")] = (
+        None
+    )
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 24
     """Images per step and process; each gives --views views."""
@@ -56,9 +56,7 @@ class OptimizationSettings:
     """Maximum norm of the gradient; vision transformers need it."""
     sched: Literal["cosine", "tanh", "poly", "step"] = "cosine"
     """Learning rate schedule after the warm-up."""
-    warmup_epochs: Annotated[
-        float | None, Field(ge=0), Argument(default="1, at most an eighth of the run")
-    ] = None
+    warmup_epochs: Annotated[float | None, Field(ge=0), Argument(default="1, at most an eighth of the run")] = None
     """Epochs of linear learning rate warm-up."""
     max_steps: Annotated[int | None, Field(ge=1), Argument(default="no limit")] = None
     """Stop after this many optimizer steps; the schedule still spans all epochs."""
@@ -76,9 +74,7 @@ class PretrainOptimizationSettings(OptimizationSettings):
 class FinetuneOptimizationSettings(OptimizationSettings):
     """Optimizer and learning rate schedule of fine-tuning."""
 
-    epochs: Annotated[
-        int | None, Field(ge=1, le=1_000_000), Argument(default="6 for synthetic images, else 50")
-    ] = None
+    epochs: Annotated[int | None, Field(ge=1, le=1_000_000), Argument(default="6 for synthetic images, else 50")] = None
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Images per step and process, or all if there are fewer."""

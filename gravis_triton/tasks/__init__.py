@@ -10,9 +10,7 @@ from gravis_triton.tasks.base import (
 from gravis_triton.tasks.classification import ClassificationTask, Classifier, ClassPredictor
 from gravis_triton.tasks.segmentation import MaskPredictor, SegmentationTask, Segmenter
 
-PREDICTORS: dict[str, type[Predictor]] = {
-    predictor.task: predictor for predictor in (ClassPredictor, MaskPredictor)
-}
+PREDICTORS: dict[str, type[Predictor]] = {predictor.task: predictor for predictor in (ClassPredictor, MaskPredictor)}
 """Name of a task -> predictor of its networks."""
 
 __all__ = [

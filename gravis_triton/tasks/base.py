@@ -139,9 +139,7 @@ class Predictor(ABC):
 
     @classmethod
     @abstractmethod
-    def restore(
-        cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool
-    ) -> Self:
+    def restore(cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool) -> Self:
         """The predictor that `describe` described, with an untrained network on an encoder."""
 
     @abstractmethod
@@ -219,9 +217,7 @@ class Task(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.data, self.preprocess = network, data, preprocess
-        self.view_maker = LabeledView(
-            settings, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std
-        )
+        self.view_maker = LabeledView(settings, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std)
         decay = settings.ema
         self.average = ModelEmaV3(network, decay=decay, use_warmup=True) if decay else None
         if self.average is not None:
@@ -245,9 +241,7 @@ class Task(nn.Module):
         """One augmented view of each image of a batch, (batch, 3, size, size), and the targets of the loss."""
         raise NotImplementedError
 
-    def forward(
-        self, example: tuple[Tensor, Tensor], batch: Any, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, example: tuple[Tensor, Tensor], batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         views, targets = example
         try:
             predictions = self.network(views)

@@ -107,9 +107,7 @@ class ClassPredictor(Predictor):
         self.classes, self.data_set = tuple(classes), data_set
 
     @classmethod
-    def restore(
-        cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool
-    ) -> Self:
+    def restore(cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool) -> Self:
         classes, data_set = saved["classes"], saved["data_set"]
         network = Classifier(encoder, classes=len(classes))
         return cls(network, preprocess=preprocess, classes=classes, data_set=data_set, tta=tta)
@@ -187,9 +185,7 @@ class ClassificationTask(Task):
 
     def predictor(self, *, tta: bool) -> ClassPredictor:
         classes, data_set = self.data.collection.classes, self.data.collection.name
-        return ClassPredictor(
-            self.evaluated, preprocess=self.preprocess, classes=classes, data_set=data_set, tta=tta
-        )
+        return ClassPredictor(self.evaluated, preprocess=self.preprocess, classes=classes, data_set=data_set, tta=tta)
 
     def validate(self) -> dict[str, float]:
         data, indices = self.data, self.data.split.validation
@@ -204,9 +200,7 @@ class ClassificationTask(Task):
     def test(self, predictor: ClassPredictor, run: RunDirectory, *, caption: str) -> dict[str, float]:
         collection, images, indices = self.data.collection, self.data.images, self.data.split.test
         probabilities = predictor.predict_all(images, indices)
-        write_class_cases(
-            run, collection, images, indices, probabilities, predictor.saliency, caption=caption
-        )
+        write_class_cases(run, collection, images, indices, probabilities, predictor.saliency, caption=caption)
         scores, curves = write_class_predictions(run, collection, indices, probabilities)
         write_class_figures(run, scores, curves, caption=caption)
         return scores.flat()

@@ -77,9 +77,7 @@ class Segmenter(FinetunedNetwork):
         return self.network(images)
 
     def _build(self, image_size: int) -> nn.Module:
-        arguments = {
-            name: value for name, value in self.model_args.items() if name not in ("global_pool", "in_chans")
-        }
+        arguments = {name: value for name, value in self.model_args.items() if name not in ("global_pool", "in_chans")}
         arguments |= {"encoder_weights": None, "classes": 1}
         name = f"tu-{self.architecture}"
         try:  # as in `create_backbone`
@@ -151,9 +149,7 @@ class MaskPredictor(Predictor):
     network: Segmenter
 
     @classmethod
-    def restore(
-        cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool
-    ) -> Self:
+    def restore(cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool) -> Self:
         network = Segmenter(encoder, decoder=saved["decoder"], image_size=preprocess.image_size)
         return cls(network, preprocess=preprocess, tta=tta)
 
@@ -182,9 +178,7 @@ class MaskPredictor(Predictor):
         inputs = torch.cat([self.preprocess(image) for image in images])
         return self._predict(inputs, masks=True)[:, 0]
 
-    def columns(
-        self, files: Sequence[Path], batch: ImageBatch | None, directory: Path
-    ) -> dict[str, pa.Array]:
+    def columns(self, files: Sequence[Path], batch: ImageBatch | None, directory: Path) -> dict[str, pa.Array]:
         """mask (its file in `directory`), and lesion_fraction of the image."""
 
         def write(file: Path, probability: Tensor) -> tuple[str, float]:
@@ -199,9 +193,7 @@ class MaskPredictor(Predictor):
             "lesion_fraction": pa.array([fraction for _, fraction in written], pa.float32()),
         }
 
-    def compare(
-        self, collection: Collection, images: Images, indices: Sequence[int]
-    ) -> Iterator[ComparedMask]:
+    def compare(self, collection: Collection, images: Images, indices: Sequence[int]) -> Iterator[ComparedMask]:
         """Compare each predicted mask with the true mask, at its native size, as the challenges do."""
         for index, probability in zip(indices, self.predict_all(images, indices), strict=True):
             record = collection.records[index]

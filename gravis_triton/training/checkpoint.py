@@ -127,9 +127,7 @@ def latest_checkpoint(directory: Path) -> Path | None:
     return checkpoints[-1] if checkpoints else None
 
 
-def find_checkpoint(
-    resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print
-) -> Path | None:
+def find_checkpoint(resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print) -> Path | None:
     """The checkpoint that `--resume` names: None without the flag, or if "auto" finds none yet.
 
     For a run, this is its newest intact one; `notify` gets a warning for each newer, damaged one. Raises UserError if
@@ -140,17 +138,13 @@ def find_checkpoint(
     named = Path(resume)
     if resume != "auto" and named.parent.name == "checkpoints" and named.is_dir():
         if damage := find_damage(named):
-            raise UserError(
-                f"--resume {resume}: {damage}; use --resume {named.parents[1]} for the newest intact one"
-            )
+            raise UserError(f"--resume {resume}: {damage}; use --resume {named.parents[1]} for the newest intact one")
         return named
     checkpoints = _checkpoints((run if resume == "auto" else RunDirectory.of(named)).checkpoints)
     if not checkpoints and resume == "auto":
         return None
     if not checkpoints:
-        raise UserError(
-            f"--resume {resume}: there is no checkpoint; use a run directory or one of its checkpoints"
-        )
+        raise UserError(f"--resume {resume}: there is no checkpoint; use a run directory or one of its checkpoints")
     for checkpoint in reversed(checkpoints):
         damage = find_damage(checkpoint)
         if damage is None:
@@ -170,9 +164,7 @@ def find_damage(checkpoint: Path) -> str | None:
     actual = checksums(checkpoint)
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name):
-            return (
-                f"{name} is {'damaged' if name in expected and name in actual else 'missing or unexpected'}"
-            )
+            return f"{name} is {'damaged' if name in expected and name in actual else 'missing or unexpected'}"
     return None
 
 
@@ -192,9 +184,7 @@ def start_or_resume(
     fingerprint: of the images' ids; a checkpoint of a run on different images raises UserError. Checkpoints of the
     run that are newer than the loaded one are set aside.
     """
-    state = TrainState(
-        processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, fingerprint=fingerprint
-    )
+    state = TrainState(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, fingerprint=fingerprint)
     checkpoint = find_checkpoint(resume, run, notify)
     if checkpoint is None:
         return state
@@ -253,9 +243,7 @@ def load_checkpoint(
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
         for name, stateful in (states or {}).items():
-            stateful.load_state_dict(
-                torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True)
-            )
+            stateful.load_state_dict(torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True))
     except (
         RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, EOFError,
         UnpicklingError, SafetensorError,
@@ -263,9 +251,7 @@ def load_checkpoint(
         raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
     groups = optimizer.param_groups if optimizer else []
     if any(not known <= set(group) for known, group in zip(names, groups, strict=True)):
-        raise UserError(
-            f"{checkpoint} was written with a different optimizer: resume with its original --opt"
-        )
+        raise UserError(f"{checkpoint} was written with a different optimizer: resume with its original --opt")
     for group, settings in zip(groups, configured, strict=True):
         group.update(settings)
     return state

@@ -8,9 +8,7 @@ from types import FrameType
 
 from gravis_triton.process import STOP_SIGNALS, signal_on_parents_death
 
-_ECHO_SECONDS = (
-    2.0  # in which launchers, srun and timeout may forward a signal that the process group already got
-)
+_ECHO_SECONDS = 2.0  # in which launchers, srun and timeout may forward a signal that the process group already got
 
 
 class StopRequest:

@@ -68,9 +68,7 @@ def multiplies_bfloat16() -> bool:
 
 def _precision(precision: str, *, trains: bool) -> str:
     """no, bf16 or fp16. Features and predictions stay float32 unless a precision is asked for."""
-    launched = os.environ.get(
-        "ACCELERATE_MIXED_PRECISION", "no"
-    )  # no is also what accelerate launch sets by default
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # no is also what accelerate launch sets by default
     if precision != "auto":
         return precision
     return "bf16" if launched == "no" and trains and multiplies_bfloat16() else launched
@@ -104,9 +102,7 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # which is never trimmed
 
 
-def prepare_model(
-    model: nn.Module, accelerator: Accelerator, *, channels_last: bool, compile: bool
-) -> nn.Module:
+def prepare_model(model: nn.Module, accelerator: Accelerator, *, channels_last: bool, compile: bool) -> nn.Module:
     """Prepare a model for training: set the memory format, synchronize BatchNorm, compile.
 
     On GPUs BatchNorm is synchronized, because the loss contrasts the whole batch over all processes: per-process

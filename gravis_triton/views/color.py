@@ -101,9 +101,7 @@ class RandomStainShift(PerSampleStep):
     Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
-    def __init__(
-        self, scale: float = 0.25, shift: float = 0.08, p: float = 0.5, same_on_batch: bool = False
-    ) -> None:
+    def __init__(self, scale: float = 0.25, shift: float = 0.08, p: float = 0.5, same_on_batch: bool = False) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch)
         self.flags = {"scale": scale, "shift": shift}
         mix = torch.tensor([_MELANIN, _HEMOGLOBIN, _SHADING], dtype=torch.float64).T
@@ -160,9 +158,7 @@ class RandomIlluminant(PerSampleStep):
     Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
-    def __init__(
-        self, warmth: float = 0.2, tint: float = 0.08, p: float = 0.5, same_on_batch: bool = False
-    ) -> None:
+    def __init__(self, warmth: float = 0.2, tint: float = 0.08, p: float = 0.5, same_on_batch: bool = False) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch)
         self.flags = {"warmth": warmth, "tint": tint}
 

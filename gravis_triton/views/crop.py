@@ -111,9 +111,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         to_source = self._view_to_source(params, self.flags, (height, width), images.device)
         return _sample(images, to_source, self.flags["size"], "bilinear")
 
-    def compute_transformation(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]
-    ) -> Tensor:
+    def compute_transformation(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]) -> Tensor:
         """The (batch, 3, 3) matrices from canvas pixels to view pixels."""
         height, width = input.shape[-2:]
         matrix = self._view_to_source(params, flags, (height, width), input.device)
@@ -169,9 +167,7 @@ def _sample(images: Tensor, to_source: Tensor, size: int, mode: str) -> Tensor:
         pixels = pixels.expand(len(grid), -1, -1, -1)  # no copy, and no transpose of the views
     else:
         grid = grid.view(number, -1, size, 2)
-    sampled = F.grid_sample(
-        pixels, grid.to(pixels.dtype), mode=mode, padding_mode="border", align_corners=False
-    )
+    sampled = F.grid_sample(pixels, grid.to(pixels.dtype), mode=mode, padding_mode="border", align_corners=False)
     views = sampled.view(number, channels, -1, size, size).transpose(1, 2) if number > 1 else sampled
     return views.reshape(-1, channels, size, size).to(images.dtype)
 
@@ -191,7 +187,5 @@ def _first_fitting_box(
     first = fits.float().argmax(1)
     chosen = boxes[torch.arange(len(boxes), device=boxes.device), first]
     heights, widths = image_sizes.unbind(1)
-    largest = torch.stack(
-        [torch.minimum(heights, widths / ratios[0]), torch.minimum(widths, heights * ratios[1])], 1
-    )
+    largest = torch.stack([torch.minimum(heights, widths / ratios[0]), torch.minimum(widths, heights * ratios[1])], 1)
     return torch.where(fits.any(1, keepdim=True), chosen, largest)

@@ -67,9 +67,7 @@ class RandomDefocus(PerSampleStep):
     Images (batch, channels, height, width) of any range, larger than the kernel.
     """
 
-    def __init__(
-        self, radius: tuple[float, float] = (1.0, 3.0), p: float = 0.5, same_on_batch: bool = False
-    ) -> None:
+    def __init__(self, radius: tuple[float, float] = (1.0, 3.0), p: float = 0.5, same_on_batch: bool = False) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch)
         self.flags = {"radius": radius}
 
@@ -100,9 +98,7 @@ class RandomVignette(PerSampleStep):
     Input and output are images (batch, 3, height, width) in [0, 1].
     """
 
-    def __init__(
-        self, radius: tuple[float, float] = (0.4, 0.62), p: float = 0.5, same_on_batch: bool = False
-    ) -> None:
+    def __init__(self, radius: tuple[float, float] = (0.4, 0.62), p: float = 0.5, same_on_batch: bool = False) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch)
         self.flags = {"radius": radius}
 
@@ -112,12 +108,8 @@ class RandomVignette(PerSampleStep):
         return {
             "offset": uniform(samples, 2, low=-0.035, high=0.035),
             "radius": uniform(samples, low=low, high=high),
-            "rim": torch.where(
-                sharp, uniform(samples, low=0.01, high=0.05), uniform(samples, low=0.2, high=0.5)
-            ),
-            "darkness": torch.where(
-                sharp, uniform(samples, low=0.85, high=1.0), uniform(samples, low=0.4, high=0.9)
-            ),
+            "rim": torch.where(sharp, uniform(samples, low=0.01, high=0.05), uniform(samples, low=0.2, high=0.5)),
+            "darkness": torch.where(sharp, uniform(samples, low=0.85, high=1.0), uniform(samples, low=0.4, high=0.9)),
         }
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:

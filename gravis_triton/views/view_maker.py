@@ -94,9 +94,7 @@ class ViewMaker(nn.Module):
         # a few images at a time on a CPU: reused memory is faster than new memory
         made = torch.empty(len(images), self.settings.views, 3, self.size, self.size, device=images.device)
         chunk = max(1, _CPU_VALUES // made[0].numel()) if images.device.type == "cpu" else len(images)
-        for some, true_size, into in zip(
-            images.split(chunk), image_sizes.split(chunk), made.split(chunk), strict=True
-        ):
+        for some, true_size, into in zip(images.split(chunk), image_sizes.split(chunk), made.split(chunk), strict=True):
             views = self.crop.views_of(some.float().div_(255), self.settings.views, true_size)
             for step in self.photometry:
                 assert isinstance(step, ChosenSamples)
@@ -148,9 +146,7 @@ class LabeledView(nn.Module):
             flip=settings.flip,
             vertical_flip=settings.vertical_flip,
         )
-        self.jitter = FusedColorJitter(
-            settings.brightness, settings.contrast, settings.saturation, settings.hue, p=1.0
-        )
+        self.jitter = FusedColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=1.0)
         self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
 

@@ -49,9 +49,7 @@ def load_annotated(
     tested = getattr(settings, "test_data", None) or settings.data
     attributes = read_attributes(tested, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
-        collection, images, masks = prepare_annotated(
-            opened, settings, annotation=annotation, progress=decoding
-        )
+        collection, images, masks = prepare_annotated(opened, settings, annotation=annotation, progress=decoding)
     split = split_collection(
         collection,
         val_fraction=settings.val_fraction,

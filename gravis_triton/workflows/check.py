@@ -89,9 +89,7 @@ def check(settings: CheckSettings) -> CheckResult:
     directory = Path(settings.data).expanduser()
     unused = unused_files(collection, directory) if directory.is_dir() else []
     faults, warnings = _findings(collection, looked, unused)
-    result = CheckResult(
-        collection.name, collection.notes, _parts(collection, looked), tuple(faults), tuple(warnings)
-    )
+    result = CheckResult(collection.name, collection.notes, _parts(collection, looked), tuple(faults), tuple(warnings))
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
         from gravis_triton.report.dataset_page import write_dataset_page  # imports matplotlib
@@ -132,9 +130,7 @@ def _look_at_mask(record: Record, image: Image.Image) -> _Inspected:
         lesion = lesion_pixels(mask)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return _Inspected(mask_fault=f"{record.id}: {error}")
-    return _Inspected(
-        empty_mask=not lesion.any(), suspect_mask=is_suspect(lesion), mask_levels=other_levels(mask)
-    )
+    return _Inspected(empty_mask=not lesion.any(), suspect_mask=is_suspect(lesion), mask_levels=other_levels(mask))
 
 
 def _parts(collection: Collection, looked: Sequence[_Inspected]) -> dict[str, dict[str, object]]:
@@ -177,9 +173,7 @@ def _findings(
         "unusable masks": [one.mask_fault for one in looked if one.mask_fault],
         "pairs of identical images in two splits": across(exact, apart=True),
         "pairs of nearly identical images in two splits": across(near, apart=True),
-        "lesions or patients in two splits": [
-            group for group, splits in splits_of.items() if len(splits) > 1
-        ],
+        "lesions or patients in two splits": [group for group, splits in splits_of.items() if len(splits) > 1],
     }
     suspect = [r.id for r, one in zip(records, looked, strict=True) if one.suspect_mask]
     if most_are_suspect(len(suspect), sum(record.mask is not None for record in records)):

@@ -61,12 +61,8 @@ def compare(settings: CompareSettings) -> CompareResult:
     """
     file = find_config(settings.grid)
     grid = read_grid(file)
-    grid = dataclasses.replace(
-        grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir
-    )
-    reading: dict[str, Any] = {
-        name: grid.common.get(name) for name in ("columns", "images", "modality", "classes")
-    }
+    grid = dataclasses.replace(grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir)
+    reading: dict[str, Any] = {name: grid.common.get(name) for name in ("columns", "images", "modality", "classes")}
     collection = open_collection(  # a wrong --data fails before anything runs
         grid.data, **reading
     )
@@ -109,9 +105,7 @@ def _run(run: PlannedRun) -> None:
     except UserError as error:
         raise UserError(f"{run.name}: {error} (finished runs are kept; start again to continue)") from error
     except Interrupted as error:
-        raise Interrupted(
-            f"{run.name}: {error}; start the comparison again to continue", error.signal
-        ) from error
+        raise Interrupted(f"{run.name}: {error}; start the comparison again to continue", error.signal) from error
     gc.collect()  # model and optimizer are in reference cycles
 
 
@@ -124,9 +118,7 @@ def _compare_finished(
     if not finished:
         return None
     results.write_results_csv(output / "results.csv", finished)
-    compared = results.compare(
-        finished, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves
-    )
+    compared = results.compare(finished, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves)
     results.write_comparison(output / "comparison.json", compared)
     atomic_write(output / "comparison.md", markdown(compared))
     figures = {"comparison.png": draw_against_labels(compared, compared.tasks)}

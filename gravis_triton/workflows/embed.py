@@ -63,9 +63,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     )
 
     # the images, and the table for their features
-    collection = open_collection(
-        settings.data, synthetic_images=DataSettings.synthetic_images, **settings.reading()
-    )
+    collection = open_collection(settings.data, synthetic_images=DataSettings.synthetic_images, **settings.reading())
     file = Path(settings.output)
     if file.suffix != ".parquet":
         raise UserError(f"--output {file} must end in .parquet")

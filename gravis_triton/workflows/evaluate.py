@@ -88,9 +88,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
         )
         return scores
 
-    of_neighbors = knn_probabilities(
-        train.features, train.labels, test.features, classes=classes, neighbors=neighbors
-    )
+    of_neighbors = knn_probabilities(train.features, train.labels, test.features, classes=classes, neighbors=neighbors)
     knn = score("knn", "nearest neighbors", f"k = {neighbors}", of_neighbors)
     penalty = f"C = {probe.inverse_penalty:g}"
     linear = score("probe", "linear probe", penalty, probe.probabilities(test.features))
@@ -120,10 +118,7 @@ def _encode(
             workers=workers,
             progress=encoding,
         ).split([len(part) for part in parts])
-    return [
-        labeled_features(rows, data.collection.labels(part))
-        for rows, part in zip(features, parts, strict=True)
-    ]
+    return [labeled_features(rows, data.collection.labels(part)) for rows, part in zip(features, parts, strict=True)]
 
 
 def _write_results(
@@ -164,9 +159,7 @@ def _open_any_encoder(settings: EvaluateSettings) -> OpenedEncoder:
     """The encoder that the settings name, or the color histogram baseline."""
     size, default_size = settings.image_size, default_image_size(settings.data)
     if settings.encoder != COLOR_HISTOGRAM:
-        return open_encoder(
-            settings.encoder, model=settings.model, image_size=size, default_size=default_size
-        )
+        return open_encoder(settings.encoder, model=settings.model, image_size=size, default_size=default_size)
     if settings.model is not None:
         raise UserError(f"--model {settings.model} has no effect on --encoder {COLOR_HISTOGRAM}: drop it")
     return OpenedEncoder(

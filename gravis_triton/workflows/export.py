@@ -33,9 +33,7 @@ def export(settings: ExportSettings) -> ExportResult:
     if directory.exists() and not settings.overwrite:
         raise UserError(f"{directory} exists: use --overwrite or another --output")
     if directory.exists() and not (directory / _PREPROCESSING).is_file() and any(directory.iterdir()):
-        raise UserError(
-            f"--overwrite: {directory} contains something other than an export; choose another --output"
-        )
+        raise UserError(f"--overwrite: {directory} contains something other than an export; choose another --output")
     network = open_portable(settings.run)
     format = FORMATS[settings.format]
     images = network.example(3)  # a batch size other than the traced one
@@ -48,8 +46,7 @@ def export(settings: ExportSettings) -> ExportResult:
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
             raise UserError(
-                f"the exported network is off by {difference:.2g} (outputs up to {largest:.2g}): "
-                "use another --format"
+                f"the exported network is off by {difference:.2g} (outputs up to {largest:.2g}): use another --format"
             )
     print(f"{network.output}: {directory}")
     print(f"largest difference from PyTorch: {difference:.2g} (outputs up to {largest:.2g})")
@@ -61,9 +58,7 @@ def export(settings: ExportSettings) -> ExportResult:
 def _preprocessing(network: Portable, *, is_complete: bool) -> dict[str, object]:
     """How to turn an image into an input, and what the outputs are."""
     size, of_masks = network.image_size, network.output == "lesion probability"
-    mean, std = (
-        [round(value, 6) for value in values.flatten().tolist()] for values in (network.mean, network.std)
-    )
+    mean, std = ([round(value, 6) for value in values.flatten().tolist()] for values in (network.mean, network.std))
     return {
         "input": f"RGB in [0, 1], (batch, 3, {size}, {size}), "
         + ("not normalized" if is_complete else f"normalized by mean {mean} and standard deviation {std}"),

@@ -87,9 +87,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
         network.freeze_statistics()
 
     # annotated images: training, validation and test sets
-    data = load_annotated(
-        collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids
-    )
+    data = load_annotated(collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids)
     cache_size = settings.cache_size
     assert cache_size is not None  # resolved
     preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
@@ -126,9 +124,7 @@ class BestWeights:
         self.last_validated_step = step
         if not self.weights or score > self.score or (math.isnan(self.score) and not math.isnan(score)):
             self.score, self.step, self.validations_without_improvement = score, step, 0
-            self.weights = {
-                name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()
-            }
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         else:
             self.validations_without_improvement += 1
 
@@ -288,9 +284,7 @@ def test(
         log_images(accelerator, run, state.step)
         printed = console.format_scores({name: scores[name] for name in task.test_scores})
         display.print(f"test ({len(data.split.test):,} images): {printed}")
-        display.print(
-            f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}"
-        )
+        display.print(f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}")
         display.print(f"scores, predictions, figures, model: {run}")
         display.print(f"predict: gravis predict {run} IMAGES, or gravis_triton.load('{run}').predict(image)")
     accelerator.wait_for_everyone()

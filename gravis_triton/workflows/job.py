@@ -91,9 +91,7 @@ def choose_run_dir(
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
         if resumed.path.resolve() != path.resolve():
-            raise UserError(
-                f"{run} contains a different run from --resume ({resumed}): use another --output-dir"
-            )
+            raise UserError(f"{run} contains a different run from --resume ({resumed}): use another --output-dir")
     return run
 
 
@@ -107,9 +105,7 @@ def check_overwrite(run: RunDirectory, used: Mapping[str, str | None]) -> None:
         if where.resolve().is_relative_to(path):
             raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")
     if not _is_config(run.config):
-        raise UserError(
-            f"--overwrite: {run} contains files but no run (no config.yaml of one); empty it yourself"
-        )
+        raise UserError(f"--overwrite: {run} contains files but no run (no config.yaml of one); empty it yourself")
     if foreign := run.foreign_files():
         raise UserError(
             f"--overwrite: {run} also contains {', '.join(foreign[:3])}, not written by a run; "
@@ -129,17 +125,13 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     if output_dir is not None:
         return Path(output_dir)
     if resume == "auto":
-        raise UserError(
-            "--resume auto needs --output-dir: the run directory whose newest checkpoint it resumes"
-        )
+        raise UserError("--resume auto needs --output-dir: the run directory whose newest checkpoint it resumes")
     if resume is not None:
         return RunDirectory.of(resume).path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
-def create_run_dir(
-    run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False
-) -> None:
+def create_run_dir(run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False) -> None:
     """Create the directory, or empty it if the settings say so; write config.yaml and start the trackers.
 
     finished: a resumed run has nothing left to train, and its config.yaml stays.

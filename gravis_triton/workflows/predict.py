@@ -77,9 +77,7 @@ def _image_files(names: Sequence[str]) -> Iterator[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if is_image(file.name))
             if not inside:
-                raise UserError(
-                    f"{path}: no images directly in this directory; list its subdirectories or files"
-                )
+                raise UserError(f"{path}: no images directly in this directory; list its subdirectories or files")
             yield from inside
         elif path.is_file():
             yield path

@@ -177,9 +177,7 @@ def start_training(
     """
     accelerator, batches = job.accelerator, data.batches
     steps = total_steps(settings, accelerator.num_processes, steps_per_epoch=len(batches))
-    parts = training.build_training(
-        accelerator, method, settings, batches=batches, loader=data.loader, steps=steps
-    )
+    parts = training.build_training(accelerator, method, settings, batches=batches, loader=data.loader, steps=steps)
     checkpointed = {"stream": batches} if isinstance(batches, StreamedBatches) else {}
     state = training.start_or_resume(
         accelerator,
@@ -243,9 +241,7 @@ def _write_results(
     return summary
 
 
-def _preview(
-    method: Method, data: PretrainingData, device: torch.device
-) -> tuple[list[np.ndarray], np.ndarray]:
+def _preview(method: Method, data: PretrainingData, device: torch.device) -> tuple[list[np.ndarray], np.ndarray]:
     """The first images, (height, width, 3) each, and their views, (images, views, size, size, 3), all uint8."""
     batch = ImageBatch(*(part[:_PREVIEW].to(device) for part in data.preview))
     maker = method.view_maker

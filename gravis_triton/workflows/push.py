@@ -89,9 +89,7 @@ def _upload(directory: Path, settings: PushSettings) -> str:
         where = api.create_repo(settings.repository, private=settings.private, exist_ok=True)
         api.upload_folder(repo_id=settings.repository, folder_path=directory)
     except LocalTokenNotFoundError as error:
-        raise UserError(
-            "not logged in to the Hugging Face Hub: run `hf auth login`, or set HF_TOKEN"
-        ) from error
+        raise UserError("not logged in to the Hugging Face Hub: run `hf auth login`, or set HF_TOKEN") from error
     except Exception as error:  # from huggingface_hub's HTTP library, which differs by major version
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(

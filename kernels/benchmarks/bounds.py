@@ -120,9 +120,7 @@ MEASURED = {16380: (0.158, 0.215, 0.059), 131060: (11.28, 15.00, 0.41)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--batch", type=int, nargs="+", default=[16380, 131060])
     arguments = parser.parse_args()
@@ -143,12 +141,8 @@ def print_prediction(batch: int) -> None:
     """Each pass takes as much more than its bound as it did in version 0.2."""
     *measured, rest = MEASURED[batch]
     olds, news = (OLD_SUMS, OLD_GRADIENT), (SUMS, GRADIENT)
-    ratios = [
-        ms / 1e3 / least_seconds([old], batch, 128, H200) for ms, old in zip(measured, olds, strict=True)
-    ]
-    predicted = [
-        1e3 * ratio * least_seconds([new], batch, 128, H200) for ratio, new in zip(ratios, news, strict=True)
-    ]
+    ratios = [ms / 1e3 / least_seconds([old], batch, 128, H200) for ms, old in zip(measured, olds, strict=True)]
+    predicted = [1e3 * ratio * least_seconds([new], batch, 128, H200) for ratio, new in zip(ratios, news, strict=True)]
     for name, passes, total in (
         ("measured, version 0.2", measured, sum(measured) + rest),
         ("times its bound", ratios, None),

@@ -116,9 +116,7 @@ def recorded(case: Case, sources: int = 2) -> list[RecordedLaunch]:
     run, machine = JITFunction.run, configs.machine
     try:
         JITFunction.run, configs.machine = record, lambda _: configs.Machine(case.target, 132)
-        loss_and_gradient(
-            columns, 0, len(columns), case.views, LOSSES[case.loss], case.gradient, unit_rows=True
-        )
+        loss_and_gradient(columns, 0, len(columns), case.views, LOSSES[case.loss], case.gradient, unit_rows=True)
     finally:
         JITFunction.run, configs.machine = run, machine
     return launches
@@ -191,11 +189,7 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
         for kernel, target, element_size, width in configs.TABLE
         if target in targets
         for loss, kernels in launched[kernel].items()
-    ] + [
-        (Case(target, loss, 128, 2, 20, True), kernels)
-        for target in targets
-        for loss, kernels in others.items()
-    ]
+    ] + [(Case(target, loss, 128, 2, 20, True), kernels) for target in targets for loss, kernels in others.items()]
 
 
 def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]:
@@ -221,25 +215,19 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Re
 
 def show(reports: list[Report]) -> None:
     header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
-    print(
-        "Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and in masks"
-    )
+    print("Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and in masks")
     print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}{'mask':>7}")
     for r in reports:
         line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
         line += f"{r.shared_bytes / 1024:12.1f}"
         if r.rest_of_tile:
             loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
-            line += (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(
-                23
-            ) + f"{r.rest_of_tile:9.2f}{r.mask:7.2f}"
+            line += (f"{loops} = {r.per_triple:.2f}" if loops else "").rjust(23) + f"{r.rest_of_tile:9.2f}{r.mask:7.2f}"
         print(line)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--once", action="store_true", help="compile one variant of each kernel per launch")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -42,9 +42,7 @@ def candidates(kept: configs.LaunchConfig) -> list[configs.LaunchConfig]:
 
 
 @contextmanager
-def override_launch(
-    launch: configs.LaunchConfig, key: tuple[configs.Kernel, str, int, int]
-) -> Iterator[None]:
+def override_launch(launch: configs.LaunchConfig, key: tuple[configs.Kernel, str, int, int]) -> Iterator[None]:
     kept = configs.TABLE[key]
     configs.TABLE[key] = launch
     try:
@@ -90,9 +88,7 @@ def times(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--kernels", nargs="+", choices=get_args(configs.Kernel), default=list(LOSSES))
     parser.add_argument("--sources", type=int, default=6553)

@@ -50,9 +50,7 @@ def mnemonic(instruction: str) -> str:
 
 def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
     """Registers and bytes spilled; loops and branches are not parsed from AMD assembly."""
-    counts = [
-        int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
-    ]
+    counts = [int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")]
     return counts[0], 4 * counts[1], {}, []
 
 

@@ -31,9 +31,7 @@ def measure_seconds(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def kernel_milliseconds(
-    step: Callable[[], object], device: torch.device, repeats: int = 3
-) -> dict[str, float]:
+def kernel_milliseconds(step: Callable[[], object], device: torch.device, repeats: int = 3) -> dict[str, float]:
     """Milliseconds that each GPU kernel takes per step, from the profiler."""
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         for _ in range(repeats):

@@ -108,9 +108,7 @@ def list_peers(loss: str, device: str) -> list[Peer]:
 
 
 def _nt_xent_peers(device: str) -> list[Peer]:
-    compiled = Peer(
-        "dense, torch.compile", lambda views: torch.compile(dense_nt_xent), _matrices(12), compiled=True
-    )
+    compiled = Peer("dense, torch.compile", lambda views: torch.compile(dense_nt_xent), _matrices(12), compiled=True)
     peers = [
         Peer("dense", lambda views: dense_nt_xent, _matrices(12)),
         compiled,

@@ -48,18 +48,14 @@ WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("embeddings", help=".npy file")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = torch.from_numpy(np.load(arguments.embeddings)).float().to(device)
     exact = [gradient(lambda z: gravis_loss(z, backend="streaming"), z.double()) for z in batches]
     for name, loss in WAYS.items():
-        errors = [
-            float((gradient(loss, z) - g).norm() / g.norm()) for z, g in zip(batches, exact, strict=True)
-        ]
+        errors = [float((gradient(loss, z) - g).norm() / g.norm()) for z, g in zip(batches, exact, strict=True)]
         print(f"{name:34}{statistics.median(errors):9.2g}  ({min(errors):.2g} to {max(errors):.2g})")
 
 

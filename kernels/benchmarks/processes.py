@@ -30,9 +30,7 @@ class FirstProcess:
     def share(self, processes: int) -> tuple[Tensor, Tensor]:
         """Its share of the loss, and the gradient of its rows."""
         rows = len(self.columns) // processes
-        return self.compute(
-            self.columns, 0, rows, self.views, DEFAULTS, True, unit_rows=True, gather=self.gather
-        )
+        return self.compute(self.columns, 0, rows, self.views, DEFAULTS, True, unit_rows=True, gather=self.gather)
 
     def gather(self, own: Tensor) -> Tensor:
         if self.of_all is None:
@@ -41,9 +39,7 @@ class FirstProcess:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
     parser.add_argument("--sources", type=int, default=256, help="divisible by all values of --processes")

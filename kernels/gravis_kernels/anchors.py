@@ -45,9 +45,7 @@ class Anchors(NamedTuple):
             members, member = self.members[block], self.member[block]
             similarities = self.rows[block] @ self.columns.T
             positives = similarities.gather(1, members)
-            absent = positives.detach().masked_fill(
-                member[:, :1], ABSENT
-            )  # nothing is, if there is no member
+            absent = positives.detach().masked_fill(member[:, :1], ABSENT)  # nothing is, if there is no member
             return loss_of(positives, member, self.positive[block], similarities.scatter(1, members, absent))
 
         return in_blocks(of_block, len(self.rows), len(self.columns) * values_per_pair)
@@ -75,9 +73,7 @@ def gather_anchors(
         gradient = torch.is_grad_enabled() and (rows.requires_grad or columns.requires_grad)
         extra = 0 if extra_negatives is None else len(extra_negatives)
         text = f"{settings}, normalize {normalize}, {extra} extra negatives, gradient {gradient}"
-        exchange = Exchange(
-            columns, views, gradient, process_group, text, least_views=2 if labels is None else 1
-        )
+        exchange = Exchange(columns, views, gradient, process_group, text, least_views=2 if labels is None else 1)
         columns = GatherWithGradient.apply(columns, exchange)
         start += exchange.start if references is None else 0
         if column_labels is not None:
@@ -105,9 +101,7 @@ def in_blocks(loss_of: Callable[[slice], Tensor], anchors: int, values_per_ancho
     """`loss_of` blocks of anchors, concatenated."""
     size = max(1, BLOCK // values_per_anchor)
     blocks = [slice(first, min(first + size, anchors)) for first in range(0, anchors, size)]
-    return torch.cat(
-        [checkpoint(loss_of, block, use_reentrant=False, preserve_rng_state=False) for block in blocks]
-    )
+    return torch.cat([checkpoint(loss_of, block, use_reentrant=False, preserve_rng_state=False) for block in blocks])
 
 
 def reduce(

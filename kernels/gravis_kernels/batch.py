@@ -41,9 +41,7 @@ def gather_batch(
     """Check sizes and settings across processes, normalize, and gather the rows of all processes."""
     exchange = None
     if process_group is not None:
-        more = (
-            f"normalize {normalize}, {0 if extra_negatives is None else len(extra_negatives)} extra negatives"
-        )
+        more = f"normalize {normalize}, {0 if extra_negatives is None else len(extra_negatives)} extra negatives"
         exchange = Exchange(rows, views, need_gradient, process_group, f"{settings}, {more}", least_views)
     scales = None
     if normalize:
@@ -54,9 +52,7 @@ def gather_batch(
         columns = torch.cat([columns, normalized(extra)[0] if normalize else extra])
     if exchange is None:
         return Batch(rows, scales, columns, 0, need_gradient, need_gradient, None)
-    return Batch(
-        rows, scales, columns, exchange.start, need_gradient, exchange.need_gradient, exchange.gather
-    )
+    return Batch(rows, scales, columns, exchange.start, need_gradient, exchange.need_gradient, exchange.gather)
 
 
 def finish(

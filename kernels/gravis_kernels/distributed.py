@@ -86,9 +86,7 @@ def scale_gradient(loss: Tensor, group: dist.ProcessGroup | None) -> Tensor:
 def _check_together(described: list[list[int]], least_views: int) -> None:
     """Every process checks the same sizes, so either all or none raise, and no process hangs."""
     if any(shape[1:4] != described[0][1:4] for shape in described):
-        listed = "; ".join(
-            f"rank {r}: views {v}, dim {d}, {8 * s} bit" for r, (_, v, d, s, *_) in enumerate(described)
-        )
+        listed = "; ".join(f"rank {r}: views {v}, dim {d}, {8 * s} bit" for r, (_, v, d, s, *_) in enumerate(described))
         raise ValueError(f"views, dim and precision must be the same on all processes, got {listed}")
     views = described[0][1]
     if views < least_views:

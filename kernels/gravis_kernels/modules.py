@@ -50,11 +50,7 @@ class _Loss(nn.Module):
         return cast(float | Tensor, self.temperature() if callable(self.temperature) else self.temperature)
 
     def extra_repr(self) -> str:
-        shown = (
-            self.arguments
-            if callable(self.temperature)
-            else {"temperature": self.temperature, **self.arguments}
-        )
+        shown = self.arguments if callable(self.temperature) else {"temperature": self.temperature, **self.arguments}
         return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
 
 
@@ -167,9 +163,7 @@ class NTXentLoss(_Loss):
             return nt_xent_loss(views, temperature=self._temperature(0.5), **more)
         references = _references(embeddings, indices_tuple, ref_emb, ref_labels)
         labels = labels.to(embeddings.device)
-        return nt_xent_loss(
-            embeddings, labels, references=references, temperature=self._temperature(0.07), **more
-        )
+        return nt_xent_loss(embeddings, labels, references=references, temperature=self._temperature(0.07), **more)
 
 
 class SupConLoss(_Loss):
@@ -202,9 +196,7 @@ def _references(
     embeddings: Tensor, indices_tuple: None, ref_emb: Tensor | None, ref_labels: Tensor | None
 ) -> tuple[Tensor, Tensor] | None:
     if indices_tuple is not None:
-        raise ValueError(
-            "indices_tuple, the pairs of a miner, is not supported: every pair takes part in this loss"
-        )
+        raise ValueError("indices_tuple, the pairs of a miner, is not supported: every pair takes part in this loss")
     if (ref_emb is None) != (ref_labels is None):
         raise ValueError("ref_emb and ref_labels belong together: pass both or neither")
     return None if ref_emb is None or ref_labels is None else (ref_emb, ref_labels.to(embeddings.device))
@@ -309,7 +301,5 @@ class SigLipLoss(_TowersLoss):
         weight: Tensor | None = None,
     ) -> Tensor | dict[str, Tensor]:
         """See `ClipLoss.forward`; here logit_bias is used."""
-        loss = siglip_loss(
-            image_features, text_features, logit_scale, logit_bias, weight=weight, **self.arguments
-        )
+        loss = siglip_loss(image_features, text_features, logit_scale, logit_bias, weight=weight, **self.arguments)
         return {"contrastive_loss": loss} if output_dict else loss

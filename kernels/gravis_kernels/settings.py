@@ -126,9 +126,7 @@ def check_number(name: str, value: "float | Tensor") -> float:
     return float(value)
 
 
-def _check_rank(
-    margin: float | None, negatives: str | None, penalty: str | None, detach_attention: bool
-) -> None:
+def _check_rank(margin: float | None, negatives: str | None, penalty: str | None, detach_attention: bool) -> None:
     fixed = {"margin": (margin, 0.0), "negatives": (negatives, "mean"), "penalty": (penalty, "sigmoid")}
     for name, (given, needed) in fixed.items():
         if given is not None and given != needed:

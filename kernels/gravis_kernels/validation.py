@@ -20,9 +20,7 @@ def check_tensor(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
     if value.layout != torch.strided or value.is_nested:
-        raise ValueError(
-            f"{name} must be a dense tensor, got {'nested' if value.is_nested else value.layout}"
-        )
+        raise ValueError(f"{name} must be a dense tensor, got {'nested' if value.is_nested else value.layout}")
     if value.is_meta:
         raise ValueError(f"{name} is on the meta device, which holds no values")
 
@@ -77,9 +75,7 @@ def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor, name: str
     if not extra_negatives.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {extra_negatives.dtype}")
     if extra_negatives.device != embeddings.device:
-        raise ValueError(
-            f"{name} must be on {embeddings.device} like the embeddings, got {extra_negatives.device}"
-        )
+        raise ValueError(f"{name} must be on {embeddings.device} like the embeddings, got {extra_negatives.device}")
 
 
 def check_towers(image_features: Tensor, text_features: Tensor, alone: bool) -> None:
@@ -97,9 +93,7 @@ def check_towers(image_features: Tensor, text_features: Tensor, alone: bool) -> 
         ("device", text_features.device, image_features.device),
     ):
         if value != expected:
-            raise ValueError(
-                f"text_features must have the same {what} as image_features, {expected}, got {value}"
-            )
+            raise ValueError(f"text_features must have the same {what} as image_features, {expected}, got {value}")
 
 
 def check_references(references: tuple[Tensor, Tensor], embeddings: Tensor) -> None:
@@ -132,9 +126,7 @@ def check_reduction(
         if weight.is_cpu and not torch.compiler.is_compiling() and not (weight >= 0).all():
             raise ValueError(f"weight must be at least 0, got {weight.min()}")
     if not plain and backend in ("triton", "streaming"):
-        raise ValueError(
-            f'backend "{backend}" computes the mean over plain embeddings only: use backend "auto"'
-        )
+        raise ValueError(f'backend "{backend}" computes the mean over plain embeddings only: use backend "auto"')
 
 
 def _check_dtype(embeddings: Tensor) -> None:

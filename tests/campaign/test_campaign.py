@@ -75,9 +75,7 @@ def test_every_job_survives_every_fault(lab: Laboratory, request: pytest.Fixture
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as lanes:
         for trial, jobs, trials in PLAN:
             for job in jobs:
-                outcomes = lanes.map(
-                    survive, *zip(*[(lab, trial, job, seed) for seed in range(trials)], strict=True)
-                )
+                outcomes = lanes.map(survive, *zip(*[(lab, trial, job, seed) for seed in range(trials)], strict=True))
                 lost = {seed: what for seed, what in enumerate(outcomes) if what is not None}
                 rows.append({"fault": trial.__name__, "job": job, "trials": trials, "lost": lost})
                 print(

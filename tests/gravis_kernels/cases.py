@@ -98,9 +98,7 @@ def loop_over_anchors(
         elif settings.attention == "rank":
             own = s[labels == labels[i]]
             above = torch.stack([torch.sigmoid((s_n - s_ij) / t).sum() for s_ij in own])
-            ranks = torch.stack(
-                [0.5 + torch.sigmoid((own - s_ij) / t).sum() for s_ij in own]
-            )  # 1/2 for k = j
+            ranks = torch.stack([0.5 + torch.sigmoid((own - s_ij) / t).sum() for s_ij in own])  # 1/2 for k = j
             losses.append((above / (ranks + above)).mean())
         else:
             hardest = t * torch.logsumexp(s_n / t, 0)

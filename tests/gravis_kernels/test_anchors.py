@@ -120,9 +120,7 @@ def test_the_loss_is_the_mean_of_single_anchors(loss: Callable[..., Tensor]) -> 
     assert_same(losses[anchors_with_a_loss].mean(), loss(leaf), leaf)
     weight = torch.arange(10.0)
     share = weight * anchors_with_a_loss
-    assert_same(
-        loss(leaf, weight=weight), (loss(leaf, reduction="none").flatten() * share).sum() / share.sum(), leaf
-    )
+    assert_same(loss(leaf, weight=weight), (loss(leaf, reduction="none").flatten() * share).sum() / share.sum(), leaf)
     assert torch.equal(loss(leaf, weight=weight, reduction="none").flatten(), losses * weight)
     with torch.no_grad():
         assert torch.equal(loss(leaf, reduction="none").flatten(), losses)
@@ -162,9 +160,7 @@ def test_compiles_as_one_graph_unless_shapes_depend_on_labels(name: str) -> None
         return LOSSES[name](z, reduction="none").square().sum()
 
     compiled = torch.compile(total, fullgraph=True, backend="aot_eager")
-    values, gradients = zip(
-        *[(f(leaf), torch.autograd.grad(f(leaf), leaf)[0]) for f in (compiled, total)], strict=True
-    )
+    values, gradients = zip(*[(f(leaf), torch.autograd.grad(f(leaf), leaf)[0]) for f in (compiled, total)], strict=True)
     torch.testing.assert_close(*values)
     torch.testing.assert_close(*gradients)
 
@@ -222,9 +218,7 @@ def equals_one_process(rank: int) -> None:
     own = slice(0, 4) if rank == 0 else slice(4, 11)
     weight = torch.arange(11.0)
     calls: dict[str, Callable[..., Tensor]] = {
-        "labels": lambda part, **more: gravis_loss(
-            whole[part], LABELS[part], extra_negatives=queue(3, 6), **more
-        ),
+        "labels": lambda part, **more: gravis_loss(whole[part], LABELS[part], extra_negatives=queue(3, 6), **more),
         "learned": lambda part, **more: gravis_loss(whole[part], LABELS[part], temperature=t, **more),
         "nt-xent": lambda part, **more: nt_xent_loss(whole[part], LABELS[part], weight=weight[part], **more),
         "keys": lambda part, **more: nt_xent_loss(whole[part], keys=other[part], temperature=t, **more),
@@ -265,9 +259,7 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
 
 def a_gradient_on_one_process_alone_is_an_error(rank: int) -> None:
     leaf = rows(4).detach().requires_grad_(rank == 0)
-    with pytest.raises(
-        ValueError, match=f"rank 1 differs from rank 0; rank {rank} has .*gradient {rank == 0}"
-    ):
+    with pytest.raises(ValueError, match=f"rank 1 differs from rank 0; rank {rank} has .*gradient {rank == 0}"):
         supcon_loss(leaf, torch.zeros(4).long(), reduction="none", process_group=dist.group.WORLD)
 
 

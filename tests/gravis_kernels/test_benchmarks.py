@@ -16,9 +16,7 @@ from peers import LOSSES, Peer, list_peers
 from processes import FirstProcess
 from report import percentiles
 
-SAME = [
-    (loss, peer) for loss in LOSSES for peer in list_peers(loss, "cpu") if peer.same and not peer.compiled
-]
+SAME = [(loss, peer) for loss in LOSSES for peer in list_peers(loss, "cpu") if peer.same and not peer.compiled]
 
 
 @pytest.mark.parametrize(("loss", "peer"), SAME, ids=[f"{loss}-{peer.name}" for loss, peer in SAME])

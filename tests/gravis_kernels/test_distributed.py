@@ -32,9 +32,7 @@ def run(worker: Callable[..., None], processes: int, folder: Path, *arguments: A
     mp.start_processes(_start, arguments, processes, start_method="forkserver")
 
 
-def _start(
-    rank: int, worker: Callable[..., None], processes: int, store: str, arguments: tuple[Any, ...]
-) -> None:
+def _start(rank: int, worker: Callable[..., None], processes: int, store: str, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
     dist.barrier()  # a process that leaves early would cut off one that is still connecting
@@ -54,9 +52,7 @@ def batch(sources: int) -> Tensor:
     return torch.randn(sources, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def assert_share_of(
-    expected: Tensor, whole: Tensor, own: slice, loss_of: Callable[[Tensor], Tensor]
-) -> Tensor:
+def assert_share_of(expected: Tensor, whole: Tensor, own: slice, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
     """`loss_of` this process's part of the batch is the loss of the whole, with its gradient; returns the part."""
     (gradient,) = torch.autograd.grad(expected, whole)
     leaf = whole[own].detach().requires_grad_()

@@ -66,25 +66,19 @@ def test_streaming_equals_the_reference_over_several_tiles(name: str, normalized
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3)])
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize(("first", "count"), [(0, 65), (20, 30)])
-def test_triton_equals_the_reference(
-    dtype: torch.dtype, bound: float, name: str, first: int, count: int
-) -> None:
+def test_triton_equals_the_reference(dtype: torch.dtype, bound: float, name: str, first: int, count: int) -> None:
     settings, rows = GravisSettings(**SETTINGS[name]), make_embeddings(13, 5, 48, dtype=torch.float64)
     columns = normalize(torch.cat([rows.flatten(0, 1), queue(70, 48)]), dim=1)
     if settings.penalty == "hinge":
         columns = without_rounding(columns)
     columns = surrounded_by_nan(columns.to(DEVICE, dtype))
     exact = reference.loss_and_gradient(columns.double(), first, count, 5, settings, True, extra=70)
-    loss, gradient = triton.loss_and_gradient(
-        columns, first, count, 5, settings, True, extra=70, unit_rows=True
-    )
+    loss, gradient = triton.loss_and_gradient(columns, first, count, 5, settings, True, extra=70, unit_rows=True)
     assert exact[1] is not None
     assert gradient is not None
     assert loss.item() == pytest.approx(exact[0].item(), rel=bound)
     assert relative_error(gradient, exact[1]) < bound
-    silent, none = triton.loss_and_gradient(
-        columns, first, count, 5, settings, False, extra=70, unit_rows=True
-    )
+    silent, none = triton.loss_and_gradient(columns, first, count, 5, settings, False, extra=70, unit_rows=True)
     assert none is None
     assert silent.item() == pytest.approx(loss.item(), rel=1e-6)
 

@@ -45,9 +45,7 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
 each_loss = pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES.keys())
 
 
-def with_gradients(
-    function: Callable[[Tensor, Tensor], Tensor], embeddings: Tensor, value: float
-) -> list[Tensor]:
+def with_gradients(function: Callable[[Tensor, Tensor], Tensor], embeddings: Tensor, value: float) -> list[Tensor]:
     """The loss, its gradient for the embeddings and that for the temperature."""
     leaf = embeddings.detach().requires_grad_()
     temperature = torch.tensor(value, dtype=embeddings.dtype, device=embeddings.device, requires_grad=True)
@@ -99,8 +97,7 @@ def test_an_embedding_of_length_zero_gets_no_gradient_and_spoils_no_other(loss: 
 def test_embeddings_that_are_not_normalized_are_used_as_given(loss: Any, formula: Any) -> None:
     rows = normalize(make_embeddings(6, 3, 8, dtype=torch.float64), dim=2)
     given, own = (
-        with_gradients(lambda z, t, n=n: loss(z, temperature=t, normalize=n), rows, 0.2)
-        for n in (False, True)
+        with_gradients(lambda z, t, n=n: loss(z, temperature=t, normalize=n), rows, 0.2) for n in (False, True)
     )
     torch.testing.assert_close(given[0], own[0], rtol=1e-12, atol=0)
     torch.testing.assert_close(given[2], own[2], rtol=1e-10, atol=0)
@@ -114,9 +111,7 @@ def test_extra_negatives_beside_a_learned_temperature_equal_the_formula(loss: An
     embeddings = make_embeddings(6, 3, 8, dtype=torch.float64)
     views = torch.arange(6).repeat_interleave(3)
     labels = labels_of(embeddings) if loss is supcon_of_views else views
-    same = labels[:, None] == torch.cat(
-        [labels, torch.arange(100, 106)]
-    )  # extra negatives have a label of their own
+    same = labels[:, None] == torch.cat([labels, torch.arange(100, 106)])  # extra negatives have a label of their own
     itself = torch.eye(18, 24, dtype=torch.bool)
 
     def dense(z: Tensor, t: Tensor) -> Tensor:
@@ -181,9 +176,7 @@ def shares_add_up(rank: int) -> None:
     own = whole[own_part(whole, [4, 2], rank)]
     expected = with_gradients(nt_xent_formula, whole, 0.2)
     group = dist.group.WORLD
-    loss, _, share = with_gradients(
-        lambda z, t: nt_xent_loss(z, temperature=t, process_group=group), own, 0.2
-    )
+    loss, _, share = with_gradients(lambda z, t: nt_xent_loss(z, temperature=t, process_group=group), own, 0.2)
     torch.testing.assert_close(loss, expected[0], rtol=1e-12, atol=0)
     dist.all_reduce(share)
     torch.testing.assert_close(share, expected[2], rtol=1e-10, atol=0)

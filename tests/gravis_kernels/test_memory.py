@@ -14,9 +14,7 @@ def peak_bytes(sources: int, views: int, dim: int, settings: dict) -> int:
     embeddings = make_embeddings(sources, views, dim)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         evaluate(embeddings, backend="streaming", **settings)
-    changes = [
-        event.nbytes() for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"
-    ]
+    changes = [event.nbytes() for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     assert changes
     return max(accumulate(changes))
 

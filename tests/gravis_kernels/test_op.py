@@ -46,9 +46,7 @@ from torch._dynamo.testing import CompileCounter
         ({"attention": "rank", "detach_attention": True}, "omit detach_attention"),
     ],
 )
-def test_settings_outside_the_family_are_refused_with_the_value(
-    arguments: dict[str, Any], message: str
-) -> None:
+def test_settings_outside_the_family_are_refused_with_the_value(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gravis_loss(make_embeddings(2, 2, 4), **arguments)
 
@@ -181,9 +179,7 @@ def test_value_is_the_same_without_gradient(settings: dict, backend: str) -> Non
     with torch.no_grad():
         silent = gravis_loss(embeddings, backend=backend, **settings)
     assert not silent.requires_grad
-    assert silent.item() == pytest.approx(
-        gravis_loss(embeddings, backend=backend, **settings).item(), rel=1e-6
-    )
+    assert silent.item() == pytest.approx(gravis_loss(embeddings, backend=backend, **settings).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
@@ -282,9 +278,7 @@ def test_compiles_as_one_graph_with_the_same_result(settings: dict) -> None:
 @pytest.mark.usefixtures("_nothing_compiled")
 def test_another_number_of_sources_compiles_nothing_anew() -> None:
     counter = CompileCounter()
-    compiled = torch.compile(
-        lambda z: gravis_loss(z) + nt_xent_loss(z), fullgraph=True, backend=counter, dynamic=True
-    )
+    compiled = torch.compile(lambda z: gravis_loss(z) + nt_xent_loss(z), fullgraph=True, backend=counter, dynamic=True)
     for sources in (4, 7, 9, 30):
         embeddings = make_embeddings(sources, 3, 8).requires_grad_()
         expected = gravis_loss(embeddings) + nt_xent_loss(embeddings)

@@ -34,9 +34,7 @@ def close(actual: Tensor, expected: Tensor) -> bool:
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(embeddings=batches(), loss=losses, data=st.data())
 @few
-def test_order_of_sources_does_not_matter(
-    backend: str, embeddings: Tensor, loss: dict, data: st.DataObject
-) -> None:
+def test_order_of_sources_does_not_matter(backend: str, embeddings: Tensor, loss: dict, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(embeddings))))
     before = evaluate(embeddings, backend=backend, **loss)
     after = evaluate(embeddings[order], backend=backend, **loss)
@@ -63,9 +61,7 @@ def test_order_of_views_within_a_source_does_not_matter(
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(embeddings=batches(), loss=losses, seed=st.integers(0, 100))
 @few
-def test_rotating_all_embeddings_rotates_the_gradient(
-    backend: str, embeddings: Tensor, loss: dict, seed: int
-) -> None:
+def test_rotating_all_embeddings_rotates_the_gradient(backend: str, embeddings: Tensor, loss: dict, seed: int) -> None:
     dim = embeddings.shape[2]
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64, generator=generator))
@@ -78,9 +74,7 @@ def test_rotating_all_embeddings_rotates_the_gradient(
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(embeddings=batches(), loss=losses)
 @few
-def test_gradient_is_orthogonal_to_every_normalized_embedding(
-    backend: str, embeddings: Tensor, loss: dict
-) -> None:
+def test_gradient_is_orthogonal_to_every_normalized_embedding(backend: str, embeddings: Tensor, loss: dict) -> None:
     gradient = evaluate(embeddings, backend=backend, **loss).gradient
     along = (gradient * torch.nn.functional.normalize(embeddings, dim=2)).sum(2)
     assert along.abs().max() <= 1e-12 * (1 + gradient.abs().max())
@@ -110,9 +104,7 @@ def test_streaming_equals_the_reference(embeddings: Tensor, loss: dict) -> None:
 
 @given(embeddings=batches(), temperature=st.floats(0.02, 10))
 @few
-def test_attention_of_an_anchor_sums_to_one_without_its_own_view(
-    embeddings: Tensor, temperature: float
-) -> None:
+def test_attention_of_an_anchor_sums_to_one_without_its_own_view(embeddings: Tensor, temperature: float) -> None:
     positives = (embeddings @ embeddings.mT).flatten(0, 1)
     attention = streaming.attention_weights(positives, GravisSettings(attention_temperature=temperature))
     assert close(attention.sum(1), torch.ones(len(attention), dtype=torch.float64))

@@ -56,9 +56,7 @@ def test_lightly() -> None:
 
 
 def test_a_queue_is_the_memory_bank_of_lightly() -> None:
-    theirs = (
-        pytest.importorskip("lightly.loss", reason=REASON).NTXentLoss(0.2, memory_bank_size=(20, 6)).double()
-    )
+    theirs = pytest.importorskip("lightly.loss", reason=REASON).NTXentLoss(0.2, memory_bank_size=(20, 6)).double()
     theirs.memory_bank.bank = normalize(theirs.memory_bank.bank)  # drawn in float32
     queue = theirs.memory_bank.bank.clone()
     queries, keys = rows(6), rows(8)[2:].detach()
@@ -147,9 +145,7 @@ def test_two_processes_train_as_their_counterparts(tmp_path: Path) -> None:
     run(train_as_their_counterparts, 2, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "module", [GravisLoss, MultiViewNTXentLoss, NTXentLoss, SupConLoss, ClipLoss, SigLipLoss]
-)
+@pytest.mark.parametrize("module", [GravisLoss, MultiViewNTXentLoss, NTXentLoss, SupConLoss, ClipLoss, SigLipLoss])
 def test_modules_show_what_they_were_given(module: Callable[..., nn.Module]) -> None:
     for option, value in (("reduction", "none"), ("ddp_scale", True), ("backend", "reference")):
         assert f"{option}={value!r}" in repr(module(**{option: value}))

@@ -75,9 +75,7 @@ def test_temperatures_with_and_without_normalization(
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_at_most_twice_as_wrong_as_the_reference_in_it(
-    settings: dict, dtype: torch.dtype
-) -> None:
+def test_half_precision_is_at_most_twice_as_wrong_as_the_reference_in_it(settings: dict, dtype: torch.dtype) -> None:
     embeddings = make_embeddings(11, 3, 32, dtype=torch.float64)
     exact = evaluate(embeddings, backend="reference", **settings)
     actual = evaluate(embeddings.to(dtype), backend="streaming", **settings)
@@ -135,9 +133,7 @@ def test_own_rows_get_the_gradient_of_the_whole_loss(settings: dict, tile: int) 
     whole, gradient = streaming.loss_and_gradient(columns, 0, 120, views, GravisSettings(**settings), True)
     shares = []
     for start, count in ((0, 30), (30, 3), (33, 87)):
-        share, own = streaming.loss_and_gradient(
-            columns, start, count, views, GravisSettings(**settings), True
-        )
+        share, own = streaming.loss_and_gradient(columns, start, count, views, GravisSettings(**settings), True)
         assert relative_error(own, gradient[start : start + count]) < 1e-12
         only_share, nothing = streaming.loss_and_gradient(
             columns, start, count, views, GravisSettings(**settings), False

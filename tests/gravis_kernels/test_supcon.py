@@ -62,9 +62,7 @@ def test_loss_and_gradient_equal_the_formula(backend: Any, temperature: float, e
 def test_streaming_equals_the_reference_over_several_tiles(rows: int) -> None:
     embeddings, labels = labeled(rows)
     leaf = embeddings.requires_grad_()
-    losses = [
-        supcon_loss(leaf, labels, extra_negatives=queue(400), backend=b) for b in ("streaming", "reference")
-    ]
+    losses = [supcon_loss(leaf, labels, extra_negatives=queue(400), backend=b) for b in ("streaming", "reference")]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-12)
     assert relative_error(*[torch.autograd.grad(loss, leaf)[0] for loss in losses]) < 1e-11
 
@@ -74,8 +72,7 @@ def test_large_similarities_stay_finite_without_normalization() -> None:
     leaf = (embeddings * 1e3).requires_grad_()
     extra = queue(6) * 1e3
     losses = [
-        supcon_loss(leaf, labels, extra_negatives=extra, normalize=False, backend=b)
-        for b in ("streaming", "reference")
+        supcon_loss(leaf, labels, extra_negatives=extra, normalize=False, backend=b) for b in ("streaming", "reference")
     ]
     gradients = [torch.autograd.grad(loss, leaf)[0] for loss in losses]
     assert gradients[0].isfinite().all()
@@ -83,9 +80,7 @@ def test_large_similarities_stay_finite_without_normalization() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning")
-@pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 3e-2)]
-)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("temperature", [0.01, 0.1])
 @pytest.mark.parametrize(("first", "count"), [(0, 67), (20, 30)])
 def test_triton_equals_the_reference(
@@ -214,8 +209,7 @@ def test_positives_that_are_found_leave_no_noise_in_half_precision(
     exact = normalize(rows.double(), dim=1)
     rounded = exact.to(dtype)
     expected, of_rounded = (
-        reference.loss_and_gradient(z.double(), 0, len(rows), labels, temperature, True)[1]
-        for z in (exact, rounded)
+        reference.loss_and_gradient(z.double(), 0, len(rows), labels, temperature, True)[1] for z in (exact, rounded)
     )
     _, actual = triton.loss_and_gradient(
         rounded.to(DEVICE), 0, len(rows), labels.to(DEVICE), temperature, True, unit_rows=True

@@ -72,9 +72,7 @@ def buffers_full_of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_work.Work, "new", new)
 
 
-def towers(
-    pairs: int, dim: int = 8, noise: float = 1.0, dtype: torch.dtype = torch.float64
-) -> tuple[Tensor, Tensor]:
+def towers(pairs: int, dim: int = 8, noise: float = 1.0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     image, more = torch.randn(2, pairs, dim, generator=generator, dtype=torch.float64)
     return normalize(image, dim=1).to(dtype), normalize(image + noise * more, dim=1).to(dtype)
@@ -162,9 +160,7 @@ def test_a_loss_near_zero_keeps_its_digits_in_float32(family: Loss, exact: Loss,
     # a logit, its log-sum and their difference are each off by up to 2^-24 of the largest
     rounding = 3 * 60 * 2.0**-24
     assert actual.item() == pytest.approx(expected.item(), rel=rounding)
-    for of_actual, of_expected in zip(
-        gradients(actual, single)[:3], gradients(expected, double)[:3], strict=True
-    ):
+    for of_actual, of_expected in zip(gradients(actual, single)[:3], gradients(expected, double)[:3], strict=True):
         assert relative_error(of_actual, of_expected) < rounding
 
 
@@ -178,9 +174,7 @@ def test_logits_of_any_size_stay_finite(family: Loss) -> None:
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp2:RuntimeWarning")
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 3e-2)]
-)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize(("first", "count"), [(0, 131), (66, 64)])
 @pytest.mark.parametrize("dim", [16, 300])
 def test_triton_equals_the_reference(
@@ -214,8 +208,7 @@ def test_half_precision_is_as_good_as_dense_torch_in_it(family: Loss, noise: flo
     with torch.autocast("cpu", torch.bfloat16):
         losses = [family(*single, backend="triton"), DENSE[family](*single)]
     ours, dense = (
-        [relative_error(g, e) for g, e in zip(gradients(loss, single), expected, strict=False)]
-        for loss in losses
+        [relative_error(g, e) for g, e in zip(gradients(loss, single), expected, strict=False)] for loss in losses
     )
     assert max(ours) < 1.5 * max(dense)
 
@@ -376,9 +369,7 @@ def test_rows_that_are_not_normalized_raise_a_warning_once_in_a_while(
         clip_loss(image.half(), text.half(), 5.0)
         clip_loss(image * 2, text, 5.0)
     monkeypatch.setattr("gravis_kernels.towers.compute._calls", count(1000))
-    with pytest.warns(
-        UserWarning, match=r"should have length 1, but are from 1 to 2 long: normalize them first"
-    ):
+    with pytest.warns(UserWarning, match=r"should have length 1, but are from 1 to 2 long: normalize them first"):
         clip_loss(image * 2, text, 5.0)
 
 

@@ -32,16 +32,12 @@ pytestmark = [
 ]
 
 
-def unit_rows(
-    sources: int, views: int, dim: int, dtype: torch.dtype = torch.float32, **scatter: Any
-) -> Tensor:
+def unit_rows(sources: int, views: int, dim: int, dtype: torch.dtype = torch.float32, **scatter: Any) -> Tensor:
     rows = make_embeddings(sources, views, dim, dtype=torch.float64, **scatter).flatten(0, 1)
     return normalize(rows, dim=1).to(dtype).to(DEVICE)
 
 
-def fused(
-    rows: Tensor, views: int, settings: GravisSettings, first: int = 0, count: int | None = None
-) -> Result:
+def fused(rows: Tensor, views: int, settings: GravisSettings, first: int = 0, count: int | None = None) -> Result:
     unit_rows = bool(rows.norm(dim=1).max() < 1.01)
     loss, gradient = triton.loss_and_gradient(
         rows, first, count or len(rows), views, settings, True, unit_rows=unit_rows
@@ -99,9 +95,7 @@ def test_each_pair_of_groups_of_tiles_counts_once(
     Tiles of 128 dimensions are loaded by descriptor, with rows of zeros beyond the end; others are not.
     """
     monkeypatch.setattr(triton, "LARGEST_GROUPS", groups)
-    monkeypatch.setitem(
-        configs.TABLE, ("sums", "interpreter", 4, 128), configs.LaunchConfig(16, 32, 128, 128, 4, 1)
-    )
+    monkeypatch.setitem(configs.TABLE, ("sums", "interpreter", 4, 128), configs.LaunchConfig(16, 32, 128, 128, 4, 1))
     assert_agrees(unit_rows(sources, 3, dim), 3, GravisSettings(**SETTINGS["nt-xent"]))
 
 
@@ -196,9 +190,7 @@ def test_gradient_is_zero_when_every_margin_is_satisfied() -> None:
 def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """256 rows are 4 x 2 tiles: sources of the first row tile are close to each other, all others far apart."""
     close = torch.eye(64)[0] + 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    rows = torch.cat(
-        [without_rounding(normalize(close, dim=1)), torch.eye(64)[16:28].repeat_interleave(16, 0)]
-    )
+    rows = torch.cat([without_rounding(normalize(close, dim=1)), torch.eye(64)[16:28].repeat_interleave(16, 0)])
     calls = []
     visit = triton_mean.visit_columns
 
@@ -217,9 +209,7 @@ def test_tiles_without_violations_are_skipped(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", FAMILIES[:3])
-def test_similarities_of_many_temperatures_are_off_by_no_more_than_their_own_rounding(
-    name: str, seed: int
-) -> None:
+def test_similarities_of_many_temperatures_are_off_by_no_more_than_their_own_rounding(name: str, seed: int) -> None:
     rows, settings = 30 * unit_rows(9, 5, 16, seed=seed), GravisSettings(**SETTINGS[name])
     # a similarity in float32 is off by up to 2^-24 of itself, and the gradient follows in units of the temperature
     rounding = 2.0**-24 * float((rows @ rows.T).max()) / settings.temperature
@@ -261,9 +251,7 @@ def test_every_launch_covers_its_tiles_once() -> None:
         rows, machine = torch.zeros(1000, dim, dtype=dtype), configs.Machine(architecture, 132)
         work = triton_work.Work(rows, 0, 1000, 5, GravisSettings(), machine, {})
         grid = triton_work.own_rows(work, kernel, True)
-        assert (
-            (grid.splits - 1) * grid.tiles_per_split < grid.column_tiles <= grid.splits * grid.tiles_per_split
-        )
+        assert (grid.splits - 1) * grid.tiles_per_split < grid.column_tiles <= grid.splits * grid.tiles_per_split
         assert grid.chunks * grid.launch.block_dim >= dim
 
 
@@ -296,9 +284,7 @@ def test_many_tiles_on_a_gpu(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax-hinge", "uniform-hinge", "softmax-lse-hinge", "rank"])
-def test_infinite_similarities_write_nothing_beyond_the_buffers(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_infinite_similarities_write_nothing_beyond_the_buffers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     guards: list[tuple[Tensor, int]] = []
 
     def guarded(work: triton_work.Work, *shape: int) -> Tensor:

@@ -69,9 +69,7 @@ def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):
 )
 def test_a_failure_to_write_is_one_line_with_the_file_and_the_free_space(tmp_path, error):
     with (
-        pytest.raises(
-            UserError, match=r"cannot write .*scores.json: .*; [\d,]+ MB free on its disk; earlier"
-        ),
+        pytest.raises(UserError, match=r"cannot write .*scores.json: .*; [\d,]+ MB free on its disk; earlier"),
         writing(tmp_path / "scores.json"),
     ):
         raise error

@@ -27,18 +27,14 @@ def resized_pixels(image: Image.Image, short_side: int) -> np.ndarray:
 def check_aspect(image: Image.Image) -> None:
     """Raise ValueError for an image longer than 16 times its short side."""
     if max(image.size) > LONGEST_ASPECT * min(image.size):
-        raise ValueError(
-            f"{image.width} x {image.height} is longer than {LONGEST_ASPECT} times its short side"
-        )
+        raise ValueError(f"{image.width} x {image.height} is longer than {LONGEST_ASPECT} times its short side")
 
 
 def check_fit(mask: tuple[int, int], image: tuple[int, int]) -> None:
     """Raise ValueError unless a mask fits its image: both (width, height) have the same aspect ratio, to within a pixel
     of the larger one."""
     if abs(image[0] * mask[1] - image[1] * mask[0]) > max(*image, *mask):
-        raise ValueError(
-            f"mask ({mask[0]} x {mask[1]}) and image ({image[0]} x {image[1]}) differ in aspect ratio"
-        )
+        raise ValueError(f"mask ({mask[0]} x {mask[1]}) and image ({image[0]} x {image[1]}) differ in aspect ratio")
 
 
 # The ISIC challenges' rule: a pixel is lesion above this value.

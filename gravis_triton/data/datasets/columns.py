@@ -79,9 +79,7 @@ def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
             if others := [name for name in _like_labels(frame, taken) if name.lower() not in read]:
                 notes.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
         else:
-            chosen["label"], notes = _one_hot(
-                frame, taken | {name for names in chosen.values() for name in names}
-            )
+            chosen["label"], notes = _one_hot(frame, taken | {name for names in chosen.values() for name in names})
     if "group" not in named:
         _check_group_column(frame, chosen["group"])
     if "split" not in named and chosen["split"] and by_lower.get("split") != chosen["split"][0]:
@@ -145,11 +143,7 @@ def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]
 
 def _like_labels(frame: Frame, taken: set[str]) -> list[str]:
     """Columns that may hold labels, by their names."""
-    return [
-        name
-        for name in frame.header
-        if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)
-    ]
+    return [name for name in frame.header if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)]
 
 
 def is_binary(cells: Sequence[str]) -> bool:
@@ -168,9 +162,7 @@ def read_labels(
     if len(columns) > 1:
         return tuple(columns), *_labels_of_one_hot(frame, columns)
     (column,) = columns
-    marks = Counter(
-        cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known
-    )
+    marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
     values = [rename.get(cell.lower(), _heaviest(cell)) for cell in _spelled(frame.known(column))]
     classes = sorted(set(values) - {""})
     if classes and all(map(str.isdecimal, classes)):

@@ -37,9 +37,7 @@ def common_classes(collection: Collection) -> Collection:
         )
     others = [name for name, diagnosis in mapped.items() if diagnosis is None]
     notes = [f"{name} is {diagnosis}" for name, diagnosis in mapped.items() if diagnosis not in (None, name)]
-    return with_classes(
-        collection, classes, mapped, [f"classes: {', '.join(notes)}"] if notes else [], others
-    )
+    return with_classes(collection, classes, mapped, [f"classes: {', '.join(notes)}"] if notes else [], others)
 
 
 def external_test(training: Collection, test: Collection) -> Collection:
@@ -68,9 +66,7 @@ def external_test(training: Collection, test: Collection) -> Collection:
     left = len(training.records) - len(own)
     notes = [*training.notes, *([f"left out: the {left:,} test images of {training.name}"] if left else [])]
     notes += [f"test set: {len(records) - len(own):,} images of {test.name}", *tested.notes]
-    return replace(
-        training, name=f"{training.name}, tested on {test.name}", records=tuple(records), notes=tuple(notes)
-    )
+    return replace(training, name=f"{training.name}, tested on {test.name}", records=tuple(records), notes=tuple(notes))
 
 
 def with_classes(
@@ -86,9 +82,7 @@ def with_classes(
     if left := sum(sizes[name] for name in others):
         notes = [*notes, f"without a label: {left:,} images of {', '.join(others)}"]
     index = [None if (name := mapped[own]) is None else classes.index(name) for own in collection.classes]
-    records = tuple(
-        one if one.label is None else replace(one, label=index[one.label]) for one in collection.records
-    )
+    records = tuple(one if one.label is None else replace(one, label=index[one.label]) for one in collection.records)
     scored = {mapped[name] for name in collection.scored_classes}
     return replace(
         collection,

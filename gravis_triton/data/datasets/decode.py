@@ -79,9 +79,7 @@ def _decode(
                 _draft(image, short_side)
             turned_as = None if _orientation(image) else drawn_on
             image.load()
-            return convert(
-                ImageOps.exif_transpose(image) if turned_as is None else _turned_as(turned_as, image)
-            )
+            return convert(ImageOps.exif_transpose(image) if turned_as is None else _turned_as(turned_as, image))
     except (OSError, ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise anything, from SyntaxError to struct.error

@@ -129,9 +129,7 @@ def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
         if kind != "image" and not has.intersection(accepted):
             needed.update(name for name in other.header if name.lower() in accepted)
         elif kind == "group":
-            needed.update(
-                name for name in other.header if name.lower() in accepted and name.lower() not in has
-            )
+            needed.update(name for name in other.header if name.lower() in accepted and name.lower() not in has)
     if not has.intersection(COLUMNS["label"]) and not needed.intersection(COLUMNS["label"]):
         binary = [name for name in other.header if name not in base.header and is_binary(other.cells(name))]
         needed.update(binary if len(binary) > 1 else ())

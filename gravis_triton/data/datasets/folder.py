@@ -16,13 +16,9 @@ from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
-MASK_FOLDERS = frozenset(
-    {"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"}
-)
+MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"})
 _SYSTEM = frozenset(
     {"@eadir", "@tmp", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "__macosx"}
     | {"system volume information", "found.000", "__pycache__"}
@@ -59,9 +55,7 @@ def open_folder(directory: Path) -> Collection:
         )
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
-    folders = [
-        _class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)
-    ]
+    folders = [_class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
     _check_no_class_images(directory, paths, folders)
     classes, groups, notes = _classes_and_cases(paths, folders)
     index = {name: position for position, name in enumerate(classes)}
@@ -225,9 +219,7 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
     """Raise UserError for masks among the images, by their names or by pixels of two values."""
     names = [stem_of(path[path.rfind("/") + 1 :]).lower() for path in images]
     stems = set(names)
-    beside = [
-        (path, name) for path, name in zip(images, names, strict=True) if name.rpartition("_")[0] in stems
-    ]
+    beside = [(path, name) for path, name in zip(images, names, strict=True) if name.rpartition("_")[0] in stems]
     found = next((path for path, name in beside if name.endswith(_MASK_ENDINGS)), None)
     alike = [path for path, name in beside if name.endswith(_PERHAPS_MASKS)][:_SAMPLE]
     found = found or next((path for path in alike if _has_two_values(directory / path, least=0)), None)
@@ -279,9 +271,7 @@ def _check_nested_layout(folder: Path, names: list[str]) -> None:
     for name in names:
         layout = layout_of_folder(name)
         if layout is not None:
-            raise UserError(
-                f"{folder} holds {layout.name} ({name}): give this folder as --data, not one above it"
-            )
+            raise UserError(f"{folder} holds {layout.name} ({name}): give this folder as --data, not one above it")
 
 
 def _check_no_metadata(directory: Path, folders: Iterable[str]) -> None:

@@ -122,17 +122,13 @@ def _csv(file: Path, names: Sequence[str]) -> pa.Table:
         table = pyarrow.csv.read_csv(
             io.BytesIO(text.lstrip("\r\n").encode()),
             read_options=pyarrow.csv.ReadOptions(column_names=unique, skip_rows=0 if names else 1),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=_delimiter(text), newlines_in_values='"' in text
-            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=_delimiter(text), newlines_in_values='"' in text),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(unique, pa.string())),
         )
     except pa.ArrowInvalid as error:
         for line, cells in _csv_rows(text):
             if len(cells) != len(header):
-                raise UserError(
-                    f"{file}, line {line}: expected {len(header)} fields, found {len(cells)}"
-                ) from error
+                raise UserError(f"{file}, line {line}: expected {len(header)} fields, found {len(cells)}") from error
         if "Empty CSV" not in str(error):
             raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
         table = pa.table({name: pa.array([], pa.string()) for name in unique})
@@ -153,9 +149,7 @@ def _text(file: Path) -> str:
                 raise ValueError("no lines in it")
             return text
         if data[:2] == b"||":  # PH2: cells between double bars, and legends below
-            return "\n".join(
-                "|".join(line.split("||")[1:4]) for line in data.decode().splitlines() if line[:2] == "||"
-            )
+            return "\n".join("|".join(line.split("||")[1:4]) for line in data.decode().splitlines() if line[:2] == "||")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:

@@ -77,7 +77,5 @@ def describe_groups(groups: Sequence[str | None], names: str) -> list[str]:
         return []
     name, most = sizes.most_common(1)[0]
     alone = len(groups) - sum(sizes.values())
-    line = (
-        f"groups: {sum(sizes.values()):,} images of {names}, the largest group {name!r} with {most:,} images"
-    )
+    line = f"groups: {sum(sizes.values()):,} images of {names}, the largest group {name!r} with {most:,} images"
     return [f"{line}; {alone:,} images have none" if alone else line]

@@ -72,9 +72,7 @@ def _load(name: str) -> Mapping[str, Any]:
     local = Path(name).expanduser()
     path, _, revision = (str(local), "", "") if local.is_dir() else name.partition("@")
     if not local.is_dir() and path.count("/") != 1:
-        raise UserError(
-            f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and an existing directory"
-        )
+        raise UserError(f"hf:{name}: expected hf:OWNER/NAME, hf:OWNER/NAME@revision, or hf: and an existing directory")
     try:
         if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
             saved = datasets.load_from_disk(path)
@@ -83,11 +81,7 @@ def _load(name: str) -> Mapping[str, Any]:
             splits: Mapping[str, Any] = datasets.load_dataset(path, revision=revision or None)
     except Exception as error:  # the library raises dozens of types, from ConnectionError to pyarrow's own
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        hint = (
-            ""
-            if local.is_dir()
-            else " (the hub must be reachable; a directory may be given after hf: instead)"
-        )
+        hint = "" if local.is_dir() else " (the hub must be reachable; a directory may be given after hf: instead)"
         raise UserError(f"hf:{name} cannot be loaded: {reason}{hint}") from error
     return splits
 
@@ -113,9 +107,7 @@ def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The columns that hold the images and the masks, each None if absent."""
     import datasets
 
-    images = [
-        column for column, kind in features.items() if isinstance(kind, datasets.Image) or _is_bytes(kind)
-    ]
+    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image) or _is_bytes(kind)]
     masks = [column for column in images if column.split(".")[0] in _MASK_COLUMNS]
     images = [column for column in images if column not in masks]
     named = [column for column in images if column in _IMAGE_COLUMNS]
@@ -150,9 +142,7 @@ def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
     values = {known_label(value) for data in splits.values() for value in data.unique(label)} - {None}
     if fraction := next((value for value in values if isinstance(value, float)), None):
-        raise UserError(
-            f"the column {label} has fractions such as {fraction}, not classes: rename the column"
-        )
+        raise UserError(f"the column {label} has fractions such as {fraction}, not classes: rename the column")
     return tuple(str(value) for value in sorted(values))
 
 
@@ -179,9 +169,7 @@ def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> tuple[list[str
     """(group of each row over all splits, lines for the user)."""
     if not columns:
         return [None] * sum(map(len, splits.values())), []
-    return read_groups(
-        {name: [cell for data in splits.values() for cell in data[name][:]] for name in columns}
-    )
+    return read_groups({name: [cell for data in splits.values() for cell in data[name][:]] for name in columns})
 
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:

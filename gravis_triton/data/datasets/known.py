@@ -50,9 +50,7 @@ def open_known(directory: Path, *, modality: str | None = None) -> Collection | 
     inside = _recognized(directory)
     if len(inside) > 1:
         names = " and ".join(layout.name for layout in inside)
-        raise UserError(
-            f"{directory} holds {names}: put each in its own folder, or give one of the image folders"
-        )
+        raise UserError(f"{directory} holds {names}: put each in its own folder, or give one of the image folders")
     if inside:
         return _read(inside[0], directory, only=None, modality=modality)
     _check_labels_alone(directory)
@@ -114,9 +112,7 @@ def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None)
             records[record.id] = record if known is None else _merged(known, record)
     if not records:
         where = root if only is None else root / only
-        raise UserError(
-            f"{where}: no images of {layout.name} in it; expected JPEG files in {_expected(layout)}"
-        )
+        raise UserError(f"{where}: no images of {layout.name} in it; expected JPEG files in {_expected(layout)}")
     ordered = sorted(records.values(), key=lambda record: (_SPLIT_ORDER.index(record.split or ""), record.id))
     notes = list(dict.fromkeys([f"read as {layout.name} ({layout.license})", *notes, *_unread(layout, root)]))
     if all(record.label is None for record in ordered):
@@ -249,15 +245,11 @@ def _of_modality(
     if layout is None or not (root / layout.file).is_file():
         if modality:
             name = layout.file if layout else "file"
-            raise UserError(
-                f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images"
-            )
+            raise UserError(f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images")
         return files, []
     frame = read_frame(root / layout.file, [layout.key, layout.column])
     cells = zip(frame.cells(layout.key), frame.cells(layout.column), strict=True)
-    kinds = {
-        image: "clinical" if kind.lower().startswith("clinical") else "dermoscopic" for image, kind in cells
-    }
+    kinds = {image: "clinical" if kind.lower().startswith("clinical") else "dermoscopic" for image, kind in cells}
     read = {image: file for image, file in files.items() if modality in (None, kinds.get(image))}
     sizes = Counter(kinds.get(image, "unknown") for image in read)
     counts = ", ".join(f"{size:,} {kind}" for kind, size in sizes.items())
@@ -273,9 +265,7 @@ def _look_up(values: Mapping[str, Value], image_id: str) -> Value | None:
     return values.get(image_id, values.get(_base(image_id)))
 
 
-def _without_image(
-    labels: Mapping[str, int], known: set[str], file: Path | None, folders: Sequence[Path]
-) -> list[str]:
+def _without_image(labels: Mapping[str, int], known: set[str], file: Path | None, folders: Sequence[Path]) -> list[str]:
     """A line about labels without an image. Raises UserError for more than a few."""
     missing = [image_id for image_id in labels if image_id not in known and _base(image_id) not in known]
     if not missing:

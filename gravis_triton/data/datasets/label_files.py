@@ -49,18 +49,14 @@ def _named(frame: Frame, column: str, values: Mapping[str, int], names: Sequence
     return [values.get(cell) for cell in cells]
 
 
-def _one_hot(
-    frame: Frame, columns: Sequence[str], rest: int | None, scored: Sequence[bool]
-) -> list[int | None]:
+def _one_hot(frame: Frame, columns: Sequence[str], rest: int | None, scored: Sequence[bool]) -> list[int | None]:
     labels: list[int | None] = []
     for row, ones in enumerate(zip(*(_ones(frame, column) for column in columns), strict=True)):
         count = sum(ones)
         if scored[row] and not (count == 1 or (count == 0 and rest is not None)):
             found = " and ".join(column for column, one in zip(columns, ones, strict=True) if one) or "none"
             expected = "at most one" if rest is not None else "exactly one"
-            raise UserError(
-                f"{frame.place(row)}: expected {expected} of {', '.join(columns)} to be 1, found {found}"
-            )
+            raise UserError(f"{frame.place(row)}: expected {expected} of {', '.join(columns)} to be 1, found {found}")
         labels.append(ones.index(True) if count else rest)
     return labels
 

@@ -51,9 +51,7 @@ def open_collection(
         return open_hub(spec.removeprefix("hf:"))
     path = Path(os.path.abspath(Path(spec).expanduser()))
     if not path.exists():
-        raise UserError(
-            f"{spec}: no such file or directory; give synthetic, a directory, a table, or hf:OWNER/NAME"
-        )
+        raise UserError(f"{spec}: no such file or directory; give synthetic, a directory, a table, or hf:OWNER/NAME")
     if not (path.is_file() or path.is_dir()):
         raise UserError(f"{spec} is neither a regular file nor a directory")
     root = None if images is None else Path(os.path.abspath(Path(images).expanduser()))
@@ -63,17 +61,13 @@ def open_collection(
         if path.is_dir():
             return _open_directory(path, columns, root, modality)
         if path.suffix.lower() not in TABLE_SUFFIXES:
-            raise UserError(
-                f"{path} is a file; give the directory that holds the images, or a CSV or Parquet table"
-            )
+            raise UserError(f"{path} is a file; give the directory that holds the images, or a CSV or Parquet table")
         return open_table([path], columns, images=root, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
 
 
-def _open_directory(
-    given: Path, columns: str | None, images: Path | None, modality: str | None
-) -> Collection:
+def _open_directory(given: Path, columns: str | None, images: Path | None, modality: str | None) -> Collection:
     directory = inner_folder(given)
     known = open_known(directory, modality=modality)
     if known is not None and (columns or images):
@@ -89,9 +83,7 @@ def _open_directory(
     return replace(collection, notes=(note, *collection.notes))
 
 
-def _open_unknown(
-    directory: Path, columns: str | None, images: Path | None, modality: str | None
-) -> Collection:
+def _open_unknown(directory: Path, columns: str | None, images: Path | None, modality: str | None) -> Collection:
     """Tables in the directory, else class folders, else tables in a folder below, else images."""
     tables = tables_in(directory)
     given = {"--columns": columns, "--images": images, "--modality": modality}

@@ -132,13 +132,9 @@ def _read(file: Path) -> Frame:
     return read_frame(file)
 
 
-def _columns_of(
-    frame: Frame, layout: TableColumns, named: Chosen, images: Finder
-) -> tuple[Chosen, list[str]]:
+def _columns_of(frame: Frame, layout: TableColumns, named: Chosen, images: Finder) -> tuple[Chosen, list[str]]:
     """(kind of column -> columns, lines for the user)."""
-    of_layout = {
-        kind: tuple(name for name in names if name in frame.header) for kind, names in layout.columns.items()
-    }
+    of_layout = {kind: tuple(name for name in names if name in frame.header) for kind, names in layout.columns.items()}
     chosen, notes = choose_columns(frame, of_layout | named)
     if not chosen["image"]:
         like = next((f"image={name}" for name in frame.header if images.knows(frame.cells(name))), "")
@@ -178,9 +174,7 @@ def _listed(
     """(row, column, cell) of every image that the table names; in tables with several per row, of one modality."""
     if modality:
         if modality not in layout.modalities:
-            raise UserError(
-                f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images"
-            )
+            raise UserError(f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images")
         columns = [name for name, kind in zip(columns, layout.modalities, strict=False) if kind == modality]
     return [
         (row, column, cell)

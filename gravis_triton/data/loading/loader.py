@@ -78,9 +78,7 @@ def collate_images(
     """Put images of different sizes on the smallest canvas that holds them all. index: default 0, 1, ...; group:
     default index."""
     numbers = torch.tensor(list(range(len(images)) if index is None else index))
-    return ImageBatch(
-        *_canvas_and_sizes(images), numbers, numbers if group is None else torch.tensor(list(group))
-    )
+    return ImageBatch(*_canvas_and_sizes(images), numbers, numbers if group is None else torch.tensor(list(group)))
 
 
 def collate_central_squares(images: Sequence[Pixels]) -> Tensor:
@@ -274,9 +272,7 @@ def _evaluation_loader(
     batch_size: int,
     workers: int,
 ) -> DataLoader[Batch]:
-    return Loader[Batch](
-        _Columns(indices, (images,)), batch_size=batch_size, collate_fn=collate, num_workers=workers
-    )
+    return Loader[Batch](_Columns(indices, (images,)), batch_size=batch_size, collate_fn=collate, num_workers=workers)
 
 
 class Loader(DataLoader[Item_co]):

@@ -17,9 +17,7 @@ _SAMPLE, _FEW = 200, 16  # images that are looked at, and masks that are read fr
 Progress = Callable[[int, int], None]
 
 
-def prepare_images(
-    settings: DataSettings, *, seed: int, progress: Progress
-) -> tuple[Collection, CachedImages]:
+def prepare_images(settings: DataSettings, *, seed: int, progress: Progress) -> tuple[Collection, CachedImages]:
     """The collection that the settings name, and its decoded images in the same order.
 
     With `split_seed` the official training and validation images are one pool. The official test split, other images

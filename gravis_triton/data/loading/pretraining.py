@@ -58,9 +58,7 @@ class PretrainingData:
 
     def labeled(self) -> tuple[Sequence[int], Sequence[int]]:
         """The reference and the validation images that have a label."""
-        return self.collection.annotated("label", self.reference), self.collection.annotated(
-            "label", self.validation
-        )
+        return self.collection.annotated("label", self.reference), self.collection.annotated("label", self.validation)
 
 
 def cached_data(
@@ -139,9 +137,7 @@ def streamed_data(
         skipped=(),
         description=f"{_described(shards, processes)}; "
         + (scores if validation else "no small labeled validation split, so no scores"),
-        fingerprint=fingerprint_of(
-            map(str, (shards.name, shards.rows, settings.seed, settings.shuffle_buffer))
-        ),
+        fingerprint=fingerprint_of(map(str, (shards.name, shards.rows, settings.seed, settings.shuffle_buffer))),
         seen=seen,
     )
 

@@ -198,9 +198,7 @@ def _rows_in(file: str) -> int | None:
             with fsspec.open(file, "rb") as stream:
                 return int(pyarrow.parquet.read_metadata(stream).num_rows)
         if file.endswith(".tar") and Path(file).is_file():
-            with TarFile.open(
-                file, "r:"
-            ) as tar:  # samples are runs of members with the same path up to the first dot
+            with TarFile.open(file, "r:") as tar:  # samples are runs of members with the same path up to the first dot
                 named = (_SAMPLE.match(member.name) for member in tar if member.isfile())
                 return sum(1 for _ in groupby(match[1] for match in named if match))
     except (OSError, TarError, ValueError) as error:

@@ -82,9 +82,7 @@ class StreamedBatches:
             yield images
             if self._step == self.steps:
                 return
-        unreadable = (
-            f"; unreadable, e.g. {': '.join(next(iter(self.skipped.items())))}" if self.skipped else ""
-        )
+        unreadable = f"; unreadable, e.g. {': '.join(next(iter(self.skipped.items())))}" if self.skipped else ""
         raise UserError(
             f"{self.shards.name}: process {self.process} has images for {self._step} of the {self.steps} steps of an "
             f"epoch{unreadable}: lower --steps-per-epoch"

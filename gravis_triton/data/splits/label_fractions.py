@@ -13,9 +13,7 @@ _UNLABELLED = -1
 Group = list[int]
 
 
-def stratified_draw(
-    records: Sequence[Record], indices: Sequence[int], fraction: float, seed: int
-) -> set[int]:
+def stratified_draw(records: Sequence[Record], indices: Sequence[int], fraction: float, seed: int) -> set[int]:
     """About `fraction` of the images `indices` of every class, drawn by `seed`, whole groups at a time.
 
     A group of several classes counts as its rarest. A class with two or more groups gives at least one.
@@ -25,9 +23,7 @@ def stratified_draw(
     return {index for label in sorted(strata) for index in _draw(strata[label], fraction, generator)}
 
 
-def label_subset(
-    collection: Collection, train: Sequence[int], *, fraction: float, seed: int
-) -> tuple[int, ...]:
+def label_subset(collection: Collection, train: Sequence[int], *, fraction: float, seed: int) -> tuple[int, ...]:
     """The training images whose annotations a few-label run may use, ascending.
 
     Takes from each class as many groups (lesions or patients), in the order of one permutation by `seed`, as come

@@ -186,9 +186,7 @@ def _renamed(collection: Collection, split: Split) -> Iterator[Pair]:
 def _alike(collection: Collection, split: Split, images: Images) -> Iterator[Pair]:
     parts = {index: part for part, indices in split.parts().items() for index in indices}
     ids = [record.id for record in collection.records]
-    pairs = [
-        pair for first, second in alike_pairs(images).tolist() for pair in ((first, second), (second, first))
-    ]
+    pairs = [pair for first, second in alike_pairs(images).tolist() for pair in ((first, second), (second, first))]
     for part, other_part in _APART:
         for first, second in pairs:
             if parts.get(first) == part and parts.get(second) == other_part:

@@ -33,9 +33,7 @@ class Split:
 def pooled(collection: Collection) -> Collection:
     """The collection with its official training and validation images in one pool, to be split again; the official test
     split stays."""
-    records = tuple(
-        record if record.split == "test" else replace(record, split=None) for record in collection.records
-    )
+    records = tuple(record if record.split == "test" else replace(record, split=None) for record in collection.records)
     return replace(collection, records=records)
 
 
@@ -64,9 +62,7 @@ def hold_out(collection: Collection, *, fraction: float = 0.2, seed: int) -> tup
     return training, sorted(held)
 
 
-def split_collection(
-    collection: Collection, *, val_fraction: float, seed: int, annotation: Annotation
-) -> Split:
+def split_collection(collection: Collection, *, val_fraction: float, seed: int, annotation: Annotation) -> Split:
     """Split the images that have the annotation into training, validation and test set.
 
     test: those of the official test split; if it has none, those that `hold_out` keeps out of pre-training: an
@@ -99,9 +95,7 @@ def split_collection(
 def check_annotated(collection: Collection, annotation: Annotation) -> None:
     """Raise UserError if no image has the annotation, with the official names of the missing files."""
     if not collection.annotated(annotation):
-        raise UserError(
-            f"{collection.name} has no image with a {annotation}{_expected(collection, annotation)}"
-        )
+        raise UserError(f"{collection.name} has no image with a {annotation}{_expected(collection, annotation)}")
 
 
 def describe_split(split: Split, collection: Collection, annotation: Annotation) -> list[str]:
@@ -158,11 +152,7 @@ def _describe_classes(collection: Collection, used: Sequence[int]) -> list[str]:
 
 def split_fingerprint(split: Split, collection: Collection, *others: str) -> str:
     """A short hash that changes with the images of any part, and with `others`."""
-    names = (
-        f"{part} {collection.records[index].id}"
-        for part, indices in split.parts().items()
-        for index in indices
-    )
+    names = (f"{part} {collection.records[index].id}" for part, indices in split.parts().items() for index in indices)
     return fingerprint_of([*others, *names])
 
 
@@ -191,9 +181,7 @@ def _expected(collection: Collection, annotation: Annotation) -> str:
     return ": give an official ISIC layout with its mask folders, or a dataset with a mask column"
 
 
-def _check_empty_parts(
-    split: Split, collection: Collection, annotation: Annotation, val_fraction: float
-) -> None:
+def _check_empty_parts(split: Split, collection: Collection, annotation: Annotation, val_fraction: float) -> None:
     empty = [part for part, indices in split.parts().items() if not indices]
     if not empty:
         return
@@ -216,6 +204,4 @@ def _check_one_class(split: Split, collection: Collection) -> None:
     present = {collection.records[index].label for index in split.train}
     if len(present) == 1:
         name = collection.classes[present.pop() or 0]
-        raise UserError(
-            f"all {len(split.train)} training images are of the class {name}: give at least two classes"
-        )
+        raise UserError(f"all {len(split.train)} training images are of the class {name}: give at least two classes")

@@ -157,9 +157,7 @@ def _class_traits(label: int, rng: Rng) -> dict[str, float]:
     for name, ranges in _RANGES.items():
         values = ranges[label]
         traits[name] = (
-            1 + int(rng.choice(len(values), p=values))
-            if name == "colors"
-            else rng.uniform(values[0], values[1])
+            1 + int(rng.choice(len(values), p=values)) if name == "colors" else rng.uniform(values[0], values[1])
         )
     for name, signs in _SIGNS.items():
         chance, weakest, strongest = signs[label]
@@ -238,9 +236,7 @@ def _paint(lesion: _Lesion, skin: Array, traits: Traits, tone: Rng, rng: Rng) ->
 
     shade = 1 + tone.uniform(-0.3, 0.7) * np.clip(lesion.depth, -0.3, 1)
     relative = (
-        _pigment(lesion, traits, rng)
-        * _structures(lesion, traits, rng)[:, None]
-        * (lesion.cover * shade)[:, None]
+        _pigment(lesion, traits, rng) * _structures(lesion, traits, rng)[:, None] * (lesion.cover * shade)[:, None]
     )
     color = under * np.exp(-darkness * relative * MELANIN.mean() / relative[inside].mean())
     daylight = 0.35 + skin.mean()

@@ -161,9 +161,7 @@ def paint_skin(canvas: Canvas, rng: Rng) -> Array:
     tone = 0.05 + 1.05 * rng.beta(1.0, 3.2)
     flush = rng.uniform(0.02, 0.32)
     pigment = np.full((canvas.size, canvas.size), tone, np.float32)
-    pigment *= 1 + rng.uniform(0.02, 0.09) * (
-        lattice_noise(canvas, rng, 5) + 0.6 * lattice_noise(canvas, rng, 14)
-    )
+    pigment *= 1 + rng.uniform(0.02, 0.09) * (lattice_noise(canvas, rng, 5) + 0.6 * lattice_noise(canvas, rng, 14))
     furrows = cell_pattern(canvas.x, canvas.y, rng, rng.uniform(0.04, 0.08), 1.0)
     relief = np.float32(rng.uniform(-0.06, 0.06)) * np.exp(-((furrows.gap / 0.16) ** 2))
     pigment += relief + _freckles(canvas, rng)

@@ -14,9 +14,7 @@ def pair_losses(of_images: Tensor, of_texts: Tensor, match: Tensor) -> Tensor:
     of_images: (A, B), logits of an image and all texts. of_texts: (A, B). match: (A,), the column of the pair's own.
     Returns (A,), differentiable, in the dtype of its input.
     """
-    both = cross_entropy(of_images, match, reduction="none") + cross_entropy(
-        of_texts, match, reduction="none"
-    )
+    both = cross_entropy(of_images, match, reduction="none") + cross_entropy(of_texts, match, reduction="none")
     return both / 2
 
 

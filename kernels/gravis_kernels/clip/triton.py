@@ -35,9 +35,7 @@ def grad_clip(
     x = tk.load_columns(x_ptr, row, row_end, 0, D, BLOCK_M, BLOCK_D)
     log_x = tl.load(log_x_ptr + o_row, mask=o_row < row_end, other=0.0)[:, None]
     dx = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
+    for j_tile in range(i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))):
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         log_y = tl.load(log_y_ptr + o_col, mask=o_col < B, other=0.0)[None, :]

@@ -177,9 +177,7 @@ def grouping_loss(
     loss = (
         _fused(embeddings, settings, extra_negatives, normalize, process_group, backend, products, learned)
         if plain
-        else _by_anchor(
-            embeddings, labels, settings, extra_negatives, weight, reduction, normalize, process_group
-        )
+        else _by_anchor(embeddings, labels, settings, extra_negatives, weight, reduction, normalize, process_group)
     )
     return scale_gradient(loss, process_group) if ddp_scale else loss
 

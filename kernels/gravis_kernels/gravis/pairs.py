@@ -37,9 +37,7 @@ def pairs(columns: Tensor, own: slice, views: int, batch: int) -> Iterator[Pair]
             yield Pair(rows, others, both, similarities)
 
 
-def sweep(
-    columns: Tensor, own: slice, views: int, batch: int, visit: Visit, need_gradient: bool
-) -> Tensor | None:
+def sweep(columns: Tensor, own: slice, views: int, batch: int, visit: Visit, need_gradient: bool) -> Tensor | None:
     """Visit all pairs of an own row and a column, and return the gradient of own rows from the slopes.
 
     Columns from `batch` on are extra negatives, not anchors.

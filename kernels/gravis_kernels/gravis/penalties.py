@@ -70,9 +70,7 @@ class Hinge:
 class Smooth:
     """phi(x) = t * softplus(x / t) or sigmoid(x / t) with temperature t, one threshold at a time."""
 
-    def __init__(
-        self, thresholds: Tensor, weights: Tensor | None, penalty: Penalty, temperature: float
-    ) -> None:
+    def __init__(self, thresholds: Tensor, weights: Tensor | None, penalty: Penalty, temperature: float) -> None:
         """thresholds, weights: (B, K), as for `Hinge`."""
         self.temperature, self.thresholds = temperature, thresholds / temperature
         self.penalty, times_temperature = _SMOOTH[penalty]

@@ -25,9 +25,7 @@ def anchor_losses(
     anchors = torch.arange(embeddings.shape[0], device=embeddings.device)
     source, view = anchors // views, anchors % views
     similarities = embeddings @ embeddings.T
-    positives = similarities.unflatten(1, (-1, views))[
-        anchors, source
-    ]  # [B, K], including the anchor's own view
+    positives = similarities.unflatten(1, (-1, views))[anchors, source]  # [B, K], including the anchor's own view
     negatives = similarities[source[:, None] != source].view(len(anchors), -1)  # [B, B - K]
     if extra_negatives is not None:
         negatives = torch.cat([negatives, embeddings @ extra_negatives.T], 1)  # [B, B - K + M]
@@ -75,9 +73,7 @@ def _attention(positives: Tensor, positive: Tensor, settings: GravisSettings) ->
         return positive / positive.sum(1, keepdim=True).clamp(min=1).to(positives.dtype)
     if settings.detach_attention:
         positives = positives.detach()
-    logits = (positives / settings.attention_temperature).masked_fill(
-        ~positive, torch.finfo(positives.dtype).min
-    )
+    logits = (positives / settings.attention_temperature).masked_fill(~positive, torch.finfo(positives.dtype).min)
     return logits.softmax(1) * positive  # 0 without positives
 
 

@@ -58,9 +58,7 @@ def loss_and_gradient(
 Parts = tuple[Tensor, Tensor | None, Tensor | None]
 
 
-def _mean(
-    columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool
-) -> Parts:
+def _mean(columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool) -> Parts:
     batch, views = positives.shape
     attention = attention_weights(positives, settings)
     thresholds = positives - settings.margin
@@ -106,9 +104,7 @@ def _logsumexp(
     return losses[mine], positive_slopes[mine], negatives.gradient(own, lse, weights)
 
 
-def _rank(
-    columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool
-) -> Parts:
+def _rank(columns: Tensor, own: slice, positives: Tensor, settings: GravisSettings, need_gradient: bool) -> Parts:
     batch, views = positives.shape
     # a column's slopes for own rows need its own ranks
     anchors = slice(0, batch) if need_gradient else own

@@ -62,9 +62,7 @@ def check(columns: Tensor, views: int) -> None:
         ("dimensions", columns.shape[1], configs.LARGEST_DIM),
     ):
         if value > limit:
-            raise ValueError(
-                f'backend "triton" supports up to {limit} {name}, got {value}: use backend "streaming"'
-            )
+            raise ValueError(f'backend "triton" supports up to {limit} {name}, got {value}: use backend "streaming"')
 
 
 def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
@@ -122,9 +120,7 @@ def _mean(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     )  # fmt: skip
     loss = losses.sum()
     if work.extra and work.settings.penalty == "hinge":
-        loss += 0 * work.columns[work.batch :].sum(
-            dtype=torch.float32
-        )  # propagates NaN, which exceeds no threshold
+        loss += 0 * work.columns[work.batch :].sum(dtype=torch.float32)  # propagates NaN, which exceeds no threshold
     return loss, gradient
 
 
@@ -153,9 +149,7 @@ def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     return own_losses.sum(), gradient
 
 
-def _logsumexp(
-    work: Work, need_gradient: bool, unit_rows: bool, gather: Gather | None
-) -> tuple[Tensor, Tensor | None]:
+def _logsumexp(work: Work, need_gradient: bool, unit_rows: bool, gather: Gather | None) -> tuple[Tensor, Tensor | None]:
     settings = work.settings
     plain = unit_rows and settings.temperature >= SMALLEST_PLAIN_TEMPERATURE
     names = {"ATTENTION": settings.attention, "PENALTY": settings.penalty}

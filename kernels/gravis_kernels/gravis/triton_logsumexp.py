@@ -78,14 +78,10 @@ def sum_exp_shifted(
     # A tile without negatives adds exp(0) at the maximum ABSENT; the first negative multiplies it by 0.
     m = tl.full([BLOCK_M], tk.ABSENT, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
+    for j_tile in range(i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))):
         col = j_tile * BLOCK_N
         y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
-        s = tk.similarities(
-            x_ptr, y_ptr, x, y, row, row_end, col, B, views, D, BLOCK_INNER, PRECISION, UPCAST
-        )
+        s = tk.similarities(x_ptr, y_ptr, x, y, row, row_end, col, B, views, D, BLOCK_INNER, PRECISION, UPCAST)
         higher = tl.maximum(m, tl.max(s, 1))
         total = total * tl.exp2((m - higher) * log2_rate)
         total += tl.sum(tl.exp2((s - higher[:, None]) * log2_rate), 1)
@@ -181,9 +177,7 @@ def grad_logsumexp(
     weight_row = tl.load(weight_ptr + o_row, mask=o_row < row_end, other=0.0)[:, None]
     most = tl.max(weight_row)
     dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
+    for j_tile in range(i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))):
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]

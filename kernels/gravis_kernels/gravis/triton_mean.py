@@ -176,9 +176,7 @@ def sweep(
         if PENALTY == "hinge":
             s_least = tl.min(s)
             s_most = tl.max(s)
-            row_first, row_last = open_slots(
-                bounds_ptr, col_tiles + i_tile, slots, s_least, s_most, BLOCK_SLOTS
-            )
+            row_first, row_last = open_slots(bounds_ptr, col_tiles + i_tile, slots, s_least, s_most, BLOCK_SLOTS)
             col_first, col_last = open_slots(bounds_ptr, j_tile, slots, s_least, s_most, BLOCK_SLOTS)
             violated = row_last > 0
             if GRADIENT:

@@ -87,9 +87,7 @@ def thresholds(
     # even an infinite threshold sorts before entries that take no part
     rank = rank_within_row(tl.where(taking_part, tl.minimum(s - margin, 1.0e38), tk.FAR), views, o_k)
     row = source * views + o_k
-    tl.store(
-        order_ptr + tl.cast(row, tl.int64)[:, None] * views + o_k[None, :], rank.to(tl.int8), mask=inside
-    )
+    tl.store(order_ptr + tl.cast(row, tl.int64)[:, None] * views + o_k[None, :], rank.to(tl.int8), mask=inside)
     p_t = tk.threshold_pointers(table_ptr, row, slots, TILE)[:, None] + rank * (2 * TILE)
     tl.store(p_t, s - margin, mask=taking_part & (rank < slots))
     if ATTENTION != "rank":
@@ -140,9 +138,7 @@ def finish_mean(
     taking_part = others & (o_k[:, None] < views)
     a = attention_weights(s, others, views, attention_log2_rate, ATTENTION)
     order = load_order(order_ptr, row_start + own_row, views, o_k, taking_part)
-    h, u = sums_over_negatives(
-        sums_ptr, order, own_row, row_tiles, splits, views - 1, taking_part, BLOCK_K, BLOCK_M
-    )
+    h, u = sums_over_negatives(sums_ptr, order, own_row, row_tiles, splits, views - 1, taking_part, BLOCK_K, BLOCK_M)
     if PENALTY == "hinge":
         h -= u * (s - margin)
     per_negative = 1.0 / (B - views).to(tl.float32)

@@ -64,9 +64,7 @@ def finish_rank(
     inside = (o_k[:, None] < views) & (o_k[None, :] < views)
     order = load_order(order_ptr, row, views, o_k, inside)
     s = own_similarity(z_ptr, row // views, views, D, BLOCK_K, PRECISION, UPCAST)
-    above, slopes = sums_over_negatives(
-        sums_ptr, order, row, row_tiles, splits, views, inside, BLOCK_K, BLOCK_M
-    )
+    above, slopes = sums_over_negatives(sums_ptr, order, row, row_tiles, splits, views, inside, BLOCK_K, BLOCK_M)
     rank = rank_among_positives(s, o_k, views, log2_rate)
     all_rank = rank + above
     d_rank = tl.where(inside, -above / (all_rank * all_rank), 0.0)

@@ -134,9 +134,7 @@ class Grid:
         }  # fmt: skip
 
 
-def plan(
-    columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, extra: int = 0
-) -> Work:
+def plan(columns: Tensor, row_start: int, rows: int, views: int, settings: GravisSettings, extra: int = 0) -> Work:
     machine = configs.machine(columns.device)
     constants = {"D": columns.shape[1], "PRECISION": machine.precision, "UPCAST": machine.upcast}
     return Work(columns, row_start, rows, views, settings, machine, constants, extra)

@@ -127,9 +127,7 @@ def _match_keys(
     if labels is not None or references is not None:
         raise ValueError("keys replace labels and references: leave one of them out")
     if keys.shape != queries.shape:
-        raise ValueError(
-            f"keys must have the shape of the queries, {tuple(queries.shape)}, got {tuple(keys.shape)}"
-        )
+        raise ValueError(f"keys must have the shape of the queries, {tuple(queries.shape)}, got {tuple(keys.shape)}")
     rank = 0 if process_group is None else dist.get_rank(process_group)
     labels = torch.arange(len(queries), device=queries.device) + (rank << 40)
     return labels, (keys, labels)
@@ -147,25 +145,17 @@ def _by_anchor(
     normalize: bool,
     process_group: dist.ProcessGroup | None,
 ) -> Tensor:
-    text = (
-        f"NT-Xent, temperature {value_of(temperature, process_group)}, {reduction}, queue {queue is not None}"
-    )
+    text = f"NT-Xent, temperature {value_of(temperature, process_group)}, {reduction}, queue {queue is not None}"
     if queue is not None:
         queue = queue if extra_negatives is None else torch.cat([queue, extra_negatives.to(queue)])
         extra_negatives = queue
     with torch.autocast(embeddings.device.type, enabled=False):
-        anchors = gather_anchors(
-            embeddings, labels, extra_negatives, normalize, process_group, text, references
-        )
+        anchors = gather_anchors(embeddings, labels, extra_negatives, normalize, process_group, text, references)
         t = scalar(temperature, anchors.rows)
-        skipped = (
-            len(anchors.columns) - len(queue) if queue is not None else 0
-        )  # keys are no negatives beside a queue
+        skipped = len(anchors.columns) - len(queue) if queue is not None else 0  # keys are no negatives beside a queue
 
         def loss_of(positives: Tensor, _: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
             return losses_of(positives, positive, negatives[:, skipped:], t)
 
         shares = anchors.positive.sum(1).to(anchors.rows)
-        return reduce(
-            anchors.losses(loss_of), shares, weight, reduction, process_group, embeddings.shape[:-1]
-        )
+        return reduce(anchors.losses(loss_of), shares, weight, reduction, process_group, embeddings.shape[:-1])

@@ -18,9 +18,7 @@ def anchor_losses(embeddings: Tensor, views: int, temperature: float) -> Tensor:
     similarities = embeddings @ embeddings.T
     positives = similarities.unflatten(1, (-1, views))[anchors, source]
     negatives = similarities.masked_fill(source[:, None] == source, ABSENT)
-    return losses_of(
-        positives, view[:, None] != torch.arange(views, device=view.device), negatives, temperature
-    )
+    return losses_of(positives, view[:, None] != torch.arange(views, device=view.device), negatives, temperature)
 
 
 def losses_of(positives: Tensor, positive: Tensor, negatives: Tensor, temperature: Tensor | float) -> Tensor:

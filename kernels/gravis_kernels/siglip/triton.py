@@ -45,9 +45,7 @@ def grad_siglip(
     losses = tl.zeros([BLOCK_M], tl.float32)
     slopes = tl.zeros([BLOCK_M], tl.float32)
     dx = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
+    for j_tile in range(i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))):
         col = j_tile * BLOCK_N
         y = tk.load_columns(y_ptr, col, B, 0, D, BLOCK_N, BLOCK_D)
         s = tk.similarities(x_ptr, y_ptr, x, y, row, row_end, col, B, 1, D, BLOCK_INNER, PRECISION, UPCAST)
@@ -92,9 +90,7 @@ def loss_and_gradient(
     return loss, (grads / batch, (slope - missing.sum()) / batch)
 
 
-def _sweep(
-    work: Work, other: Tensor, bias: Tensor, statistics: bool, gradient: bool
-) -> tuple[Tensor, Tensor]:
+def _sweep(work: Work, other: Tensor, bias: Tensor, statistics: bool, gradient: bool) -> tuple[Tensor, Tensor]:
     """Sums [split, (loss, slope), own row] and the gradient [own row, D] of a tower, empty if not requested."""
     grid = own_rows(work, "gradient", gradient)
     sums = work.new(grid.splits, 2, grid.rows) if statistics else work.new(0)

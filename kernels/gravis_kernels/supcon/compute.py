@@ -29,9 +29,7 @@ def compute(
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.detach().to(precision_of(embeddings))
         settings = f"SupCon, temperature {temperature}, learned {learned}"
-        batch = gather_batch(
-            rows, 1, extra_negatives, normalize, need_gradient, process_group, settings, least_views=1
-        )
+        batch = gather_batch(rows, 1, extra_negatives, normalize, need_gradient, process_group, settings, least_views=1)
         if batch.gather is not None:
             labels = batch.gather(labels.long()[:, None])[:, 0]
         loss_and_gradient, columns = prepare(backend, batch.columns, product_dtype, "supcon")

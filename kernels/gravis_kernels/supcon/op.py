@@ -110,9 +110,7 @@ def _by_anchor(
 ) -> Tensor:
     text = f"SupCon, temperature {value_of(temperature, process_group)}, {reduction}, by anchor"
     with torch.autocast(embeddings.device.type, enabled=False):
-        anchors = gather_anchors(
-            embeddings, labels, extra_negatives, normalize, process_group, text, references
-        )
+        anchors = gather_anchors(embeddings, labels, extra_negatives, normalize, process_group, text, references)
         t = scalar(temperature, anchors.rows)
 
         def loss_of(positives: Tensor, _: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:

@@ -42,9 +42,7 @@ def grad_supcon(
     label_row = tl.load(label_ptr + o_row, mask=own, other=0)[:, None]
     target_row = tl.load(target_ptr + o_row, mask=own, other=0.0)[:, None]
     dz = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for j_tile in range(
-        i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))
-    ):
+    for j_tile in range(i_split * tiles_per_split, tl.minimum((i_split + 1) * tiles_per_split, tl.cdiv(B, BLOCK_N))):
         col = j_tile * BLOCK_N
         o_col = col + tl.arange(0, BLOCK_N)
         weight_col = tl.load(weight_ptr + o_col, mask=o_col < B, other=0.0)[None, :]
@@ -53,9 +51,7 @@ def grad_supcon(
         s = tk.similarities(
             z_ptr, z_ptr, z_row, z_col, row, row_end, col, B, 1, D, BLOCK_INNER, PRECISION, UPCAST
         )  # fmt: skip
-        g = triton_logsumexp.tile_grad(
-            s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN
-        )
+        g = triton_logsumexp.tile_grad(s, lse_ptr, lse_row, weight_row, weight_col, o_col, B, log2_rate, PLAIN)
         positive = (label_row == label_col) & (o_row[:, None] != o_col[None, :])
         g = tl.where(positive, g - target_row, g)
         if D > BLOCK_INNER:

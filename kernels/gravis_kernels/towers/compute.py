@@ -49,17 +49,11 @@ def towers_loss(
     scale = _number("logit_scale", logit_scale, image_features.device, dtype)
     bias = _number("logit_bias", logit_bias, image_features.device, dtype)
     pairs = torch.stack([image_features.to(dtype) * scale, text_features.to(dtype)], dim=1)
-    numbers = (
-        f"logit_scale {value_of(logit_scale, process_group)}, bias {value_of(logit_bias, process_group)}"
-    )
+    numbers = f"logit_scale {value_of(logit_scale, process_group)}, bias {value_of(logit_bias, process_group)}"
     loss = (
-        _fused(
-            family, pairs, bias, f"{family}, {numbers}", process_group, product_dtype(image_features), backend
-        )
+        _fused(family, pairs, bias, f"{family}, {numbers}", process_group, product_dtype(image_features), backend)
         if plain
-        else _by_pair(
-            pair_losses, pairs, bias, f"{family}, {numbers}, {reduction}", weight, reduction, process_group
-        )
+        else _by_pair(pair_losses, pairs, bias, f"{family}, {numbers}, {reduction}", weight, reduction, process_group)
     )
     return scale_gradient(loss, process_group) if ddp_scale else loss
 
@@ -107,9 +101,7 @@ def _by_pair(
         columns, start = pairs, 0
         if process_group is not None:
             gradient = torch.is_grad_enabled() and (pairs.requires_grad or bias.requires_grad)
-            exchange = Exchange(
-                pairs.flatten(1), 1, gradient, process_group, f"{settings}, {gradient}", least_views=1
-            )
+            exchange = Exchange(pairs.flatten(1), 1, gradient, process_group, f"{settings}, {gradient}", least_views=1)
             columns = GatherWithGradient.apply(pairs.flatten(1), exchange).unflatten(1, (2, -1))
             start = exchange.start
         match = torch.arange(start, start + len(pairs), device=pairs.device)

@@ -30,9 +30,7 @@ def differentiated(
         leaves = columns.detach().requires_grad_(need_gradient)
         shifts = bias.expand(len(columns)).clone().requires_grad_(need_gradient)  # one bias per image
         logits = leaves[:, 0] @ leaves[:, 1].T + shifts[:, None]
-        losses = pair_losses(logits, logits.T, torch.arange(len(columns), device=logits.device)) / len(
-            columns
-        )
+        losses = pair_losses(logits, logits.T, torch.arange(len(columns), device=logits.device)) / len(columns)
         loss = losses[own].detach().sum()
         if not need_gradient:
             return loss, None

@@ -44,9 +44,7 @@ def test_images_of_one_patient_are_drawn_together_and_each_class_keeps_its_group
     counts = drawn_counts(strata, ["a", "a", "", "b", "", "b"], resamples=500)
     assert (counts[:, 0] == counts[:, 1]).all()
     assert (counts[:, 3] == counts[:, 5]).all()
-    assert (
-        counts[:, 0] + counts[:, 4] == 2
-    ).all()  # the groups that hold the rarer class: patient a, and image 4
+    assert (counts[:, 0] + counts[:, 4] == 2).all()  # the groups that hold the rarer class: patient a, and image 4
     assert (counts[:, 2] + counts[:, 3] == 2).all()  # the others: image 2, and patient b
     assert set(counts[:, 0]) == {0, 1, 2}
 
@@ -60,9 +58,7 @@ def test_groups_of_one_image_are_like_no_groups():
 def test_intervals_depend_on_the_number_of_patients():
     generator = np.random.default_rng(0)
     patients, images = 100, 8
-    values = np.repeat(generator.normal(0, 0.2, patients), images) + generator.normal(
-        0, 0.1, patients * images
-    )
+    values = np.repeat(generator.normal(0, 0.2, patients), images) + generator.normal(0, 0.1, patients * images)
     ids, groups = (tuple(f"{n:03d}" for n in np.arange(patients * images) // each) for each in (1, images))
     spread = resampled_scores(MaskPredictions(ids, groups, {"jaccard": values}))["jaccard"].std()
     assert spread == pytest.approx((0.2**2 / patients + 0.1**2 / (patients * images)) ** 0.5, rel=0.15)
@@ -100,9 +96,7 @@ def test_weighted_scores_equal_scores_of_the_repeated_images():
 def test_scores_of_each_image_once_equal_those_of_the_evaluation():
     found = diagnoses(np.random.default_rng(5))
     scores = found.scores(np.ones((1, 60), np.int64))
-    known = classification_scores(
-        found.probabilities, found.labels, classes=("a", "b", "c"), scored=("a", "b")
-    )
+    known = classification_scores(found.probabilities, found.labels, classes=("a", "b", "c"), scored=("a", "b"))
     assert scores["mean_auc"][0] == pytest.approx(known.mean_auc, abs=1e-12)
     assert scores["mean_partial_auc"][0] == pytest.approx(known.mean_partial_auc, abs=1e-12)
     assert scores["balanced_accuracy"][0] == pytest.approx(known.balanced_accuracy, abs=1e-12)
@@ -161,9 +155,7 @@ def coverage(*, seeds: int, between: float, same_images: bool = False, trials: i
             own = base + 0.05 + generator.normal(0, between) + noise
             observed.append(float((own - base).mean()))
             scores = [
-                resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": values}), resamples=300)[
-                    "jaccard"
-                ]
+                resampled_scores(MaskPredictions(ids, ("",) * len(ids), {"jaccard": values}), resamples=300)["jaccard"]
                 for values in (base, own)
             ]
             resampled.append(scores[1] - scores[0])

@@ -20,9 +20,7 @@ from gravis_triton.report.comparison_page import (
 )
 
 
-def result(
-    tmp_path, encoder: str, seed: int, jaccard: list[float], *, fraction: float = 1.0, ids=None
-) -> Result:
+def result(tmp_path, encoder: str, seed: int, jaccard: list[float], *, fraction: float = 1.0, ids=None) -> Result:
     """A segmentation cell whose masks have these Jaccard indices."""
     directory = tmp_path / f"{encoder}-{fraction:g}-{seed}"
     directory.mkdir()
@@ -134,9 +132,7 @@ def test_more_seeds_on_the_same_test_images_do_not_narrow_the_interval(tmp_path)
 
 def test_seeds_with_own_test_images_narrow_the_interval_by_the_root_of_their_number(tmp_path):
     # 24 draws of -0.1 or 0.5: a standard error of 0.3 / sqrt(24), that of one seed over sqrt(3)
-    assert width_over(tmp_path, ["abcdefgh", "ijklmnop", "qrstuvwx"]) == pytest.approx(
-        2 * 1.96 * 0.0612, rel=0.1
-    )
+    assert width_over(tmp_path, ["abcdefgh", "ijklmnop", "qrstuvwx"]) == pytest.approx(2 * 1.96 * 0.0612, rel=0.1)
 
 
 def test_the_order_of_the_images_in_a_file_does_not_matter(tmp_path):

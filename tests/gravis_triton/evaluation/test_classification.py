@@ -100,9 +100,7 @@ def test_specificity_is_at_the_first_threshold_with_the_sensitivity():
     # positives at 0.9, 0.7, 0.3, 0.2; negatives at 0.8, 0.6, 0.5, 0.1
     p = scores_of(0.9, 0.7, 0.3, 0.2, 0.8, 0.6, 0.5, 0.1)
     positive = flags(1, 1, 1, 1, 0, 0, 0, 0)
-    assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(
-        3 / 4
-    )  # threshold 0.7: one false alarm
+    assert specificity_at_sensitivity(p, positive, 0.5) == pytest.approx(3 / 4)  # threshold 0.7: one false alarm
     assert specificity_at_sensitivity(p, positive, 0.51) == pytest.approx(1 / 4)  # 0.3: all but 0.1
     assert specificity_at_sensitivity(p, positive, 0.82) == pytest.approx(1 / 4)  # 0.2: still all but 0.1
     # between the thresholds nothing is interpolated

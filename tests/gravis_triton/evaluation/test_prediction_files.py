@@ -68,9 +68,7 @@ def test_submission_keeps_the_order_of_images(tmp_path):
 def test_written_probabilities_keep_float32_precision(tmp_path):
     p = torch.rand(200, 2, generator=torch.manual_seed(0))
     ids = [f"nevus/{i}.jpg" for i in range(200)]
-    write_class_probabilities_csv(
-        tmp_path / "image_scores.csv", ids, torch.ones(200).long(), p, classes=("a", "b, c")
-    )
+    write_class_probabilities_csv(tmp_path / "image_scores.csv", ids, torch.ones(200).long(), p, classes=("a", "b, c"))
     lines = (tmp_path / "image_scores.csv").read_text().splitlines()
     assert lines[0] == 'image_id,label,a,"b, c"'
     assert lines[1].startswith('nevus/0.jpg,"b, c",')
@@ -83,9 +81,7 @@ def test_mask_scores_have_a_row_per_image(tmp_path):
     scores = [mask_scores(truth, truth), mask_scores(torch.tensor([[True, False, True, False]]), truth)]
     write_mask_scores_csv(tmp_path / "scores.csv", ["ISIC_1", "ISIC_2"], scores)
     assert (tmp_path / "scores.csv").read_text() == (
-        "image_id,jaccard,dice,accuracy,sensitivity,specificity\n"
-        "ISIC_1,1,1,1,1,1\n"
-        "ISIC_2,0.333333333,0.5,0.5,0.5,0.5\n"
+        "image_id,jaccard,dice,accuracy,sensitivity,specificity\nISIC_1,1,1,1,1,1\nISIC_2,0.333333333,0.5,0.5,0.5,0.5\n"
     )
 
 
@@ -97,9 +93,7 @@ def test_groups_are_written_if_known(tmp_path):
         "image_id,", "a,P1,1,1,", "b,,1,1,1,",
     ]  # fmt: skip
     p = [[0.5, 0.5], [0.25, 0.75]]
-    write_class_probabilities_csv(
-        tmp_path / "a.csv", ["a", "b"], [0, 1], p, classes=("x", "y"), groups=["P1", None]
-    )
+    write_class_probabilities_csv(tmp_path / "a.csv", ["a", "b"], [0, 1], p, classes=("x", "y"), groups=["P1", None])
     assert (tmp_path / "a.csv").read_text() == "image_id,group,label,x,y\na,P1,x,0.5,0.5\nb,,y,0.25,0.75\n"
 
 
@@ -159,6 +153,4 @@ def test_without_a_name_the_files_have_none(tmp_path):
 
 def test_an_image_without_a_label_cannot_be_scored(tmp_path):
     with pytest.raises(ValueError, match="image ISIC_0 has no label"):
-        write_class_predictions(
-            RunDirectory(tmp_path), collection([None]), [0], torch.tensor([[0.7, 0.2, 0.1]])
-        )
+        write_class_predictions(RunDirectory(tmp_path), collection([None]), [0], torch.tensor([[0.7, 0.2, 0.1]]))

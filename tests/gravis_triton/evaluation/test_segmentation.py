@@ -68,13 +68,9 @@ def test_thresholded_jaccard_below_0_65_is_0():
 
 
 def test_masks_of_different_shape_or_type_raise():
-    with pytest.raises(
-        ValueError, match=r"masks are \(1, 2\) and \(2, 1\): expected the same non-empty shape"
-    ):
+    with pytest.raises(ValueError, match=r"masks are \(1, 2\) and \(2, 1\): expected the same non-empty shape"):
         mask_scores(mask(".."), mask(".", "."))
-    with pytest.raises(
-        ValueError, match=r"masks must be bool, not torch\.uint8 and torch\.bool: threshold them first"
-    ):
+    with pytest.raises(ValueError, match=r"masks must be bool, not torch\.uint8 and torch\.bool: threshold them first"):
         mask_scores(mask("..").byte(), mask(".."))
     with pytest.raises(ValueError, match="no masks to score"):
         segmentation_scores([])
@@ -89,7 +85,5 @@ def test_probability_is_resized_before_thresholding():
 def test_probability_of_exactly_half_is_not_lesion():
     assert not resize_probability(torch.full((3, 3), 0.5), (5, 7)).any()
     striped = torch.tensor([[0.0, 0.9, 0.9, 0.0] * 4] * 2)
-    assert not resize_probability(
-        striped, (1, 4)
-    ).any()  # less than half on average, though the middles are all 0.9
+    assert not resize_probability(striped, (1, 4)).any()  # less than half on average, though the middles are all 0.9
     assert resize_probability(torch.full((8, 8), 0.6), (3, 2)).tolist() == [[True, True]] * 3

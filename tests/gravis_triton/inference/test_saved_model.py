@@ -134,9 +134,7 @@ def test_weights_of_another_shape_raise(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
-)
+@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
 def test_array_of_another_shape_or_type_raises(array):
     with pytest.raises(UserError, match=r"is not an image: expected \(height, width, 3\) uint8"):
         class_predictor().predict(array)

@@ -30,9 +30,7 @@ def convolution(*extra: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("chunk", [1, 5, 8, 23])
 def test_chunks_give_the_gradient_of_the_whole_batch(chunk):
-    whole, chunked = (
-        gradients(convolution(nn.LayerNorm(288)), 288, size, torch.float64) for size in (None, chunk)
-    )
+    whole, chunked = (gradients(convolution(nn.LayerNorm(288)), 288, size, torch.float64) for size in (None, chunk))
     for ours, expected in zip(chunked, whole, strict=True):
         assert (ours - expected).norm() <= 1e-10 * expected.norm()
 
@@ -95,9 +93,7 @@ def one_process(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("processes", "chunk"), [(2, 5), (4, 0)])
-def test_processes_together_get_the_gradient_of_one_process_on_the_whole_batch(
-    tmp_path, one_process, processes, chunk
-):
+def test_processes_together_get_the_gradient_of_one_process_on_the_whole_batch(tmp_path, one_process, processes, chunk):
     together = run_processes(processes, chunk, tmp_path / "result.pt")
     assert together["loss"].item() == pytest.approx(one_process["loss"].item(), rel=1e-12)
     for name, expected in one_process.items():

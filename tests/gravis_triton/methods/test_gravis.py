@@ -80,9 +80,7 @@ def test_nt_xent_is_the_cross_entropy_of_each_positive_against_all_negatives():
     z, t = embeddings(), 0.2
     expected = torch.stack(
         [
-            torch.stack(
-                [-torch.log(torch.exp(s / t) / (torch.exp(s / t) + torch.exp(n / t).sum())) for s in p]
-            ).mean()
+            torch.stack([-torch.log(torch.exp(s / t) / (torch.exp(s / t) + torch.exp(n / t).sum())) for s in p]).mean()
             for p, n in blocks(z)
         ]
     ).mean()
@@ -159,8 +157,6 @@ def test_a_transformers_exceptions_from_weight_decay_hold_in_a_method():
     model = Gravis(build_encoder("test_vit", image_size=64), view_maker(), Gravis.Settings())
     optimizer = build_optimizer(model, OptimizationSettings(weight_decay=0.1))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed = {
-        names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]
-    }
+    decayed = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
     assert "encoder.blocks.0.attn.qkv.weight" in decayed
     assert not {"encoder.pos_embed", "encoder.cls_token"} & decayed

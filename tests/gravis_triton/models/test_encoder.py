@@ -174,18 +174,14 @@ def test_eval_mode_restores_the_mode_after_an_error():
 MODEL = "tf_efficientnet_lite0"
 
 
-@pytest.mark.parametrize(
-    ("image", "classes"), [("flower.jpg", {985, 723, 738}), ("china.jpg", {698, 832, 663})]
-)
+@pytest.mark.parametrize(("image", "classes"), [("flower.jpg", {985, 723, 738}), ("china.jpg", {698, 832, 663})])
 def test_packaged_weights_classify_photographs(image, classes):
     # ImageNet's 985 daisy, 723 pinwheel, 738 flowerpot; 698 palace, 832 stupa, 663 monastery
     network = timm.create_model(MODEL).eval()
     weights = packaged_weights(MODEL)
     network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization(network))
-    pixels = (
-        torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1).float().unsqueeze(0)[..., 107:533]
-    )
+    pixels = torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1).float().unsqueeze(0)[..., 107:533]
     pixels = interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True) / 255
     assert int(network((pixels - mean) / std).argmax()) in classes
 

@@ -220,9 +220,7 @@ def test_code_in_a_weights_file_is_not_executed(tmp_path):
 def test_checkpoints_of_other_toolkits_are_read_without_their_prefix(saved, tmp_path, layout, prefix):
     encoder, _ = saved
     tensors = encoder.state_dict()
-    torch.save(
-        layout(tensors, {name: torch.zeros_like(t) for name, t in tensors.items()}), tmp_path / "other.pth"
-    )
+    torch.save(layout(tensors, {name: torch.zeros_like(t) for name, t in tensors.items()}), tmp_path / "other.pth")
     source = opened(tmp_path / "other.pth", model="test_resnet")
     assert all(torch.equal(found, tensors[name]) for name, found in source.encoder.state_dict().items())
     assert source.loaded.endswith(f"(without their prefix {prefix})")
@@ -236,7 +234,5 @@ def test_the_prefix_of_incomplete_weights_is_named(saved, tmp_path):
     tensors = pre(saved[0].state_dict(), "backbone.")
     tensors.popitem()
     torch.save(tensors, tmp_path / "other.pth")
-    with pytest.raises(
-        UserError, match=r"has only \d+ of \d+ encoder tensors of test_resnet under backbone\., e\.g\."
-    ):
+    with pytest.raises(UserError, match=r"has only \d+ of \d+ encoder tensors of test_resnet under backbone\., e\.g\."):
         opened(tmp_path / "other.pth", model="test_resnet")

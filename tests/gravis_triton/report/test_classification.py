@@ -82,9 +82,7 @@ def test_a_confusion_matrix_of_very_many_classes_is_no_larger_than_that_of_many(
 
 def test_figures_are_named_after_the_classifier(tmp_path):
     p, y = predictions()
-    scores, areas = (
-        f(p, y, classes=CLASSES, scored=()) for f in (classification_scores, classification_curves)
-    )
+    scores, areas = (f(p, y, classes=CLASSES, scored=()) for f in (classification_scores, classification_curves))
     write_class_figures(RunDirectory(tmp_path), scores, areas, name="knn")
     write_class_figures(RunDirectory(tmp_path), scores, areas)
     names = {"confusion_knn.png", "curves_knn.png", "confusion.png", "curves.png"}

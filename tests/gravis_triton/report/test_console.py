@@ -39,9 +39,7 @@ class Batches(list):
 
 
 def test_the_size_of_a_step_counts_views_and_processes(capsys):
-    training = SimpleNamespace(
-        batches=Batches(range(10)), steps=25, accelerator=SimpleNamespace(num_processes=2)
-    )
+    training = SimpleNamespace(batches=Batches(range(10)), steps=25, accelerator=SimpleNamespace(num_processes=2))
     print_step(Display(), training)
     print_step(Display(), training, views=3, image_size=32)
     assert capsys.readouterr().out.splitlines() == [

@@ -22,15 +22,11 @@ CONFIGS = Path(__file__).parents[3] / "recipes" / "configs"
 
 def strengths(settings: PretrainSettings | ViewSettings) -> dict[str, Any]:
     """Everything about the steps of augmentation: neither the preset's name nor the number of views."""
-    return {
-        name: getattr(settings, name) for name in asdict(ViewSettings()) if name not in ("augment", "views")
-    }
+    return {name: getattr(settings, name) for name in asdict(ViewSettings()) if name not in ("augment", "views")}
 
 
 def parsed(*args: object) -> PretrainSettings:
-    return resolve_pretrain(
-        resolve(PretrainSettings, read_flags(PretrainSettings, [str(arg) for arg in args]))
-    )
+    return resolve_pretrain(resolve(PretrainSettings, read_flags(PretrainSettings, [str(arg) for arg in args])))
 
 
 def test_the_default_is_the_named_default_throughout():
@@ -73,18 +69,14 @@ def test_a_file_starts_from_the_default_augmentation(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("hair: 1\ncutout_holes: 0\n")
     assert strengths(parsed("--augment", file)) == strengths(ViewSettings(hair=1.0, cutout_holes=0))
-    assert strengths(parsed("--augment", file, "--hair", 0.5)) == strengths(
-        ViewSettings(hair=0.5, cutout_holes=0)
-    )
+    assert strengths(parsed("--augment", file, "--hair", 0.5)) == strengths(ViewSettings(hair=0.5, cutout_holes=0))
 
 
 def test_a_config_file_names_an_augmentation_and_may_change_it(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("augment: dermoscopy\nhair: 0.7\nviews: 6\n")
     settings = parsed("--config", file, "--ink", 0.2)
-    assert strengths(settings) == strengths(
-        ViewSettings(**{**asdict(PRESETS["dermoscopy"]), "hair": 0.7, "ink": 0.2})
-    )
+    assert strengths(settings) == strengths(ViewSettings(**{**asdict(PRESETS["dermoscopy"]), "hair": 0.7, "ink": 0.2}))
     assert settings.views == 6
 
 

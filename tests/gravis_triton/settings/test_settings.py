@@ -32,10 +32,7 @@ from gravis_triton.settings.flags import read_flags
 
 JOBS = [pretrain_settings({}), EvaluateSettings, ClassificationSettings, SegmentationSettings]
 FLOATS = [
-    (kind, name)
-    for kind in JOBS
-    for name, setting in settings_of(kind).items()
-    if value_type(setting.hint) is float
+    (kind, name) for kind in JOBS for name, setting in settings_of(kind).items() if value_type(setting.hint) is float
 ]
 
 
@@ -68,9 +65,7 @@ def test_flags_override_the_config_file_which_overrides_defaults(tmp_path):
 def test_a_flag_given_its_default_value_still_overrides_the_config_file(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text(f"views: {flat(pretrain_settings({})()).views + 3}\n")
-    settings = parse(
-        pretrain_settings, ["--config", str(file), "--views", str(flat(pretrain_settings({})()).views)]
-    )
+    settings = parse(pretrain_settings, ["--config", str(file), "--views", str(flat(pretrain_settings({})()).views)])
     assert settings.views == flat(pretrain_settings({})()).views
 
 

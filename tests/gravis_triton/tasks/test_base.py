@@ -49,9 +49,7 @@ def test_frozen_statistics_do_not_freeze_the_decoder(encoder):
     network.freeze_statistics()
     network.train()
     modes = {module.training for module in network.pretrained.modules() if isinstance(module, nn.BatchNorm2d)}
-    decoder = {
-        module.training for module in network.network.decoder.modules() if isinstance(module, nn.BatchNorm2d)
-    }
+    decoder = {module.training for module in network.network.decoder.modules() if isinstance(module, nn.BatchNorm2d)}
     assert (modes, decoder) == ({False}, {True})
 
 
@@ -73,10 +71,7 @@ def test_layer_decay_applies_to_the_feature_pyramid(encoder):
     network = Segmenter(encoder, decoder="unet", image_size=64)
     groups = parameter_groups(network, encoder, weight_decay=0.1, layer_decay=0.5)
     scale_of = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-    assert (
-        scale_of[id(network.pretrained.conv1[0].weight)]
-        < scale_of[id(network.pretrained.layer4[0].conv1.weight)]
-    )
+    assert scale_of[id(network.pretrained.conv1[0].weight)] < scale_of[id(network.pretrained.layer4[0].conv1.weight)]
     assert scale_of[id(network.network.segmentation_head[0].weight)] == 1
 
 
@@ -93,9 +88,7 @@ def test_backbone_without_numbered_layers_has_one_rate(unnumbered):
 
 
 def test_layer_decay_without_numbered_layers_raises(unnumbered):
-    with pytest.raises(
-        UserError, match=r"^--layer-decay 0\.5 does not work with poolformer_s12, .*: drop it"
-    ):
+    with pytest.raises(UserError, match=r"^--layer-decay 0\.5 does not work with poolformer_s12, .*: drop it"):
         parameter_groups(Classifier(unnumbered, classes=3), unnumbered, weight_decay=0.1, layer_decay=0.5)
 
 

@@ -59,9 +59,7 @@ def test_without_a_rare_class_the_images_stay():
     images = [7, 3, 5]
     assert repeat_rare_classes(images, [0, 1, 0], 0.0) == images
     assert repeat_rare_classes(images, [0, 1, 0], 0.33) == images
-    assert (
-        repeat_rare_classes(images, [0, 0, 0], 0.5) == images
-    )  # a class without any image has none to repeat
+    assert repeat_rare_classes(images, [0, 0, 0], 0.5) == images  # a class without any image has none to repeat
 
 
 def test_an_epoch_repeats_rare_classes_and_the_loss_weighs_what_is_left():

@@ -34,9 +34,7 @@ def test_every_decoder_has_all_weights_of_the_encoder(encoder, decoder):
 def test_encoder_is_copied_to_a_pyramid_with_other_names():
     encoder = build_encoder("test_convnext", image_size=64)
     network = Segmenter(encoder, decoder="unet", image_size=64)
-    assert torch.equal(
-        network.pretrained.stages_0.blocks[0].conv_dw.weight, encoder.stages[0].blocks[0].conv_dw.weight
-    )
+    assert torch.equal(network.pretrained.stages_0.blocks[0].conv_dw.weight, encoder.stages[0].blocks[0].conv_dw.weight)
 
 
 def test_last_feature_map_is_that_of_the_encoder(encoder):
@@ -54,9 +52,7 @@ def test_encoder_of_another_architecture_raises(encoder):
 
 def test_backbone_without_a_pyramid_raises():
     encoder = build_encoder("test_vit", image_size=64)
-    with pytest.raises(
-        UserError, match=r"--decoder unet does not work with test_vit .* resnet, efficientnet"
-    ):
+    with pytest.raises(UserError, match=r"--decoder unet does not work with test_vit .* resnet, efficientnet"):
         Segmenter(encoder, decoder="unet", image_size=64)
 
 

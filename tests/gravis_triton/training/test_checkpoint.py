@@ -54,9 +54,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest
         patch.setattr(accelerator, "save_state", killed)
         with pytest.raises(KeyboardInterrupt):
             save_checkpoint(accelerator, checkpoints, TrainState(step=2, steps_per_epoch=4))
-    assert (
-        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
-    )
+    assert start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
 
 
 def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerator, model, monkeypatch):
@@ -76,9 +74,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
 
 
 def test_auto_starts_anew_where_there_is_no_checkpoint_yet(tmp_path, accelerator):
-    assert (
-        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
-    )
+    assert start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
 
 
 def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
@@ -88,9 +84,7 @@ def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
 
 def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
     save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, processes=2, steps_per_epoch=4))
-    with pytest.raises(
-        UserError, match=r"written by a run with 2 processes, this one has 1: launch it the same way"
-    ):
+    with pytest.raises(UserError, match=r"written by a run with 2 processes, this one has 1: launch it the same way"):
         start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
 
 
@@ -128,9 +122,7 @@ def flip_a_bit(file):
         lambda file: file.unlink(),
     ],
 )
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.bin", "progress.json", "best.pt", "checksums.json"]
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "progress.json", "best.pt", "checksums.json"])
 def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
     tmp_path, accelerator, model, damage, name
 ):
@@ -139,9 +131,7 @@ def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
     for step in (1, 2):
         with torch.no_grad():
             model.weight.fill_(step)
-        save_checkpoint(
-            accelerator, tmp_path / "checkpoints", TrainState(step=step, steps_per_epoch=4), {"best": best}
-        )
+        save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=step, steps_per_epoch=4), {"best": best})
     damage(tmp_path / "checkpoints" / "step-00000002" / name)
     progress = start_or_resume(
         accelerator,
@@ -158,19 +148,13 @@ def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
     del optimizer
 
 
-def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(
-    two_checkpoints, accelerator, model
-):
+def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(two_checkpoints, accelerator, model):
     newest = two_checkpoints.checkpoints / "step-00000002"
     flip_a_bit(newest / "model.safetensors")
-    with pytest.raises(
-        UserError, match=r"model.safetensors is damaged; use --resume .* for the newest intact one"
-    ):
+    with pytest.raises(UserError, match=r"model.safetensors is damaged; use --resume .* for the newest intact one"):
         start_or_resume(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
     flip_a_bit(two_checkpoints.checkpoints / "step-00000001" / "model.safetensors")
-    with pytest.raises(
-        UserError, match=r"none of its checkpoints can be used \(model.safetensors is damaged\)"
-    ):
+    with pytest.raises(UserError, match=r"none of its checkpoints can be used \(model.safetensors is damaged\)"):
         start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
 
 
@@ -248,9 +232,7 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
     moment = optimizer.state_dict()["state"][0]["exp_avg"].clone()
     for group in optimizer.param_groups:
         group["weight_decay"] = 0.3
-    start_or_resume(
-        accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer
-    )
+    start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3]
     assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)
 
@@ -261,9 +243,7 @@ def test_another_optimizer_is_told(tmp_path, accelerator, model):
     accelerator._optimizers.clear()
     optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
     with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
-        start_or_resume(
-            accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer
-        )
+        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer)
 
 
 def test_a_run_that_cannot_be_written_to_is_told(two_checkpoints, accelerator):

@@ -50,9 +50,7 @@ def test_the_rate_is_a_function_of_the_step_alone():
 @pytest.mark.parametrize(
     ("steps", "steps_per_epoch", "warmup"), [(104, 62, 13), (104, 15, 13), (833, 62, 62), (50, 50, 6.25)]
 )
-def test_the_warm_up_is_an_epoch_or_an_eighth_of_the_run_and_the_rate_ends_at_zero(
-    steps, steps_per_epoch, warmup
-):
+def test_the_warm_up_is_an_epoch_or_an_eighth_of_the_run_and_the_rate_ends_at_zero(steps, steps_per_epoch, warmup):
     lr = scheduled(OptimizationSettings(lr=0.1), steps=steps, steps_per_epoch=steps_per_epoch)
     assert lr[-1] < 1e-3 * 0.1
     assert lr == [

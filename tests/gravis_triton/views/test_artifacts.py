@@ -159,9 +159,7 @@ def test_dark_corners_leave_the_center_and_darken_by_what_was_drawn():
     assert torch.equal(changed[:, :, 20:60, 20:60], images[:, :, 20:60, 20:60])
     assert (changed <= images).all()
     params = vignette._params
-    beyond = (
-        params["radius"] + params["rim"] < (40**2 * 2) ** 0.5 / 80 - 0.06
-    )  # corner pixels are wholly outside
+    beyond = params["radius"] + params["rim"] < (40**2 * 2) ** 0.5 / 80 - 0.06  # corner pixels are wholly outside
     expected = 0.5 * (1 - params["darkness"])
     assert beyond.sum() > 10
     assert torch.allclose(changed[beyond, 0, 0, 0], expected[beyond], atol=1e-6)
@@ -179,9 +177,7 @@ def test_defocus_is_the_disk_that_its_formula_names():
 def test_defocus_keeps_the_mean_of_what_does_not_touch_the_border():
     torch.manual_seed(0)
     images = F.pad(torch.rand(8, 3, 20, 20), [8] * 4)
-    assert torch.allclose(
-        RandomDefocus((1.0, 4.0), p=1.0)(images).mean((2, 3)), images.mean((2, 3)), atol=1e-6
-    )
+    assert torch.allclose(RandomDefocus((1.0, 4.0), p=1.0)(images).mean((2, 3)), images.mean((2, 3)), atol=1e-6)
 
 
 def test_the_smallest_defocus_changes_little_and_the_largest_much():
@@ -201,9 +197,7 @@ def test_cutout_squares_follow_the_law_of_kornias_erasing():
     assert abs((ours == 0).float().mean() - 16 / 28**2) < 1e-6
     share = [(erased == 0).sum((0, 1)).float() for erased in (ours, theirs)]
     assert (share[0] - share[1]).abs().max() < 5 * (2 * expected) ** 0.5 + 5 * (2 * 3000 / 25**2 * 16) ** 0.5
-    assert (
-        share[0][14, 14] > 2 * share[0][0, 0]
-    )  # a corner is covered by one placement, the middle by sixteen
+    assert share[0][14, 14] > 2 * share[0][0, 0]  # a corner is covered by one placement, the middle by sixteen
     assert share[0][0, 0] > 0
 
 

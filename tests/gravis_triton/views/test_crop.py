@@ -52,9 +52,7 @@ def test_a_quarter_turn_swaps_the_axes_about_the_center():
     image = ramp(16, 16)
     crop = RandomResizedRotatedCrop(4, scale=(1.0, 1.0), ratio=(1.0, 1.0), degrees=90.0, flip=0.0)
     view = crop(image, parameters(crop, image.shape, angle=1.0, center=0.5))
-    assert torch.allclose(
-        view[0, 1, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-3
-    )  # along a row, y grows
+    assert torch.allclose(view[0, 1, 0], torch.tensor([2.0, 6.0, 10.0, 14.0]), atol=1e-3)  # along a row, y grows
     assert torch.allclose(view[0, 0, :, 0], torch.tensor([14.0, 10.0, 6.0, 2.0]), atol=1e-3)
 
 
@@ -91,10 +89,7 @@ def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
     torch.manual_seed(0)
     draws, height, width = 4000, 300, 400
     theirs = torch.tensor(
-        [
-            RandomResizedCrop.get_params(torch.empty(3, height, width), [0.2, 1.0], [3 / 4, 4 / 3])
-            for _ in range(draws)
-        ]
+        [RandomResizedCrop.get_params(torch.empty(3, height, width), [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(draws)]
     ).float()  # top, left, height, width
     crop = RandomResizedRotatedCrop(2, scale=(0.2, 1.0), degrees=0.0, flip=0.0)
     transform = crop.compute_transformation(
@@ -108,9 +103,7 @@ def test_boxes_follow_the_law_of_torchvisions_random_resized_crop():
         (top, theirs[:, 0], height),
     ):
         error = math.sqrt((ours.var() + other.var()).item() / draws)
-        assert (
-            abs(ours.mean() - other.mean()).item() < 4 * error + 0.002 * scale
-        )  # torchvision rounds to pixels
+        assert abs(ours.mean() - other.mean()).item() < 4 * error + 0.002 * scale  # torchvision rounds to pixels
         assert abs(ours.std() / other.std() - 1).item() < 0.06
 
 
@@ -169,9 +162,7 @@ def test_any_angle_is_reached_and_no_corner_is_ever_black():
 def test_a_coordinate_grid_and_its_mask_are_cropped_at_the_same_places(image_sizes):
     grid = ramp(48, 48, 40)
     views, masks = anywhere().image_and_mask(grid, grid[:, :2], image_sizes=image_sizes)
-    if (
-        image_sizes is None
-    ):  # inside the canvas bilinear sampling keeps the ramp; nearest is at most half a pixel away
+    if image_sizes is None:  # inside the canvas bilinear sampling keeps the ramp; nearest is at most half a pixel away
         assert (views[:, :2] - masks).abs().max() <= 0.5 + 1e-3
     inside = (views[:, :2] > 1).all(1) & (views[:, :2] < 47).all(1)
     assert (views[:, :2] - masks).abs().amax(1)[inside].max() <= 0.5 + 1e-3

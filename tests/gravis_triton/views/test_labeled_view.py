@@ -35,9 +35,7 @@ def test_a_mask_moves_with_its_image_and_stays_binary():
     )
     assert set(moved.unique().tolist()) == {0.0, 1.0}
     white = (views[:, :1] * 0.25 + 0.5) > 0.5
-    assert (
-        white != moved.bool()
-    ).float().mean() < 0.03  # bilinear and nearest differ along the outline alone
+    assert (white != moved.bool()).float().mean() < 0.03  # bilinear and nearest differ along the outline alone
 
 
 def test_every_image_gets_its_own_view():

@@ -130,6 +130,4 @@ def test_a_blur_that_leaves_out_negligible_taps_is_kornias_for_every_width_up_to
     images = torch.rand(3, 3, 20, 9)
     kornias = RandomGaussianBlur((13, 7), (sigma, sigma), p=1.0)
     expected = kornias(images)
-    assert torch.allclose(
-        GaussianBlur((13, 7), (sigma, sigma), p=1.0)(images, kornias._params), expected, atol=1e-6
-    )
+    assert torch.allclose(GaussianBlur((13, 7), (sigma, sigma), p=1.0)(images, kornias._params), expected, atol=1e-6)

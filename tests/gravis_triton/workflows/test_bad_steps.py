@@ -13,9 +13,7 @@ def pretrain(run_here, tiny, tmp_path):
 
     def run(name: str, *flags: str):
         directory = tmp_path / name
-        status, _, err = run_here(
-            "pretrain.py", *tiny, "--log-every", "1", *flags, "--output-dir", str(directory)
-        )
+        status, _, err = run_here("pretrain.py", *tiny, "--log-every", "1", *flags, "--output-dir", str(directory))
         lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
         return status, err, [line for line in lines if "loss" in line]
 

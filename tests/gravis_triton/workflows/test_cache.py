@@ -12,9 +12,7 @@ from gravis_triton.settings.jobs import CacheSettings
 from gravis_triton.workflows.cache import list_cache
 
 
-def test_only_files_that_no_collection_uses_are_deleted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_files_that_no_collection_uses_are_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = open_collection("synthetic", synthetic_images=40).records
     for short_side in (16, 24):
         images = cached_images(records, short_side=short_side, directory=tmp_path, workers=0)
@@ -25,9 +23,7 @@ def test_only_files_that_no_collection_uses_are_deleted(
     images = cached_images(records[:32], short_side=16, directory=tmp_path, workers=0)
     images.derived("sum", lambda: np.ones(3))
 
-    listed = list_cache(
-        CacheSettings(cache_dir=str(tmp_path))
-    )  # files of 32 images and of 8, and those of sums
+    listed = list_cache(CacheSettings(cache_dir=str(tmp_path)))  # files of 32 images and of 8, and those of sums
     assert [(each.name, each.files, round(each.days or 0)) for each in listed.folders] == [
         ("images-16", 4, 0),
         ("images-24", 3, 40),

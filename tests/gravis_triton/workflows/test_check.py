@@ -45,14 +45,10 @@ def test_duplicates_in_two_splits_are_faults_and_in_one_warnings(data: Path) -> 
     draw(data / "train" / "nevus" / "twice.jpg", seed=0)
     result = check(CheckSettings(data=str(data)))
     assert any(
-        line.startswith(
-            "pairs of nearly identical images in two splits (1): test/nevus/smaller.jpg and train/mel"
-        )
+        line.startswith("pairs of nearly identical images in two splits (1): test/nevus/smaller.jpg and train/mel")
         for line in result.faults
     )
-    assert any(
-        "identical images in two splits" in line and "test/nevus/same.jpg" in line for line in result.faults
-    )
+    assert any("identical images in two splits" in line and "test/nevus/same.jpg" in line for line in result.faults)
     assert len(result.faults) == 2
 
 
@@ -65,8 +61,7 @@ def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
     Image.new("L", (64, 20), 255).save(tmp_path / "masks" / "b.png")
     result = check(CheckSettings(data=str(tmp_path)))
     assert [line.split(",")[0] for line in result.faults] == [
-        "unreadable images (1): images/c.jpg: cannot identify image file "
-        + result.faults[0].split("file ")[1],
+        "unreadable images (1): images/c.jpg: cannot identify image file " + result.faults[0].split("file ")[1],
         "unusable masks (1): images/b.jpg: mask (64 x 20) and image (64 x 64) differ in aspect ratio",
     ]
     assert result.warnings == ("images without a mask (1): images/c.jpg", "empty masks (1): images/a.jpg")
@@ -76,9 +71,7 @@ def test_what_training_would_refuse_is_a_fault(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw(tmp_path / "images" / f"{name}.jpg", seed=ord(name))
     (tmp_path / "masks").mkdir()
-    Image.fromarray(np.eye(64, dtype=np.uint8) + np.eye(64, k=3, dtype=np.uint8) * 2).save(
-        tmp_path / "masks" / "a.png"
-    )
+    Image.fromarray(np.eye(64, dtype=np.uint8) + np.eye(64, k=3, dtype=np.uint8) * 2).save(tmp_path / "masks" / "a.png")
     Image.new("RGB", (400, 20)).save(tmp_path / "images" / "long.png")
     faults = check(CheckSettings(data=str(tmp_path))).faults
     assert faults == (
@@ -88,16 +81,12 @@ def test_what_training_would_refuse_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_patients_in_two_splits_are_a_fault(data: Path) -> None:
-    (data / "table.csv").write_text(
-        "image,patient_id,split\ntrain/nevus/a.jpg,P1,train\ntest/nevus/a.jpg,P1,test\n"
-    )
+    (data / "table.csv").write_text("image,patient_id,split\ntrain/nevus/a.jpg,P1,train\ntest/nevus/a.jpg,P1,test\n")
     result = check(CheckSettings(data=str(data / "table.csv")))
     assert result.faults == ("lesions or patients in two splits (1): P1",)
 
 
-def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(
-    data: Path, tmp_path, capsys
-) -> None:
+def test_the_command_prints_json_writes_a_page_and_exits_with_1_on_a_fault(data: Path, tmp_path, capsys) -> None:
     page = tmp_path / "page.html"
     for status in (0, 1):
         with pytest.raises(SystemExit) as exit_:
@@ -124,9 +113,7 @@ def test_files_that_no_image_uses_are_named(tmp_path: Path) -> None:
     assert other.endswith(f": {masks.name}/ISIC_0000002_segmentation.png")
 
 
-def test_synthetic_images_have_no_files_also_beside_a_folder_of_that_name(
-    tmp_path: Path, monkeypatch
-) -> None:
+def test_synthetic_images_have_no_files_also_beside_a_folder_of_that_name(tmp_path: Path, monkeypatch) -> None:
     draw(tmp_path / "synthetic" / "a.jpg", 1)
     monkeypatch.chdir(tmp_path)
     few = partial(open_collection, synthetic_images=20)
@@ -158,16 +145,11 @@ def test_inverted_masks_are_a_fault_and_other_values_a_warning(tmp_path: Path) -
         Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
     result = check(CheckSettings(data=str(tmp_path)))
     assert any("are they inverted? (4): images/0.jpg" in fault for fault in result.faults)
-    assert any(
-        "read as background and lesion (4): images/0.jpg (127 and 255)" in one for one in result.warnings
-    )
+    assert any("read as background and lesion (4): images/0.jpg (127 and 255)" in one for one in result.warnings)
 
 
 def test_nearly_black_images_are_named(data: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 15, (64, 64, 3), np.uint8)).save(
-        data / "train/nevus/dark.png"
-    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 15, (64, 64, 3), np.uint8)).save(data / "train/nevus/dark.png")
     assert any(
-        "nearly black images" in one and "dark.png" in one
-        for one in check(CheckSettings(data=str(data))).warnings
+        "nearly black images" in one and "dark.png" in one for one in check(CheckSettings(data=str(data))).warnings
     )

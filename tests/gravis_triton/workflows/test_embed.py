@@ -47,9 +47,7 @@ def test_embedding_has_metadata_and_features_of_each_image(images, encoder, tmp_
     table = result.table.to_pandas()
     assert len(table) == 20
     assert sorted(table["path"]) == sorted(map(str, images.rglob("*.png")))
-    assert all(
-        path.split("/")[-2] == label for path, label in zip(table["path"], table["label"], strict=True)
-    )
+    assert all(path.split("/")[-2] == label for path, label in zip(table["path"], table["label"], strict=True))
     records = [Record(row.id, ImageFile(Path(row.path))) for row in table.itertuples()]
     cached = cached_images(records, short_side=48, directory=tmp_path / "cache", workers=0)
     network = open_encoder(str(encoder), model=None, image_size=None, default_size=32).encoder

@@ -99,15 +99,11 @@ def test_evaluation_of_a_pretrained_encoder(run_here, tiny, small, finished, tmp
     flags = [*tiny, "--max-steps", "2", "--output-dir", str(tmp_path / "pretrained")]
     assert run_here("pretrain.py", *flags)[0] == 0
     encoder = str(tmp_path / "pretrained" / "encoder")
-    status, out, err = run_here(
-        RECIPE, *small, "--encoder", encoder, "--output-dir", str(tmp_path / "evaluated")
-    )
+    status, out, err = run_here(RECIPE, *small, "--encoder", encoder, "--output-dir", str(tmp_path / "evaluated"))
     assert status == 0, err
     assert "encoder tensors loaded" in out
     assert "the encoder was pre-trained on" not in out  # the test images are those that pre-training held out
-    before, after = (
-        (run / "image_scores_probe.csv").read_text() for run in (finished, tmp_path / "evaluated")
-    )
+    before, after = ((run / "image_scores_probe.csv").read_text() for run in (finished, tmp_path / "evaluated"))
     assert before != after
     assert before.count("\n") == after.count("\n")
 
@@ -140,9 +136,7 @@ def test_leakage_of_test_images_is_reported(run_here, tiny, small, tmp_path):
         (["--data", "no/such/place", "--model", "test_resnet"], "no/such/place: no such file or directory"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_leaves_nothing(
-    run_here, small, tmp_path, monkeypatch, flags, message
-):
+def test_bad_input_is_one_clear_line_and_leaves_nothing(run_here, small, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     status, _, err = run_here(RECIPE, *small, *flags)
     assert status == 2
@@ -175,9 +169,7 @@ def table_of_images(tmp_path):
     return str(tmp_path / "data")
 
 
-def test_scores_by_subgroup_are_in_the_summary_and_on_the_page(
-    with_pages, run_here, small, table_of_images, tmp_path
-):
+def test_scores_by_subgroup_are_in_the_summary_and_on_the_page(with_pages, run_here, small, table_of_images, tmp_path):
     run = tmp_path / "run"
     flags = ["--data", table_of_images, "--encoder", "color-histogram"]
     status, out, err = run_here("evaluate.py", *small, *flags, "--by", "sex,age", "--output-dir", str(run))
@@ -194,9 +186,7 @@ def test_scores_by_subgroup_are_in_the_summary_and_on_the_page(
     assert "too few" in page
 
 
-def test_subgroups_by_an_unknown_column_stop_before_anything_is_decoded(
-    run_here, small, table_of_images, tmp_path
-):
+def test_subgroups_by_an_unknown_column_stop_before_anything_is_decoded(run_here, small, table_of_images, tmp_path):
     flags = ["--data", table_of_images, "--encoder", "color-histogram", "--by", "skin_tone"]
     status, _, err = run_here("evaluate.py", *small, *flags, "--output-dir", str(tmp_path / "run"))
     assert status == 2

@@ -84,9 +84,7 @@ def test_timm_and_transformers_open_a_classifier_with_its_classes(tmp_path):
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)  # not timm's for the architecture
     preprocess = Preprocessing(32, 48, mean=mean, std=std)
     network = Classifier(encoder, classes=2)
-    predictor = ClassPredictor(
-        network, preprocess=preprocess, classes=("nevus", "melanoma"), data_set="images"
-    )
+    predictor = ClassPredictor(network, preprocess=preprocess, classes=("nevus", "melanoma"), data_set="images")
     save_predictor(predictor, tmp_path / "run" / "model")
     result = gt.export(run=str(tmp_path / "run"), format="timm")
     assert result.difference < 1e-5
@@ -127,9 +125,7 @@ def test_segmenter_cannot_be_exported_to_timm(tmp_path):
     network = Segmenter(encoder, decoder="unet", image_size=32)
     predictor = MaskPredictor(network, preprocess=Preprocessing.of(encoder, image_size=32, cache_size=48))
     save_predictor(predictor, tmp_path / "model")
-    with pytest.raises(
-        gt.UserError, match="does not support segmentation networks; use onnx or torch-export"
-    ):
+    with pytest.raises(gt.UserError, match="does not support segmentation networks; use onnx or torch-export"):
         gt.export(run=str(tmp_path), format="timm")
     assert not (tmp_path / "export-timm").exists()
 

@@ -73,9 +73,7 @@ def test_classification_writes_scores_submission_and_figures(finished_run):
     run, _ = finished_run("classification")
     rows = list(csv.DictReader((run / "image_scores.csv").open()))
     assert len(rows) == 12
-    assert all(
-        sum(float(row[name]) for name in SYNTHETIC_CLASSES) == pytest.approx(1, abs=1e-4) for row in rows
-    )
+    assert all(sum(float(row[name]) for name in SYNTHETIC_CLASSES) == pytest.approx(1, abs=1e-4) for row in rows)
     assert len((run / "submission.csv").read_text().splitlines()) == 13
     assert (run / "confusion.png").stat().st_size > 1000
     assert (run / "curves.png").stat().st_size > 1000
@@ -150,10 +148,7 @@ def test_frozen_statistics_are_not_updated(run_here, small, tmp_path):
 
 
 def test_pretrained_encoder_is_loaded_and_leakage_reported(run_here, tiny, small, tmp_path):
-    assert (
-        run_here("pretrain.py", *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "pretrained"))[0]
-        == 0
-    )
+    assert run_here("pretrain.py", *tiny, "--max-steps", "1", "--output-dir", str(tmp_path / "pretrained"))[0] == 0
     encoder = tmp_path / "pretrained" / "encoder"
     kept = [flag for flag in small if flag not in ("--model", "test_resnet", "--image-size", "32")]
     status, out, err = run_here(
@@ -161,9 +156,7 @@ def test_pretrained_encoder_is_loaded_and_leakage_reported(run_here, tiny, small
     )
     assert status == 0, err
     assert f"encoder: test_resnet from {encoder}, 90 of 90 encoder tensors loaded" in out
-    assert (
-        "leakage: the encoder was pre-trained" not in out
-    )  # the same split keeps the test images out of pre-training
+    assert "leakage: the encoder was pre-trained" not in out  # the same split keeps the test images out of pre-training
     status, out, err = run_here(
         RECIPES["classification"], *kept, "--encoder", str(encoder), "--split-seed", "5",
         "--output-dir", str(tmp_path / "other"),
@@ -249,9 +242,7 @@ def test_resume_after_sigterm_is_bit_identical(launch, run_here, small, finished
         ("classification", ["--data", "nowhere"], "nowhere: no such file or directory"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(
-    run_here, small, tmp_path, monkeypatch, task, flags, message
-):
+def test_bad_input_is_one_clear_line_and_status_2(run_here, small, tmp_path, monkeypatch, task, flags, message):
     monkeypatch.chdir(tmp_path)
     status, _, err = run_here(RECIPES[task], *small, *flags)
     assert status == 2

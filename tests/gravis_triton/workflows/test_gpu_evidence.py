@@ -31,9 +31,7 @@ def call(tmp_path, cache, monkeypatch, capsys):
     grid.write_text(yaml.safe_dump(values))
 
     def call(out: Path, minutes: float) -> str:
-        monkeypatch.setattr(
-            sys, "argv", [str(RECIPE), str(out), "--grid", str(grid), "--minutes", str(minutes)]
-        )
+        monkeypatch.setattr(sys, "argv", [str(RECIPE), str(out), "--grid", str(grid), "--minutes", str(minutes)])
         with suppress(SystemExit):
             runpy.run_path(str(RECIPE), run_name="__main__")
         return capsys.readouterr().out

@@ -58,9 +58,7 @@ def test_no_file_of_a_checkpoint_is_run_when_it_is_resumed(run, run_here, tmp_pa
         plant(next((copy / "checkpoints").iterdir()) / name, tmp_path / "fired")
         status, _, err = run_here("finetune_classification.py", "--resume", str(copy), "--max-steps", "3")
         assert not (tmp_path / "fired").exists(), name
-        assert (
-            status == 2 or name == "random_states_0.pkl"
-        )  # accelerate goes on without random states; so do we
+        assert status == 2 or name == "random_states_0.pkl"  # accelerate goes on without random states; so do we
         assert "Traceback" not in err
 
 

@@ -80,9 +80,7 @@ def assert_same_weights(one, other):
 
 
 def test_the_saved_config_repeats_the_run_bit_for_bit(run_here, finished, tmp_path):
-    status, _, _ = run_here(
-        RECIPE, "--config", str(finished / "config.yaml"), "--output-dir", str(tmp_path / "again")
-    )
+    status, _, _ = run_here(RECIPE, "--config", str(finished / "config.yaml"), "--output-dir", str(tmp_path / "again"))
     assert status == 0
     assert_same_weights(finished, tmp_path / "again")
 
@@ -103,9 +101,7 @@ def test_a_run_is_not_resumed_on_another_split(run_here, finished):
     assert "was written by a run on different images" in err
 
 
-def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
-    launch, run_here, tiny, finished, tmp_path
-):
+def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(launch, run_here, tiny, finished, tmp_path):
     run = tmp_path / "run"
     process = launch(RECIPE, *tiny, "--output-dir", str(run))
     assert process.stdout is not None
@@ -123,9 +119,7 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(
 def test_two_processes_share_the_batch_and_one_of_them_speaks(launch, tiny, tmp_path):
     flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
-    assert out.count("step: 4 images x 3 views x 2 processes = 24 views of 32 px; 6 steps per epoch") == 1, (
-        err
-    )
+    assert out.count("step: 4 images x 3 views x 2 processes = 24 views of 32 px; 6 steps per epoch") == 1, err
     assert out.count("done: 6 steps") == 1
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["processes"], summary["steps"]) == (2, 6)
@@ -255,9 +249,7 @@ def test_pre_training_starts_from_another_runs_encoder_and_ends_after_the_views_
 
 def test_scores_while_training_are_of_a_sample_and_the_last_ones_of_all_images(tiny, run_here, tmp_path):
     run = tmp_path / "run"
-    status, out, _ = run_here(
-        RECIPE, *tiny, "--eval-images", "4", "--max-steps", "2", "--output-dir", str(run)
-    )
+    status, out, _ = run_here(RECIPE, *tiny, "--eval-images", "4", "--max-steps", "2", "--output-dir", str(run))
     assert status == 0
     assert "untrained encoder: kNN" in out
     sampled = int(re.search(r"untrained encoder: .* on (\d+) validation images", out)[1])

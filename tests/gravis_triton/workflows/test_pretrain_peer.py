@@ -49,9 +49,7 @@ def grid(tmp_path, cache, monkeypatch) -> Path:
     return file
 
 
-def test_a_peer_is_compared_on_images_that_it_was_not_trained_on(
-    grid, run_here, tmp_path, monkeypatch, capsys
-):
+def test_a_peer_is_compared_on_images_that_it_was_not_trained_on(grid, run_here, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [RECIPE.name, str(grid)])
     runpy.run_path(str(RECIPE), run_name="__main__")
     ids = json.loads((tmp_path / "peer-3" / "image_ids.json").read_text())

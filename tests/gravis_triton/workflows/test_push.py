@@ -19,9 +19,7 @@ def run(runs, run_here, cache):
 
     def made(job: str):
         directory = runs / job
-        flags = (
-            f"--model test_resnet --image-size 32 --synthetic-images 60 --num-workers 0 --cache-dir {cache}"
-        )
+        flags = f"--model test_resnet --image-size 32 --synthetic-images 60 --num-workers 0 --cache-dir {cache}"
         flags += f" --max-steps 2 --output-dir {directory}"
         encoder = [] if job == "pretrain" else ["--encoder", "random"]
         if not directory.exists():
@@ -66,9 +64,7 @@ def test_errors_are_one_line(run, tmp_path, monkeypatch):
     (tmp_path / "evaluation").mkdir()
     for name in ("config.yaml", "summary.json"):
         (tmp_path / "evaluation" / name).write_text("{}")
-    with pytest.raises(
-        gt.UserError, match="contains no model or encoder: give a pre-training or fine-tuning run"
-    ):
+    with pytest.raises(gt.UserError, match="contains no model or encoder: give a pre-training or fine-tuning run"):
         gt.push(run=str(tmp_path / "evaluation"), repository="me/derm")
 
     class Offline:

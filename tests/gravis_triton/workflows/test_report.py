@@ -121,9 +121,7 @@ def test_runs_with_the_same_name_are_named_by_their_paths(run, tmp_path):
     runs = [tmp_path / seed / "resnet" for seed in ("0", "1")]
     for path in runs:
         shutil.copytree(run("pretrain"), path)
-    page = (
-        gt.write_report(runs=tuple(map(str, runs)), output=str(tmp_path / "both.html")).pages[-1].read_text()
-    )
+    page = gt.write_report(runs=tuple(map(str, runs)), output=str(tmp_path / "both.html")).pages[-1].read_text()
     assert "loss over training steps: 0/resnet, 1/resnet" in page
 
 
@@ -158,9 +156,7 @@ def test_runs_are_listed_with_state_and_result(run, runs, capsys):
 @pytest.mark.parametrize("job", ["pretrain", "finetune_classification", "finetune_segmentation", "evaluate"])
 def test_a_browser_shows_every_image_without_errors_or_horizontal_scrolling(run, tmp_path, job, width):
     page = (run(job) / "report.html").read_text()
-    frame = (
-        f'<iframe style="width: {width}px; height: 800px; border: 0" srcdoc="{html.escape(page)}"></iframe>'
-    )
+    frame = f'<iframe style="width: {width}px; height: 800px; border: 0" srcdoc="{html.escape(page)}"></iframe>'
     script = """<script>onload = () => {
         const page = document.querySelector("iframe").contentDocument
         const drawn = [...page.querySelectorAll("figure img, .row img")].map(image => image.naturalWidth)
@@ -175,9 +171,7 @@ def test_a_browser_shows_every_image_without_errors_or_horizontal_scrolling(run,
         "--enable-logging=stderr",
         "--dump-dom",
     ]
-    shown = subprocess.run(
-        [*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=60
-    )
+    shown = subprocess.run([*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=60)
     found = json.loads(html.unescape(re.search("<title>(.*)</title>", shown.stdout)[1]))
     assert found["width"] <= width
     assert found["drawn"]

@@ -59,9 +59,7 @@ def start(tiny, tmp_path):
 def wait_until_gone(directory, seconds: float) -> None:
     """Wait until no process is left of those whose command names a directory."""
     end = time.monotonic() + seconds
-    while (
-        str(directory) in subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout
-    ):
+    while str(directory) in subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True).stdout:
         assert time.monotonic() < end, f"still running after {seconds} s"
         time.sleep(0.1)
 
@@ -76,15 +74,11 @@ def test_a_signal_to_the_whole_group_ends_in_a_checkpoint(start, tmp_path, launc
         assert process.returncode == 128 + signal.SIGTERM
         assert err == ""
     assert "stopped after step" in out
-    assert [
-        path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if "partial" in path.name
-    ] == []
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if "partial" in path.name] == []
     assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
-@pytest.mark.parametrize(
-    ("launcher", "number"), [("accelerate", signal.SIGTERM), ("two processes", signal.SIGKILL)]
-)
+@pytest.mark.parametrize(("launcher", "number"), [("accelerate", signal.SIGTERM), ("two processes", signal.SIGKILL)])
 def test_training_ends_with_its_launcher_after_a_checkpoint(start, tmp_path, launcher, number):
     process = start(launcher)
     process.send_signal(number)

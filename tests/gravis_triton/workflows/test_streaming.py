@@ -49,16 +49,11 @@ def assert_same_weights(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_resumed_within_an_epoch_by_other_workers_is_bit_identical(
-    run_here, flags, uninterrupted, tmp_path
-):
+def test_a_run_resumed_within_an_epoch_by_other_workers_is_bit_identical(run_here, flags, uninterrupted, tmp_path):
     whole, resumed = uninterrupted / "0", tmp_path / "run"
     status, out, _ = run_here(RECIPE, *flags, "--output-dir", str(whole))
     assert status == 0
-    assert (
-        "90 images streamed from 4 shards; 2 of 12 labeled validation images evaluated against the others"
-        in out
-    )
+    assert "90 images streamed from 4 shards; 2 of 12 labeled validation images evaluated against the others" in out
     assert "11 steps per epoch" in out  # of 88 images
     assert run_here(RECIPE, *flags, "--output-dir", str(resumed), "--max-steps", "5")[0] == 0
     assert run_here(RECIPE, "--resume", str(resumed), "--max-steps", "None", "--num-workers", "1")[0] == 0
@@ -115,9 +110,7 @@ def test_two_processes_share_the_shards_and_end_together(launch, tmp_path):
         f"--batch-size 4 --epochs 2 --log-every 2 --num-workers 1 --output-dir {tmp_path / 'run'}"
     ).split()
     out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
-    assert (
-        "75 images streamed from 3 shards, each read by all 2 processes as they do not divide evenly" in out
-    ), err
+    assert "75 images streamed from 3 shards, each read by all 2 processes as they do not divide evenly" in out, err
     assert "no small labeled validation split, so no scores" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["processes"], summary["steps"], summary["skipped"]) == (

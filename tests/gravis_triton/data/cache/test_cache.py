@@ -203,9 +203,7 @@ def test_progress_counts_records_up_to_all(build: Callable[..., CachedImages]) -
     assert calls == [(70, 70)]
 
 
-def test_an_interrupted_build_goes_on_where_it_stopped(
-    build: Callable[..., CachedImages], tmp_path: Path
-) -> None:
+def test_an_interrupted_build_goes_on_where_it_stopped(build: Callable[..., CachedImages], tmp_path: Path) -> None:
     decoded: list[int] = []
 
     def interrupt(done: int, total: int) -> None:
@@ -219,9 +217,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     assert len(decoded) == 100
 
 
-def test_an_interrupt_within_a_shard_leaves_no_part_of_it(
-    build: Callable[..., CachedImages], tmp_path: Path
-) -> None:
+def test_an_interrupt_within_a_shard_leaves_no_part_of_it(build: Callable[..., CachedImages], tmp_path: Path) -> None:
     records = [*gradients(20, []), Record("interrupted", Failing(KeyboardInterrupt()))]  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         build(records)
@@ -233,9 +229,7 @@ def test_of_several_processes_one_decodes_and_the_others_wait_for_it(tmp_path: P
     records = gradients(100, decoded)
 
     def build(number: int) -> list[bytes]:
-        return [
-            image.tobytes() for image in cached_images(records, short_side=8, directory=tmp_path, workers=0)
-        ]
+        return [image.tobytes() for image in cached_images(records, short_side=8, directory=tmp_path, workers=0)]
 
     with ThreadPoolExecutor(3) as pool:
         one, *others = pool.map(build, range(3))
@@ -250,9 +244,7 @@ def test_many_images_are_kept_in_few_files(build: Callable[..., CachedImages], t
 
 
 @pytest.mark.parametrize("damage", [b"", b"no arrow file", "cut", "other rows"])
-def test_a_damaged_file_is_built_anew(
-    build: Callable[..., CachedImages], tmp_path: Path, damage: bytes | str
-) -> None:
+def test_a_damaged_file_is_built_anew(build: Callable[..., CachedImages], tmp_path: Path, damage: bytes | str) -> None:
     decoded: list[int] = []
     expected = build(gradients(40, decoded))[39].copy()
     contents = [file.read_bytes() for file in shard_files(tmp_path)]
@@ -302,9 +294,7 @@ def test_a_cache_that_is_cut_off_while_it_is_in_use_is_an_error_and_not_a_crash(
         images[0]
 
 
-def test_unreadable_images_are_named_counted_and_skipped(
-    build: Callable[..., CachedImages], tmp_path: Path
-) -> None:
+def test_unreadable_images_are_named_counted_and_skipped(build: Callable[..., CachedImages], tmp_path: Path) -> None:
     decoded: list[int] = []
     records = gradients(60, decoded)
     records[5] = Record("gone", ImageFile(tmp_path / "gone.jpg"))
@@ -319,9 +309,7 @@ def test_unreadable_images_are_named_counted_and_skipped(
     assert len(decoded) == 58
 
 
-def test_an_image_that_can_be_read_again_is(
-    build: Callable[..., CachedImages], tmp_path: Path, images
-) -> None:
+def test_an_image_that_can_be_read_again_is(build: Callable[..., CachedImages], tmp_path: Path, images) -> None:
     records = [*gradients(30, []), Record("late", ImageFile(tmp_path / "items" / "late.jpg"))]
     assert len(build(records)) == 30
     images(tmp_path / "items", ["late.jpg"])
@@ -332,9 +320,7 @@ def test_more_than_five_percent_unreadable_stops_with_names_and_reasons(
     build: Callable[..., CachedImages],
 ) -> None:
     damaged = [Record(f"bad {index}", Failing(ValueError("damaged"))) for index in range(6)]
-    expected = (
-        r"at least 6 of 100 images cannot be read, more than 5%, e\.g\. bad 0: damaged; bad 1: damaged; bad 2"
-    )
+    expected = r"at least 6 of 100 images cannot be read, more than 5%, e\.g\. bad 0: damaged; bad 1: damaged; bad 2"
     for _ in range(2):
         with pytest.raises(UserError, match=expected):
             build([*gradients(94, []), *damaged])
@@ -370,9 +356,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(store, "open_for_writing", lambda file: FULL_DISK.open("wb"))
-        with pytest.raises(
-            UserError, match=r"disk full while writing the image cache in .*: free some space, or set"
-        ):
+        with pytest.raises(UserError, match=r"disk full while writing the image cache in .*: free some space, or set"):
             build(gradients(3, []))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
     assert len(build(gradients(3, []))) == 3
@@ -420,9 +404,7 @@ def children() -> set[str]:
 
 
 def test_a_killed_worker_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match="a worker process was killed, perhaps out of memory: use fewer workers"
-    ):
+    with pytest.raises(UserError, match="a worker process was killed, perhaps out of memory: use fewer workers"):
         store_items(tmp_path, partial(os._exit, 9), partial(os._exit, 9))
 
 

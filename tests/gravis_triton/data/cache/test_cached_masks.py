@@ -24,9 +24,7 @@ Pair = Callable[..., Record]
 def pair(tmp_path: Path) -> Pair:
     """Writes an image and a mask whose upper left quarter is lesion, each of the size given as (width, height)."""
 
-    def write(
-        image_id: str, image: tuple[int, int] = (120, 80), mask: tuple[int, int] | None = None
-    ) -> Record:
+    def write(image_id: str, image: tuple[int, int] = (120, 80), mask: tuple[int, int] | None = None) -> Record:
         width, height = mask or image
         lesion = np.zeros((height, width), np.uint8)
         lesion[: height // 2, : width // 2] = 255
@@ -57,9 +55,7 @@ def test_a_mask_has_its_images_height_and_width(pair: Pair, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mask", [(60, 40), (240, 160), (1023, 683), (119, 80)])
-def test_a_mask_of_the_images_aspect_ratio_fits_at_any_size(
-    pair: Pair, tmp_path: Path, mask: tuple[int, int]
-) -> None:
+def test_a_mask_of_the_images_aspect_ratio_fits_at_any_size(pair: Pair, tmp_path: Path, mask: tuple[int, int]) -> None:
     assert masks_of([pair("a", (120, 80), mask)], tmp_path / "cache")[0].shape == (16, 24)
 
 

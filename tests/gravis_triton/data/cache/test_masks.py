@@ -23,9 +23,7 @@ def test_lesion_is_above_128() -> None:
     assert lesion_pixels(gray([0, 1, 127, 128, 129, 255])).tolist() == [[0, 0, 0, 0, 255, 255]]
 
 
-@pytest.mark.parametrize(
-    ("background", "lesion"), [(0, 1), (0, 2), (0, 60), (0, 127), (1, 2), (60, 127), (100, 200)]
-)
+@pytest.mark.parametrize(("background", "lesion"), [(0, 1), (0, 2), (0, 60), (0, 127), (1, 2), (60, 127), (100, 200)])
 def test_two_values_are_background_and_lesion(background: int, lesion: int) -> None:
     assert lesion_pixels(gray([background, lesion, lesion])).tolist() == [[0, 255, 255]]
     assert other_levels(gray([background, lesion])) == f"{background} and {lesion}"

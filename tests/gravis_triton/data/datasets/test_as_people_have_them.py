@@ -35,9 +35,7 @@ def labels(data: Path, **flags: str) -> list[str | None]:
 
 def test_two_columns_of_labels_that_differ_are_a_question(table) -> None:
     data = table(rows("image,diagnosis,target", "unknown,0", "nevus,0", "melanoma,1"))
-    with pytest.raises(
-        UserError, match=r"line 2: diagnosis is '' and target is '0'.*--columns label=diagnosis or"
-    ):
+    with pytest.raises(UserError, match=r"line 2: diagnosis is '' and target is '0'.*--columns label=diagnosis or"):
         open_collection(str(data))
     assert labels(data, columns="label=target")[:3] == ["0", "0", "1"]
 
@@ -56,9 +54,7 @@ def test_whole_numbers_are_one_spelling(table) -> None:
 def test_marks_of_the_unknown_are_counted_and_no_class(table) -> None:
     data = table(rows("image,label", "mel", "none", "Unknown", "-1", "NA"))
     assert labels(data)[:5] == ["mel", "none", None, None, None]
-    assert any(
-        "without a label: 3 rows (label is 1 'Unknown'" in note for note in open_collection(str(data)).notes
-    )
+    assert any("without a label: 3 rows (label is 1 'Unknown'" in note for note in open_collection(str(data)).notes)
 
 
 def test_several_classes_in_one_cell_are_a_question(table) -> None:
@@ -84,10 +80,7 @@ def test_columns_of_0_and_1_are_classes_beside_others(table) -> None:
 def test_columns_that_are_no_classes_are_listed_with_what_to_type(table) -> None:
     data = table(rows("image,age,diagnosis_1", "50,Benign", "60,Malignant"))
     notes = open_collection(str(data)).notes
-    assert (
-        "no labels are read from the columns image, age, diagnosis_1: give --columns label=diagnosis_1"
-        in notes
-    )
+    assert "no labels are read from the columns image, age, diagnosis_1: give --columns label=diagnosis_1" in notes
     assert labels(data, columns="label=diagnosis_1")[:2] == ["Benign", "Malignant"]
 
 
@@ -110,16 +103,13 @@ def test_groups_are_counted_and_marks_of_the_unknown_are_none(table) -> None:
     collection = open_collection(str(table(rows("image,patient_id", "P0", "P0", "-1", "unknown"))))
     assert [record.group for record in collection.records][:4] == ["P0", "P0", None, None]
     assert (
-        "groups: 2 images of 1 patient_id, the largest group 'P0' with 2 images; 2 images have none"
-        in collection.notes
+        "groups: 2 images of 1 patient_id, the largest group 'P0' with 2 images; 2 images have none" in collection.notes
     )
 
 
 def test_the_arms_of_a_study_are_no_groups(table) -> None:
     data = table(rows("image,group", *["control"] * 8))
-    with pytest.raises(
-        UserError, match=r"column group has only 1 values .*give --columns group=group, else another"
-    ):
+    with pytest.raises(UserError, match=r"column group has only 1 values .*give --columns group=group, else another"):
         open_collection(str(data))
     assert {record.group for record in open_collection(str(data), columns="group=").records} == {None}
 
@@ -135,13 +125,8 @@ def test_few_missing_images_are_counted_and_many_stop(tmp_path: Path, images) ->
     for listed in (20, 21):
         (tmp_path / "table.csv").write_text(rows("image,label", *["nv"] * listed))
         if listed == 20:
-            assert (
-                "left out: 1 of 20 images of the table are missing, e.g. 19"
-                in open_collection(str(tmp_path)).notes
-            )
-    with pytest.raises(
-        UserError, match=r"line 21, column image: .*2 of 21 are missing; --images DIR if elsewhere"
-    ):
+            assert "left out: 1 of 20 images of the table are missing, e.g. 19" in open_collection(str(tmp_path)).notes
+    with pytest.raises(UserError, match=r"line 21, column image: .*2 of 21 are missing; --images DIR if elsewhere"):
         open_collection(str(tmp_path))
 
 

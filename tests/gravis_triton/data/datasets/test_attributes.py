@@ -31,9 +31,7 @@ def test_a_number_that_is_also_the_name_of_an_image_names_none(tmp_path):
 
 def test_a_row_may_be_about_several_images(tmp_path):
     (tmp_path / "a.csv").write_text("derm,clinic,sex\nISIC_1.jpg,7.png,male\nISIC_2.jpg,,female\n")
-    assert read_attributes(str(tmp_path), ["sex"], IDS) == {
-        "sex": {IDS[0]: "male", IDS[1]: "female", IDS[2]: "male"}
-    }
+    assert read_attributes(str(tmp_path), ["sex"], IDS) == {"sex": {IDS[0]: "male", IDS[1]: "female", IDS[2]: "male"}}
 
 
 def test_unknown_values_are_no_subgroup(tmp_path):
@@ -58,9 +56,7 @@ def test_parquet_tables_are_read(tmp_path):
 )
 def test_a_column_that_no_table_has_raises(tmp_path, column, hint):
     (tmp_path / "a.csv").write_text("image,skin_tone\nISIC_1,12\n")
-    with pytest.raises(
-        UserError, match=f"--by {column}: no table in .* has this column for its images{hint}"
-    ):
+    with pytest.raises(UserError, match=f"--by {column}: no table in .* has this column for its images{hint}"):
         read_attributes(str(tmp_path), [column], IDS)
 
 

@@ -45,9 +45,7 @@ def save_mask(file: Path, size: tuple[int, int]) -> None:
 def described(root: Path, annotation: Annotation) -> list[str]:
     settings = DataSettings(data=str(root), cache_dir=str(root.parent / "cache"), cache_size=8, num_workers=0)
     opened = open_annotated(settings, seed=0, annotation=annotation)
-    collection, _, _ = prepare_annotated(
-        opened, settings, annotation=annotation, progress=lambda done, total: None
-    )
+    collection, _, _ = prepare_annotated(opened, settings, annotation=annotation, progress=lambda done, total: None)
     split = split_collection(collection, val_fraction=0.25, seed=0, annotation=annotation)
     return describe_split(split, collection, annotation)
 
@@ -68,9 +66,7 @@ def test_whole_annotations_are_split(isic_2017: Path) -> None:
 def test_missing_masks_are_counted_and_named(isic_2017: Path) -> None:
     for number in (3, 5):
         mask_file(isic_2017, TRAIN, f"ISIC_{number:07d}").unlink()
-    assert described(isic_2017, "mask")[1] == (
-        "left out: 2 of 16 images have no mask, e.g. ISIC_0000003, ISIC_0000005"
-    )
+    assert described(isic_2017, "mask")[1] == ("left out: 2 of 16 images have no mask, e.g. ISIC_0000003, ISIC_0000005")
 
 
 def test_masks_of_other_names_are_missing_masks(isic_2017: Path) -> None:
@@ -114,9 +110,7 @@ def test_broken_masks_do_not_matter_to_labels(isic_2017: Path) -> None:
 def test_a_table_without_a_class_is_told_with_its_columns(isic_2017: Path) -> None:
     table = isic_2017 / f"{TRAIN}_Part3_GroundTruth.csv"
     table.write_text(table.read_text().replace("melanoma", "nevus"))
-    assert "no column melanoma; expected image_id, melanoma, seborrheic_keratosis" in refusal(
-        isic_2017, "label"
-    )
+    assert "no column melanoma; expected image_id, melanoma, seborrheic_keratosis" in refusal(isic_2017, "label")
 
 
 def test_an_unknown_class_is_told_with_file_and_line(tmp_path: Path, images) -> None:

@@ -10,9 +10,7 @@ from gravis_triton.data.datasets.references import SyntheticImage
 from gravis_triton.errors import UserError
 
 
-def collection(
-    name: str, classes: tuple[str, ...], *rows: tuple[int | None, str | None, str | None]
-) -> Collection:
+def collection(name: str, classes: tuple[str, ...], *rows: tuple[int | None, str | None, str | None]) -> Collection:
     """rows: label, group, split of each image."""
     records = [
         Record(f"{number}", SyntheticImage(0, number), label, group, split)
@@ -32,28 +30,20 @@ def test_names_of_all_data_sets_map_to_the_same_diagnoses() -> None:
     assert common.notes[0].startswith("classes: NV is nevus, AKIEC is AK, seborrheic_keratosis is BKL")
 
 
-@pytest.mark.parametrize(
-    "name", ["ISIC 2017", "ISIC 2018", "ISIC 2019", "HAM10000", "MILK10k", "BCN20000", "PH2"]
-)
+@pytest.mark.parametrize("name", ["ISIC 2017", "ISIC 2018", "ISIC 2019", "HAM10000", "MILK10k", "BCN20000", "PH2"])
 def test_the_named_data_sets_have_melanoma_and_nevus_in_common(name: str) -> None:
     (layout,) = [layout for layout in layouts() if layout.name == name]
     assert {"melanoma", "nevus"} <= set(common_classes(collection(name, layout.classes)).classes)
 
 
 def test_malignant_is_no_common_diagnosis() -> None:
-    with pytest.raises(
-        UserError, match=r"none of the classes of ISIC 2020 \(benign, malignant\) is melanoma, nevus"
-    ):
+    with pytest.raises(UserError, match=r"none of the classes of ISIC 2020 \(benign, malignant\) is melanoma, nevus"):
         common_classes(collection("ISIC 2020", ("benign", "malignant")))
 
 
 def test_all_labeled_images_of_another_dataset_are_the_test_set() -> None:
-    a = collection(
-        "A", ("mel", "nv", "bcc"), *[(n % 3, f"L{n}", "test" if n > 8 else "train") for n in range(12)]
-    )
-    b = collection(
-        "B", ("df", "nv", "mel"), (2, "L0", "train"), (1, None, "test"), (0, None, None), (None, None, None)
-    )
+    a = collection("A", ("mel", "nv", "bcc"), *[(n % 3, f"L{n}", "test" if n > 8 else "train") for n in range(12)])
+    b = collection("B", ("df", "nv", "mel"), (2, "L0", "train"), (1, None, "test"), (0, None, None), (None, None, None))
     both = external_test(a, b)
     assert both.name == "A, tested on B"
     tested = [record for record in both.records if record.split == "test"]

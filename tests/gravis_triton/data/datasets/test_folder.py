@@ -122,9 +122,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path, images) -> None:
 
 
 def test_no_such_directory_is_told(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"nowhere: no such file or directory; give synthetic, a directory, a table"
-    ):
+    with pytest.raises(UserError, match=r"nowhere: no such file or directory; give synthetic, a directory, a table"):
         open_collection(str(tmp_path / "nowhere"))
 
 
@@ -136,9 +134,7 @@ def test_a_file_is_no_directory(tmp_path: Path, images) -> None:
 
 def test_a_directory_without_images_tells_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(
-        UserError, match=r"no images in it or below it \(looked for \.bmp, \.gif, \.jfif, \.jpe, "
-    ):
+    with pytest.raises(UserError, match=r"no images in it or below it \(looked for \.bmp, \.gif, \.jfif, \.jpe, "):
         open_collection(str(tmp_path))
 
 
@@ -150,9 +146,7 @@ def test_a_challenge_further_down_is_not_read_as_a_plain_folder(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
-def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(
-    tmp_path: Path, images, name: str
-) -> None:
+def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(tmp_path: Path, images, name: str) -> None:
     images(tmp_path / "train", ["1.jpg", "2.jpg"])
     images(tmp_path / "test", ["3.jpg"])
     (tmp_path / "train" / name).write_text("file_name,label\n1.jpg,nevus\n2.jpg,melanoma\n")

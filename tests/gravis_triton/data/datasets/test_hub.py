@@ -150,9 +150,7 @@ def test_image_folder(tmp_path: Path, images) -> None:
 
 
 def test_saved_to_disk(tmp_path: Path) -> None:
-    data = datasets.Dataset.from_dict(
-        {"image": [image(7)]}, features=datasets.Features({"image": datasets.Image()})
-    )
+    data = datasets.Dataset.from_dict({"image": [image(7)]}, features=datasets.Features({"image": datasets.Image()}))
     data.save_to_disk(tmp_path / "data")
     collection = open_collection(f"hf:{tmp_path / 'data'}")
     assert (collection.classes, collection.records[0].split) == ((), None)
@@ -227,9 +225,7 @@ def test_plain_columns_are_attributes_of_the_images(tmp_path: Path) -> None:
 def test_a_column_of_encoded_images_need_not_be_declared_as_images(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.new("RGB", (6, 4), (9, 99, 199)).save(content, "PNG")
-    table = pa.table(
-        {"image": [content.getvalue()] * 3, "dx": ["nv", "mel", "unknown"], "lesion_id": ["1", "1", "-1"]}
-    )
+    table = pa.table({"image": [content.getvalue()] * 3, "dx": ["nv", "mel", "unknown"], "lesion_id": ["1", "1", "-1"]})
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
     collection = open_collection(f"hf:{tmp_path}")
     assert collection.classes == ("mel", "nv")

@@ -93,9 +93,7 @@ def test_2017_one_official_folder_reads_its_images_with_the_labels_beside_it(isi
     ]
 
 
-def test_2017_one_official_folder_may_be_named_relatively(
-    isic_2017: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_2017_one_official_folder_may_be_named_relatively(isic_2017: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(isic_2017 / "ISIC-2017_Validation_Data")
     assert [record.label for record in open_collection(".").records] == [2, 0]
 
@@ -248,8 +246,7 @@ def test_2019_downsampled_names_groups_and_empty_lesion_ids(tmp_path: Path, imag
 
 
 HEADER_2020 = (
-    "image_name,patient_id,lesion_id,sex,age_approx,"
-    "anatom_site_general_challenge,diagnosis,benign_malignant,target"
+    "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target"
 )
 
 
@@ -425,12 +422,8 @@ def test_two_challenges_in_one_folder_are_refused(isic_2017: Path, images) -> No
         open_collection(str(isic_2017))
 
 
-def test_official_labels_beside_a_folder_of_another_name_are_not_silently_unused(
-    tmp_path: Path, images
-) -> None:
+def test_official_labels_beside_a_folder_of_another_name_are_not_silently_unused(tmp_path: Path, images) -> None:
     images(tmp_path / "images", ["ISIC_1.jpg"])
     write(tmp_path / "ISIC_2019_Training_GroundTruth.csv", HEADER_2019, one_hot("ISIC_1", 0, 9))
-    with pytest.raises(
-        UserError, match=r"holds the labels .* expected the folder ISIC_2019_Training_Input beside"
-    ):
+    with pytest.raises(UserError, match=r"holds the labels .* expected the folder ISIC_2019_Training_Input beside"):
         open_collection(str(tmp_path))

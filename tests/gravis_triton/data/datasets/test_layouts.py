@@ -95,9 +95,7 @@ def milk10k(tmp_path: Path, images) -> Path:
     one = ("IL_1" + ",0.0" * 7 + ",1.0" + ",0.0" * 3, "IL_2" + ",0.0" * 8 + ",1.0" + ",0.0" * 2)
     write(tmp_path / "MILK10k_Training_GroundTruth.csv", header, *one)
     kinds = [
-        f"IL_{n},{kind},ISIC_{n}{k}"
-        for n in (1, 2)
-        for k, kind in ((1, "clinical: close-up"), (2, "dermoscopic"))
+        f"IL_{n},{kind},ISIC_{n}{k}" for n in (1, 2) for k, kind in ((1, "clinical: close-up"), (2, "dermoscopic"))
     ]
     write(tmp_path / "MILK10k_Training_Metadata.csv", "lesion_id,image_type,isic_id", *kinds)
     return tmp_path

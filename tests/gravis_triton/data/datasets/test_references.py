@@ -30,9 +30,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_masks_and_sizes_agree_in_every_orientation(
-    tmp_path: Path, suffix: str, orientation: int
-) -> None:
+def test_images_masks_and_sizes_agree_in_every_orientation(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     lesion = np.zeros((40, 60), np.uint8)
@@ -59,9 +57,7 @@ def test_images_masks_and_sizes_agree_in_every_orientation(
         (np.array([[0, 100, 300]], np.float32), [0, 100, 255]),
     ],
 )
-def test_gray_of_more_than_eight_bits_keeps_its_range(
-    tmp_path: Path, pixels: np.ndarray, expected: list
-) -> None:
+def test_gray_of_more_than_eight_bits_keeps_its_range(tmp_path: Path, pixels: np.ndarray, expected: list) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.tif")
     assert np.asarray(MaskFile(tmp_path / "a.tif").read())[0].tolist() == expected
     assert np.asarray(ImageFile(tmp_path / "a.tif").read())[0, :, 0].tolist() == expected

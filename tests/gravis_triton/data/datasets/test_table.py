@@ -69,9 +69,7 @@ def test_a_table_beside_images_and_masks_gives_labels_groups_and_splits(paired: 
 
 
 def test_a_parquet_table_lists_images_and_masks_by_path(paired: Path) -> None:
-    table = pa.table(
-        {"photo": ["images/a.jpg", "images/c.jpg"], "outline": ["masks/a.png", None], "dx": [10, 9]}
-    )
+    table = pa.table({"photo": ["images/a.jpg", "images/c.jpg"], "outline": ["masks/a.png", None], "dx": [10, 9]})
     pa.parquet.write_table(table, paired / "table.parquet")
     collection = open_collection(str(paired / "table.parquet"), columns="image=photo,mask=outline")
     assert collection.classes == ("9", "10")
@@ -109,9 +107,7 @@ def test_shards_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
     shard = tmp_path / "train-00000-of-00001.parquet"
     pa.parquet.write_table(pa.table({"image": [{"bytes": b"", "path": "a.jpg"}], "image_id": ["a"]}), shard)
     for data in (tmp_path, shard):
-        with pytest.raises(
-            UserError, match=f"holds its images: give --data hf:{tmp_path}, or .* --streaming"
-        ):
+        with pytest.raises(UserError, match=f"holds its images: give --data hf:{tmp_path}, or .* --streaming"):
             open_collection(str(data))
 
 
@@ -203,9 +199,7 @@ def test_two_files_of_one_name_are_told(paired: Path, images, more: str, message
 
 def test_masks_among_the_images_are_told(tmp_path: Path, images) -> None:
     images(tmp_path / "all", ["a.jpg", "a_Segmentation.png", "b.jpg"])
-    with pytest.raises(
-        UserError, match="all holds masks among its images, such as a_Segmentation: move them"
-    ):
+    with pytest.raises(UserError, match="all holds masks among its images, such as a_Segmentation: move them"):
         open_collection(str(tmp_path))
 
 

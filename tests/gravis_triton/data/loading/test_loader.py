@@ -30,9 +30,7 @@ def test_images_of_different_sizes_share_a_canvas_on_which_edge_pixels_repeat():
     batch = collate_images([image(4, 6, 10), image(5, 3, 20)])
     assert batch.images.shape == (2, 3, 5, 6)
     assert batch.image_sizes.tolist() == [[4, 6], [5, 3]]
-    assert batch.images[0, 0, 4].tolist() == [10] * 5 + [
-        255
-    ]  # the row below the first image repeats its last
+    assert batch.images[0, 0, 4].tolist() == [10] * 5 + [255]  # the row below the first image repeats its last
     assert batch.images[1, 0, 0].tolist() == [20] * 6
     assert batch.images[1, 0, 4, 2:].tolist() == [255] * 4
 
@@ -49,8 +47,7 @@ def test_the_loader_gives_the_images_that_the_sampler_names():
 def test_workers_give_the_same_batches_in_the_same_order():
     images = [image(4, 4, 10 * i) for i in range(10)]
     none, two = (
-        [b.images for b in image_loader(images, range(10), EpochBatches(10, batch_size=3), workers=w)]
-        for w in (0, 2)
+        [b.images for b in image_loader(images, range(10), EpochBatches(10, batch_size=3), workers=w)] for w in (0, 2)
     )
     assert all(torch.equal(a, b) for a, b in zip(none, two, strict=True))
 
@@ -107,9 +104,7 @@ def test_an_image_to_train_on_without_a_label_is_refused():
 
 def test_labels_of_some_images_alone_are_refused():
     with pytest.raises(ValueError, match="2 records for 3 images"):
-        labeled_loader(
-            [image(4, 4, 0)] * 3, collection([0, 1]), [0, 1], EpochBatches(2, batch_size=2), workers=0
-        )
+        labeled_loader([image(4, 4, 0)] * 3, collection([0, 1]), [0, 1], EpochBatches(2, batch_size=2), workers=0)
 
 
 def test_masks_lie_on_the_canvas_of_their_images_and_their_edges_repeat():

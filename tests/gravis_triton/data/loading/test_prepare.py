@@ -53,9 +53,7 @@ def open_as(monkeypatch, *records):
     monkeypatch.setattr(prepare, "open_collection", lambda *args, **kwargs: collection)
 
 
-def test_annotated_images_include_the_test_split_after_those_of_pre_training(
-    monkeypatch, tmp_path, image, outline
-):
+def test_annotated_images_include_the_test_split_after_those_of_pre_training(monkeypatch, tmp_path, image, outline):
     open_as(
         monkeypatch,
         Record("a", image, split="test", mask=outline),
@@ -127,8 +125,6 @@ def test_without_masks_nothing_is_decoded(monkeypatch, tmp_path, image):
 
 
 def test_a_split_seed_pools_the_annotated_images_too(monkeypatch, tmp_path, image):
-    open_as(
-        monkeypatch, *(Record(part, image, label=0, split=part) for part in ("train", "validation", "test"))
-    )
+    open_as(monkeypatch, *(Record(part, image, label=0, split=part) for part in ("train", "validation", "test")))
     collection, _, _ = annotated(settings_for(tmp_path, split_seed=1), "label")
     assert [record.split for record in collection.records] == [None, None, "test"]

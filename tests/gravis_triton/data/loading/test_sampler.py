@@ -34,9 +34,7 @@ def test_batches_follow_from_seed_epoch_and_step_alone():
 
 
 def test_fewer_images_than_a_step_are_refused_with_the_largest_batch_that_fits():
-    with pytest.raises(
-        UserError, match=r"30 images are fewer .* \(16 per process x 2 processes\): .* at most 15"
-    ):
+    with pytest.raises(UserError, match=r"30 images are fewer .* \(16 per process x 2 processes\): .* at most 15"):
         EpochBatches(30, batch_size=16, processes=2)
 
 

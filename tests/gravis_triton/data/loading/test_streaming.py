@@ -71,9 +71,7 @@ def test_processes_read_whole_shards_where_that_is_even(
 
 
 def test_an_unknown_number_of_images_needs_a_number_of_steps() -> None:
-    with pytest.raises(
-        UserError, match=r"the number of images in the shards is unknown: give --steps-per-epoch"
-    ):
+    with pytest.raises(UserError, match=r"the number of images in the shards is unknown: give --steps-per-epoch"):
         plan_steps([None, 3], 2, 1)
     assert plan_steps([None, 3], 2, 1, 7) == 7
 
@@ -234,9 +232,7 @@ def test_the_test_split_is_not_read_and_validation_is_separate(tmp_path: Path) -
         ("image102", 0),
     ]
     assert collection.classes == ("nevus", "melanoma")
-    assert [r.image.read().getpixel((0, 0)) for r in collection.records] == [
-        (n, n, n) for n in (100, 101, 102)
-    ]
+    assert [r.image.read().getpixel((0, 0)) for r in collection.records] == [(n, n, n) for n in (100, 101, 102)]
 
 
 def test_validation_images_that_have_changed_are_read_anew(tmp_path: Path) -> None:
@@ -285,9 +281,7 @@ def test_what_cannot_be_streamed_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "image.jpg").touch()
     with pytest.raises(UserError, match=r"holds no Parquet or tar files: leave out --streaming"):
         open_shards(str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"--streaming cannot read synthetic: give hf:OWNER/NAME or a directory"
-    ):
+    with pytest.raises(UserError, match=r"--streaming cannot read synthetic: give hf:OWNER/NAME or a directory"):
         open_shards("synthetic")
     (tmp_path / "train.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UserError, match=r"cannot be streamed: ") as error:

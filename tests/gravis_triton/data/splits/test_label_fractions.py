@@ -58,9 +58,7 @@ def test_every_class_is_in_every_subset_and_groups_are_whole(rows: Rows, fractio
     fraction=fractions,
     seed=st.integers(0, 9),
 )
-def test_each_class_has_its_share_to_within_half_an_image(
-    labels: list[int | None], fraction: float, seed: int
-) -> None:
+def test_each_class_has_its_share_to_within_half_an_image(labels: list[int | None], fraction: float, seed: int) -> None:
     chosen = label_subset(
         collection([(label, None) for label in labels]), range(len(labels)), fraction=fraction, seed=seed
     )

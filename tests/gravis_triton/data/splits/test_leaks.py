@@ -34,9 +34,7 @@ def lesion(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((64, 48), Image.Resampling.BICUBIC))
 
 
-def leaks_of(
-    ids: list[str], split: Split, images: list[np.ndarray] | None = None, seen: tuple[str, ...] = ()
-) -> Leaks:
+def leaks_of(ids: list[str], split: Split, images: list[np.ndarray] | None = None, seen: tuple[str, ...] = ()) -> Leaks:
     images = [lesion(seed) for seed in range(len(ids))] if images is None else images
     return find_leaks(collection(*ids), split, images=images, seen=seen)
 
@@ -51,9 +49,7 @@ def test_a_downsampled_image_is_the_same_image() -> None:
 def test_an_isic_number_is_the_same_image_in_any_folder() -> None:
     ids = ["nevus/ISIC_0000001.jpg", "melanoma/ISIC_0000001.png", "ISIC_0000002.jpg"]
     leaks = leaks_of(ids, Split(train=(0,), validation=(1,), test=(2,)))
-    assert leaks.renamed == (
-        Pair("melanoma/ISIC_0000001.png", "validation", "nevus/ISIC_0000001.jpg", "train"),
-    )
+    assert leaks.renamed == (Pair("melanoma/ISIC_0000001.png", "validation", "nevus/ISIC_0000001.jpg", "train"),)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +109,7 @@ def test_of_many_pictures_each_copy_is_found() -> None:
     images = [lesion(seed) for seed in [*range(50), *range(50, 1200), *range(50), 2000]]
     ids = [str(index) for index in range(len(images))]
     leaks = leaks_of(ids, Split(tuple(range(50)), (1250,), tuple(range(50, 1250))), images)
-    assert [(pair.image_id, pair.other_id) for pair in leaks.alike] == [
-        (str(1200 + i), str(i)) for i in range(50)
-    ]
+    assert [(pair.image_id, pair.other_id) for pair in leaks.alike] == [(str(1200 + i), str(i)) for i in range(50)]
 
 
 def test_plain_pictures_have_nothing_to_tell_them_by() -> None:
@@ -155,9 +149,7 @@ def test_pairs_of_many_images_are_found_by_clusters(monkeypatch: pytest.MonkeyPa
     pytest.importorskip("faiss")
     generator = np.random.default_rng(0)
     originals = [lesion(seed) for seed in range(150)]
-    noisy = [
-        np.clip(image + generator.normal(0, 8, image.shape), 0, 255).astype(np.uint8) for image in originals
-    ]
+    noisy = [np.clip(image + generator.normal(0, 8, image.shape), 0, 255).astype(np.uint8) for image in originals]
     images = [*originals, *noisy[:60], np.zeros((48, 64, 3), np.uint8)]
     compared = alike_pairs(images)
     assert {(n, 150 + n) for n in range(60)} <= set(map(tuple, compared.tolist()))
@@ -165,9 +157,7 @@ def test_pairs_of_many_images_are_found_by_clusters(monkeypatch: pytest.MonkeyPa
     assert np.array_equal(alike_pairs(images), compared)
 
 
-def test_pairs_of_cached_images_are_kept_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pairs_of_cached_images_are_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seed in (("a", 1), ("b", 2), ("c", 1)):
         Image.fromarray(lesion(seed)).save(tmp_path / f"{name}.png")
     records = [Record(name, ImageFile(tmp_path / f"{name}.png")) for name in "abc"]

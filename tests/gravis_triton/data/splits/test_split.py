@@ -148,9 +148,7 @@ def in_order(part: str, count: int, label: int | None = None) -> list[tuple[int 
 
 
 def test_images_with_a_mask_but_no_label_are_held_out_like_labeled_ones() -> None:
-    training, held = hold_out(
-        annotated(*[(None, True, None, None)] * 20, *[(None, False, None, None)] * 5), seed=0
-    )
+    training, held = hold_out(annotated(*[(None, True, None, None)] * 20, *[(None, False, None, None)] * 5), seed=0)
     assert len(held) == 4
     assert max(held) < 20
     assert len(training) == 21
@@ -164,9 +162,7 @@ def test_official_validation_images_with_a_mask_but_no_label_are_held_out() -> N
 def test_masks_change_nothing_about_what_is_held_out_of_a_labeled_set() -> None:
     labels = [index % 3 for index in range(90)]
     with_masks = annotated(*((label, index % 2 == 0, None, None) for index, label in enumerate(labels)))
-    assert hold_out(with_masks, seed=4) == hold_out(
-        collection(*((label, None, None) for label in labels)), seed=4
-    )
+    assert hold_out(with_masks, seed=4) == hold_out(collection(*((label, None, None) for label in labels)), seed=4)
 
 
 def test_images_with_only_a_mask_change_nothing_about_what_is_held_out_of_the_labeled() -> None:
@@ -275,17 +271,13 @@ def test_no_image_with_a_mask_names_the_official_folders() -> None:
 
 
 def test_no_image_with_a_label_names_the_way_out() -> None:
-    with pytest.raises(
-        UserError, match="c has no image with a label: give a folder with a sub-folder for each class"
-    ):
+    with pytest.raises(UserError, match="c has no image with a label: give a folder with a sub-folder for each class"):
         split_collection(annotated((None, True, None, None)), val_fraction=0.2, seed=0, annotation="label")
 
 
 def test_masks_of_training_images_alone_are_refused_with_the_way_out() -> None:
     rows = [*in_order("train", 9), (0, False, None, "validation")]
-    with pytest.raises(
-        UserError, match=r"has no test image with a mask \(7 train, 2 validation, 0 test.*--split-seed"
-    ):
+    with pytest.raises(UserError, match=r"has no test image with a mask \(7 train, 2 validation, 0 test.*--split-seed"):
         split_collection(annotated(*rows), val_fraction=0.2, seed=0, annotation="mask")
 
 
@@ -315,16 +307,12 @@ def test_too_few_labeled_images_are_told_so_and_nothing_of_folders() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_fewer_images_than_parts_are_refused(count: int) -> None:
     with pytest.raises(UserError, match=r"c has no .* image with a mask"):
-        split_collection(
-            annotated(*[(None, True, None, None)] * count), val_fraction=0.2, seed=0, annotation="mask"
-        )
+        split_collection(annotated(*[(None, True, None, None)] * count), val_fraction=0.2, seed=0, annotation="mask")
 
 
 def test_one_class_alone_is_refused() -> None:
     with pytest.raises(UserError, match="all 6 training images are of the class melanoma"):
-        split_collection(
-            annotated(*in_order(None, 10, label=0)), val_fraction=0.2, seed=0, annotation="label"
-        )  # type: ignore[arg-type]
+        split_collection(annotated(*in_order(None, 10, label=0)), val_fraction=0.2, seed=0, annotation="label")  # type: ignore[arg-type]
 
 
 def test_a_class_without_an_image_in_some_part_is_told() -> None:
