@@ -240,7 +240,7 @@ def test_half_precision_is_as_good_as_dense_torch_in_it(name: str, dtype: torch.
         (torch.zeros(4, 8, dtype=torch.float64), 2, r"float16 embeddings, got torch\.float64"),
     ],
 )
-def test_what_the_kernels_cannot_do_is_said(rows: Tensor, views: int, message: str) -> None:
+def test_what_the_kernels_cannot_do_is_an_error(rows: Tensor, views: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         triton.loss_and_gradient(rows, 0, len(rows), views, GravisSettings(), True)
 

@@ -140,5 +140,5 @@ def test_another_engine_than_ddp_is_an_error(monkeypatch, engine):
         ("mat1 and mat2 shapes cannot be multiplied", False),
     ],
 )
-def test_a_lost_process_is_told_from_other_errors(message, lost):
+def test_a_lost_process_is_distinguished_from_other_errors(message, lost):
     assert is_lost_process(RuntimeError(message)) == lost

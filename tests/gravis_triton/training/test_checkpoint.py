@@ -237,7 +237,7 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
     assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)
 
 
-def test_another_optimizer_is_told(tmp_path, accelerator, model):
+def test_another_optimizer_is_reported(tmp_path, accelerator, model):
     accelerator.prepare(torch.optim.AdamW(model.parameters()))
     save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, steps_per_epoch=4))
     accelerator._optimizers.clear()
@@ -246,7 +246,7 @@ def test_another_optimizer_is_told(tmp_path, accelerator, model):
         start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer)
 
 
-def test_a_run_that_cannot_be_written_to_is_told(two_checkpoints, accelerator):
+def test_a_run_that_cannot_be_written_to_is_reported(two_checkpoints, accelerator):
     two_checkpoints.lock.unlink(missing_ok=True)
     two_checkpoints.lock.mkdir()  # not even root can open it
     with pytest.raises(UserError, match=r"cannot write to .*: Is a directory; choose another --output-dir"):

@@ -72,7 +72,7 @@ def test_steps_are_two_whatever_the_number_of_epochs(epochs):
     assert sorted({round(value, 6) for value in lr}) == [0.01, 0.1, 1.0]
 
 
-def test_what_an_optimizer_refuses_is_told():
+def test_what_an_optimizer_refuses_is_reported():
     with pytest.raises(UserError, match="--opt sgd cannot be used with these settings: Nesterov momentum"):
         build_optimizer(nn.Linear(2, 2), OptimizationSettings(opt="sgd", momentum=0))
 

@@ -79,7 +79,7 @@ def test_hair_is_darker_or_lighter_than_skin_and_covers_a_small_part_of_it(light
     assert change.amax((1, 2, 3)).median() > 0.2
 
 
-def test_as_many_hairs_are_drawn_as_asked_and_each_tapers():
+def test_as_many_hairs_are_drawn_as_requested_and_each_tapers():
     hair = RandomHair(count=(2, 9), p=1.0)
     drawn = hair.draw(500, 64, 64)["thickness"]
     hairs = (drawn[:, :, 0] > 0).sum(1)

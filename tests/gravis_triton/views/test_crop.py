@@ -115,7 +115,7 @@ def test_the_same_draws_give_the_same_view_again():
     assert not torch.equal(view, crop(image))
 
 
-def test_the_same_view_on_the_whole_batch_where_asked():
+def test_the_same_view_on_the_whole_batch_on_request():
     image = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
     view = RandomResizedRotatedCrop(16, same_on_batch=True)(image)
     assert torch.equal(view[0], view[3])
@@ -202,7 +202,7 @@ def test_a_replay_repeats_the_image_sizes_too_and_leaves_the_given_draws_as_they
     assert torch.equal(crop.image_and_mask(grid, grid, crop._params)[0], views)
 
 
-def test_the_same_geometry_for_image_and_mask_on_the_whole_batch_where_asked():
+def test_the_same_geometry_for_image_and_mask_on_the_whole_batch_on_request():
     grid = ramp(32, 32, 4)
     views, masks = anywhere(same_on_batch=True).image_and_mask(grid, grid)
     assert torch.equal(views[0], views[3])

@@ -74,7 +74,7 @@ def test_the_same_draws_give_the_same_images_again(step, p):
 
 
 @pytest.mark.parametrize("step", DRAWING, ids=name)
-def test_samples_are_drawn_independently_or_alike_where_asked(step):
+def test_samples_are_drawn_independently_or_alike_on_request(step):
     torch.manual_seed(1)
     images = skin(1).expand(6, -1, -1, -1)
     each = with_probability(step, 1.0)(images)
@@ -85,7 +85,7 @@ def test_samples_are_drawn_independently_or_alike_where_asked(step):
 
 
 @pytest.mark.parametrize("step", STEPS, ids=name)
-def test_a_sample_does_not_depend_on_who_else_is_in_the_batch(step):
+def test_a_sample_does_not_depend_on_the_rest_of_the_batch(step):
     images = skin(7)
     changed = with_probability(step, 1.0)(images)
     params = {key: value[2:3] for key, value in step._params.items() if key != "order"}

@@ -27,7 +27,7 @@ def finished(run_here, tiny, shared):
     return shared / "run"
 
 
-def test_a_run_ends_by_telling_what_it_achieved_and_where_everything_is(finished):
+def test_a_run_ends_with_scores_and_paths(finished):
     out = (finished.parent / "stdout.txt").read_text()
     assert "step: 8 images x 3 views x 1 process = 24 views of 32 px; 6 steps per epoch, 2 epochs" in out
     assert "48 for pre-training, 12 for validation" in out
@@ -116,7 +116,7 @@ def test_a_terminated_run_saves_itself_and_resumes_to_the_same_bits(launch, run_
     assert_same_weights(finished, run)
 
 
-def test_two_processes_share_the_batch_and_one_of_them_speaks(launch, tiny, tmp_path):
+def test_two_processes_share_the_batch_and_only_the_first_prints(launch, tiny, tmp_path):
     flags = [*tiny, "--batch-size", "4", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
     assert out.count("step: 4 images x 3 views x 2 processes = 24 views of 32 px; 6 steps per epoch") == 1, err
@@ -134,7 +134,7 @@ def test_torchrun_finds_out_that_there_is_no_gpu(launch, tiny, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["processes"] == 2
 
 
-def test_a_directory_that_holds_a_run_is_refused_unless_told(run_here, tiny, finished):
+def test_a_directory_that_holds_a_run_is_refused_without_a_flag(run_here, tiny, finished):
     before = (finished / "summary.json").read_text()
     status, _, err = run_here(RECIPE, *tiny, "--output-dir", str(finished))
     assert status == 2
@@ -280,7 +280,7 @@ def test_no_evaluate_trains_without_scores(tiny, run_here, tmp_path):
         "--cutout-holes 1000000000", "--cache-size 10000000", "--grad-cache-chunk 1", "--seed 9000000000000000000",
     ],
 )  # fmt: skip
-def test_an_absurd_value_is_refused_at_once(tiny, run_here, flag):
+def test_a_value_out_of_range_is_refused_before_anything_runs(tiny, run_here, flag):
     status, _, err = run_here(RECIPE, *tiny, *flag.split())
     assert (status, err.count("\n")) == (2, 1)
     assert f"{flag.split()[0]} must be at" in err
@@ -301,7 +301,7 @@ def test_a_score_that_a_kill_cut_off_is_taken_again_and_a_finished_run_adds_noth
     assert [line["step"] for line in lines if "loss" in line] == [2, 4, 6, 8, 10, 12]
 
 
-def test_a_finished_run_whose_metrics_were_lost_invents_none(tiny, run_here, tmp_path):
+def test_a_finished_run_without_metrics_stays_without(tiny, run_here, tmp_path):
     run = tmp_path / "run"
     flags = [*tiny, "--output-dir", str(run), "--max-steps", "4"]
     assert run_here(RECIPE, *flags)[0] == 0

@@ -351,7 +351,7 @@ def test_what_a_disk_fails_to_read_or_forbids_is_not_taken_for_a_damaged_image(
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="no /dev/full here")
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+def test_a_full_disk_is_reported_and_leaves_nothing_half_written(
     build: Callable[..., CachedImages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -362,7 +362,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     assert len(build(gradients(3, []))) == 3
 
 
-def test_a_cache_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_cache_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot use .*file/cache.* for the image cache .*set GRAVIS_CACHE"):
         cached_images(gradients(1, []), short_side=8, directory=tmp_path / "file" / "cache", workers=0)

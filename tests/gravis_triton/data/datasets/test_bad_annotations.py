@@ -78,7 +78,7 @@ def test_masks_of_other_names_are_missing_masks(isic_2017: Path) -> None:
     )
 
 
-def test_missing_validation_masks_are_told_with_the_folder(isic_2017: Path) -> None:
+def test_missing_validation_masks_are_reported_with_the_folder(isic_2017: Path) -> None:
     for file in (isic_2017 / f"{VALIDATION}_Part1_GroundTruth").iterdir():
         file.unlink()
     text = refusal(isic_2017, "mask")
@@ -107,13 +107,13 @@ def test_broken_masks_do_not_matter_to_labels(isic_2017: Path) -> None:
     assert described(isic_2017, "label")[0] == "images with a label: 9 train, 3 validation, 4 test"
 
 
-def test_a_table_without_a_class_is_told_with_its_columns(isic_2017: Path) -> None:
+def test_a_table_without_a_class_is_reported_with_its_columns(isic_2017: Path) -> None:
     table = isic_2017 / f"{TRAIN}_Part3_GroundTruth.csv"
     table.write_text(table.read_text().replace("melanoma", "nevus"))
     assert "no column melanoma; expected image_id, melanoma, seborrheic_keratosis" in refusal(isic_2017, "label")
 
 
-def test_an_unknown_class_is_told_with_file_and_line(tmp_path: Path, images) -> None:
+def test_an_unknown_class_is_reported_with_file_and_line(tmp_path: Path, images) -> None:
     images(tmp_path / "ham" / "HAM10000_images_part_1", ["ISIC_0024306.jpg", "ISIC_0024307.jpg"])
     table = tmp_path / "ham" / "HAM10000_metadata.csv"
     table.write_text("lesion_id,image_id,dx\nL1,ISIC_0024306,nv\nL2,ISIC_0024307,wart\n")
@@ -122,7 +122,7 @@ def test_an_unknown_class_is_told_with_file_and_line(tmp_path: Path, images) -> 
     )
 
 
-def test_no_labels_are_told_with_their_file(isic_2017: Path) -> None:
+def test_no_labels_are_reported_with_their_file(isic_2017: Path) -> None:
     for name in (TRAIN, VALIDATION):
         (isic_2017 / f"{name}_Part3_GroundTruth.csv").unlink()
     assert refusal(isic_2017, "label").startswith(

@@ -77,7 +77,7 @@ def test_a_class_named_like_a_split_among_other_classes_is_a_class(tmp_path: Pat
 
 
 @pytest.mark.parametrize("outside", ["overview.png", "unlabeled/3.jpg"])
-def test_images_beside_the_folders_of_splits_are_told(tmp_path: Path, images, outside: str) -> None:
+def test_images_beside_the_folders_of_splits_are_reported(tmp_path: Path, images, outside: str) -> None:
     images(tmp_path / "train" / "nevus", ["1.jpg"])
     images(tmp_path / "test" / "nevus", ["2.jpg"])
     images((tmp_path / outside).parent, [Path(outside).name])
@@ -121,7 +121,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path, images) -> None:
     assert [record.id for record in open_collection(str(tmp_path / "data")).records] == ["link/a.jpg"]
 
 
-def test_no_such_directory_is_told(tmp_path: Path) -> None:
+def test_no_such_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such file or directory; give synthetic, a directory, a table"):
         open_collection(str(tmp_path / "nowhere"))
 
@@ -132,7 +132,7 @@ def test_a_file_is_no_directory(tmp_path: Path, images) -> None:
         open_collection(str(tmp_path / "a.jpg"))
 
 
-def test_a_directory_without_images_tells_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_directory_without_images_names_the_file_types(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(UserError, match=r"no images in it or below it \(looked for \.bmp, \.gif, \.jfif, \.jpe, "):
         open_collection(str(tmp_path))
@@ -154,7 +154,7 @@ def test_metadata_in_folders_of_splits_is_not_left_out_without_a_word(tmp_path: 
         open_collection(str(tmp_path))
 
 
-def test_a_file_name_that_is_not_utf8_is_told(tmp_path: Path, images) -> None:
+def test_a_file_name_that_is_not_utf8_is_reported(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg"])
     os.rename(tmp_path / "a.jpg", os.fsencode(tmp_path) + b"/L\xe4sion.jpg")
     with pytest.raises(UserError, match=r"file name 'L.*sion.jpg' is not UTF-8: rename it"):

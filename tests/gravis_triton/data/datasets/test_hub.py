@@ -125,7 +125,7 @@ def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
     assert [(r.id, r.label) for r in collection.records] == [("ISIC_1", 1), ("ISIC_2", None), ("ISIC_3", 0)]
 
 
-def test_whole_numbers_beside_empty_cells_are_classes_and_fractions_are_told(tmp_path: Path) -> None:
+def test_whole_numbers_beside_empty_cells_are_classes_and_fractions_are_reported(tmp_path: Path) -> None:
     features = {"image": datasets.Image(), "label": datasets.Value("float64")}
     for name, labels in (("whole", [1.0, None, 0.0, float("nan")]), ("fractions", [0.5, 1.0, 0.0, 0.0])):
         columns = {"image": [image(number) for number in range(4)], "label": labels}
@@ -157,19 +157,19 @@ def test_saved_to_disk(tmp_path: Path) -> None:
     assert collection.records[0].image.read().getpixel((0, 0)) == (7, 7, 7)
 
 
-def test_no_image_column_is_told_with_the_columns(tmp_path: Path) -> None:
+def test_no_image_column_is_reported_with_the_columns(tmp_path: Path) -> None:
     parquet(tmp_path / "data", "train", {"text": ["a"]}, {"text": datasets.Value("string")})
     with pytest.raises(UserError, match=r"has no image column; its columns are text"):
         open_collection(f"hf:{tmp_path / 'data'}")
 
 
-def test_an_empty_directory_is_told(tmp_path: Path) -> None:
+def test_an_empty_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(UserError, match=r"data cannot be loaded: .*doesn't contain any data files"):
         open_collection(f"hf:{tmp_path / 'data'}")
 
 
-def test_without_network_one_line_tells_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_one_line_gives_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(path: str, revision: str | None) -> None:
         assert (path, revision) == ("someone/lesions", "v2")
         raise ConnectionError("Couldn't reach the Hub\nand more lines")
@@ -183,7 +183,7 @@ def test_without_network_one_line_tells_the_way_out(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_name_that_is_no_data_set_is_told() -> None:
+def test_a_name_that_is_no_data_set_is_reported() -> None:
     with pytest.raises(UserError, match=r"hf:lesions: expected hf:OWNER/NAME"):
         open_collection("hf:lesions")
 

@@ -149,7 +149,7 @@ def test_2016_headless_labels_of_both_kinds(tmp_path: Path, images, masks) -> No
     ]
 
 
-def test_2016_other_labels_are_told_with_their_line(tmp_path: Path, images) -> None:
+def test_2016_other_labels_are_reported_with_their_line(tmp_path: Path, images) -> None:
     images(tmp_path / "ISBI2016_ISIC_Part3_Training_Data", ["ISIC_0000000.jpg"])
     write(
         tmp_path / "ISBI2016_ISIC_Part3_Training_GroundTruth.csv",
@@ -203,7 +203,7 @@ def test_2018_tasks_1_and_2_have_masks_and_no_labels(tmp_path: Path, images, mas
     assert all(record.mask is not None for record in collection.records)
 
 
-def test_2018_image_of_two_tasks_belongs_to_the_test_split_if_one_says_so(tmp_path: Path, images) -> None:
+def test_2018_image_of_two_tasks_belongs_to_the_test_split_if_one_table_has_it_there(tmp_path: Path, images) -> None:
     images(tmp_path / "ISIC2018_Task1-2_Test_Input", ["ISIC_1.jpg"])
     images(tmp_path / "ISIC2018_Task3_Training_Input", ["ISIC_1.jpg", "ISIC_2.jpg"])
     write(
@@ -333,7 +333,7 @@ def test_ham10000_tab_separated_metadata(ham10000: Path) -> None:
     assert Counter(record.label for record in open_collection(str(ham10000)).records) == {4: 2, 3: 1}
 
 
-def test_ham10000_unknown_diagnosis_is_told(ham10000: Path) -> None:
+def test_ham10000_unknown_diagnosis_is_reported(ham10000: Path) -> None:
     table = ham10000 / "HAM10000_metadata.csv"
     table.write_text(table.read_text().replace("akiec", "wart"))
     with pytest.raises(UserError, match=r"line 4, column dx: expected one of mel, nv, .*, found 'wart'"):
@@ -369,7 +369,7 @@ def test_images_without_label_row_have_no_label(isic_2017: Path, images) -> None
         (["ISIC_1,1,0", "", "ISIC_1,0,0"], r"line 4: image id ISIC_1 is already on line 2"),
     ],
 )
-def test_malformed_labels_are_told_with_file_line_and_column(
+def test_malformed_labels_are_reported_with_file_line_and_column(
     tmp_path: Path, images, lines: list[str], message: str
 ) -> None:
     images(tmp_path / "ISIC-2017_Training_Data", ["ISIC_1.jpg"])
@@ -380,7 +380,7 @@ def test_malformed_labels_are_told_with_file_line_and_column(
         open_collection(str(tmp_path))
 
 
-def test_labels_that_are_no_text_are_told(tmp_path: Path, images) -> None:
+def test_labels_that_are_no_text_are_reported(tmp_path: Path, images) -> None:
     images(tmp_path / "ISIC-2017_Training_Data", ["ISIC_1.jpg"])
     (tmp_path / "ISIC-2017_Training_Part3_GroundTruth.csv").write_bytes(b"\xff\xfe\x00\x01image_id")
     with pytest.raises(UserError, match=r"Part3_GroundTruth\.csv: cannot be read as a UTF-8 CSV file"):
@@ -394,14 +394,14 @@ def test_labels_written_by_a_spreadsheet_are_read(tmp_path: Path, images) -> Non
     assert [record.label for record in open_collection(str(tmp_path)).records] == [1]
 
 
-def test_one_hot_row_without_a_class_is_told(tmp_path: Path, images) -> None:
+def test_one_hot_row_without_a_class_is_reported(tmp_path: Path, images) -> None:
     images(tmp_path / "ISIC2018_Task3_Training_Input", ["ISIC_1.jpg"])
     write(tmp_path / "ISIC2018_Task3_Training_GroundTruth.csv", HEADER_2018, one_hot("ISIC_1", -1, 7))
     with pytest.raises(UserError, match=r"line 2: expected exactly one of MEL, .* to be 1, found none"):
         open_collection(str(tmp_path))
 
 
-def test_a_folder_that_may_not_be_read_is_told(isic_2017: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_read_is_reported(isic_2017: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 

@@ -89,7 +89,7 @@ def test_a_parquet_table_lists_images_and_masks_by_path(paired: Path) -> None:
         ("image,mask\na,z.png\n", r"column mask: expected an image in or below"),
     ],
 )
-def test_faults_of_a_table_name_line_and_way_out(paired: Path, table: str, message: str) -> None:
+def test_faults_of_a_table_name_the_line_and_a_hint(paired: Path, table: str, message: str) -> None:
     (paired / "metadata.csv").write_text(table)
     with pytest.raises(UserError, match=message):
         open_collection(str(paired))
@@ -169,7 +169,7 @@ def test_a_cell_that_is_too_long_for_a_file_is_named(tmp_path: Path, images) -> 
         open_collection(str(tmp_path))
 
 
-def test_two_columns_of_one_name_are_told(tmp_path: Path, images) -> None:
+def test_two_columns_of_one_name_are_reported(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg"])
     (tmp_path / "table.csv").write_text("image,label,label\na.jpg,nevus,melanoma\n")
     with pytest.raises(UserError, match="duplicate column label"):
@@ -191,13 +191,13 @@ def test_images_elsewhere_are_named_by_their_paths(tmp_path: Path, images) -> No
     [("masks/a_mask.png", "two masks of one image: .*a.png and .*a_mask.png"),
      ("images/a.png", "two images of one mask: .*a.jpg and .*a.png")],
 )  # fmt: skip
-def test_two_files_of_one_name_are_told(paired: Path, images, more: str, message: str) -> None:
+def test_two_files_of_one_name_are_reported(paired: Path, images, more: str, message: str) -> None:
     images((paired / more).parent, [Path(more).name])
     with pytest.raises(UserError, match=message):
         open_collection(str(paired))
 
 
-def test_masks_among_the_images_are_told(tmp_path: Path, images) -> None:
+def test_masks_among_the_images_are_reported(tmp_path: Path, images) -> None:
     images(tmp_path / "all", ["a.jpg", "a_Segmentation.png", "b.jpg"])
     with pytest.raises(UserError, match="all holds masks among its images, such as a_Segmentation: move them"):
         open_collection(str(tmp_path))
@@ -214,7 +214,7 @@ def test_a_table_without_splits_leaves_them_to_the_folders(tmp_path: Path, image
         }  # fmt: skip
 
 
-def test_masks_among_images_that_a_table_does_not_list_are_told(tmp_path: Path, images) -> None:
+def test_masks_among_images_that_a_table_does_not_list_are_reported(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg", "a_mask.png", "b.jpg"])
     (tmp_path / "labels.csv").write_text("image,label\na.jpg,nv\nb.jpg,mel\n")
     with pytest.raises(UserError, match="holds masks among its images, such as a_mask"):

@@ -117,7 +117,7 @@ def test_plain_pictures_have_nothing_to_tell_them_by() -> None:
     assert leaks_of(list("abc"), Split((0,), (1,), (2,)), plain).alike == ()
 
 
-def test_one_image_is_told_once() -> None:
+def test_one_image_is_reported_once() -> None:
     ids = ["ISIC_0000001", "ISIC_0000002", "ISIC_0000001_downsampled"]
     images = [lesion(0), lesion(1), smaller(lesion(0))]
     leaks = leaks_of(ids, Split((0,), (1,), (2,)), images)
@@ -141,7 +141,7 @@ def test_each_kind_of_leakage_is_one_line_with_count_and_examples() -> None:
     ]
 
 
-def test_nothing_is_said_where_nothing_leaks() -> None:
+def test_no_leak_no_warning() -> None:
     assert describe_leaks(Leaks((), (), (), tested=600)) == []
 
 

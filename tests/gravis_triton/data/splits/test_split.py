@@ -270,18 +270,18 @@ def test_no_image_with_a_mask_names_the_official_folders() -> None:
         split_collection(c, val_fraction=0.2, seed=0, annotation="mask")
 
 
-def test_no_image_with_a_label_names_the_way_out() -> None:
+def test_no_image_with_a_label_gives_a_hint() -> None:
     with pytest.raises(UserError, match="c has no image with a label: give a folder with a sub-folder for each class"):
         split_collection(annotated((None, True, None, None)), val_fraction=0.2, seed=0, annotation="label")
 
 
-def test_masks_of_training_images_alone_are_refused_with_the_way_out() -> None:
+def test_masks_of_training_images_alone_are_refused_with_a_hint() -> None:
     rows = [*in_order("train", 9), (0, False, None, "validation")]
     with pytest.raises(UserError, match=r"has no test image with a mask \(7 train, 2 validation, 0 test.*--split-seed"):
         split_collection(annotated(*rows), val_fraction=0.2, seed=0, annotation="mask")
 
 
-def test_a_share_that_leaves_nothing_to_train_on_is_named_with_the_way_out() -> None:
+def test_a_share_that_leaves_nothing_to_train_on_is_named_with_a_hint() -> None:
     rows = [(index % 3, False, None, None) for index in range(60)]
     with pytest.raises(UserError) as error:
         split_collection(annotated(*rows), val_fraction=0.99, seed=0, annotation="label")
@@ -292,7 +292,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_named_with_the_way_out() -> 
     )
 
 
-def test_too_few_labeled_images_are_told_so_and_nothing_of_folders() -> None:
+def test_too_few_labeled_images_are_reported_without_a_word_on_folders() -> None:
     with pytest.raises(UserError) as error:
         split_collection(
             annotated((0, False, None, None), name="ISIC 2017"), val_fraction=0.2, seed=0, annotation="label"
@@ -315,7 +315,7 @@ def test_one_class_alone_is_refused() -> None:
         split_collection(annotated(*in_order(None, 10, label=0)), val_fraction=0.2, seed=0, annotation="label")  # type: ignore[arg-type]
 
 
-def test_a_class_without_an_image_in_some_part_is_told() -> None:
+def test_a_class_without_an_image_in_some_part_is_reported() -> None:
     c = annotated(*in_order("train", 4), (2, True, None, "validation"), *in_order("test", 3))
     split = split_collection(c, val_fraction=0.2, seed=0, annotation="label")
     third = SYNTHETIC_CLASSES[2]
@@ -333,7 +333,7 @@ def test_a_class_without_an_image_in_some_part_is_told() -> None:
     ]
 
 
-def test_lesions_and_patients_are_counted_and_one_with_most_images_is_told() -> None:
+def test_lesions_and_patients_are_counted_and_one_with_most_images_is_reported() -> None:
     rows = [(index % 2, True, f"lesion {index // 2}", None) for index in range(20)]
     c = annotated(*rows)
     split = split_collection(c, val_fraction=0.2, seed=0, annotation="label")
@@ -346,7 +346,7 @@ def test_lesions_and_patients_are_counted_and_one_with_most_images_is_told() -> 
     ]
 
 
-def test_classes_that_differ_only_in_case_are_told() -> None:
+def test_classes_that_differ_only_in_case_are_reported() -> None:
     c = replace(annotated(*in_order(None, 20)), classes=("Nevus", "nevus"))  # type: ignore[arg-type]
     lines = describe_split(split_collection(c, val_fraction=0.2, seed=0, annotation="label"), c, "label")
     assert "2 classes: 10 Nevus, 10 nevus" in lines

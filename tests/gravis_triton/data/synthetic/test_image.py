@@ -79,7 +79,7 @@ def test_another_seed_or_index_gives_another_scene(seed: int, index: int) -> Non
     assert overlap(first.mask > 0, other.mask > 0) < 0.95
 
 
-def test_pixels_and_mask_are_bytes_of_the_size_asked_for() -> None:
+def test_pixels_and_mask_are_bytes_of_the_size_requested() -> None:
     image = render(0, 5, 50)
     assert image.pixels.shape == (50, 50, 3)
     assert image.mask.shape == (50, 50)
@@ -97,7 +97,7 @@ def test_classes_come_in_the_proportions_of_isic_2017() -> None:
     assert SYNTHETIC_CLASSES == ("melanoma", "seborrheic_keratosis", "nevus")
 
 
-def test_label_of_tells_the_label_of_the_image() -> None:
+def test_label_of_returns_the_label_of_the_image() -> None:
     assert [label_of(2, index) for index in range(30)] == [render(2, index, 16).label for index in range(30)]
 
 
@@ -159,7 +159,7 @@ def test_asymmetry_and_border_order_the_classes_as_dermatologists_do(
     assert irregularity[MELANOMA] > irregularity[KERATOSIS] > irregularity[NEVUS]
 
 
-def test_no_class_is_told_by_its_outline_alone(gallery: dict[int, list[RenderedImage]]) -> None:
+def test_no_class_is_given_away_by_its_outline_alone(gallery: dict[int, list[RenderedImage]]) -> None:
     values, labels = zip(
         *((measure(i.mask).irregularity, label) for label in gallery for i in gallery[label]), strict=True
     )
