@@ -23,7 +23,7 @@ def test_settings_that_follow_from_others_are_not_changes():
 
 def test_the_steps_of_an_augmentation_are_changes_only_where_they_differ_from_it():
     assert changed_from_defaults(config(augment="dermoscopy", hair=0.7)) == {
-        "augment": ("dermoscopy", "published"),
+        "augment": ("dermoscopy", "color-kept"),
         "hair": (0.7, 0.3),
     }
 

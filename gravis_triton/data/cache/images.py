@@ -64,7 +64,9 @@ class CachedImages:
         """An array that depends on these images only: computed once, then kept in the cache."""
         file = self.file.with_name(f"{self.file.name}-{name}.npy")
         with suppress(OSError, ValueError):  # it does not exist, or is damaged
-            return np.load(file)
+            loaded = np.load(file)
+            if isinstance(loaded, np.ndarray):  # not an archive of arrays
+                return loaded
         array = compute()
         with suppress(UserError):  # a full disk, a folder of another user
             content = io.BytesIO()

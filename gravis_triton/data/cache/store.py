@@ -159,7 +159,10 @@ def prune(folder: Path, days: float) -> int:
         with FileLock(folder / ".lock").acquire(timeout=1):
             for names in folder.glob("*.files"):
                 if time.time() - names.stat().st_mtime < days * _DAY:
-                    used |= {*names.read_text().split(), *(f.name for f in folder.glob(f"{names.stem}*"))}
+                    used |= {
+                        *names.read_text(errors="replace").split(),
+                        *(f.name for f in folder.glob(f"{names.stem}*")),
+                    }
             for file in folder.iterdir():
                 if file.suffix in (".arrow", ".npy", ".files") and file.name not in used:
                     freed += file.stat().st_size
@@ -224,9 +227,10 @@ def _mapped(file: Path) -> pa.Buffer:
 def _intact_files(folder: Path) -> list[Path]:
     """The files that have not changed since their content was known to match their checksum."""
     marks = folder / "intact.txt"
-    lines = marks.read_text().splitlines() if marks.exists() else []
+    lines = marks.read_text(errors="replace").splitlines() if marks.exists() else []  # a damaged line is of no file
     states = dict(line.split(" ", 1) for line in lines if " " in line)  # the last one of a file counts
-    return [folder / name for name, state in states.items() if _state(folder / name) == state]
+    files = {file.name: file for file in folder.glob("*.arrow")}
+    return [files[name] for name, state in states.items() if name in files and _state(files[name]) == state]
 
 
 def _mark_intact(file: Path) -> None:
