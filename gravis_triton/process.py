@@ -19,12 +19,7 @@ STOP_SIGNALS = tuple(
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CGROUPS = Path("/sys/fs/cgroup")
-_OTHER_ENGINES = (
-    "FSDP",
-    "DEEPSPEED",
-    "MEGATRON_LM",
-    "PARALLELISM_CONFIG",
-)  # ACCELERATE_USE_ of accelerate launch
+_OTHER_ENGINES = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # ACCELERATE_USE_... of accelerate launch
 _PROCESS_COUNTS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}  # of torchrun and MPI
 _SPIN_COUNT = "1000"  # iterations of a loop; libgomp's default is 300,000
 
@@ -104,8 +99,8 @@ def check_launch() -> None:
 
 def requested_processes(command: Sequence[str]) -> tuple[int, int]:
     """Number of processes and of machines that an `accelerate launch` command asks for, by flags or its config file."""
-    start = next((i for i, word in enumerate(command) if word == "launch" or word.endswith("launch.py")), None)
-    start = start or next((i for i, word in enumerate(command) if word.endswith("commands.launch")), None)
+    is_launcher = (word == "launch" or word.endswith(("launch.py", "commands.launch")) for word in command)
+    start = next((place for place, found in enumerate(is_launcher) if found), None)
     if start is None:
         return 1, 1
     from accelerate.commands.config.config_args import default_config_file, load_config_from_file

@@ -12,7 +12,6 @@ import dataclasses
 import shutil
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -56,12 +55,9 @@ def main() -> None:
 
 def expected_seconds(run: PlannedRun, runs: list[PlannedRun]) -> float:
     """The time of the slowest finished run of the same task and a tenth, or 0 if none has finished."""
-    taken: dict[str, float] = defaultdict(float)
-    for other in runs:
-        if other.finished:
-            seconds = read_json(other.directory.summary).get("seconds", 0)
-            taken[other.task] = max(taken[other.task], 1.1 * seconds + 10)
-    return taken[run.task]
+    finished = [other for other in runs if other.finished and other.task == run.task]
+    seconds = [read_json(other.directory.summary).get("seconds", 0) for other in finished]
+    return 1.1 * max(seconds) + 10 if seconds else 0.0
 
 
 def keep_small(run: RunDirectory) -> None:

@@ -44,10 +44,10 @@ def list_cache(settings: CacheSettings) -> CacheResult:
         used = max((file.stat().st_mtime for file in folder.glob("*.files")), default=None)
         days = None if used is None else (time.time() - used) / 86_400
         folders.append(CachedFolder(folder.name, len(sizes), sum(sizes), days))
-    for each in folders:
-        when = "not used" if each.days is None else f"used {each.days:.0f} days ago"
-        print(f"{each.name}: {each.files:,} files, {each.size / 1e9:.1f} GB, {when}")
-    print(f"{directory}: {sum(each.size for each in folders) / 1e9:.1f} GB; {free_space(directory)}")
+    for cached in folders:
+        when = "not used" if cached.days is None else f"used {cached.days:.0f} days ago"
+        print(f"{cached.name}: {cached.files:,} files, {cached.size / 1e9:.1f} GB, {when}")
+    print(f"{directory}: {sum(cached.size for cached in folders) / 1e9:.1f} GB; {free_space(directory)}")
     if settings.prune is not None:
         print(f"deleted: {freed / 1e9:.1f} GB")
     return CacheResult(tuple(folders), freed)

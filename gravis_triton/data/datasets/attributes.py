@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gravis_triton.data.datasets.folder import walk
-from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.hub import hub_table
 from gravis_triton.errors import UserError, did_you_mean
 
@@ -53,7 +53,7 @@ def _tables(data: str, columns: Sequence[str], seen: dict[str, None]) -> Iterato
     files = [path] if path.is_file() else [folder / name for folder, _, names in walk(path) for name in names]
     for file in sorted(files):
         if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != ".":
-            header = parquet_schema(file).names if file.suffix.lower() == ".parquet" else header_of(file)
+            header = header_of(file)
             seen |= dict.fromkeys(header)
             if set(columns) & set(header):
                 yield read_frame(file)

@@ -33,10 +33,7 @@ SPLITS = {
 
 _RIVALS = COLUMNS["label"][:5]  # of these only one can be meant
 _LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
-_CASES = (
-    10,
-    3,
-)  # from this many classes with at most this many images each, on average, classes are probably cases
+_CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
 _SEPARATORS = "|;,/+"
 _WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
 

@@ -91,7 +91,9 @@ def read_frame(file: Path, required: Sequence[str] = (), *, names: Sequence[str]
 
 
 def header_of(file: Path) -> list[str]:
-    """Names of the columns of a CSV file, without reading the rest."""
+    """Names of the columns of a table, without reading the rest."""
+    if file.suffix.lower() == ".parquet":
+        return list(parquet_schema(file).names)
     with file.open("rb") as stream:
         first = stream.readline().decode("utf-8-sig", errors="replace")
     return [name.strip() for name in next(_csv_rows(first), (0, []))[1]]

@@ -54,7 +54,7 @@ def tables_in(directory: Path) -> list[Path]:
 
 def lists_images(file: Path) -> bool:
     """Whether a table has a column of images by its name."""
-    header = parquet_schema(file).names if file.suffix.lower() == ".parquet" else header_of(file)
+    header = header_of(file)
     accepted = {name.lower() for name in header}.intersection(COLUMNS["image"])
     return bool(accepted) or layout_of_table(header) is not None
 
