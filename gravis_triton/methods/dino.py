@@ -114,11 +114,7 @@ class Head(nn.Module):
         super().__init__()
         hidden, dim = settings.projection_hidden, settings.projection_dim
         self.mlp = nn.Sequential(
-            nn.Linear(features, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, dim),
+            nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, dim)
         )
         self.prototypes = nn.Linear(dim, settings.prototypes, bias=False)
         for layer in (*self.mlp[::2], self.prototypes):

@@ -166,10 +166,7 @@ class NTXent(JointEmbedding):
     def loss(self, embeddings: Tensor) -> Tensor:
         """NT-Xent of embeddings (images, views, dim), not normalized, and those of the other processes."""
         return nt_xent_loss(
-            embeddings,
-            temperature=self.settings.temperature,
-            process_group=process_group(),
-            ddp_scale=True,
+            embeddings, temperature=self.settings.temperature, process_group=process_group(), ddp_scale=True
         )
 
 

@@ -13,16 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from gravis_triton.data.loading.loader import ImageBatch
-from gravis_triton.methods.base import (
-    Method,
-    Metrics,
-    Positive,
-    Width,
-    feature_dim,
-    full_precision,
-    mlp,
-    per_view,
-)
+from gravis_triton.methods.base import Method, Metrics, Positive, Width, feature_dim, full_precision, mlp, per_view
 from gravis_triton.views import ViewMaker
 
 _EPSILON = 1e-4  # inside the square root of the variance, as in the authors' code

@@ -57,11 +57,7 @@ def check_model(name: str) -> None:
 
 
 def create_backbone(
-    name: str,
-    image_size: int,
-    pretrained: bool,
-    classes: int = 0,
-    model_args: Mapping[str, Any] | None = None,
+    name: str, image_size: int, pretrained: bool, classes: int = 0, model_args: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """timm's backbone, built for the image size if its parameters depend on it; without classifier if classes is 0.
 

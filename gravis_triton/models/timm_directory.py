@@ -44,11 +44,7 @@ def save_classifier(
     """
     architecture = cast(dict[str, Any], encoder.pretrained_cfg)["architecture"]
     model: Any = create_backbone(
-        architecture,
-        image_size,
-        pretrained=False,
-        classes=len(classes),
-        model_args=model_args(encoder),
+        architecture, image_size, pretrained=False, classes=len(classes), model_args=model_args(encoder)
     )
     layer = model.get_classifier()
     if not isinstance(layer, nn.Linear):

@@ -12,11 +12,7 @@ from torch import Tensor
 
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
-from gravis_triton.evaluation.classification import (
-    CalibrationBins,
-    ClassificationCurves,
-    ClassificationScores,
-)
+from gravis_triton.evaluation.classification import CalibrationBins, ClassificationCurves, ClassificationScores
 from gravis_triton.evaluation.saliency import Saliency
 from gravis_triton.report.figures import Pixels, class_label, draw_cases, styled, thinned, write_figure
 from gravis_triton.run_directory import RunDirectory
@@ -26,12 +22,7 @@ _DARKEST = 0.6  # opacity of the shade at zero saliency
 
 
 def write_class_figures(
-    run: RunDirectory,
-    scores: ClassificationScores,
-    curves: ClassificationCurves,
-    *,
-    name: str = "",
-    caption: str = "",
+    run: RunDirectory, scores: ClassificationScores, curves: ClassificationCurves, *, name: str = "", caption: str = ""
 ) -> None:
     """Write confusion.png and curves.png; with a name, confusion_NAME.png and so on."""
     write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
@@ -81,9 +72,7 @@ def draw_curves(curves: ClassificationCurves) -> Figure:
 
 
 def _draw_lines(
-    axes: Axes,
-    lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    labels: Mapping[str, str],
+    axes: Axes, lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], labels: Mapping[str, str]
 ) -> None:
     for name, (x, y) in lines.items():
         axes.plot(x, y, label=f"{class_label(name)}: {labels[name]}")

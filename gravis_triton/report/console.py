@@ -76,13 +76,7 @@ def print_step(display: Display, training: Training, *, views: int = 1, image_si
 
 
 def log_scores(
-    scores: Mapping[str, float],
-    label: str,
-    metric_logger: MetricLogger,
-    step: int,
-    display: Display,
-    *,
-    prefix: str,
+    scores: Mapping[str, float], label: str, metric_logger: MetricLogger, step: int, display: Display, *, prefix: str
 ) -> None:
     """Log the scores on the validation set at a step, their names with a prefix, and print them after a label."""
     metric_logger.log({"step": step, **{f"{prefix}_{name}": value for name, value in scores.items()}})

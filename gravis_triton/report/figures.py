@@ -60,11 +60,7 @@ def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
 
 @styled
 def draw_cases(
-    cases: Mapping[str, Sequence[Case]],
-    draw: Callable[[Axes, Case], None],
-    *,
-    aspect: float,
-    label_lines: int,
+    cases: Mapping[str, Sequence[Case]], draw: Callable[[Axes, Case], None], *, aspect: float, label_lines: int
 ) -> Figure:
     """A figure with one row of images per kind of case; rows may differ in length.
 

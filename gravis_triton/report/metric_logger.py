@@ -70,10 +70,7 @@ def start_tracker(accelerator: Accelerator, tracker: str, run: RunDirectory, con
         import mlflow  # type: ignore[import-not-found,unused-ignore]  # optional
 
         mlflow.set_tracking_uri(f"sqlite:///{directory}/mlflow.db")
-    settings = {
-        "wandb": {"name": name, "dir": directory},
-        "mlflow": {"run_name": name, "logging_dir": mlruns},
-    }
+    settings = {"wandb": {"name": name, "dir": directory}, "mlflow": {"run_name": name, "logging_dir": mlruns}}
     accelerator.project_configuration.set_directories(directory)
     accelerator.init_trackers(_PROJECT, config=dict(config), init_kwargs={tracker: settings.get(tracker, {})})
 

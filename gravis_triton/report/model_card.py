@@ -14,18 +14,9 @@ from gravis_triton.run_summary import job_of, result_of
 
 _TAGS = ["dermatology", "medical", "gravis"]
 _KINDS = {
-    "pretrain": (
-        "image-feature-extraction",
-        "An image encoder, pre-trained without labels on dermatology images.",
-    ),
-    "finetune-classification": (
-        "image-classification",
-        "A classifier of skin diseases in dermatology images.",
-    ),
-    "finetune-segmentation": (
-        "image-segmentation",
-        "A network that segments skin lesions in dermatology images.",
-    ),
+    "pretrain": ("image-feature-extraction", "An image encoder, pre-trained without labels on dermatology images."),
+    "finetune-classification": ("image-classification", "A classifier of skin diseases in dermatology images."),
+    "finetune-segmentation": ("image-segmentation", "A network that segments skin lesions in dermatology images."),
 }
 """Job -> task on the hub, and what the model is."""
 _SETTINGS = (
@@ -35,12 +26,7 @@ _SETTINGS = (
 
 
 def model_card(
-    config: Mapping[str, Any],
-    summary: Mapping[str, Any],
-    scores: Sequence[RunScores],
-    *,
-    repository: str,
-    license: str,
+    config: Mapping[str, Any], summary: Mapping[str, Any], scores: Sequence[RunScores], *, repository: str, license: str
 ) -> str:
     """README.md of a repository with the encoder or the fine-tuned model of a run.
 

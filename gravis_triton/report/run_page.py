@@ -69,10 +69,7 @@ def write_run_page(
 
 def _scores(run: RunDirectory, summary: Mapping[str, Any], scores: RunScores) -> Section:
     """Scores with intervals, per-class tables and figures of one set of predictions."""
-    files = {
-        "confusion.png": "Confusion matrix",
-        "curves.png": "ROC and precision-recall curves, and calibration",
-    }
+    files = {"confusion.png": "Confusion matrix", "curves.png": "ROC and precision-recall curves, and calibration"}
     pictures = [
         Picture.from_file(file, alt)
         for name, alt in files.items()
@@ -108,11 +105,7 @@ def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
         scores = list(dict.fromkeys(score for one in members for score in one["scores"]))
         header = [column, "images", *map(shown, scores)]
         rows = [
-            [
-                one["name"],
-                f"{one['images']:,}",
-                *(_with_interval(one["scores"].get(score)) for score in scores),
-            ]
+            [one["name"], f"{one['images']:,}", *(_with_interval(one["scores"].get(score)) for score in scores)]
             for one in members
         ]
         if any(one["left_out"] for one in members):
@@ -135,10 +128,7 @@ def _with_interval(score: Sequence[float | None] | None) -> str:
 
 def _per_class(classes: Iterable[str], summary: Mapping[str, Any], prefix: str) -> Table:
     rows = [
-        (
-            class_label(name),
-            *(shown_number(summary.get(f"{prefix}{score}_{name}")) for score in _CLASS_SCORES),
-        )
+        (class_label(name), *(shown_number(summary.get(f"{prefix}{score}_{name}")) for score in _CLASS_SCORES))
         for name in classes
     ]
     return Table("Per-class scores (one vs. rest)", ("class", *_CLASS_SCORES.values()), rows)

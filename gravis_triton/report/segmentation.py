@@ -62,11 +62,7 @@ def choose_mask_cases(jaccard: Sequence[float], *, count: int = 3) -> dict[str, 
     order = sorted(range(len(jaccard)), key=lambda index: (-jaccard[index], index))
     count = min(count, len(order))
     middle = (len(order) - count) // 2
-    return {
-        "best": order[:count],
-        "median": order[middle : middle + count],
-        "worst": order[len(order) - count :],
-    }
+    return {"best": order[:count], "median": order[middle : middle + count], "worst": order[len(order) - count :]}
 
 
 @styled

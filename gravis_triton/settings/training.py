@@ -17,9 +17,7 @@ class EncoderSettings:
     model: Annotated[str | None, Argument(default="the encoder directory's, else resnet18")] = None
     """timm backbone for a random or imagenet encoder or a weights file: resnet50, convnext_tiny, ..."""
     image_size: Annotated[
-        int | None,
-        Field(ge=1, le=4096),
-        Argument(default="the encoder's, else 224, or 64 for synthetic images"),
+        int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224, or 64 for synthetic images")
     ] = None
     """Size of the square input images in pixels."""
 

@@ -1,12 +1,6 @@
 """Supervised tasks, a file each: network, loss, predictor, validation and test."""
 
-from gravis_triton.tasks.base import (
-    AnnotatedData,
-    FinetunedNetwork,
-    Predictor,
-    Task,
-    parameter_groups,
-)
+from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task, parameter_groups
 from gravis_triton.tasks.classification import ClassificationTask, Classifier, ClassPredictor
 from gravis_triton.tasks.segmentation import MaskPredictor, SegmentationTask, Segmenter
 

@@ -209,11 +209,7 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def __init__(
-        self,
-        network: FinetunedNetwork,
-        data: AnnotatedData,
-        settings: FinetuneSettings,
-        preprocess: Preprocessing,
+        self, network: FinetunedNetwork, data: AnnotatedData, settings: FinetuneSettings, preprocess: Preprocessing
     ) -> None:
         super().__init__()
         self.network, self.data, self.preprocess = network, data, preprocess

@@ -25,12 +25,7 @@ from gravis_triton.data.loading.loader import (
 )
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.prediction_files import save_mask, write_mask_scores_csv
-from gravis_triton.evaluation.segmentation import (
-    MaskScores,
-    mask_scores,
-    resize_probability,
-    segmentation_scores,
-)
+from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resize_probability, segmentation_scores
 from gravis_triton.models import ImageLike, Preprocessing, eval_mode, native_size, open_image
 from gravis_triton.report.segmentation import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
@@ -216,11 +211,7 @@ class SegmentationTask(Task):
         return Segmenter(encoder, decoder=settings.decoder, image_size=image_size)
 
     def __init__(
-        self,
-        network: Segmenter,
-        data: AnnotatedData,
-        settings: SegmentationSettings,
-        preprocess: Preprocessing,
+        self, network: Segmenter, data: AnnotatedData, settings: SegmentationSettings, preprocess: Preprocessing
     ) -> None:
         super().__init__(network, data, settings, preprocess)
         self.loss = MaskLoss()

@@ -12,14 +12,7 @@ _SPACING = 0.7  # pixels between candidates along and across: a lattice finer th
 
 
 def stroke_cover(
-    control: Tensor,
-    thickness: Tensor,
-    *,
-    height: int,
-    width: int,
-    longest: float,
-    widest: float,
-    soft: float = 1.0,
+    control: Tensor, thickness: Tensor, *, height: int, width: int, longest: float, widest: float, soft: float = 1.0
 ) -> Tensor:
     """Fraction of each pixel covered by strokes, (samples, 1, height, width) in [0, 1]; the maximum over strokes.
 

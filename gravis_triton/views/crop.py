@@ -56,11 +56,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         }
 
     def forward(
-        self,
-        input: Tensor,
-        params: dict[str, Tensor] | None = None,
-        image_sizes: Tensor | None = None,
-        **kwargs: Any,
+        self, input: Tensor, params: dict[str, Tensor] | None = None, image_sizes: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
         if params is None:
             params = self.forward_parameters(input.shape)
@@ -69,11 +65,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         return super().forward(input, params, **kwargs)
 
     def image_and_mask(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        params: dict[str, Tensor] | None = None,
-        image_sizes: Tensor | None = None,
+        self, images: Tensor, masks: Tensor, params: dict[str, Tensor] | None = None, image_sizes: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Crop images and their masks at the same places.
 
@@ -125,11 +117,7 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         return _sample(input, to_source, flags["size"], flags["resample"].name.lower())
 
     def _view_to_source(
-        self,
-        params: dict[str, Tensor],
-        flags: dict[str, Any],
-        canvas: tuple[int, int],
-        device: torch.device,
+        self, params: dict[str, Tensor], flags: dict[str, Any], canvas: tuple[int, int], device: torch.device
     ) -> Tensor:
         """The (batch, 3, 3) matrices from view pixels to canvas pixels, (x, y, 1) each."""
         # kornia's containers add parameters that are not tensors

@@ -7,13 +7,7 @@ from torch import Tensor, nn
 
 from gravis_triton.settings import LabeledViewSettings, ViewSettings
 from gravis_triton.views.artifacts import RandomGelBubbles, RandomHair, RandomMarkerInk, RandomRuler
-from gravis_triton.views.color import (
-    FusedColorJitter,
-    Grayscale,
-    RandomIlluminant,
-    RandomStainShift,
-    ShadesOfGray,
-)
+from gravis_triton.views.color import FusedColorJitter, Grayscale, RandomIlluminant, RandomStainShift, ShadesOfGray
 from gravis_triton.views.crop import RandomResizedRotatedCrop
 from gravis_triton.views.lens import GaussianBlur, RandomDefocus, RandomVignette
 from gravis_triton.views.per_sample import ChosenSamples, PerSampleStep

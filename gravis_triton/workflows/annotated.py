@@ -5,14 +5,7 @@ from typing import Any
 
 from gravis_triton.comparison.results import read_predictions
 from gravis_triton.comparison.subgroups import score_subgroups
-from gravis_triton.data import (
-    Annotation,
-    Collection,
-    describe_leaks,
-    find_leaks,
-    label_subset,
-    split_collection,
-)
+from gravis_triton.data import Annotation, Collection, describe_leaks, find_leaks, label_subset, split_collection
 from gravis_triton.data.datasets.attributes import read_attributes
 from gravis_triton.data.loading.prepare import describe_masks, prepare_annotated
 from gravis_triton.report.console import print_annotated, print_empty_masks, print_subgroups
@@ -33,12 +26,7 @@ def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") ->
 
 
 def load_annotated(
-    opened: Collection,
-    settings: Any,
-    job: JobContext,
-    *,
-    annotation: Annotation,
-    pretrained_on: frozenset[str],
+    opened: Collection, settings: Any, job: JobContext, *, annotation: Annotation, pretrained_on: frozenset[str]
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 

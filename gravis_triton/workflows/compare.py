@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gravis_triton.comparison.results as results
-from gravis_triton.comparison.grid import (
-    Grid,
-    PlannedRun,
-    check_consistent,
-    check_encoders,
-    plan_runs,
-    read_grid,
-)
+from gravis_triton.comparison.grid import Grid, PlannedRun, check_consistent, check_encoders, plan_runs, read_grid
 from gravis_triton.comparison.results import Comparison
 from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError

@@ -144,10 +144,7 @@ def _write_results(
     for method, of_method in scores.items():
         summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
         summary[f"{method}_subgroups"] = summarize_subgroups(data, job, method)
-    summary |= {
-        "seconds": job.seconds(),
-        **console.describe_environment(accelerator.device),
-    }
+    summary |= {"seconds": job.seconds(), **console.describe_environment(accelerator.device)}
     write_json(run.summary, summary)
     write_run_report(run)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)

@@ -166,10 +166,7 @@ def start_training(
         loader=task.train_loader(batches, workers),
         steps=epochs * len(batches),
         parameter_groups=parameter_groups(
-            task.network,
-            encoder,
-            weight_decay=settings.weight_decay,
-            layer_decay=settings.layer_decay,
+            task.network, encoder, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay
         ),
     )
     best = BestWeights()
@@ -236,19 +233,14 @@ def train(
                 training.save_checkpoint(accelerator, run.checkpoints, state, {"best": best})
         if stopped and state.step < last_step:
             raise Interrupted(
-                f"stopped after step {state.step:,}; resume with --resume {run}",
-                stop.number or signal.SIGTERM,
+                f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
             )
         if best.last_validated_step != state.step:
             validate()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
 
 
 def test(
-    settings: FinetuneSettings,
-    job: JobContext,
-    task: Task,
-    state: training.TrainState,
-    best: BestWeights,
+    settings: FinetuneSettings, job: JobContext, task: Task, state: training.TrainState, best: BestWeights
 ) -> dict[str, float]:
     """Save and test the best weights, in the first process; returns the scores there."""
     accelerator, run, display, data = job.accelerator, job.run, job.display, task.data
@@ -258,10 +250,7 @@ def test(
         predictor = task.predictor(tta=settings.tta)
         save_predictor(predictor, run.model)
         caption = caption_of(
-            task.network.architecture,
-            settings.encoder,
-            f"fine-tuned for {task.name}",
-            data.collection.name,
+            task.network.architecture, settings.encoder, f"fine-tuned for {task.name}", data.collection.name
         )
         scores = task.test(predictor, run, caption=caption)
         summary = {

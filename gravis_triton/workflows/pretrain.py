@@ -21,12 +21,7 @@ from gravis_triton.models import eval_mode, normalization, open_encoder
 from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
-from gravis_triton.settings import (
-    DEFAULT_MODEL,
-    PretrainSettings,
-    default_image_size,
-    resolve_pretrain,
-)
+from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, default_image_size, resolve_pretrain
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
 from gravis_triton.workflows.report import write_run_report
@@ -110,11 +105,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
 
 
 def _score(
-    method: Method,
-    data: PretrainingData,
-    device: torch.device,
-    at_most: int,
-    on_progress: Callable[[int, int], None],
+    method: Method, data: PretrainingData, device: torch.device, at_most: int, on_progress: Callable[[int, int], None]
 ) -> KnnScores | None:
     """kNN scores of the encoder so far, or None without labels."""
     return score_encoder(
@@ -158,10 +149,7 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
     accelerator, display = job.accelerator, job.display
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         data = open_data(
-            settings,
-            process=accelerator.process_index,
-            processes=accelerator.num_processes,
-            progress=decoding,
+            settings, process=accelerator.process_index, processes=accelerator.num_processes, progress=decoding
         )
     console.print_data(display, data.description, data.collection.notes, data.skipped)
     return data

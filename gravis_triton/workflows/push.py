@@ -46,11 +46,7 @@ def push(settings: PushSettings) -> PushResult:
     if not source.is_dir():
         raise UserError(f"{run} contains no model or encoder: give a pre-training or fine-tuning run")
     card = model_card(
-        config,
-        summary,
-        read_run_scores(run, summary),
-        repository=settings.repository,
-        license=settings.license,
+        config, summary, read_run_scores(run, summary), repository=settings.repository, license=settings.license
     )
     if settings.dry_run is not None:
         directory = Path(settings.dry_run)

@@ -104,10 +104,7 @@ def _row(record: Record, short_side: int) -> dict[str, Any] | None:
         return None
     return {
         "image_id": record.id,
-        "image": {
-            "bytes": _encoded(image.resize((width, height), Image.Resampling.LANCZOS), "JPEG"),
-            "path": None,
-        },
+        "image": {"bytes": _encoded(image.resize((width, height), Image.Resampling.LANCZOS), "JPEG"), "path": None},
         "label": record.label,
         "lesion_id": record.group,
         "mask": None if mask is None else {"bytes": _encoded(mask, "PNG"), "path": None},

@@ -155,11 +155,7 @@ def cached_images(
 
 
 def cached_masks(
-    images: CachedImages,
-    *,
-    directory: Path | None = None,
-    workers: int,
-    progress: Progress = lambda done, total: None,
+    images: CachedImages, *, directory: Path | None = None, workers: int, progress: Progress = lambda done, total: None
 ) -> StoredPixels:
     """The lesion masks of `images` by index, (height, width) uint8, 255 where lesion, else 0: at exactly the height and
     width of their image. A KeyError for an image without a mask.

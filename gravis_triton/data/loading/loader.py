@@ -107,12 +107,7 @@ def image_loader(
 
 
 def labeled_loader(
-    images: Images,
-    collection: Collection,
-    indices: Sequence[int],
-    batches: Sampler[list[int]],
-    *,
-    workers: int,
+    images: Images, collection: Collection, indices: Sequence[int], batches: Sampler[list[int]], *, workers: int
 ) -> DataLoader[LabeledBatch]:
     """Batches of images and their labels; `batches` indexes `indices`, which index both `images` and `collection`.
 
@@ -266,11 +261,7 @@ def _training_loader(
 
 
 def _evaluation_loader(
-    images: Images,
-    indices: Sequence[int],
-    collate: Callable[[list[Any]], Batch],
-    batch_size: int,
-    workers: int,
+    images: Images, indices: Sequence[int], collate: Callable[[list[Any]], Batch], batch_size: int, workers: int
 ) -> DataLoader[Batch]:
     return Loader[Batch](_Columns(indices, (images,)), batch_size=batch_size, collate_fn=collate, num_workers=workers)
 

@@ -70,18 +70,11 @@ def cached_data(
         raise UserError("a batch of one image has no negatives: raise --batch-size to at least 2")
     collection, images = prepare_images(settings, seed=seed, progress=progress)
     training, validation = hold_out(
-        collection,
-        fraction=settings.val_fraction,
-        seed=resolved_split_seed(settings, seed),
+        collection, fraction=settings.val_fraction, seed=resolved_split_seed(settings, seed)
     )
     groups = group_numbers(collection)
     batches = EpochBatches(
-        len(training),
-        batch_size=batch_size,
-        process=process,
-        processes=processes,
-        seed=seed,
-        groups=groups[training],
+        len(training), batch_size=batch_size, process=process, processes=processes, seed=seed, groups=groups[training]
     )
     workers = settings.num_workers
     assert workers is not None  # resolved

@@ -138,10 +138,7 @@ class StreamedBatches:
         assert self.settings.num_workers is not None  # resolved
         assert self.settings.cache_size is not None
         return decoded_loader(
-            batches,
-            short_side=self.settings.cache_size,
-            collate=collate_images,
-            workers=self.settings.num_workers,
+            batches, short_side=self.settings.cache_size, collate=collate_images, workers=self.settings.num_workers
         )
 
     def state_dict(self) -> dict[str, Any]:
