@@ -3,14 +3,3 @@
 from gravis_triton.inference.image_table import TableFile, join_processes, write_table
 from gravis_triton.inference.rows import FeatureRows, PredictionRows, weights_hash
 from gravis_triton.inference.saved_model import load, save_predictor
-
-__all__ = [
-    "FeatureRows",
-    "PredictionRows",
-    "TableFile",
-    "join_processes",
-    "load",
-    "save_predictor",
-    "weights_hash",
-    "write_table",
-]

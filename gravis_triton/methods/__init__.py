@@ -25,8 +25,6 @@ METHODS: Mapping[str, type[Method]] = {
 }
 """The names of `--method`."""
 
-__all__ = ["METHODS", "Method", "Metrics", "find_method", "pretrain_settings"]
-
 
 def find_method(name: str) -> type[Method]:
     """The method of a name in `METHODS`, or the class that `package.module:Class` names; else raises UserError."""

@@ -4,20 +4,3 @@ from gravis_triton.models.encoder import build_encoder, eval_mode, from_publishe
 from gravis_triton.models.open import OpenedEncoder, open_encoder
 from gravis_triton.models.preprocessing import ImageLike, Preprocessing, native_size, open_image, resize_and_normalize
 from gravis_triton.models.timm_directory import save_classifier, save_encoder
-
-__all__ = [
-    "ImageLike",
-    "OpenedEncoder",
-    "Preprocessing",
-    "build_encoder",
-    "eval_mode",
-    "from_published_weights",
-    "model_args",
-    "native_size",
-    "normalization",
-    "open_encoder",
-    "open_image",
-    "resize_and_normalize",
-    "save_classifier",
-    "save_encoder",
-]

@@ -6,18 +6,3 @@ from gravis_triton.tasks.segmentation import MaskPredictor, SegmentationTask, Se
 
 PREDICTORS: dict[str, type[Predictor]] = {predictor.task: predictor for predictor in (ClassPredictor, MaskPredictor)}
 """Name of a task -> predictor of its networks."""
-
-__all__ = [
-    "PREDICTORS",
-    "AnnotatedData",
-    "ClassPredictor",
-    "ClassificationTask",
-    "Classifier",
-    "FinetunedNetwork",
-    "MaskPredictor",
-    "Predictor",
-    "SegmentationTask",
-    "Segmenter",
-    "Task",
-    "parameter_groups",
-]

@@ -12,22 +12,3 @@ from gravis_triton.training.engine import Training, build_training, seed_step, t
 from gravis_triton.training.interrupt import StopRequest, stop_on_signals
 from gravis_triton.training.optimizers import build_optimizer, check_optimizer
 from gravis_triton.training.setup import end_trackers, start_accelerator
-
-__all__ = [
-    "Stateful",
-    "StopRequest",
-    "TrainState",
-    "Training",
-    "build_optimizer",
-    "build_training",
-    "check_export",
-    "check_optimizer",
-    "end_trackers",
-    "export_encoder",
-    "save_checkpoint",
-    "seed_step",
-    "start_accelerator",
-    "start_or_resume",
-    "stop_on_signals",
-    "train_epoch",
-]

@@ -5,20 +5,3 @@ from gravis_triton.views.color import FusedColorJitter, RandomIlluminant, Random
 from gravis_triton.views.crop import RandomResizedRotatedCrop
 from gravis_triton.views.lens import RandomDefocus, RandomVignette
 from gravis_triton.views.view_maker import LabeledView, RandomCutout, ViewMaker
-
-__all__ = [
-    "FusedColorJitter",
-    "LabeledView",
-    "RandomCutout",
-    "RandomDefocus",
-    "RandomGelBubbles",
-    "RandomHair",
-    "RandomIlluminant",
-    "RandomMarkerInk",
-    "RandomResizedRotatedCrop",
-    "RandomRuler",
-    "RandomStainShift",
-    "RandomVignette",
-    "ShadesOfGray",
-    "ViewMaker",
-]
