@@ -1,6 +1,6 @@
 python = .venv/bin/python
 
-.PHONY: install run check other-machines gpu signatures docs tutorial
+.PHONY: install run check other-machines gpu signatures results docs tutorial
 
 install: # a virtual environment with the package and the tools
 	python3 -m venv .venv
@@ -25,6 +25,9 @@ signatures: # the Python signatures and the drawing of the architecture, from th
 	$(python) -m gravis_triton.api
 	.venv/bin/ruff format gravis_triton/__init__.pyi
 	$(python) docs/architecture.py
+
+results: # the tables of README.md and docs/results.md, from docs/results/*.csv
+	$(python) docs/results.py
 
 docs: # the site, in build/site
 	.venv/bin/pip install --quiet -e ".[docs]"

@@ -49,6 +49,22 @@ def test_the_table_of_data_sets_is_current():
     assert (ROOT / "docs" / "data.md").read_text() == written, "run: python docs/data.py"
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_the_tables_of_scores_are_those_of_the_csv_files(name):
+    results = runpy.run_path(str(ROOT / "docs" / "results.py"))
+    written = (ROOT / name).read_text()
+    assert "<!-- scores " in written
+    assert written == results["page"](ROOT / name), "run: python docs/results.py"
+
+
+def test_every_csv_of_scores_says_where_it_is_from():
+    folder = ROOT / "docs" / "results"
+    runs = yaml.safe_load((folder / "runs.yaml").read_text())
+    scores = {file.stem for file in folder.glob("*.csv") if file.read_text().startswith("task,")}
+    assert set(runs) == scores
+    assert all({"command", "commit", "machine"} <= set(run) for run in runs.values())
+
+
 def test_the_figure_of_the_method_gives_nearer_views_more_attention():
     figure = runpy.run_path(str(ROOT / "docs" / "method.py"))["draw"]()
     texts = [text.get_text() for text in figure.axes[0].texts]
