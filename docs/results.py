@@ -1,7 +1,7 @@
 """Write the tables of docs/results.md and README.md from docs/results/*.csv: `python docs/results.py`.
 
 A table stands between `<!-- scores NAME: TASK FRACTION, ... -->` and `<!-- end -->`; `only A, B` after a semicolon
-picks encoders and leaves out the differences. A comparison is added, or replaced, by `python docs/results.py RUNS NAME`,
+picks encoders and leaves out the differences. A comparison is added or replaced by `python docs/results.py RUNS NAME`,
 where RUNS is the output directory of `gravis compare`; say in results/runs.yaml where it was run.
 """
 
