@@ -22,7 +22,7 @@ gpu: # the tests that need a GPU
 	$(python) -m pytest -m gpu
 
 signatures: # the Python signatures and the drawing of the architecture, from the code
-	$(python) -m gravis_triton.api
+	$(python) docs/signatures.py
 	.venv/bin/ruff format gravis_triton/__init__.pyi
 	$(python) docs/architecture.py
 

@@ -1,4 +1,4 @@
-"""Signatures for editors and type checkers, written by `python -m gravis_triton.api`."""
+"""Signatures for editors and type checkers, written by `python docs/signatures.py`."""
 
 from pathlib import Path
 from typing import Literal

@@ -18,31 +18,31 @@ from gravis_triton.settings.resolve import Kind, resolve
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A workflow, `module.function` in gravis_triton.workflows, and the type of its settings.
-
-    variants: `package.function` from raw values to the type of the settings, if it depends on them.
-    """
+    """A workflow, `module.function` in gravis_triton.workflows, and the type of its settings."""
 
     workflow: str
     settings: type[Any]
-    variants: str = ""
 
     def load(self) -> Callable[[Any], Any]:
         """The workflow; imports torch."""
         module, function = self.workflow.split(".")
         return getattr(import_module(f"gravis_triton.workflows.{module}"), function)
 
+    @property
     def kind(self) -> Kind[Any]:
-        """The type of the settings, or the function that chooses it."""
-        package, _, function = self.variants.partition(".")
-        return getattr(import_module(f"gravis_triton.{package}"), function) if function else self.settings
+        """The type of the settings, or for pre-training the function that adds those of the method."""
+        if self.settings is not jobs.PretrainSettings:
+            return self.settings
+        from gravis_triton.methods import pretrain_settings
+
+        return pretrain_settings
 
 
 JOBS = {
     "check": Job("check.check", jobs.CheckSettings),
     "shards": Job("shards.shards", jobs.ShardsSettings),
     "cache": Job("cache.list_cache", jobs.CacheSettings),
-    "pretrain": Job("pretrain.pretrain", jobs.PretrainSettings, "methods.pretrain_settings"),
+    "pretrain": Job("pretrain.pretrain", jobs.PretrainSettings),
     "finetune-classification": Job("finetune.finetune_classification", jobs.ClassificationSettings),
     "finetune-segmentation": Job("finetune.finetune_segmentation", jobs.SegmentationSettings),
     "evaluate": Job("evaluate.evaluate", jobs.EvaluateSettings),
@@ -106,9 +106,9 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
 def _run(name: str, args: Sequence[str] | None, prog: str | None) -> object:
     if name not in JOBS:
         raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
-    kind = JOBS[name].kind()
-    settings = resolve(kind, read_flags(kind, args, prog))  # before torch is imported
-    return JOBS[name].load()(settings)
+    job = JOBS[name]
+    settings = resolve(job.kind, read_flags(job.kind, args, prog))  # before torch is imported
+    return job.load()(settings)
 
 
 def _noted_interrupts() -> list[int]:

@@ -2,27 +2,25 @@
 
 from gravis_triton.settings.augmentation import PRESETS, LabeledViewSettings, ViewSettings
 from gravis_triton.settings.config import IRRELEVANT, changed_settings, find_config, read_yaml, write_settings
-from gravis_triton.settings.data import DataSettings, StreamingSettings
 from gravis_triton.settings.defaults import (
     DEFAULT_MODEL,
     complete,
     default_cache_size,
     default_image_size,
     default_workers,
-    resolve_evaluate,
+    resolve_data,
     resolve_finetune,
     resolve_pretrain,
     resolved_split_seed,
 )
 from gravis_triton.settings.fields import Argument, flag, settings_of
+from gravis_triton.settings.groups import DataSettings, OptimizationSettings, RunSettings
 from gravis_triton.settings.jobs import (
     CheckSettings,
     ClassificationSettings,
     CompareSettings,
-    Decoder,
     EmbedSettings,
     EvaluateSettings,
-    EvaluationSettings,
     ExportSettings,
     FinetuneSettings,
     MethodName,
@@ -35,13 +33,3 @@ from gravis_triton.settings.jobs import (
     ShardsSettings,
 )
 from gravis_triton.settings.resolve import augmentation, check_values, read_settings, resolve
-from gravis_triton.settings.training import (
-    EncoderSettings,
-    FinetuneOptimizationSettings,
-    FinetuneTrainingSettings,
-    LoopSettings,
-    ModelSettings,
-    OptimizationSettings,
-    RunSettings,
-    TrainingSettings,
-)

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from gravis_triton.errors import UserError
 from gravis_triton.process import available_cores
-from gravis_triton.settings.data import DataSettings
-from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings
+from gravis_triton.settings.groups import DataSettings
+from gravis_triton.settings.jobs import FinetuneSettings, PretrainSettings
 
 Pretraining = TypeVar("Pretraining", bound=PretrainSettings)
 Finetuning = TypeVar("Finetuning", bound=FinetuneSettings)
+Settings = TypeVar("Settings", bound=DataSettings)
 
 DEFAULT_MODEL = "resnet18"
 _MAX_WORKERS = 8
@@ -35,24 +36,16 @@ def resolve_pretrain(
             raise UserError(f"--{name} is for tables, but --streaming reads shards: drop one of them")
     if settings.eval_every is not None and not settings.evaluate:
         raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
-    size = settings.image_size or image_size or default_image_size(settings.data)
     epochs = settings.epochs
     if settings.total_views is None and epochs is None:
         epochs = 8 if settings.data == "synthetic" else 100
     return replace(
-        settings,
+        resolve_data(settings, settings.image_size or image_size or default_image_size(settings.data)),
         encoder="imagenet" if settings.pretrained else settings.encoder,
         pretrained=False,  # now given by the encoder
         model=settings.model or model,
-        image_size=size,
         epochs=epochs,
-        **_of_data(settings, size),
     )
-
-
-def resolve_evaluate(settings: EvaluateSettings, *, image_size: int) -> EvaluateSettings:
-    """The settings with defaults in place of None; `image_size` is that of the opened encoder."""
-    return replace(settings, image_size=image_size, **_of_data(settings, image_size))
 
 
 def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
@@ -65,7 +58,17 @@ def resolve_finetune(settings: Finetuning, *, image_size: int) -> Finetuning:
     if settings.freeze_encoder and settings.bn_statistics == "batch":
         raise UserError("--bn-statistics batch has no effect with --freeze-encoder: drop one of them")
     epochs = settings.epochs or (6 if settings.data == "synthetic" else 50)
-    return replace(settings, image_size=image_size, epochs=epochs, **_of_data(settings, image_size))
+    return replace(resolve_data(settings, image_size), epochs=epochs)
+
+
+def resolve_data(settings: Settings, image_size: int) -> Settings:
+    """The settings with the size of images, in the cache too, and the number of workers in place of None."""
+    return replace(
+        settings,
+        image_size=image_size,  # type: ignore[call-arg]  # of jobs with an encoder
+        cache_size=settings.cache_size or default_cache_size(image_size),
+        num_workers=default_workers() if settings.num_workers is None else settings.num_workers,
+    )
 
 
 def complete(settings: Any, saved: Mapping[str, Any]) -> Any:
@@ -75,19 +78,13 @@ def complete(settings: Any, saved: Mapping[str, Any]) -> Any:
     """
     if settings.mixed_precision == "auto":
         settings = replace(settings, mixed_precision=saved.get("mixed_precision", "auto"))
-    by_name = settings.encoder in ("random", "imagenet")
-    opened_size = None if by_name else saved.get("image_size")
-    size = settings.image_size or opened_size or default_image_size(settings.data)
+    of_encoder = {} if settings.encoder in ("random", "imagenet") else saved
+    size = settings.image_size or of_encoder.get("image_size") or default_image_size(settings.data)
     if isinstance(settings, PretrainSettings):
-        model = DEFAULT_MODEL if by_name else saved.get("model") or DEFAULT_MODEL
-        return resolve_pretrain(settings, model=model, image_size=size)
-    fill = resolve_finetune if isinstance(settings, FinetuneSettings) else resolve_evaluate
-    return fill(settings, image_size=size)
-
-
-def _of_data(data: DataSettings, image_size: int) -> dict[str, Any]:
-    workers = default_workers() if data.num_workers is None else data.num_workers
-    return {"cache_size": data.cache_size or default_cache_size(image_size), "num_workers": workers}
+        return resolve_pretrain(settings, model=of_encoder.get("model") or DEFAULT_MODEL, image_size=size)
+    if isinstance(settings, FinetuneSettings):
+        return resolve_finetune(settings, image_size=size)
+    return resolve_data(settings, size)
 
 
 def default_cache_size(image_size: int) -> int:

@@ -6,16 +6,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
-from gravis_triton.settings.data import DataSettings, ReadSettings, StreamingSettings, Workers
 from gravis_triton.settings.fields import Argument
-from gravis_triton.settings.training import (
+from gravis_triton.settings.groups import (
+    DataSettings,
     EncoderSettings,
     FinetuneOptimizationSettings,
     FinetuneTrainingSettings,
     ModelSettings,
     PretrainOptimizationSettings,
+    ReadSettings,
     RunSettings,
+    StreamingSettings,
     TrainingSettings,
+    Workers,
 )
 
 MethodName = Annotated[str, Argument(alias="--loss", metavar="NAME")]
@@ -100,14 +103,11 @@ class ClassificationSettings(FinetuneSettings, ClassifierSettings):
     job: ClassVar[str] = "finetune-classification"
 
 
-Decoder = Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class DecoderSettings:
     """The segmentation decoder on top of the encoder."""
 
-    decoder: Decoder = "unet"
+    decoder: Literal["unet", "unetplusplus", "deeplabv3plus", "fpn"] = "unet"
     """Decoder from segmentation-models-pytorch."""
 
 

@@ -28,7 +28,7 @@ from gravis_triton.report import console
 from gravis_triton.report.classification import write_class_figures
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import log_images
-from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_evaluate
+from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
 from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
@@ -55,7 +55,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     # the encoder
     training.seed_step(settings.seed, 0, 0)  # random weights are the ones pre-training starts from
     opened = _open_any_encoder(settings)
-    settings = resolve_evaluate(settings, image_size=opened.image_size)
+    settings = resolve_data(settings, opened.image_size)
     display.print(opened.loaded)
 
     # labeled images: training, validation and test sets
