@@ -50,7 +50,7 @@ JOBS = {
     "predict": Job("predict.predict", jobs.PredictSettings),
     "export": Job("export.export", jobs.ExportSettings),
     "push": Job("push.push", jobs.PushSettings),
-    "report": Job("report.write_report", jobs.ReportSettings),
+    "report": Job("runs.write_report", jobs.ReportSettings),
     "runs": Job("runs.list_runs", jobs.RunsSettings),
     "compare": Job("compare.compare", jobs.CompareSettings),
 }

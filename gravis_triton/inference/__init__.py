@@ -1,5 +1,4 @@
 """Saved fine-tuned models, tables of features and predictions, and exported networks."""
 
 from gravis_triton.inference.image_table import TableFile, join_processes, write_table
-from gravis_triton.inference.rows import FeatureRows, PredictionRows, weights_hash
 from gravis_triton.inference.saved_model import load, save_predictor

@@ -1,5 +1,6 @@
 """Image encoders: timm backbones without their classifier."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -169,3 +170,11 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
+
+
+def weights_hash(network: nn.Module) -> str:
+    """A hash of all tensors of a network."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()

@@ -1,5 +1,6 @@
-"""The page of one run: its scores, curves, images and settings."""
+"""The page of one run: its scores, curves, images and settings; and that of several side by side."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from gravis_triton.files import read_metrics, reading
 from gravis_triton.report.figures import COLORS, class_label, styled
 from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import job_of, method_settings, result_of, shown, shown_number
+from gravis_triton.run_summary import job_of, method_settings, read_run, result_of, shown, shown_number
 from gravis_triton.settings import IRRELEVANT
 
 Points = Sequence[tuple[int, float]]
@@ -288,3 +289,37 @@ def _summary(summary: Mapping[str, Any]) -> Section:
     numbers = {shown(name): shown_number(v) for name, v in summary.items() if not isinstance(v, dict | list)}
     rows = [*numbers.items(), *summary.get("versions", {}).items()]
     return Section("Summary", tables=[Table("summary.json", ("name", "value"), rows)])
+
+
+def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
+    """Write a page of finished runs side by side. Raises UserError for a directory without a finished run."""
+    configs, summaries = zip(*(read_run(run) for run in runs), strict=True)
+    names = _names(runs)
+    results = [
+        (name, str(job_of(config)), result_of(summary))
+        for name, config, summary in zip(names, configs, summaries, strict=True)
+    ]
+    settings = {
+        key: [str(config.get(key, "")) for config in configs]
+        for key in dict.fromkeys(key for config in configs for key in config)
+        if key not in ("job", *IRRELEVANT)
+    }
+    differing = [(key, *values) for key, values in settings.items() if len(set(values)) > 1]
+    links = [
+        (name, run.report.resolve().as_uri()) for name, run in zip(names, runs, strict=True) if run.report.is_file()
+    ]
+    sections = [
+        Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),
+        Section("Settings", tables=[Table("Settings that differ", ("setting", *names), differing)]),
+        *curve_sections({name: read_metrics(run.metrics) for name, run in zip(names, runs, strict=True)}),
+    ]
+    write_page(Page("Runs side by side", ", ".join(names), sections, links), file)
+
+
+def _names(runs: Sequence[RunDirectory]) -> list[str]:
+    """The last parts of the runs' paths if these are unique, else the paths relative to their common parent."""
+    names = [run.path.name for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    common = os.path.commonpath([run.path.absolute() for run in runs])
+    return [os.path.relpath(run.path, common) for run in runs]

@@ -26,16 +26,22 @@ def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") ->
 
 
 def load_annotated(
-    opened: Collection, settings: Any, job: JobContext, *, annotation: Annotation, pretrained_on: frozenset[str]
+    opened: Collection,
+    settings: Any,
+    job: JobContext,
+    *,
+    annotation: Annotation,
+    pretrained_on: frozenset[str],
+    test_data: str | None = None,
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
-    pretrained_on: ids of the images that the encoder was pre-trained on. Raises UserError for a column to score by that
+    pretrained_on: ids of the images that the encoder was pre-trained on. test_data: the dataset of the test images, if
+    it is another one. Raises UserError for a column to score by that
     the dataset does not have.
     """
     columns = [column.strip() for column in settings.by.split(",")] if settings.by else []
-    tested = getattr(settings, "test_data", None) or settings.data
-    attributes = read_attributes(tested, columns, [record.id for record in opened.records])
+    attributes = read_attributes(test_data or settings.data, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(opened, settings, annotation=annotation, progress=decoding)
     split = split_collection(

@@ -1,18 +1,24 @@
 """Write the features of images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
 
-import gravis_triton.training as training
-from gravis_triton.data.datasets.open import open_collection
+from gravis_triton.data import Collection, ImageReference, open_collection
+from gravis_triton.data.datasets.records import fingerprint_of
+from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
-from gravis_triton.inference import FeatureRows, TableFile, join_processes, write_table
-from gravis_triton.models import Preprocessing, open_encoder
-from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size, default_image_size
+from gravis_triton.evaluation.features import finite_features
+from gravis_triton.inference import TableFile, join_processes, write_table
+from gravis_triton.models import Preprocessing, eval_mode, weights_hash
+from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size
+from gravis_triton.workflows.job import open_initial_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     processes, display = join_processes()
 
     # the encoder
-    training.seed_step(0, 0, 0)  # random weights are the ones pre-training starts from
-    opened = open_encoder(
-        settings.encoder,
-        model=settings.model,
-        image_size=settings.image_size,
-        default_size=default_image_size(settings.data),
-    )
-    display.print(opened.loaded)
+    opened = open_initial_encoder(settings, display)
     preprocess = Preprocessing.of(
         opened.encoder, image_size=opened.image_size, cache_size=default_cache_size(opened.image_size)
     )
@@ -83,3 +82,56 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     skipped = tuple(record.id for record in collection.records if record.id not in ids)
     display.print(f"features of {len(ids):,} of {len(collection.records):,} images: {file}")
     return EmbedResult(file, len(ids), skipped)
+
+
+class FeatureRows:
+    """Features of the central squares of a collection's images: id, path, label, split, group, features.
+
+    dtype: of the features, float32 or float16.
+    """
+
+    collate = staticmethod(collate_central_squares)
+
+    def __init__(self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str) -> None:
+        self.encoder, self.collection, self.preprocess = encoder, collection, preprocess
+        self.dtype = pa.float16() if dtype == "float16" else pa.float32()
+        self.images: Sequence[ImageReference] = [record.image for record in collection.records]
+        self.names: Sequence[str] = [record.id for record in collection.records]
+
+    def fingerprint(self) -> str:
+        images = [f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records]
+        classes = self.collection.classes
+        return fingerprint_of([weights_hash(self.encoder), repr(self.preprocess), str(self.dtype), *classes, *images])
+
+    def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
+        """Raises UserError for features that are not finite."""
+        records = [self.collection.records[index] for index in indices]
+        classes = self.collection.classes
+        text = {
+            "id": [record.id for record in records],
+            "path": [_path(record.image) for record in records],
+            "label": [None if record.label is None else classes[record.label] for record in records],
+            "split": [record.split for record in records],
+            "group": [record.group for record in records],
+        }
+        columns = {name: pa.array(values, pa.string()) for name, values in text.items()}
+        return pa.table({**columns, "features": self._features(squares)})
+
+    def _features(self, squares: Tensor | None) -> pa.FixedSizeListArray:
+        dim = int(self.encoder.head_hidden_size)  # type: ignore[arg-type]
+        features = finite_features(torch.empty(0, dim) if squares is None else self._encode(squares))
+        values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
+        if not np.isfinite(values).all():
+            raise UserError("features are too large for --dtype float16: use float32")
+        return pa.FixedSizeListArray.from_arrays(pa.array(values, self.dtype), dim)
+
+    def _encode(self, squares: Tensor) -> Tensor:
+        with eval_mode(self.encoder):
+            device = next(self.encoder.parameters()).device
+            return self.encoder(self.preprocess(squares.to(device))).float().cpu()
+
+
+def _path(image: object) -> str | None:
+    """The path of an image that has its own file, else None."""
+    path = getattr(image, "path", None)
+    return None if path is None else str(path)

@@ -23,16 +23,17 @@ from gravis_triton.evaluation.knn import choose_neighbors, knn_probabilities
 from gravis_triton.evaluation.prediction_files import write_class_predictions
 from gravis_triton.evaluation.probe import fit_probe
 from gravis_triton.files import write_json
-from gravis_triton.models import OpenedEncoder, open_encoder
+from gravis_triton.models import OpenedEncoder
 from gravis_triton.report import console
 from gravis_triton.report.classification import write_class_figures
+from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import log_images
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
-from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
-from gravis_triton.workflows.report import write_run_report
+from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
+from gravis_triton.workflows.runs import write_run_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,22 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     accelerator, display, run = job.accelerator, job.display, job.run
 
     # the encoder
-    training.seed_step(settings.seed, 0, 0)  # random weights are the ones pre-training starts from
-    opened = _open_any_encoder(settings)
+    opened = _open_any_encoder(settings, display)
     settings = resolve_data(settings, opened.image_size)
-    display.print(opened.loaded)
 
     # labeled images: training, validation and test sets
     collection = open_annotated(settings, seed=settings.seed, annotation="label")
     if settings.test_data is not None:
         tested = open_collection(settings.test_data, modality=settings.modality, classes=settings.classes)
         collection = external_test(collection, tested)
-    data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
+    data = load_annotated(
+        collection,
+        settings,
+        job,
+        annotation="label",
+        pretrained_on=opened.image_ids,
+        test_data=settings.test_data,
+    )
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
         return EvaluateResult(run.path, None, None)
@@ -152,16 +158,13 @@ def _write_results(
     job.display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
 
 
-def _open_any_encoder(settings: EvaluateSettings) -> OpenedEncoder:
+def _open_any_encoder(settings: EvaluateSettings, display: Display) -> OpenedEncoder:
     """The encoder that the settings name, or the color histogram baseline."""
-    size, default_size = settings.image_size, default_image_size(settings.data)
     if settings.encoder != COLOR_HISTOGRAM:
-        return open_encoder(settings.encoder, model=settings.model, image_size=size, default_size=default_size)
+        return open_initial_encoder(settings, display, seed=settings.seed)
     if settings.model is not None:
         raise UserError(f"--model {settings.model} has no effect on --encoder {COLOR_HISTOGRAM}: drop it")
-    return OpenedEncoder(
-        ColorHistogram(),
-        COLOR_HISTOGRAM,
-        size or default_size,
-        "encoder: color histograms and a thumbnail, no learning",
-    )
+    line = "encoder: color histograms and a thumbnail, no learning"
+    display.print(line)
+    size = settings.image_size or default_image_size(settings.data)
+    return OpenedEncoder(ColorHistogram(), COLOR_HISTOGRAM, size, line)

@@ -16,8 +16,8 @@ from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.files import write_json
-from gravis_triton.inference import save_predictor, weights_hash
-from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, open_encoder
+from gravis_triton.inference import save_predictor
+from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import MetricLogger, log_images
@@ -25,13 +25,12 @@ from gravis_triton.settings import (
     ClassificationSettings,
     FinetuneSettings,
     SegmentationSettings,
-    default_image_size,
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
-from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
-from gravis_triton.workflows.report import write_run_report
+from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
+from gravis_triton.workflows.runs import write_run_report
 
 _MAX_VALIDATIONS = 10  # by default
 
@@ -67,14 +66,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     training.check_optimizer(settings.opt)
 
     # the pre-trained encoder, and the network on top of it
-    training.seed_step(settings.seed, 0, 0)  # the same weights in every process
-    opened = open_encoder(
-        settings.encoder,
-        model=settings.model,
-        image_size=settings.image_size,
-        default_size=default_image_size(settings.data),
-    )
-    job.display.print(opened.loaded)
+    opened = open_initial_encoder(settings, job.display, seed=settings.seed)
     settings = resolve_finetune(settings, image_size=opened.image_size)
     settings = replace(settings, mixed_precision=job.accelerator.mixed_precision)
     collection = open_annotated(settings, seed=settings.seed, annotation=task_class.annotation)

@@ -9,14 +9,15 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+import gravis_triton.training as training
 from gravis_triton.errors import UserError
+from gravis_triton.models import OpenedEncoder, open_encoder
 from gravis_triton.report.console import device_name
 from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
-from gravis_triton.settings import RunSettings, changed_settings, read_yaml, write_settings
-from gravis_triton.training import start_accelerator
+from gravis_triton.settings import RunSettings, changed_settings, default_image_size, read_yaml, write_settings
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8"}
 
@@ -42,7 +43,7 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     start = time.perf_counter()
     flat = vars(settings)
     trains = "resume" in flat
-    accelerator = start_accelerator(settings, trains=trains)
+    accelerator = training.start_accelerator(settings, trains=trains)
     run = choose_run_dir(
         settings,
         accelerator,
@@ -129,6 +130,22 @@ def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path
     if resume is not None:
         return RunDirectory.of(resume).path
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
+
+
+def open_initial_encoder(settings: Any, display: Display, *, seed: int = 0) -> OpenedEncoder:
+    """The encoder that the settings name, with the same weights in every process and job, and print its origin.
+
+    Raises UserError as `open_encoder` does.
+    """
+    training.seed_step(seed, 0, 0)
+    opened = open_encoder(
+        settings.encoder,
+        model=settings.model,
+        image_size=settings.image_size,
+        default_size=default_image_size(settings.data),
+    )
+    display.print(opened.loaded)
+    return opened
 
 
 def create_run_dir(run: RunDirectory, settings: Any, accelerator: Accelerator, *, finished: bool = False) -> None:

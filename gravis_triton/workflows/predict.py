@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from gravis_triton.data import ImageFile, ImageReference
 from gravis_triton.data.datasets.folder import is_image
+from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.prediction_files import write_submission_csv
-from gravis_triton.inference import PredictionRows, TableFile, join_processes, load, write_table
+from gravis_triton.inference import TableFile, join_processes, load, write_table
+from gravis_triton.models import weights_hash
 from gravis_triton.settings import PredictSettings
-from gravis_triton.tasks import ClassPredictor
+from gravis_triton.tasks import ClassPredictor, Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +144,30 @@ def _write_submission(predictor: ClassPredictor, predicted: pa.Table, file: Path
     if rows:
         ids = predicted["image"].to_pylist()
         write_submission_csv(file, predictor.data_set, ids, rows, classes=predictor.classes)
+
+
+class PredictionRows:
+    """Predictions of image files: image, path, and the columns of the predictor.
+
+    directory: for predictions that are files themselves, such as masks.
+    """
+
+    def __init__(self, predictor: Predictor, files: Sequence[Path], directory: Path) -> None:
+        self.predictor, self.files, self.directory = predictor, files, directory
+        self.preprocess, self.collate = predictor.preprocess, predictor.collate
+        self.images: Sequence[ImageReference] = [ImageFile(file) for file in files]
+        self.names: Sequence[str] = [str(file) for file in files]
+
+    def fingerprint(self) -> str:
+        predictor = self.predictor
+        images = [f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)]
+        settings = [repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
+        return fingerprint_of([weights_hash(predictor.network), *settings, *images])
+
+    def __call__(self, indices: Sequence[int], batch: Any | None) -> pa.Table:
+        files = [self.files[index] for index in indices]
+        named = {
+            "image": pa.array([file.stem for file in files], pa.string()),
+            "path": pa.array(map(str, files), pa.string()),
+        }
+        return pa.table(named | self.predictor.columns(files, batch, self.directory))

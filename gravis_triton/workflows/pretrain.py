@@ -1,7 +1,7 @@
 """Pre-train an image encoder."""
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from gravis_triton.data.loading.pretraining import PretrainingData, cached_data,
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation.examples import find_examples, write_examples
-from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, KnnScores, score_encoder
+from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.files import write_json
 from gravis_triton.methods import Method, find_method
-from gravis_triton.models import eval_mode, normalization, open_encoder
+from gravis_triton.models import eval_mode, normalization
 from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
-from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, default_image_size, resolve_pretrain
+from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
 from gravis_triton.views import ViewMaker
-from gravis_triton.workflows.job import JobContext, create_run_dir, setup_job
-from gravis_triton.workflows.report import write_run_report
+from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
+from gravis_triton.workflows.runs import write_run_report
 
 _PREVIEW, _HEAT_MAPS = 8, 4  # images whose views, and whose views' similarities are shown
 
@@ -57,7 +57,14 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     def evaluate(name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
             with display.task(f"evaluating: {name}") as on_progress:
-                scores = _score(method, data, accelerator.device, at_most, on_progress)
+                scores = score_encoder(
+                    method.encoder,
+                    *data.for_evaluation(),
+                    size=method.view_maker.size,
+                    device=accelerator.device,
+                    at_most=at_most,
+                    progress=on_progress,
+                )
             if scores is not None:
                 values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
                 label = f"{name}: kNN on {scores.images:,} validation images"
@@ -104,38 +111,15 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     return PretrainResult(run.path, run.encoder, summary)
 
 
-def _score(
-    method: Method, data: PretrainingData, device: torch.device, at_most: int, on_progress: Callable[[int, int], None]
-) -> KnnScores | None:
-    """kNN scores of the encoder so far, or None without labels."""
-    return score_encoder(
-        method.encoder,
-        data.collection,
-        data.images,
-        data.reference,
-        data.validation,
-        size=method.view_maker.size,
-        device=device,
-        at_most=at_most,
-        progress=on_progress,
-    )
-
-
 def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainSettings, Method]:
     """The method around the encoder to start from, with the same weights in every process, and the settings with all
     defaults filled in.
 
     Raises UserError as `open_encoder` does, for conflicting settings, and for an encoder that could not be exported.
     """
-    training.seed_step(settings.seed, 0, 0)
-    opened = open_encoder(
-        "imagenet" if settings.pretrained else settings.encoder,
-        model=settings.model,
-        image_size=settings.image_size,
-        default_size=default_image_size(settings.data),
-    )
+    start = replace(settings, encoder="imagenet") if settings.pretrained else settings
+    opened = open_initial_encoder(start, job.display, seed=settings.seed)
     settings = resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
-    job.display.print(opened.loaded)
     mean, std = normalization(opened.encoder)
     view_maker = ViewMaker(settings, size=opened.image_size, mean=mean, std=std)
     method = find_method(settings.method)(opened.encoder, view_maker, settings)
@@ -246,10 +230,7 @@ def _find_examples(method: Method, data: PretrainingData, device: torch.device) 
         embeddings = method.embed(method.view_maker(batch.images, batch.image_sizes)).cpu()
     return find_examples(
         method.encoder,
-        data.collection,
-        data.images,
-        data.reference,
-        data.validation,
+        *data.for_evaluation(),
         embeddings,
         attention_temperature=method.attention_temperature,
         size=method.view_maker.size,

@@ -1,4 +1,4 @@
-"""List runs."""
+"""List runs, and write their pages."""
 
 import json
 import sys
@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gravis_triton.comparison.results import read_run_scores
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import job_of, result_of
-from gravis_triton.settings import RunsSettings, read_yaml
+from gravis_triton.run_summary import changed_from_defaults, job_of, read_run, result_of
+from gravis_triton.settings import ReportSettings, RunsSettings, read_yaml
 
 _FILE_WIDTH = 200  # characters per line without a terminal
 
@@ -87,3 +88,39 @@ def _state(run: RunDirectory) -> str:
         return "running"
     lines = read_metrics(run.metrics)
     return f"stopped at step {lines[-1]['step'] if lines else 0:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """pages: the files written; the page with all runs side by side comes last."""
+
+    pages: tuple[Path, ...]
+
+
+def write_report(settings: ReportSettings) -> ReportResult:
+    """Write report.html for each run and, for several runs, a page that shows them side by side.
+
+    Raises UserError for a directory without a finished run.
+    """
+    if not settings.runs:
+        raise UserError("no runs given: list run directories; gravis runs shows them")
+    runs = [RunDirectory(path) for path in settings.runs]
+    for run in runs:
+        write_run_report(run)
+    pages = [run.report for run in runs]
+    if len(runs) > 1:
+        pages.append(Path(settings.output))
+        from gravis_triton.report.run_page import write_runs_page  # imports matplotlib
+
+        write_runs_page(runs, pages[-1])
+    for page in pages:
+        print(page)
+    return ReportResult(tuple(pages))
+
+
+def write_run_report(run: RunDirectory) -> None:
+    """Write report.html of a finished run. Raises UserError for a directory without one."""
+    from gravis_triton.report.run_page import write_run_page  # imports matplotlib
+
+    config, summary = read_run(run)
+    write_run_page(run, config, summary, read_run_scores(run, summary), changed_from_defaults(config))

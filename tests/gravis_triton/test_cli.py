@@ -92,7 +92,7 @@ except SystemExit as error:
 
 
 def test_reports_are_written_without_torch():
-    code = "import sys, gravis_triton.workflows.report; assert 'torch' not in sys.modules"
+    code = "import sys, gravis_triton.workflows.runs; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

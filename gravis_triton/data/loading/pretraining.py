@@ -56,6 +56,10 @@ class PretrainingData:
     fingerprint: str
     seen: Callable[[], tuple[list[str], _Skipped]]
 
+    def for_evaluation(self) -> tuple[Collection, Images, Sequence[int], Sequence[int]]:
+        """What an encoder is evaluated on: collection, images, reference, validation."""
+        return self.collection, self.images, self.reference, self.validation
+
     def labeled(self) -> tuple[Sequence[int], Sequence[int]]:
         """The reference and the validation images that have a label."""
         return self.collection.annotated("label", self.reference), self.collection.annotated("label", self.validation)

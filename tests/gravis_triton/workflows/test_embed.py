@@ -11,8 +11,9 @@ from PIL import Image
 import gravis_triton as gt
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.evaluation.features import extract_features
-from gravis_triton.inference import FeatureRows, image_table
+from gravis_triton.inference import image_table
 from gravis_triton.models import build_encoder, open_encoder, save_encoder
+from gravis_triton.workflows.embed import FeatureRows
 
 
 @pytest.fixture
