@@ -2,13 +2,14 @@
 
 import inspect
 import textwrap
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import gravis_triton as gt
 from gravis_triton.cli import JOBS
 
-STUB = Path(gt.__file__).with_suffix(".pyi")
+STUB = Path(__file__).parents[1] / "gravis_triton" / "__init__.pyi"
 _PATHS = ("data", "encoder", "grid", "cache_dir", "output", "output_dir", "config", "resume")
 _HEADER = '''"""Signatures for editors and type checkers, written by `python docs/signatures.py`."""
 
@@ -17,22 +18,23 @@ from typing import Literal
 
 from gravis_triton.errors import Interrupted as Interrupted
 from gravis_triton.errors import UserError as UserError
-from gravis_triton.inference import load as load
+from gravis_triton.inference.saved_model import load as load
 '''
 
 
 def stub() -> str:
     """The text of __init__.pyi."""
-    functions, imports = "", set()
+    functions, results = "", defaultdict(set)
     for job in JOBS.values():
         workflow = job.load()
         function = getattr(gt, workflow.__name__)
         result = get_type_hints(workflow)["return"]
-        imports.add(f"from {result.__module__} import {result.__name__}\n")
+        results[result.__module__].add(result.__name__)
         parameters = "".join(f"    {_annotated(p)},\n" for p in inspect.signature(function).parameters.values())
         text = textwrap.indent(f'"""{function.__doc__}\n"""', "    ")
         functions += f"\ndef {function.__name__}(\n    *,\n{parameters}) -> {result.__name__}:\n{text}\n"
-    return _HEADER + "".join(sorted(imports)) + "\n__version__: str\n" + functions
+    imports = [f"from {module} import {', '.join(sorted(names))}\n" for module, names in sorted(results.items())]
+    return _HEADER + "".join(imports) + "\n__version__: str\n" + functions
 
 
 def _annotated(parameter: inspect.Parameter) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from gravis_triton.errors import Interrupted as Interrupted
 from gravis_triton.errors import UserError as UserError
-from gravis_triton.inference import load as load
+from gravis_triton.inference.saved_model import load as load
 from gravis_triton.workflows.cache import CacheResult
 from gravis_triton.workflows.check import CheckResult
 from gravis_triton.workflows.compare import CompareResult
