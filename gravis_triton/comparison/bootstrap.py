@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gravis_triton.evaluation.classification import PARTIAL_AUC_SENSITIVITY, argmax_or_tie
+from gravis_triton.evaluation.classification import PARTIAL_AUC_SENSITIVITY, argmax_or_tie, as_decisions, is_class
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,7 +90,12 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity:
 
 
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:
-    """Balanced accuracy of each resample, (resamples,): the mean recall of the classes that occur."""
+    """Balanced accuracy of each resample, (resamples,): the mean recall of the classes that occur; see
+    `balanced_accuracy`."""
+    if labels.ndim == 2:
+        columns = [slice(index, index + 1) for index in range(labels.shape[1])]
+        decisions = [as_decisions(probabilities[:, c], labels[:, c]) for c in columns]
+        return _mean_of_known([weighted_balanced_accuracies(*column, counts) for column in decisions])
     right = argmax_or_tie(probabilities) == labels
     # a class may not be drawn if all its images are grouped with images of rarer classes
     with np.errstate(invalid="ignore"):
@@ -112,7 +117,8 @@ def _mean_of_known(scores: Sequence[Floats]) -> Floats:
 class ClassPredictions:
     """Predicted class probabilities (images, classes) of labeled test images, in the order of their ids.
 
-    groups: lesion or patient of each image, "" if unknown. scored: the classes whose AUCs are averaged.
+    groups: lesion or patient of each image, "" if unknown. labels: (images,), or 0 and 1 (images, classes). scored: the
+    classes whose AUCs are averaged.
     """
 
     ids: tuple[str, ...]
@@ -123,18 +129,28 @@ class ClassPredictions:
 
     @property
     def strata(self) -> Ints:
-        return self.labels
+        if self.labels.ndim == 1:
+            return self.labels
+        sizes = np.where(self.labels == 1, self.labels.sum(0), len(self.labels) + 1)
+        return np.where(self.labels.any(1), sizes.argmin(1), -1)  # the rarest class, -1 for none
 
     def subset(self, images: Ints) -> "ClassPredictions":
         """The predictions of the images with these indices."""
         ids, groups = (tuple(names[index] for index in images) for names in (self.ids, self.groups))
         return ClassPredictions(ids, groups, self.labels[images], self.probabilities[images], self.scored)
 
+    def without(self, classes: Sequence[int]) -> "ClassPredictions":
+        """The predictions of several classes per image without these; of no image without any scored one."""
+        kept = [index for index in range(self.labels.shape[1]) if index not in classes]
+        scored = tuple(place for place, index in enumerate(kept) if index in self.scored)
+        rest = ClassPredictions(self.ids, self.groups, self.labels[:, kept], self.probabilities[:, kept], scored)
+        return rest if scored else rest.subset(np.zeros(0, np.int64))
+
     def scores(self, counts: Ints) -> dict[str, Floats]:
         """Every score of each resample, (resamples,)."""
 
         def mean_auc(sensitivity: float) -> Floats:
-            columns = [(self.probabilities[:, c], self.labels == c) for c in self.scored]
+            columns = [(self.probabilities[:, c], is_class(self.labels, c)) for c in self.scored]
             return _mean_of_known([weighted_aucs(*column, counts, sensitivity=sensitivity) for column in columns])
 
         return {

@@ -16,6 +16,7 @@ from gravis_triton.comparison.bootstrap import (
     ClassPredictions,
     Floats,
     Interval,
+    Ints,
     MaskPredictions,
     paired_interval,
     resampled_scores,
@@ -152,15 +153,23 @@ def read_predictions(file: Path, scored: Sequence[str]) -> ClassPredictions | Ma
         ids = tuple(row[0] for row in rows)
         groups = tuple(row[1] if first == 2 else "" for row in rows)
         header, rows = header[first:], [row[first:] for row in rows]
-        if header[0] != "label":
+        if header[0] not in ("label", "labels"):
             return _masks(header, rows, ids, groups)
         classes = header[1:]
-        labels = np.array([classes.index(row[0]) for row in rows], np.int64)
+        labels = _ones(classes, rows) if header[0] == "labels" else np.array([classes.index(row[0]) for row in rows])
         probabilities = np.array([row[1:] for row in rows], np.float64)
         averaged = tuple(classes.index(name) for name in scored or classes)
         return ClassPredictions(ids, groups, labels, probabilities, averaged)
     except (OSError, ValueError, IndexError) as error:
         raise UserError(f"{file} cannot be read ({error}): delete {file.parent} to repeat the run") from error
+
+
+def _ones(classes: list[str], rows: list[list[str]]) -> Ints:
+    """0 and 1 (images, classes) from the names of their classes, between bars."""
+    labels = np.zeros((len(rows), len(classes)), np.int64)
+    for row, cells in enumerate(rows):
+        labels[row, [classes.index(name) for name in cells[0].split("|") if name]] = 1
+    return labels
 
 
 def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]) -> MaskPredictions:

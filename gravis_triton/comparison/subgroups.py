@@ -47,7 +47,7 @@ def score_subgroups(
         cut, names, of_image = name_subgroups(column, [values.get(image, "") for image in predictions.ids])
         for number, name in enumerate(names):
             members = np.flatnonzero(of_image == number)
-            kept, left_out = _scorable(predictions, members)
+            scorable, left_out = _scorable(predictions.subset(members))
             subgroups.append(
                 Subgroup(
                     column=column,
@@ -55,22 +55,29 @@ def score_subgroups(
                     name=name,
                     images=len(members),
                     left_out=tuple(classes[label] for label in left_out),
-                    scores=score_intervals(predictions.subset(kept)) if len(kept) else {},
+                    scores=score_intervals(scorable) if len(scorable.ids) else {},
                 )
             )
     return subgroups
 
 
-def _scorable(predictions: ClassPredictions | MaskPredictions, members: Ints) -> tuple[Ints, list[int]]:
-    """The members whose class has enough lesions, patients or images among them, and the classes left out."""
-    strata = predictions.strata[members]
-    units = [predictions.groups[index] or predictions.ids[index] for index in members]
-    sizes = Counter(label for label, _ in set(zip(strata.tolist(), units, strict=True)))
+def _scorable(
+    predictions: ClassPredictions | MaskPredictions,
+) -> tuple[ClassPredictions | MaskPredictions, list[int]]:
+    """The predictions of the images whose class has enough lesions, patients or images among them, and the classes left
+    out; for several classes per image, those of the classes that enough have and enough do not have."""
+    units = np.array([group or image for group, image in zip(predictions.groups, predictions.ids, strict=True)])
+    if isinstance(predictions, ClassPredictions) and predictions.labels.ndim == 2:
+        ones = enumerate(predictions.labels.T == 1)
+        few = [c for c, one in ones if min(len(set(units[one])), len(set(units[~one]))) < FEWEST]
+        return predictions.without(few), few
+    strata = predictions.strata
+    sizes = Counter(label for label, _ in set(zip(strata.tolist(), units.tolist(), strict=True)))
     enough = [label for label, size in sizes.items() if size >= FEWEST]
+    kept = np.flatnonzero(np.isin(strata, enough))
     if isinstance(predictions, MaskPredictions):
-        return members[np.isin(strata, enough)], []
-    kept = members[np.isin(strata, enough)] if len(enough) > 1 else members[:0]
-    return kept, sorted(sizes.keys() - enough)
+        return predictions.subset(kept), []
+    return predictions.subset(kept if len(enough) > 1 else kept[:0]), sorted(sizes.keys() - enough)
 
 
 def name_subgroups(column: str, values: Sequence[str]) -> tuple[str, list[str], Ints]:

@@ -1,6 +1,7 @@
 """Scores of predicted class probabilities, as the ISIC challenges define them.
 
-Probabilities are (images, classes) float64 and labels are class indices (images,). An undefined score, such as an AUC
+Probabilities are (images, classes) float64 and labels are class indices (images,), or 0 and 1 (images, classes) where
+an image may have several classes: each is then a decision between two. An undefined score, such as an AUC
 without positive images, is NaN and left out of means, as in the challenges' scorer
 (github.com/ImageMarkup/isic-challenge-scoring).
 """
@@ -37,7 +38,8 @@ def _metrics() -> Any:
 class ClassScores:
     """One-vs-rest scores of a class.
 
-    images: number of images of this class. recall: fraction of them whose most probable class is this one.
+    images: number of images of this class. recall: fraction of them whose most probable class is this one; for several
+    classes per image, of those above 0.5.
     partial_auc: above a sensitivity of 0.8, as in ISIC 2024. sensitivity, specificity: at a probability threshold of
     0.5, as in ISIC 2017 to 2019.
     sensitivity_at, specificity_at: keyed by the given specificity or sensitivity.
@@ -58,7 +60,12 @@ class ClassScores:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationScores:
     """mean_auc, mean_partial_auc, mean_average_precision: over the scored classes. confusion: (true class, predicted
-    class) counts, without images whose most probable class is tied. ties: number of those images."""
+    class) counts, without images whose most probable class is tied; for several classes per image (class, truth,
+    decision). ties: number of those images.
+
+    For several classes per image, accuracy and calibration are over all images and classes, and the balanced accuracy
+    is the mean over the classes.
+    """
 
     images: int
     mean_auc: float
@@ -102,7 +109,9 @@ class ClassificationScores:
 def classification_scores(
     probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[str], scored: Sequence[str]
 ) -> ClassificationScores:
-    """All scores of predicted class probabilities (images, classes), each row summing to 1, against labels (images,).
+    """All scores of predicted class probabilities (images, classes) against labels.
+
+    Each row sums to 1, except for several classes per image.
 
     scored: the classes whose AUCs and average precisions are averaged (ISIC 2017: melanoma, seborrheic keratosis);
     all classes if empty.
@@ -114,23 +123,23 @@ def classification_scores(
     if unknown:
         raise ValueError(f"scored classes {', '.join(unknown)} are not among {', '.join(classes)}")
     p, y = checked_probabilities(probabilities, labels, classes=len(classes))
-    predicted = argmax_or_tie(p)
+    predicted = argmax_or_tie(p) if y.ndim == 1 else (p > 0.5).astype(np.int64)
     recall = recalls(predicted, y, classes=len(classes))
     per_class = tuple(
-        _class_scores(name, p[:, index], y == index, float(recall[index])) for index, name in enumerate(classes)
+        _class_scores(name, p[:, index], is_class(y, index), float(recall[index])) for index, name in enumerate(classes)
     )
     averaged = [scores for scores in per_class if scores.name in scored]
     return ClassificationScores(
         images=len(y),
         mean_auc=nanmean(scores.auc for scores in averaged),
         mean_partial_auc=nanmean(scores.partial_auc for scores in averaged),
-        balanced_accuracy=nanmean(recall),
+        balanced_accuracy=balanced_accuracy(p, y),
         accuracy=float(np.mean(predicted == y)),
         mean_average_precision=nanmean(scores.average_precision for scores in averaged),
         expected_calibration_error=expected_calibration_error(p, y),
         classes=per_class,
         scored=scored,
-        confusion=_metrics().confusion_matrix(y, predicted, labels=range(len(classes))),
+        confusion=_confusion(predicted, y, classes=len(classes)),
         ties=int(np.sum(predicted < 0)),
     )
 
@@ -151,23 +160,30 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
     )
 
 
+def _confusion(predicted: Ints, labels: Ints, *, classes: int) -> Ints:
+    if labels.ndim == 2:
+        return _metrics().multilabel_confusion_matrix(labels, predicted)
+    return _metrics().confusion_matrix(labels, predicted, labels=range(classes))
+
+
 def checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, *, classes: int) -> tuple[Floats, Ints]:
     """Probabilities as float64 and labels as int64. Raises ValueError for invalid input."""
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != classes:
         raise ValueError(f"probabilities of shape {p.shape}: expected (images, {classes})")
-    if y.shape != p.shape[:1]:
+    if y.shape not in (p.shape[:1], p.shape):
         raise ValueError(f"labels of shape {y.shape} for {len(p)} images: expected one per image")
     if not len(p):
         raise ValueError("no images to score")
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
-        raise ValueError(f"labels must be integers from 0 to {classes - 1}")
+    largest = classes - 1 if y.ndim == 1 else 1
+    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() > largest:
+        raise ValueError(f"labels must be integers from 0 to {largest}")
     if not np.isfinite(p).all():
         raise ValueError(f"probabilities of image {_first(~np.isfinite(p).all(1))} are not finite")
     if (p < 0).any() or (p > 1).any():
         raise ValueError(f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside [0, 1]: logits?")
     off = np.abs(p.sum(1) - 1) > _SUM_TOLERANCE
-    if off.any():
+    if off.any() and y.ndim == 1:
         raise ValueError(f"probabilities of image {_first(off)} sum to {p[off][0].sum():g}, not 1")
     return p, y.astype(np.int64)
 
@@ -185,10 +201,30 @@ def nanmean(values: Iterable[float] | Floats) -> float:
 def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
     """The validation score by which hyperparameters are chosen: the mean AUC of the scored classes, which is finer than
     balanced accuracy on few images, or the balanced accuracy if no scored class has an AUC."""
-    mean_auc = nanmean(auc(probabilities[:, c], labels == c) for c in scored)
-    if not np.isnan(mean_auc):
-        return mean_auc
-    return nanmean(recalls(argmax_or_tie(probabilities), labels, classes=probabilities.shape[1]))
+    mean_auc = nanmean(auc(probabilities[:, c], is_class(labels, c)) for c in scored)
+    return balanced_accuracy(probabilities, labels) if np.isnan(mean_auc) else mean_auc
+
+
+def is_class(labels: Ints, index: int) -> Bools:
+    """Whether each image is of a class, (images,)."""
+    return labels == index if labels.ndim == 1 else labels[:, index] == 1
+
+
+def as_decisions(probabilities: Floats, labels: Ints) -> tuple[Floats, Ints]:
+    """For several classes per image: probabilities (images * classes, 2) and labels (images * classes,) of decisions
+    between no and yes. Others are unchanged."""
+    if labels.ndim == 1:
+        return probabilities, labels
+    return np.stack([1 - probabilities, probabilities], axis=-1).reshape(-1, 2), labels.ravel()
+
+
+def balanced_accuracy(probabilities: Floats, labels: Ints) -> float:
+    """Mean recall of the classes (ISIC 2018, 2019); for several classes per image, the mean over them of the mean
+    recall of no and yes."""
+    if labels.ndim == 1:
+        return nanmean(recalls(argmax_or_tie(probabilities), labels, classes=probabilities.shape[1]))
+    columns = [slice(index, index + 1) for index in range(labels.shape[1])]
+    return nanmean(balanced_accuracy(*as_decisions(probabilities[:, c], labels[:, c])) for c in columns)
 
 
 def auc(scores: Floats, positive: Bools) -> float:
@@ -250,10 +286,7 @@ def argmax_or_tie(probabilities: Floats) -> Ints:
 
 
 def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
-    """Recall of each class, (classes,); NaN for a class without images.
-
-    Their mean is the balanced accuracy of ISIC 2018 and 2019.
-    """
+    """Recall of each class, (classes,); NaN for a class without images. predicted: as labels."""
     return _metrics().recall_score(labels, predicted, labels=range(classes), average=None, zero_division=np.nan)
 
 
@@ -270,7 +303,8 @@ class CalibrationBins:
 
 
 def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> CalibrationBins:
-    """Bins by confidence, the probability of the most probable class; a tie counts as wrong."""
+    """Bins by confidence, the probability of the most probable class (or decision); a tie counts as wrong."""
+    probabilities, labels = as_decisions(probabilities, labels)
     confidence = probabilities.max(1)
     correct = argmax_or_tie(probabilities) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -289,7 +323,7 @@ def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int
     b = calibration_bins(probabilities, labels, bins=bins)
     known = b.images > 0
     gaps = np.abs(b.accuracy[known] - b.confidence[known])
-    return float(np.sum(b.images[known] * gaps) / len(labels))
+    return float(np.sum(b.images[known] * gaps) / b.images.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,9 +348,9 @@ def classification_curves(
     """The curves of the scored classes, all if empty. Arguments and errors as for `classification_scores`."""
     p, y = checked_probabilities(probabilities, labels, classes=len(classes))
     columns = {
-        name: (y == index, p[:, index])
+        name: (is_class(y, index), p[:, index])
         for index, name in enumerate(classes)
-        if name in (scored or classes) and 0 < (y == index).sum() < len(y)
+        if name in (scored or classes) and 0 < is_class(y, index).sum() < len(y)
     }
     precision_recall = {name: _metrics().precision_recall_curve(*column)[:2] for name, column in columns.items()}
     return ClassificationCurves(

@@ -60,10 +60,15 @@ def find_examples(
         neighbors = sorted({int(index) for index in indices.flat})
         nearest = len(mapped) + np.searchsorted(neighbors, indices)
     shown = [*mapped, *(candidates[index] for index in neighbors)]
+    classes, labels = collection.classes, collection.labels(shown)
+    if collection.multilabel:  # each set of classes is one
+        names = [collection.class_names(collection.records[index]) or "none" for index in shown]
+        classes = tuple(sorted(set(names)))
+        labels = [classes.index(name) for name in names]
     return {
-        "classes": np.array(collection.classes),
+        "classes": np.array(classes),
         "ids": np.array([collection.records[index].id for index in shown]),
-        "labels": np.array(collection.labels(shown), np.int64),
+        "labels": np.array(labels, np.int64),
         "thumbnails": _thumbnails(images, shown),
         "map": _map(features),
         "neighbors": nearest,

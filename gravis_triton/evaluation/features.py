@@ -22,7 +22,7 @@ _THUMBNAIL = 8
 
 @dataclass(frozen=True, slots=True)
 class LabeledFeatures:
-    """features (images, dim) float32 and labels (images,) int64, on the CPU."""
+    """features (images, dim) float32 and labels int64, (images,) or 0 and 1 (images, classes), on the CPU."""
 
     features: Tensor
     labels: Tensor

@@ -10,13 +10,7 @@ from torch import Tensor, nn
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images
 from gravis_triton.data.splits.label_fractions import label_subset
-from gravis_triton.evaluation.classification import (
-    argmax_or_tie,
-    auc,
-    nanmean,
-    recalls,
-    selection_score,
-)
+from gravis_triton.evaluation.classification import auc, balanced_accuracy, is_class, nanmean, selection_score
 from gravis_triton.evaluation.features import LabeledFeatures, extract_features
 
 NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -50,7 +44,7 @@ def knn_probabilities(
 
     The `neighbors` nearest of the reference set (n, dim) vote with weight exp(similarity / temperature) (Wu et
     al., 2018, arXiv 1805.01978), divided by the number of reference images of their class, which targets balanced
-    accuracy.
+    accuracy. Labels (n, classes) of 0 and 1 are averaged with these weights, without this division.
     """
     (probabilities,) = _probabilities(reference, labels, queries, classes, (neighbors,), temperature)
     return probabilities
@@ -66,7 +60,8 @@ def _probabilities(
 ) -> list[Tensor]:
     """`knn_probabilities` for several ascending numbers of neighbors, from one search for the largest."""
     reference, queries = F.normalize(reference, dim=1), F.normalize(queries, dim=1)
-    class_weight = 1 / torch.bincount(labels, minlength=classes).clamp(min=1).float()
+    counts = torch.bincount(labels, minlength=classes) if labels.ndim == 1 else torch.ones(classes)
+    class_weight = 1 / counts.clamp(min=1).float()
     numbers = [min(number, len(reference)) for number in numbers]
     votes: list[list[Tensor]] = [[] for _ in numbers]
     for rows in queries.split(min(_ROWS, max(1, _MAX_SIMILARITIES // len(reference)))):
@@ -78,9 +73,17 @@ def _probabilities(
                 tied = largest[:, number - 1] == largest[:, number]
                 nearest = nearest.clone()
                 nearest[tied] = similarities[tied].topk(number, dim=1).indices
-            weight = torch.exp((similarity - 1) / temperature) * class_weight[labels[nearest]]
-            of_number.append(torch.zeros(len(rows), classes).scatter_add_(1, labels[nearest], weight))
-    return [F.normalize(torch.cat(of_number), p=1, dim=1) for of_number in votes]
+            weight = torch.exp((similarity - 1) / temperature)
+            of_number.append(_vote(weight, labels[nearest], class_weight))
+    return [torch.cat(of_number) for of_number in votes]
+
+
+def _vote(weight: Tensor, labels: Tensor, class_weight: Tensor) -> Tensor:
+    """Probabilities (queries, classes) from the weights (queries, neighbors) and labels of the neighbors."""
+    if labels.ndim == 3:
+        return (F.normalize(weight, p=1, dim=1)[:, :, None] * labels).sum(1).clamp(max=1)
+    votes = torch.zeros(len(labels), len(class_weight)).scatter_add_(1, labels, weight * class_weight[labels])
+    return F.normalize(votes, p=1, dim=1)
 
 
 def choose_neighbors(
@@ -110,8 +113,8 @@ def knn_scores(
     probabilities = knn_probabilities(reference, reference_labels, queries, classes=classes).double().numpy()
     known = query_labels.numpy()
     return KnnScores(
-        balanced_accuracy=nanmean(recalls(argmax_or_tie(probabilities), known, classes=classes)),
-        mean_auc=nanmean(auc(probabilities[:, c], known == c) for c in scored),
+        balanced_accuracy=balanced_accuracy(probabilities, known),
+        mean_auc=nanmean(auc(probabilities[:, c], is_class(known, c)) for c in scored),
         images=len(known),
     )
 

@@ -100,10 +100,14 @@ def write_class_probabilities_csv(
     groups: Sequence[str | None] | None = None,
 ) -> None:
     """One row per image: image_id, group if any image has one, label (the name of its true class), and the probability
-    of each class."""
-    rows = zip(np.asarray(labels), np.asarray(probabilities, np.float64), strict=True)
-    lines = [[classes[label], *map(_number, values)] for label, values in rows]
-    atomic_write(file, _csv(_with_images(ids, groups, [["label", *classes], *lines])))
+    of each class. For several classes per image: labels, their names between bars."""
+    known = np.asarray(labels)
+    is_single = known.ndim == 1
+    of_image = known[:, None].tolist() if is_single else [np.flatnonzero(row).tolist() for row in known]
+    names = ["|".join(classes[index] for index in own) for own in of_image]
+    rows = zip(names, np.asarray(probabilities, np.float64), strict=True)
+    lines = [[name, *map(_number, values)] for name, values in rows]
+    atomic_write(file, _csv(_with_images(ids, groups, [["label" if is_single else "labels", *classes], *lines])))
 
 
 def write_mask_scores_csv(

@@ -191,6 +191,44 @@ def fit_probe(
     return probe_of(_fit(problem, inverse_penalty, solutions[best], _TO_SCORE), inverse_penalty)
 
 
+@dataclass(frozen=True, slots=True)
+class MultilabelProbe:
+    """probes: of the decision between no and yes for each class; the label itself where all training images have the
+    same."""
+
+    probes: tuple[LinearProbe | int, ...]
+
+    @property
+    def inverse_penalty(self) -> list[float | None]:
+        """C for each class."""
+        return [None if isinstance(probe, int) else probe.inverse_penalty for probe in self.probes]
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """(images, classes) float64."""
+        constant = torch.ones(len(features), dtype=torch.float64)
+        columns = [
+            probe * constant if isinstance(probe, int) else probe.probabilities(features)[:, 1] for probe in self.probes
+        ]
+        return torch.stack(columns, dim=1)
+
+
+def fit_multilabel_probe(
+    train: LabeledFeatures, validation: LabeledFeatures, *, progress: Callable[[int, int], None] | None = None
+) -> MultilabelProbe:
+    """`fit_probe` for each column of labels (images, classes), with its own C. progress: called with (done, total)
+    classes."""
+    probes: list[LinearProbe | int] = []
+    for index, column in enumerate(train.labels.unbind(1)):
+        if column.min() == column.max():
+            probes.append(int(column[0]))
+        else:
+            known = LabeledFeatures(validation.features, validation.labels[:, index])
+            probes.append(fit_probe(LabeledFeatures(train.features, column), known, classes=2, scored=[1]))
+        if progress is not None:
+            progress(index + 1, train.labels.shape[1])
+    return MultilabelProbe(tuple(probes))
+
+
 def _fit(problem: LogisticProblem, inverse_penalty: float, start: Floats, tolerance: float) -> Floats:
     # for two classes, w = w_1 - w_0 with w_1 = -w_0 = w / 2 has the penalty |w|^2 / 4
     factor = 0.5 if problem.targets.shape[1] == 2 else 1.0

@@ -24,8 +24,9 @@ _DARKEST = 0.6  # opacity of the shade at zero saliency
 def write_class_figures(
     run: RunDirectory, scores: ClassificationScores, curves: ClassificationCurves, *, name: str = "", caption: str = ""
 ) -> None:
-    """Write confusion.png and curves.png; with a name, confusion_NAME.png and so on."""
-    write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
+    """Write curves.png and, for one class per image, confusion.png; with a name, confusion_NAME.png and so on."""
+    if scores.confusion.ndim == 2:
+        write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
     write_figure(draw_curves(curves), run.predictions("curves.png", name), caption=caption)
 
 
@@ -115,8 +116,7 @@ def write_class_cases(
 ) -> None:
     """Write cases.png: the most confident predictions, correct and wrong, among the labeled images `indices`.
     find_saliency: saliency of central squares (images, 3, side, side) uint8 for one class each."""
-    labels = collection.labels(indices)
-    kinds = choose_class_cases(probabilities, torch.tensor(labels))
+    kinds = choose_class_cases(probabilities, torch.tensor(collection.labels(indices)))
     chosen = [number for row in kinds.values() for number in row]
     squares = collate_central_squares([images[indices[number]] for number in chosen])
     confidence, predicted = probabilities[chosen].max(1)
@@ -125,7 +125,7 @@ def write_class_cases(
         ClassCase(
             image_id=collection.records[indices[number]].id,
             image=squares[place].permute(1, 2, 0).numpy(),
-            truth=collection.classes[labels[number]],
+            truth=collection.class_names(collection.records[indices[number]]) or "none",
             predicted=collection.classes[int(predicted[place])],
             probability=float(confidence[place]),
             map=None if saliency is None else saliency.maps[place],
@@ -140,10 +140,11 @@ def write_class_cases(
 
 def choose_class_cases(probabilities: Tensor, labels: Tensor, *, count: int = 4) -> dict[str, list[int]]:
     """Indices of the most confident predictions, correct and wrong, up to `count` of a kind; the first of ties. A kind
-    without images is left out."""
+    without images is left out. labels: as in `ClassLoss`; of several classes, any is correct."""
     confidence, predicted = probabilities.max(1)
     order = confidence.argsort(descending=True, stable=True)
-    correct = (predicted == labels)[order]
+    hits = predicted == labels if labels.ndim == 1 else labels.gather(1, predicted[:, None])[:, 0] == 1
+    correct = hits[order]
     kinds = {
         "most confident, correct": order[correct][:count].tolist(),
         "most confident, wrong": order[~correct][:count].tolist(),

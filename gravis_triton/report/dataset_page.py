@@ -19,7 +19,7 @@ def write_dataset_page(
     """Write a self-contained HTML page: the summary, and up to 40 images, evenly spaced, of each split and class."""
     groups: dict[str, list[tuple[Record, Image.Image]]] = defaultdict(list)
     for record, image in thumbnails:
-        label = "unlabeled" if record.label is None else collection.classes[record.label]
+        label = "unlabeled" if record.label is None else collection.class_names(record) or "no class"
         groups[f"{record.split or 'all'}: {label}"].append((record, image))
     sections = []
     for title, members in sorted(groups.items()):

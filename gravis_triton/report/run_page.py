@@ -132,22 +132,30 @@ def _per_class(classes: Iterable[str], summary: Mapping[str, Any], prefix: str) 
         (class_label(name), *(shown_number(summary.get(f"{prefix}{score}_{name}")) for score in _CLASS_SCORES))
         for name in classes
     ]
-    return Table("Per-class scores (one vs. rest)", ("class", *_CLASS_SCORES.values()), rows)
+    alike = [class_label(name) for name in classes if summary.get(f"{prefix}auc_{name}") is None]
+    left_out = f"; left out of the means, as all or no test images are of them: {', '.join(alike)}" if alike else ""
+    return Table(f"Per-class scores (one vs. rest){left_out}", ("class", *_CLASS_SCORES.values()), rows)
 
 
 def _hardest(predictions: ClassPredictions, classes: Sequence[str]) -> Table:
-    """The images with the lowest probability of the true class."""
-    of_truth = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    """The images with the lowest probability of the true class, or of the truth about any of several classes."""
+    p, labels = predictions.probabilities, predictions.labels
+    if labels.ndim == 1:
+        of_truth = p[np.arange(len(p)), labels]
+        truth, predicted = labels[:, None].tolist(), p.argmax(1)[:, None].tolist()
+        header = ("image", "true class", "predicted class", "probability of the true class")
+    else:
+        of_truth = np.where(labels == 1, p, 1 - p).min(1)
+        truth, predicted = ([np.flatnonzero(row).tolist() for row in rows] for rows in (labels, p > 0.5))
+        header = ("image", "true classes", "predicted classes", "lowest probability of a correct decision")
+
+    def named(indices: Iterable[int]) -> str:
+        return ", ".join(class_label(classes[index]) for index in indices) or "none"
+
     rows = [
-        (
-            predictions.ids[index],
-            class_label(classes[predictions.labels[index]]),
-            class_label(classes[predictions.probabilities[index].argmax()]),
-            f"{of_truth[index]:.3f}",
-        )
+        (predictions.ids[index], named(truth[index]), named(predicted[index]), f"{of_truth[index]:.3f}")
         for index in np.argsort(of_truth, kind="stable")[:_CASES]
     ]
-    header = ("image", "true class", "predicted class", "probability of the true class")
     return Table("Hardest images", header, rows)
 
 

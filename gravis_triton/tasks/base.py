@@ -130,7 +130,7 @@ class Predictor(ABC):
 
     task: ClassVar[str]
     output: ClassVar[str]
-    activation: ClassVar[nn.Module]
+    activation: nn.Module
     collate: Callable[[list[Pixels]], Any]
     classes: tuple[str, ...] = ()
 
@@ -190,14 +190,13 @@ class AnnotatedData:
 class Task(nn.Module):
     """A supervised task, trained like a `Method`: `make_views`, `forward`, `after_step`.
 
-    name: of the task. annotation: what its images need. test_scores: names of the scores of `test` to print. loss: of
+    name: of the task. annotation: what its images need. loss: of
     predictions and targets. average: exponential moving average of the network's weights, with `--ema`. Its decay at
     step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random initialization.
     """
 
     name: ClassVar[str]
     annotation: ClassVar[Annotation]
-    test_scores: ClassVar[tuple[str, ...]]
 
     loss: nn.Module
 
@@ -223,6 +222,11 @@ class Task(nn.Module):
     def evaluated(self) -> Any:
         """The network to validate, save and test: the trained one or its moving average."""
         return self.network if self.average is None else self.average.module
+
+    @property
+    def test_scores(self) -> tuple[str, ...]:
+        """Names of the scores of `test` to print."""
+        raise NotImplementedError
 
     @property
     def train_indices(self) -> Sequence[int]:

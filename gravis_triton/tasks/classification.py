@@ -50,32 +50,40 @@ class Classifier(FinetunedNetwork):
 class ClassLoss(nn.Module):
     """Cross-entropy of logits (batch, classes) and labels (batch,) int64, optionally weighted against class imbalance.
 
+    Labels (batch, classes) of 0 and 1 make it the binary cross-entropy: the same for each class as a decision
+    between 0, whose logit is 0, and 1.
+
     kind: "plain": the mean of -log p, p the probability of the true class.
     "balanced": the mean of -w log p over the sum of w, where w = n / (classes x n_c) for n training images of which
         n_c are of the true class c.
     "focal": as "balanced", each term times (1 - p)^2 (Lin et al., 2017, arXiv 1708.02002, gamma 2).
-    counts: (classes,) training images of each class; a class without any has weight 0.
+    counts: (classes,) training images of each class, or (classes, 2) without and with it; none have weight 0.
     """
 
     def __init__(self, kind: str, counts: Tensor) -> None:
         super().__init__()
         self.kind = kind
-        balanced = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
-        self.weight = nn.Buffer(torch.ones(len(counts)) if kind == "plain" else balanced.float())
+        images = counts.sum(-1, keepdim=True)
+        balanced = torch.where(counts > 0, images / (counts.shape[-1] * counts.clamp(min=1)), 0.0)
+        self.weight = nn.Buffer(torch.ones(counts.shape) if kind == "plain" else balanced.float())
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        log_p = F.log_softmax(logits, 1).gather(1, labels[:, None])[:, 0]
-        weight = self.weight[labels]
+        if labels.ndim == 2:
+            logits = torch.stack([torch.zeros_like(logits), logits], dim=-1)
+        true = labels.unsqueeze(-1)
+        log_p = F.log_softmax(logits, -1).gather(-1, true).squeeze(-1)
+        weight = self.weight.expand_as(logits).gather(-1, true).squeeze(-1)
         hardness = (1 - log_p.exp()) ** 2 if self.kind == "focal" else torch.ones_like(log_p)
         return -(weight * hardness * log_p).sum() / weight.sum()
 
 
-def repeat_rare_classes(images: Sequence[int], labels: Sequence[int], fraction: float) -> list[int]:
+def repeat_rare_classes(images: Sequence[int], labels: Sequence[Sequence[int]], fraction: float) -> list[int]:
     """The images, followed by repetitions of those of classes that are fewer than this fraction of them, up to it; all
-    images of a class are repeated equally often, or once more."""
+    images of a class are repeated equally often, or once more. labels: the classes of each image."""
     of_class = defaultdict(list)
-    for image, label in zip(images, labels, strict=True):
-        of_class[label].append(image)
+    for image, classes in zip(images, labels, strict=True):
+        for label in classes:
+            of_class[label].append(image)
     fewest = int(fraction * len(images))
     missing = [islice(cycle(same), max(0, fewest - len(same))) for same in of_class.values()]
     return [*images, *chain.from_iterable(missing)]
@@ -85,12 +93,11 @@ class ClassPredictor(Predictor):
     """Class probabilities from the central square of an image.
 
     network: images to logits (batch, classes). data_set: name of the collection it was trained on, which determines the
-    submission format. tta: average over the four flips.
+    submission format. tta: average over the four flips. multilabel: a sigmoid for each class instead of a softmax.
     """
 
     task = "classification"
     output = "class probabilities"
-    activation = nn.Softmax(1)
     collate = staticmethod(collate_central_squares)
     network: Classifier
 
@@ -102,18 +109,19 @@ class ClassPredictor(Predictor):
         classes: Sequence[str],
         data_set: str,
         tta: bool = False,
+        multilabel: bool = False,
     ) -> None:
         super().__init__(network, preprocess=preprocess, tta=tta)
-        self.classes, self.data_set = tuple(classes), data_set
+        self.classes, self.data_set, self.multilabel = tuple(classes), data_set, multilabel
+        self.activation = nn.Sigmoid() if multilabel else nn.Softmax(1)
 
     @classmethod
     def restore(cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool) -> Self:
-        classes, data_set = saved["classes"], saved["data_set"]
-        network = Classifier(encoder, classes=len(classes))
-        return cls(network, preprocess=preprocess, classes=classes, data_set=data_set, tta=tta)
+        own = {"classes": saved["classes"], "data_set": saved["data_set"], "multilabel": saved.get("multilabel", False)}
+        return cls(Classifier(encoder, classes=len(saved["classes"])), preprocess=preprocess, tta=tta, **own)
 
     def describe(self) -> dict[str, Any]:
-        return {"classes": self.classes, "data_set": self.data_set}
+        return {"classes": self.classes, "data_set": self.data_set, "multilabel": self.multilabel}
 
     def predict(self, image: ImageLike) -> dict[str, float]:
         """The probability of each class. Raises UserError for an image that cannot be read."""
@@ -150,7 +158,6 @@ class ClassificationTask(Task):
 
     name = "classification"
     annotation = "label"
-    test_scores = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")
 
     @staticmethod
     def build_network(
@@ -167,14 +174,24 @@ class ClassificationTask(Task):
     ) -> None:
         super().__init__(network, data, settings, preprocess)
         train, collection = data.split.train, data.collection
-        self._train_indices = repeat_rare_classes(train, collection.labels(train), settings.oversample)
+        classes = [collection.records[index].classes for index in train]
+        self._train_indices = repeat_rare_classes(train, classes, settings.oversample)
         labels = torch.tensor(collection.labels(self.train_indices))
-        counts = torch.bincount(labels, minlength=len(collection.classes))
+        if collection.multilabel:
+            counts = torch.stack([(labels == 0).sum(0), labels.sum(0)], dim=1)
+        else:
+            counts = torch.bincount(labels, minlength=len(collection.classes))
         self.loss = ClassLoss(settings.class_loss, counts)
 
     @property
     def train_indices(self) -> Sequence[int]:
         return self._train_indices
+
+    @property
+    def test_scores(self) -> tuple[str, ...]:
+        names = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")
+        own = self.data.collection.classes if self.data.collection.multilabel else ()
+        return (*names, *(f"auc_{name}" for name in own))
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
         data = self.data
@@ -184,8 +201,15 @@ class ClassificationTask(Task):
         return self.view_maker(batch.images, batch.image_sizes), batch.labels
 
     def predictor(self, *, tta: bool) -> ClassPredictor:
-        classes, data_set = self.data.collection.classes, self.data.collection.name
-        return ClassPredictor(self.evaluated, preprocess=self.preprocess, classes=classes, data_set=data_set, tta=tta)
+        collection = self.data.collection
+        return ClassPredictor(
+            self.evaluated,
+            preprocess=self.preprocess,
+            classes=collection.classes,
+            data_set=collection.name,
+            tta=tta,
+            multilabel=collection.multilabel,
+        )
 
     def validate(self) -> dict[str, float]:
         data, indices = self.data, self.data.split.validation

@@ -202,7 +202,6 @@ class SegmentationTask(Task):
 
     name = "segmentation"
     annotation = "mask"
-    test_scores = ("jaccard", "thresholded_jaccard", "dice", "accuracy", "sensitivity", "specificity")
 
     @staticmethod
     def build_network(
@@ -215,6 +214,10 @@ class SegmentationTask(Task):
     ) -> None:
         super().__init__(network, data, settings, preprocess)
         self.loss = MaskLoss()
+
+    @property
+    def test_scores(self) -> tuple[str, ...]:
+        return ("jaccard", "thresholded_jaccard", "dice", "accuracy", "sensitivity", "specificity")
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[MaskBatch]:
         data = self.data

@@ -140,7 +140,7 @@ def _parts(collection: Collection, looked: Sequence[_Inspected]) -> dict[str, di
     parts: dict[str, dict[str, object]] = {}
     for part, indices in members.items():
         records = [collection.records[index] for index in indices]
-        labels = Counter(collection.classes[r.label] for r in records if r.label is not None)
+        labels = Counter(collection.classes[label] for r in records for label in r.classes)
         sizes = sorted(size for index in indices if (size := looked[index].size))
         parts[part] = {
             "images": len(indices),
@@ -184,8 +184,8 @@ def _findings(
         "images without a mask": [r.id for r in records if some_masks and r.mask is None],
         "classes with a single image, which is in training or in test": [
             collection.classes[label]
-            for label, count in Counter(r.label for r in records).items()
-            if count == 1 and label is not None
+            for label, count in Counter(label for r in records for label in r.classes).items()
+            if count == 1
         ],
         "unused superpixel files": [name for name in unused if _is_superpixels(name)],
         "other unused image files, such as masks without an image or formats that are not read": [

@@ -106,11 +106,10 @@ class FeatureRows:
     def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
         """Raises UserError for features that are not finite."""
         records = [self.collection.records[index] for index in indices]
-        classes = self.collection.classes
         text = {
             "id": [record.id for record in records],
             "path": [_path(record.image) for record in records],
-            "label": [None if record.label is None else classes[record.label] for record in records],
+            "label": [self.collection.class_names(record) for record in records],
             "split": [record.split for record in records],
             "group": [record.group for record in records],
         }

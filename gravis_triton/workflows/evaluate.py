@@ -21,7 +21,7 @@ from gravis_triton.evaluation.features import (
 )
 from gravis_triton.evaluation.knn import choose_neighbors, knn_probabilities
 from gravis_triton.evaluation.prediction_files import write_class_predictions
-from gravis_triton.evaluation.probe import fit_probe
+from gravis_triton.evaluation.probe import LinearProbe, MultilabelProbe, fit_multilabel_probe, fit_probe
 from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder
 from gravis_triton.report import console
@@ -80,8 +80,12 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     collection, classes = data.collection, len(data.collection.classes)
     scored = [collection.classes.index(name) for name in collection.scored_classes or collection.classes]
     neighbors = choose_neighbors(train, validation, classes=classes, scored=scored)
+    probe: LinearProbe | MultilabelProbe
     with display.task("fitting linear probes") as fitting:
-        probe = fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
+        if collection.multilabel:
+            probe = fit_multilabel_probe(train, validation, progress=fitting)
+        else:
+            probe = fit_probe(train, validation, classes=classes, scored=scored, progress=fitting)
 
     # scores on the test set
     def score(name: str, method: str, parameter: str, probabilities: Tensor) -> ClassificationScores:
@@ -92,13 +96,16 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
             f"{'kNN' if name == 'knn' else method} ({parameter}): mean AUC {scores.mean_auc:.3f}, "
             f"balanced accuracy {scores.balanced_accuracy:.3f} on {scores.images:,} test images"
         )
+        if collection.multilabel:
+            display.print("AUC: " + console.format_scores({c.name: c.auc for c in scores.classes}))
         return scores
 
     of_neighbors = knn_probabilities(train.features, train.labels, test.features, classes=classes, neighbors=neighbors)
     knn = score("knn", "nearest neighbors", f"k = {neighbors}", of_neighbors)
-    penalty = f"C = {probe.inverse_penalty:g}"
-    linear = score("probe", "linear probe", penalty, probe.probabilities(test.features))
-    tuned = {"knn_neighbors": neighbors, "probe_inverse_penalty": probe.inverse_penalty}
+    penalty = probe.inverse_penalty
+    described = f"C = {penalty:g}" if isinstance(penalty, float) else "a C for each class"
+    linear = score("probe", "linear probe", described, probe.probabilities(test.features))
+    tuned = {"knn_neighbors": neighbors, "probe_inverse_penalty": penalty}
     _write_results(settings, job, opened, data, tuned, {"knn": knn, "probe": linear})
     training.end_trackers(accelerator)
     return EvaluateResult(run.path, knn, linear)
@@ -132,7 +139,7 @@ def _write_results(
     job: JobContext,
     opened: OpenedEncoder,
     data: AnnotatedData,
-    tuned: Mapping[str, float],
+    tuned: Mapping[str, object],
     scores: Mapping[str, ClassificationScores],
 ) -> None:
     """Write summary and page."""

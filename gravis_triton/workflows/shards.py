@@ -38,6 +38,8 @@ def shards(settings: ShardsSettings) -> ShardsResult:
     if output.exists():
         raise UserError(f"{output} exists: use another directory, or delete it")
     collection = open_collection(settings.data, **settings.reading())
+    if collection.multilabel:
+        raise UserError("shards hold one class per image: leave out labels= in --columns, or give label=")
     splits: dict[str, list[Record]] = defaultdict(list)
     for record in random.Random(0).sample(collection.records, len(collection.records)):
         splits[record.split or "train"].append(record)

@@ -1,25 +1,26 @@
 """Which columns of a table hold images, labels, groups, masks and splits, and what they say about each image."""
 
-import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import read_groups
+from gravis_triton.data.datasets.labels import is_binary, some, spelled
 from gravis_triton.errors import UserError, did_you_mean
 
 COLUMNS = {
     "image": ("image", "image_path", "image_id", "image_name", "isic_id", "file_name", "filename", "file", "path"),
     "label": ("label", "class", "diagnosis", "dx", "target", "malignant", "benign_malignant"),
+    "labels": (),
     "group": ("patient_id", "lesion_id", "patient", "lesion", "group"),
     "mask": ("mask", "mask_path", "segmentation"),
     "split": ("split", "part", "subset"),
 }  # fmt: skip
-"""Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others."""
+"""Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others.
+labels: any number of classes per image."""
 
 SPLITS = {
     "train": "train",
@@ -33,9 +34,6 @@ SPLITS = {
 
 _RIVALS = COLUMNS["label"][:5]  # of these only one can be meant
 _LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
-_CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
-_SEPARATORS = "|;,/+"
-_WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
 
 Chosen = dict[str, tuple[str, ...]]
 
@@ -46,7 +44,10 @@ def named_columns(columns: str | None) -> Chosen:
     for kind, _, _ in parts:
         if kind not in COLUMNS:
             raise UserError(f"--columns {columns}: unknown {kind!r}; expected {', '.join(COLUMNS)}")
-    return {kind: tuple(filter(None, names.split("+"))) for kind, _, names in parts}
+    named = {kind: tuple(filter(None, names.split("+"))) for kind, _, names in parts}
+    if {"label", "labels"} <= named.keys():
+        raise UserError(f"--columns {columns}: give label= for one class per image, or labels= for several")
+    return named
 
 
 def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
@@ -69,7 +70,9 @@ def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
         present = [by_lower[one] for one in accepted if one in by_lower and by_lower[one] not in taken]
         if kind not in named:
             chosen[kind] = tuple(present if kind == "group" else present[:1])
-    if "label" not in named:
+    if chosen["labels"]:
+        chosen["label"] = ()
+    elif "label" not in named:
         if chosen["label"]:
             notes += _check_rivals(frame, [by_lower[name] for name in _RIVALS if name in by_lower])
             read = {*_RIVALS, chosen["label"][0].lower()}
@@ -84,14 +87,14 @@ def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
         values = {cell.lower() for cell in frame.known(column)} - {""}
         if values.isdisjoint(SPLITS):
             chosen["split"] = ()
-            notes.append(f"{column} is not read: its values are no splits ({_some(sorted(values))})")
+            notes.append(f"{column} is not read: its values are no splits ({some(sorted(values))})")
     return chosen, notes
 
 
 def _check_rivals(frame: Frame, columns: Sequence[str]) -> list[str]:
     """Raise UserError unless all columns of labels say the same."""
     for first, second in pairwise(columns):
-        cells = list(zip(_spelled(frame.known(first)), _spelled(frame.known(second)), strict=True))
+        cells = list(zip(spelled(frame.known(first)), spelled(frame.known(second)), strict=True))
         seconds, firsts = defaultdict(set), defaultdict(set)
         for one, other in cells:
             seconds[one].add(other)
@@ -111,7 +114,7 @@ def _check_group_column(frame: Frame, columns: Sequence[str]) -> None:
         sizes = Counter(filter(None, frame.known(column)))
         if column.lower() == "group" and sizes and len(sizes) <= 5 and sum(sizes.values()) > 5 * len(sizes):
             raise UserError(
-                f"{frame.file}: the column {column} has only {len(sizes)} values ({_some(sizes)}), the largest of "
+                f"{frame.file}: the column {column} has only {len(sizes)} values ({some(sizes)}), the largest of "
                 f"{max(sizes.values()):,} images: if these are lesions or patients, which are never split, give "
                 f"--columns group={column}, else another column, or --columns group= for none"
             )
@@ -130,120 +133,18 @@ def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]
     ]
     if runs:
         start, end = max(runs, key=lambda run: run[1] - run[0])
-        return tuple(binary[start:end]), [f"labels: the 0/1 columns {_some(binary[start:end])}"]
+        return tuple(binary[start:end]), [f"labels: the 0/1 columns {some(binary[start:end])}"]
     like = _like_labels(frame, taken)
     hint = [f"--columns label={name}" for name in like] or ["--columns label=NAME"]
     if len(binary) > 1:
-        hint.append(f"--columns label={'+'.join(binary)} (one 0/1 column per class)")
+        kind = "label" if (sums[-1] <= 1).all() else "labels"
+        hint.append(f"--columns {kind}={'+'.join(binary)} (one 0/1 column per class)")
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
 
 
 def _like_labels(frame: Frame, taken: set[str]) -> list[str]:
     """Columns that may hold labels, by their names."""
     return [name for name in frame.header if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)]
-
-
-def is_binary(cells: Sequence[str]) -> bool:
-    return set(cells) <= {"0", "1", "0.0", "1.0"}
-
-
-def read_labels(
-    frame: Frame, columns: Sequence[str], rename: Mapping[str, str]
-) -> tuple[tuple[str, ...], list[int | None], list[str]]:
-    """(classes, label of each row, lines for the user) by one column, or by one 0/1 column per class.
-
-    rename: cells in lower case -> class. Raises UserError for a row of several classes and for fractions.
-    """
-    if not columns:
-        return (), [None] * len(frame), []
-    if len(columns) > 1:
-        return tuple(columns), *_labels_of_one_hot(frame, columns)
-    (column,) = columns
-    marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
-    values = [rename.get(cell.lower(), _heaviest(cell)) for cell in _spelled(frame.known(column))]
-    classes = sorted(set(values) - {""})
-    if classes and all(map(str.isdecimal, classes)):
-        classes.sort(key=int)
-    _check_classes(frame, column, values, classes)
-    notes = []
-    if marks:
-        shown = ", ".join(f"{count:,} {mark!r}" for mark, count in marks.most_common(3))
-        notes.append(f"without a label: {sum(marks.values()):,} rows ({column} is {shown})")
-    if are_cases(len(classes), len(values) - sum(marks.values())):
-        notes.append(
-            f"warning: {column} has {len(classes):,} values in {len(values):,} rows: probably no classes; name another "
-            "column with --columns label=NAME"
-        )
-    index = {name: position for position, name in enumerate(classes)}
-    return tuple(classes), [index.get(value) for value in values], notes
-
-
-def are_cases(classes: int, images: int) -> bool:
-    """Whether so many classes have so few images that they are cases."""
-    return classes >= _CASES[0] and images <= _CASES[1] * classes
-
-
-def _labels_of_one_hot(frame: Frame, columns: Sequence[str]) -> tuple[list[int | None], list[str]]:
-    labels: list[int | None] = [None] * len(frame)
-    for position, column in enumerate(columns):
-        cells = frame.cells(column)
-        if not is_binary(cells):
-            row = next(row for row, cell in enumerate(cells) if not is_binary([cell]))
-            raise frame.fault(row, column, "0 or 1")
-        for row, cell in enumerate(cells):
-            if cell[:1] == "1":
-                if labels[row] is not None:
-                    raise UserError(
-                        f"{frame.place(row)}: {columns[labels[row] or 0]} and {column} are both 1, but an image has "
-                        "one class: name fewer columns with --columns label=A+B, or one, label=A"
-                    )
-                labels[row] = position
-    none = labels.count(None)
-    return labels, [f"without a label: {none:,} rows, in which all of {_some(columns)} are 0"] if none else []
-
-
-def _heaviest(cell: str) -> str:
-    """The class of most weight in a cell such as {'Eczema': 0.67, 'Acne': 0.33}, "" if several have; or the cell."""
-    if cell[:1] != "{":
-        return cell
-    weights = {name: float(weight) for _, name, weight in _WEIGHT.findall(cell)}
-    most = [name for name, weight in weights.items() if weight == max(weights.values())]
-    return most[0] if len(most) == 1 else ""
-
-
-def _spelled(cells: Sequence[str]) -> list[str]:
-    """The cells, with whole numbers in one spelling if all are numbers."""
-    names = set(cells) - {""}
-    if not all(map(_is_number, names)):
-        return list(cells)
-    spelling = {name: str(int(float(name))) for name in names if float(name).is_integer()}
-    return [spelling.get(cell, cell) for cell in cells]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _check_classes(frame: Frame, column: str, values: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError for fractions, and for names of several classes in one cell."""
-    numbers = all(map(_is_number, classes))
-    for name in classes:
-        if numbers and not name.lstrip("-").isdecimal():
-            raise UserError(
-                f"{frame.place(values.index(name))}: {column} has fractions such as {name}, not classes: "
-                "name another column with --columns label=NAME"
-            )
-        for separator in _SEPARATORS:
-            parts = {part.strip() for part in name.split(separator)} - {""}
-            known = parts & set(classes)
-            if len(parts) > 1 and (known if separator in "|;" else known == parts):
-                raise UserError(
-                    f"{frame.place(values.index(name))}: {column} is {name!r}, several classes in one cell; an image "
-                    "has one: correct these cells, leave them empty, or name another column with --columns label=NAME"
-                )
 
 
 def groups_of(frame: Frame, columns: Sequence[str]) -> tuple[list[str | None], list[str]]:
@@ -267,7 +168,3 @@ def splits_of(frame: Frame, columns: Sequence[str]) -> list[str | None]:
                 f"one of {', '.join(SPLITS)} (--columns split=NAME is another column, split= none)",
             )
     return [SPLITS.get(cell) for cell in cells]
-
-
-def _some(names: Mapping[str, int] | Sequence[str]) -> str:
-    return ", ".join([*list(names)[:8], *(["..."] if len(names) > 8 else [])])

@@ -43,8 +43,10 @@ def common_classes(collection: Collection) -> Collection:
 def external_test(training: Collection, test: Collection) -> Collection:
     """The training and validation images of one dataset, with the labeled images of another as the test split.
 
-    Raises UserError if they have fewer than two classes in common.
+    Raises UserError if they have fewer than two classes in common, or only one of them is multi-label.
     """
+    if training.multilabel != test.multilabel:
+        raise UserError(f"--test-data: only one of {training.name} and {test.name} has several classes per image")
     shared = [name for name in training.classes if name in test.classes]
     if len(shared) < 2:
         raise UserError(
@@ -78,11 +80,17 @@ def with_classes(
 ) -> Collection:
     """The collection with the class that each of its own is mapped to; images of `others` have no label, which a line
     says."""
-    sizes = Counter(collection.classes[one.label] for one in collection.records if one.label is not None)
+    sizes = Counter(collection.classes[label] for one in collection.records for label in one.classes)
     if left := sum(sizes[name] for name in others):
         notes = [*notes, f"without a label: {left:,} images of {', '.join(others)}"]
     index = [None if (name := mapped[own]) is None else classes.index(name) for own in collection.classes]
-    records = tuple(one if one.label is None else replace(one, label=index[one.label]) for one in collection.records)
+
+    def label(one: Record) -> int | tuple[int, ...] | None:
+        if isinstance(one.label, tuple):
+            return tuple(sorted({place for label in one.label if (place := index[label]) is not None}))
+        return None if one.label is None else index[one.label]
+
+    records = tuple(replace(one, label=label(one)) for one in collection.records)
     scored = {mapped[name] for name in collection.scored_classes}
     return replace(
         collection,

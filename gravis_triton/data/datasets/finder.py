@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gravis_triton.data.datasets.columns import COLUMNS, Chosen, is_binary
+from gravis_triton.data.datasets.columns import COLUMNS, Chosen
 from gravis_triton.data.datasets.folder import stem_of
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
+from gravis_triton.data.datasets.labels import is_binary
 from gravis_triton.data.datasets.layouts import layout_of_table
 from gravis_triton.errors import UserError
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from gravis_triton.data.datasets.columns import SPLITS, are_cases
+from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, is_unknown
 from gravis_triton.data.datasets.groups import describe_groups
+from gravis_triton.data.datasets.labels import are_cases
 from gravis_triton.data.datasets.layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from PIL import Image
 
@@ -40,14 +40,15 @@ class ImageReference(Protocol):
 class Record:
     """One image of a collection and its annotations. Raises UserError for an id that no file could have.
 
-    label: index into `Collection.classes`, or None if unknown.
+    label: index into `Collection.classes`; in a multi-label collection the indices of its classes, perhaps none; None
+    if unknown.
     group: lesion or patient; images of one group must not be split between training and evaluation.
     split: "train", "validation" or "test" if the dataset has official splits.
     """
 
     id: str
     image: ImageReference
-    label: int | None = None
+    label: int | tuple[int, ...] | None = None
     group: str | None = None
     split: str | None = None
     mask: ImageReference | None = None
@@ -55,6 +56,11 @@ class Record:
     def __post_init__(self) -> None:
         if not self.id or "\0" in self.id or self.id[0] == "/" or ".." in self.id.split("/"):
             raise UserError(f"image id {self.id!r}: must be a name or a relative path without '..'")
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The indices of its classes; none if unknown."""
+        return self.label if isinstance(self.label, tuple) else () if self.label is None else (self.label,)
 
     def is_annotated(self, task: Annotation) -> bool:
         """Whether the image has this annotation."""
@@ -68,6 +74,7 @@ class Collection:
     classes: names of the disease classes; empty if the dataset has no labels.
     scored_classes: the classes whose one-vs-rest AUCs are averaged: those the challenge scores, else all.
     notes: how the data were read, and what was left out and why; a line each for the user.
+    multilabel: an image may have several classes, or none.
     """
 
     name: str
@@ -75,16 +82,22 @@ class Collection:
     classes: tuple[str, ...] = ()
     scored_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    multilabel: bool = False
 
-    def labels(self, indices: Iterable[int]) -> list[int]:
-        """The labels of the records `indices`, in their order. Raises ValueError for one that has none."""
-        labels = []
+    def labels(self, indices: Iterable[int]) -> list[Any]:
+        """The labels of the records `indices`, in their order: the index of the class; in a multi-label collection a 0
+        or 1 for each class. Raises ValueError for a record that has none."""
+        labels: list[Any] = []
         for index in indices:
             label = self.records[index].label
             if label is None:
                 raise ValueError(f"image {self.records[index].id} has no label")
-            labels.append(label)
+            labels.append([int(c in label) for c in range(len(self.classes))] if isinstance(label, tuple) else label)
         return labels
+
+    def class_names(self, record: Record) -> str | None:
+        """The name of a record's class, None if unknown; in a multi-label collection those of its classes with bars."""
+        return None if record.label is None else "|".join(self.classes[label] for label in record.classes)
 
     def annotated(self, annotation: Annotation, indices: Iterable[int] | None = None) -> list[int]:
         """Indices of the records, among `indices` (default: all), that have the annotation."""

@@ -14,7 +14,6 @@ from gravis_triton.data.datasets.columns import (
     choose_columns,
     groups_of,
     named_columns,
-    read_labels,
     splits_of,
 )
 from gravis_triton.data.datasets.finder import Finder, join_tables
@@ -29,6 +28,7 @@ from gravis_triton.data.datasets.folder import (
     walk,
 )
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
+from gravis_triton.data.datasets.labels import read_labels, read_multilabels
 from gravis_triton.data.datasets.layouts import TableColumns, layout_of_table
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -112,14 +112,15 @@ def open_table(
         notes.insert(0, f"read as {known.name} ({known.license})")
     name = known.name if known else directory.name if directory else frame.file.stem
     notes += describe_skipped(skipped)
-    return Collection(name, tuple(found), annotated.classes, annotated.classes, tuple(notes))
+    classes, multilabel = annotated.classes, bool(chosen["labels"])
+    return Collection(name, tuple(found), classes, classes, tuple(notes), multilabel)
 
 
 class _Annotations(NamedTuple):
     """What the rows of a table say, one value per row, and lines for the user."""
 
     classes: tuple[str, ...]
-    labels: Sequence[int | None]
+    labels: Sequence[int | tuple[int, ...] | None]
     groups: Sequence[str | None]
     splits: Sequence[str | None]
     masks: Sequence[str]
@@ -152,7 +153,11 @@ def _joined_by_plus(names: Sequence[str]) -> str:
 
 
 def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotations:
-    classes, labels, notes = read_labels(frame, chosen["label"], layout.rename)
+    labels: Sequence[int | tuple[int, ...] | None]
+    if chosen["labels"]:
+        classes, labels, notes = read_multilabels(frame, chosen["labels"])
+    else:
+        classes, labels, notes = read_labels(frame, chosen["label"], layout.rename)
     groups, more = groups_of(frame, chosen["group"])
     splits = splits_of(frame, chosen["split"])
     for split, name in layout.index_files.items():

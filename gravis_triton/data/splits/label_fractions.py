@@ -7,8 +7,8 @@ import numpy as np
 
 from gravis_triton.data.datasets.records import Collection, Record
 
-# The stratum of images that have no label.
-_UNLABELLED = -1
+# The stratum of images that have no class.
+_NO_CLASS = -1
 
 Group = list[int]
 
@@ -16,7 +16,7 @@ Group = list[int]
 def stratified_draw(records: Sequence[Record], indices: Sequence[int], fraction: float, seed: int) -> set[int]:
     """About `fraction` of the images `indices` of every class, drawn by `seed`, whole groups at a time.
 
-    A group of several classes counts as its rarest. A class with two or more groups gives at least one.
+    A group, or image, of several classes counts as its rarest. A class with two or more groups gives at least one.
     """
     strata = _strata(records, indices)
     generator = np.random.default_rng(seed)
@@ -28,8 +28,8 @@ def label_subset(collection: Collection, train: Sequence[int], *, fraction: floa
 
     Takes from each class as many groups (lesions or patients), in the order of one permutation by `seed`, as come
     nearest to `fraction` of the class's images, and at least one; so smaller fractions are subsets of larger ones.
-    Every class in `train` is included, and fraction 1 is all of `train`. Images without labels are one class.
-    train: record indices. A group of several classes counts as its rarest.
+    Every class in `train` is included, and fraction 1 is all of `train`. Images without classes are one class.
+    train: record indices. A group, or image, of several classes counts as its rarest.
     Raises ValueError unless 0 < fraction <= 1.
     """
     if not 0 < fraction <= 1:
@@ -42,14 +42,14 @@ def label_subset(collection: Collection, train: Sequence[int], *, fraction: floa
     }
     chosen = {index for groups in orders.values() for index in _prefix(groups, fraction)}
     # a class whose groups all count as rarer classes has no order of its own
-    for label in {_class(collection.records[index]) for index in train} - set(orders):
+    for label in {label for index in train for label in _classes(collection.records[index])} - set(orders):
         chosen.update(_first_with(collection.records, label, orders))
     return tuple(sorted(chosen))
 
 
 def describe_subset(collection: Collection, train: Sequence[int], subset: Sequence[int]) -> str:
     """One line: how many of the training images are in a `label_subset`, in all and of each class."""
-    counts, totals = (Counter(collection.records[index].label for index in part) for part in (subset, train))
+    counts, totals = (Counter(c for i in part for c in collection.records[i].classes) for part in (subset, train))
     classes = [
         f"{counts[label]:,} of {totals[label]:,} {name}"
         for label, name in enumerate(collection.classes)
@@ -65,16 +65,16 @@ def _strata(records: Sequence[Record], indices: Sequence[int]) -> dict[int, list
     for index in indices:
         group = records[index].group
         groups[index if group is None else group].append(index)
-    counts = Counter(_class(records[index]) for index in indices)
+    counts = Counter(label for index in indices for label in _classes(records[index]))
     strata: dict[int, list[Group]] = defaultdict(list)
     for members in groups.values():
-        classes = {_class(records[index]) for index in members}
+        classes = {label for index in members for label in _classes(records[index])}
         strata[min(classes, key=lambda label: (counts[label], label))].append(members)
     return strata
 
 
-def _class(record: Record) -> int:
-    return _UNLABELLED if record.label is None else record.label
+def _classes(record: Record) -> tuple[int, ...]:
+    return record.classes or (_NO_CLASS,)
 
 
 def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) -> Group:
@@ -106,5 +106,5 @@ def _first_with(records: Sequence[Record], label: int, orders: dict[int, list[Gr
         group
         for groups in orders.values()
         for group in groups
-        if any(_class(records[index]) == label for index in group)
+        if any(label in _classes(records[index]) for index in group)
     )

@@ -118,10 +118,15 @@ def describe_split(split: Split, collection: Collection, annotation: Annotation)
         lines += _describe_classes(collection, used)
         # no error: in ISIC 2019 only the test split has images of the class UNK
         for part, indices in split.parts().items():
-            present = {collection.records[index].label for index in indices}
+            present = {label for index in indices for label in collection.records[index].classes}
             absent = [name for label, name in enumerate(collection.classes) if label not in present]
+            unscored = ", which the mean AUC leaves out" if collection.multilabel and part == "test" else ""
             if absent:
-                lines.append(f"warning: no {part} image of {', '.join(absent)}")
+                lines.append(f"warning: no {part} image of {', '.join(absent)}{unscored}")
+            common = set(range(len(collection.classes))).intersection(*(collection.records[i].classes for i in indices))
+            if common and collection.multilabel:
+                names = ", ".join(collection.classes[label] for label in sorted(common))
+                lines.append(f"warning: all {part} images are of {names}{unscored}")
     return lines
 
 
@@ -137,7 +142,7 @@ def _describe_groups(collection: Collection, used: Sequence[int]) -> list[str]:
 
 
 def _describe_classes(collection: Collection, used: Sequence[int]) -> list[str]:
-    sizes = Counter(collection.classes[label] for label in collection.labels(used))
+    sizes = Counter(collection.classes[label] for index in used for label in collection.records[index].classes)
     shown = ", ".join(f"{sizes[name]:,} {name}" for name in collection.classes[:_MAX_CLASSES])
     more = ", ..." if len(collection.classes) > _MAX_CLASSES else ""
     lines = [f"{len(collection.classes):,} classes: {shown}{more}"]
@@ -203,5 +208,5 @@ def _check_empty_parts(split: Split, collection: Collection, annotation: Annotat
 def _check_one_class(split: Split, collection: Collection) -> None:
     present = {collection.records[index].label for index in split.train}
     if len(present) == 1:
-        name = collection.classes[present.pop() or 0]
+        name = collection.class_names(collection.records[split.train[0]]) or "none"
         raise UserError(f"all {len(split.train)} training images are of the class {name}: give at least two classes")

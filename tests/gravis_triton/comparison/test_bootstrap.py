@@ -175,3 +175,18 @@ def test_coverage_is_nominal_if_all_seeds_share_their_images():
 def test_coverage_is_too_low_if_few_seeds_differ_by_more_than_image_noise():
     assert 0.6 <= coverage(seeds=3, between=0.06) <= 0.9
     assert 0.85 <= coverage(seeds=10, between=0.06, trials=150) <= 0.97
+
+
+def test_scores_of_several_classes_per_image_equal_those_of_the_evaluation():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=(30, 3))
+    p = generator.random((30, 3))
+    predictions = ClassPredictions(tuple(map(str, range(30))), ("",) * 30, labels, p, (0, 2))
+    once = predictions.scores(np.ones((1, 30), np.int64))
+    expected = classification_scores(p, labels, classes=("a", "b", "c"), scored=("a", "c"))
+    assert once["mean_auc"][0] == pytest.approx(expected.mean_auc)
+    assert once["mean_partial_auc"][0] == pytest.approx(expected.mean_partial_auc)
+    assert once["balanced_accuracy"][0] == pytest.approx(expected.balanced_accuracy)
+    assert predictions.strata.tolist() == [
+        -1 if not row.any() else min(np.flatnonzero(row), key=labels.sum(0).__getitem__) for row in labels
+    ]

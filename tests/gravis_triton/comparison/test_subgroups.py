@@ -91,3 +91,15 @@ def test_other_numbers_are_cut_into_quartiles():
 def test_few_numbers_are_names():
     assert names("fitzpatrick", ["1.0", "6", "", "1"]) == ["1", "6", "unknown", "1"]
     assert name_subgroups("fitzpatrick", ["12", "2"])[:2] == ("", ["2", "12"])
+
+
+def test_several_classes_per_image_are_scored_by_subgroup():
+    # hair: 5 of 10 images in order; ink: 4 have it, too few
+    ids = tuple(f"i{n:02d}" for n in range(10))
+    labels = np.stack([[1] * 5 + [0] * 5, [0] * 6 + [1] * 4], axis=1)
+    p = np.stack([[0.9] * 4 + [0.2] + [0.1] * 4 + [0.3], [0.5] * 10], axis=1)
+    found = ClassPredictions(ids, ("",) * 10, labels, p, (0, 1))
+    (only,) = score_subgroups(found, {"sex": dict.fromkeys(ids, "male")}, classes=("hair", "ink"))
+    assert (only.images, only.left_out) == (10, ("ink",))
+    assert only.scores["mean_auc"][0] == pytest.approx(24 / 25)
+    assert only.scores["balanced_accuracy"][0] == pytest.approx((4 / 5 + 1) / 2)

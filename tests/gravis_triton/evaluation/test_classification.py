@@ -215,3 +215,32 @@ def test_invalid_probabilities_and_labels_raise(probabilities, labels, message):
 def test_unknown_scored_class_raises():
     with pytest.raises(ValueError, match="scored classes naevus are not among nevus, melanoma"):
         classification_scores([[0.5, 0.5]], [0], classes=("nevus", "melanoma"), scored=("naevus",))
+
+
+def test_scores_of_several_classes_per_image():
+    # AUC of a: 1, of b: the positives 0.6 and 0.2 against 0.4: 1 of 2; no image has c, all have d
+    p = np.array([[0.9, 0.6, 0.1, 0.8], [0.2, 0.4, 0.1, 0.8], [0.1, 0.2, 0.6, 0.3]])
+    y = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [0, 1, 0, 1]])
+    scores = classification_scores(p, y, classes=("a", "b", "c", "d"), scored=())
+    a, b, c, d = scores.classes
+    assert (a.auc, b.auc) == (1.0, 0.5)
+    assert (math.isnan(c.auc), math.isnan(d.auc)) == (True, True)
+    assert scores.mean_auc == pytest.approx(0.75)
+    assert (a.images, b.images, c.images, d.images) == (1, 2, 0, 3)
+    # above 0.5 is a decision for a class: of b, one of two positives and the negative are right
+    assert (b.sensitivity, b.specificity, b.recall) == (0.5, 1.0, 0.5)
+    assert scores.balanced_accuracy == pytest.approx((1 + 0.75 + 2 / 3 + 2 / 3) / 4)
+    assert scores.accuracy == pytest.approx(9 / 12)
+    assert scores.confusion[1].tolist() == [[1, 0], [1, 1]]
+    assert scores.flat()["auc_b"] == 0.5
+
+
+def test_calibration_of_several_classes_is_over_all_decisions():
+    # confidences 0.9, 0.8 (right) and 0.7 (wrong: 0.3 of a class that the image has)
+    p, y = np.array([[0.9, 0.2, 0.3]]), np.array([[1, 0, 1]])
+    assert expected_calibration_error(p, y, bins=10) == pytest.approx((0.1 + 0.2 + 0.7) / 3)
+
+
+def test_labels_of_several_classes_are_0_or_1():
+    with pytest.raises(ValueError, match="labels must be integers from 0 to 1"):
+        classification_scores([[0.5, 0.5]], [[2, 0]], classes=("a", "b"), scored=())

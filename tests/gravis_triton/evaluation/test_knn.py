@@ -126,3 +126,15 @@ def test_limit_samples_both_sets_and_keeps_every_class():
     assert scores is not None
     assert (scores.images, scores.balanced_accuracy) == (10, 1.0)  # 9 red, 1 green
     assert encoded == [(20, 20)]
+
+
+def test_labels_of_several_classes_are_averaged_over_the_neighbors():
+    # cosines 1, 0.6 and 0.8; both of the first class with the nearest, none of the others
+    reference = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
+    labels = torch.tensor([[1, 0], [1, 1], [0, 0]])
+    query = torch.tensor([[2.0, 0.0]])
+    p = knn_probabilities(reference, labels, query, classes=2, neighbors=3, temperature=0.5)
+    first, second, third = (math.exp(cosine / 0.5) for cosine in (1.0, 0.6, 0.8))
+    total = first + second + third
+    assert p[0].tolist() == pytest.approx([(first + second) / total, second / total], rel=1e-5)
+    assert knn_probabilities(reference, labels, query, classes=2, neighbors=1)[0].tolist() == [1.0, 0.0]

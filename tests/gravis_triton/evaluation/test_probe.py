@@ -13,6 +13,7 @@ from gravis_triton.evaluation.knn import choose_neighbors
 from gravis_triton.evaluation.probe import (
     INVERSE_PENALTIES,
     fit_logistic,
+    fit_multilabel_probe,
     fit_probe,
     logistic_problem,
     weight_and_bias,
@@ -187,3 +188,18 @@ def test_weight_of_a_constant_feature_is_0() -> None:
     solution = fit_logistic(problem, 1.0, start=problem.no_solution, tolerance=1e-8)
     weight, _ = weight_and_bias(problem, solution)
     assert abs(weight[:, 2]).max() < 1e-5 * abs(weight).max()
+
+
+def test_several_classes_have_a_probe_each():
+    first, second = noisy(80, 4, signal=2.0, seed=0), noisy(80, 4, signal=1.0, seed=1)
+    labels = torch.stack([first.labels, torch.zeros_like(first.labels), 1 - second.labels], dim=1)
+    train, validation = LabeledFeatures(first.features, labels), LabeledFeatures(second.features, labels)
+    probe = fit_multilabel_probe(train, validation)
+    p = probe.probabilities(second.features)
+    for index in (0, 2):
+        column = LabeledFeatures(first.features, labels[:, index])
+        alone = fit_probe(column, LabeledFeatures(second.features, labels[:, index]), classes=2, scored=[1])
+        assert torch.equal(p[:, index], alone.probabilities(second.features)[:, 1])
+        assert probe.inverse_penalty[index] == alone.inverse_penalty
+    assert p[:, 1].tolist() == [0.0] * 80  # no training image has it
+    assert probe.inverse_penalty[1] is None

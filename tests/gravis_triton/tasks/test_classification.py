@@ -51,15 +51,37 @@ def test_class_without_training_images_has_weight_0():
 
 def test_rare_classes_are_repeated_up_to_a_fraction_of_the_images():
     # a quarter of 20 images is 5: two of class 1, three more of them; class 2 has 5; class 0 has 13
-    images, labels = list(range(100, 120)), [1] * 2 + [2] * 5 + [0] * 13
+    images, labels = list(range(100, 120)), [(1,)] * 2 + [(2,)] * 5 + [(0,)] * 13
     assert repeat_rare_classes(images, labels, 0.25) == [*images, 100, 101, 100]
 
 
 def test_without_a_rare_class_the_images_stay():
     images = [7, 3, 5]
-    assert repeat_rare_classes(images, [0, 1, 0], 0.0) == images
-    assert repeat_rare_classes(images, [0, 1, 0], 0.33) == images
-    assert repeat_rare_classes(images, [0, 0, 0], 0.5) == images  # a class without any image has none to repeat
+    assert repeat_rare_classes(images, [(0,), (1,), (0,)], 0.0) == images
+    assert repeat_rare_classes(images, [(0,), (1,), (0,)], 0.33) == images
+    assert repeat_rare_classes(images, [(0,)] * 3, 0.5) == images  # a class without any image has none to repeat
+
+
+def test_an_image_of_several_rare_classes_is_repeated_for_each():
+    # half of 4 images is 2: one more of each class that has one image; the images without a class stay
+    assert repeat_rare_classes([5, 6, 7, 8], [(0, 1), (), (), (2,)], 0.5) == [5, 6, 7, 8, 5, 5, 8]
+
+
+def test_loss_of_several_classes_per_image_is_binary_cross_entropy():
+    logits, labels = torch.randn(5, 3), torch.tensor([[0, 1, 1], [0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 1, 1]])
+    expected = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
+    assert torch.allclose(ClassLoss("plain", torch.ones(3, 2))(logits, labels), expected)
+
+
+def test_balanced_binary_loss_weights_each_decision_by_its_rarity():
+    # of 4 images 1 has the first class: weights 4 / (2 x 3) = 2/3 without and 4 / (2 x 1) = 2 with it; 2 the second: 1
+    loss = ClassLoss("balanced", torch.tensor([[3, 1], [2, 2]]))
+    logits = torch.tensor(
+        [[math.log(3), 0.0], [0.0, math.log(4)]], dtype=torch.float64
+    )  # p of 1: 3/4 and 1/2, 1/2 and 4/5
+    terms = [2 * -math.log(3 / 4), 1 * -math.log(1 / 2), 2 / 3 * -math.log(1 / 2), 1 * -math.log(1 / 5)]
+    expected = sum(terms) / (2 + 1 + 2 / 3 + 1)
+    assert loss(logits, torch.tensor([[1, 0], [0, 0]])).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_epoch_repeats_rare_classes_and_the_loss_weighs_what_is_left():
