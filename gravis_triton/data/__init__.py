@@ -3,7 +3,7 @@
 `gravis_triton.data.loading` is not imported here: processes that only decode images start faster without torch.
 """
 
-from gravis_triton.data.cache.images import CachedImages, Masks, cached_images, cached_masks, default_directory
+from gravis_triton.data.cache.images import CachedImages, Masks, cached_images, cached_masks
 from gravis_triton.data.cache.pixels import lesion_pixels, native_mask
 from gravis_triton.data.datasets.common import external_test
 from gravis_triton.data.datasets.open import open_collection

@@ -4,12 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.table
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.text import Text
 
 from gravis_triton.comparison.results import SCORES, Comparison, Entry, Result
 from gravis_triton.report.figures import COLORS, styled
@@ -80,21 +77,6 @@ def _cells(entry: Entry | None) -> tuple[str, str]:
     if against is None or np.isnan(against.difference):
         return f"{entry.mean:.3f}{spread}", ""
     return f"{entry.mean:.3f}{spread}", f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
-
-
-def score_tables(comparison: Comparison) -> list[rich.table.Table]:
-    """One table per task for its main score, for the terminal."""
-    tables = []
-    for task in comparison.tasks:
-        header, rows = score_rows(comparison, task, SCORES[task][0])
-        title = f"{shown(task)}: {shown(SCORES[task][0])}"
-        table = rich.table.Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-        for column in header:
-            table.add_column(column, justify="left" if column == header[0] else "right")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        tables.append(table)
-    return tables
 
 
 def markdown(comparison: Comparison) -> str:

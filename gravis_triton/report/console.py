@@ -9,8 +9,6 @@ import kornia
 import timm
 import torch
 
-from gravis_triton.comparison.subgroups import Subgroup
-from gravis_triton.data import Annotation, CachedImages, Collection, Split, describe_split, describe_subset
 from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.run_directory import RunDirectory
@@ -31,34 +29,12 @@ def print_data(display: Display, description: str, notes: Sequence[str], skipped
 def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
     """Print the first few of the unreadable images, (id, reason), if any."""
     if skipped:
-        named = _first((f"{name} ({reason})" for name, reason in skipped), len(skipped), "; ")
+        named = first_few((f"{name} ({reason})" for name, reason in skipped), len(skipped), "; ")
         display.print(f"skipped: {len(skipped)} unreadable images: {named}")
 
 
-def print_annotated(
-    display: Display,
-    collection: Collection,
-    images: CachedImages,
-    split: Split,
-    annotation: Annotation,
-    used: Sequence[int],
-) -> None:
-    """Print the number of annotated images in each part of the split, and of training images in use."""
-    print_data(display, f"{collection.name}, {len(images):,} images", collection.notes, images.skipped)
-    for line in describe_split(split, collection, annotation):
-        display.print(line)
-    if len(used) < len(split.train):
-        display.print(describe_subset(collection, split.train, used))
-
-
-def print_empty_masks(display: Display, ids: Sequence[str]) -> None:
-    """Warn about training images whose masks have no lesion, if any, and name the first few."""
-    if ids:
-        named = _first(ids, len(ids), ", ")
-        display.print(f"warning: {len(ids):,} masks of training images are empty (no lesion): {named}")
-
-
-def _first(texts: Iterable[str], count: int, separator: str) -> str:
+def first_few(texts: Iterable[str], count: int, separator: str = ", ") -> str:
+    """The first five of `count` texts, and how many more there are."""
     named = [text for text, _ in zip(texts, range(_MAX_NAMED), strict=False)]
     return separator.join([*named, *([f"and {count - _MAX_NAMED:,} more"] if count > _MAX_NAMED else [])])
 
@@ -86,18 +62,6 @@ def log_scores(
 def format_scores(scores: Mapping[str, float]) -> str:
     """All scores by name on one line."""
     return ", ".join(f"{shown(name)} {value:.3f}" for name, value in scores.items())
-
-
-def print_subgroups(display: Display, subgroups: Sequence[Subgroup], name: str) -> None:
-    """Print the main score of each subgroup, one line per column. name: of the predictions, or empty."""
-    for column in dict.fromkeys(subgroup.column for subgroup in subgroups):
-        members = [subgroup for subgroup in subgroups if subgroup.column == column]
-        score = next((score for subgroup in members for score in subgroup.scores), "")
-        values = [
-            f"{one.name} {one.scores[score][0]:.3f}" if one.scores else f"{one.name} too few ({one.images})"
-            for one in members
-        ]
-        display.print(" ".join([*filter(None, (shown(name), shown(score))), f"by {column}: {', '.join(values)}"]))
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

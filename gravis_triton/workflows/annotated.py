@@ -5,24 +5,23 @@ from typing import Any
 
 from gravis_triton.comparison.results import read_predictions
 from gravis_triton.comparison.subgroups import score_subgroups
-from gravis_triton.data import Annotation, Collection, describe_leaks, find_leaks, label_subset, split_collection
+from gravis_triton.data import (
+    Annotation,
+    Collection,
+    describe_leaks,
+    describe_split,
+    describe_subset,
+    find_leaks,
+    label_subset,
+    split_collection,
+)
 from gravis_triton.data.datasets.attributes import read_attributes
 from gravis_triton.data.loading.prepare import describe_masks, prepare_annotated
-from gravis_triton.report.console import print_annotated, print_empty_masks, print_subgroups
+from gravis_triton.report.console import first_few, print_data
+from gravis_triton.run_summary import shown
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.job import JobContext
-
-
-def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") -> list[dict[str, Any]]:
-    """The scores by subgroup of the predictions of a run, for its summary; prints the main one. name: knn or probe."""
-    collection = data.collection
-    if not data.attributes:
-        return []
-    predictions = read_predictions(job.run.predictions("image_scores.csv", name), collection.scored_classes)
-    subgroups = score_subgroups(predictions, data.attributes, classes=collection.classes)
-    print_subgroups(job.display, subgroups, name)
-    return [dataclasses.asdict(subgroup) for subgroup in subgroups]
 
 
 def load_annotated(
@@ -37,12 +36,12 @@ def load_annotated(
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
     pretrained_on: ids of the images that the encoder was pre-trained on. test_data: the dataset of the test images, if
-    it is another one. Raises UserError for a column to score by that
-    the dataset does not have.
+    it is another one. Raises UserError for a column to score by that the dataset does not have.
     """
+    display = job.display
     columns = [column.strip() for column in settings.by.split(",")] if settings.by else []
     attributes = read_attributes(test_data or settings.data, columns, [record.id for record in opened.records])
-    with job.accelerator.local_main_process_first(), job.display.task("decoding images") as decoding:
+    with job.accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(opened, settings, annotation=annotation, progress=decoding)
     split = split_collection(
         collection,
@@ -51,12 +50,36 @@ def load_annotated(
         annotation=annotation,
     )
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
-    print_annotated(job.display, collection, images, split, annotation, used)
+    print_data(display, f"{collection.name}, {len(images):,} images", collection.notes, images.skipped)
+    lines = describe_split(split, collection, annotation)
+    if len(used) < len(split.train):
+        lines.append(describe_subset(collection, split.train, used))
     if masks is not None:
-        for line in describe_masks(collection, masks):
-            job.display.print(line)
-        print_empty_masks(job.display, [collection.records[i].id for i in used if not masks[i].any()])
+        lines += describe_masks(collection, masks)
+        if empty := [collection.records[i].id for i in used if not masks[i].any()]:
+            named = first_few(empty, len(empty))
+            lines.append(f"warning: {len(empty):,} masks of training images are empty (no lesion): {named}")
     if job.accelerator.is_main_process:
-        for line in describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on)):
-            job.display.print(line)
+        lines += describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on))
+    for line in lines:
+        display.print(line)
     return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used), attributes)
+
+
+def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") -> list[dict[str, Any]]:
+    """The scores by subgroup of the predictions of a run, for its summary; prints the main score of each, one line per
+    column. name: of the predictions, knn or probe, if there are several."""
+    collection = data.collection
+    if not data.attributes:
+        return []
+    predictions = read_predictions(job.run.predictions("image_scores.csv", name), collection.scored_classes)
+    subgroups = score_subgroups(predictions, data.attributes, classes=collection.classes)
+    for column in data.attributes:
+        members = [subgroup for subgroup in subgroups if subgroup.column == column]
+        score = next((score for subgroup in members for score in subgroup.scores), "")
+        values = [
+            f"{one.name} {one.scores[score][0]:.3f}" if one.scores else f"{one.name} too few ({one.images})"
+            for one in members
+        ]
+        job.display.print(" ".join([*filter(None, (shown(name), shown(score))), f"by {column}: {', '.join(values)}"]))
+    return [dataclasses.asdict(subgroup) for subgroup in subgroups]

@@ -2,9 +2,8 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from gravis_triton.data.cache.images import default_directory
+from gravis_triton.data.cache.images import cache_directory
 from gravis_triton.data.cache.store import prune
 from gravis_triton.files import free_space
 from gravis_triton.settings.jobs import CacheSettings
@@ -35,7 +34,7 @@ def list_cache(settings: CacheSettings) -> CacheResult:
     A file holds up to 256 images: it stays while a collection that was opened since then has one of them. Raises
     UserError if a job is filling a folder, or a file cannot be deleted.
     """
-    directory = Path(settings.cache_dir).expanduser() if settings.cache_dir else default_directory()
+    directory = cache_directory(settings.cache_dir)
     folders, freed = [], 0
     for folder in sorted(path.parent for path in directory.glob("*/intact.txt")):
         if settings.prune is not None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markdown import Markdown
+
 import gravis_triton.comparison.results as results
 from gravis_triton.comparison.grid import Grid, PlannedRun, check_consistent, check_encoders, plan_runs, read_grid
 from gravis_triton.comparison.results import Comparison
@@ -15,11 +17,9 @@ from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
 from gravis_triton.report.comparison_page import (
-    describe,
     draw_against_labels,
     draw_against_views,
     markdown,
-    score_tables,
     write_comparison_page,
 )
 from gravis_triton.report.display import Display
@@ -56,9 +56,7 @@ def compare(settings: CompareSettings) -> CompareResult:
     grid = read_grid(file)
     grid = dataclasses.replace(grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir)
     reading: dict[str, Any] = {name: grid.common.get(name) for name in ("columns", "images", "modality", "classes")}
-    collection = open_collection(  # a wrong --data fails before anything runs
-        grid.data, **reading
-    )
+    collection = open_collection(grid.data, **reading)  # a wrong --data fails before anything runs
     try:
         check_encoders(grid)
         runs = plan_runs(grid)
@@ -120,10 +118,7 @@ def _compare_finished(
     for name, figure in figures.items():
         write_figure(figure, output / name, caption=collection.name)
     write_comparison_page(compared, finished, output, data=collection.name)
-    display.print("")
-    for table in score_tables(compared):
-        display.console.print(table, width=None if display.console.is_terminal else _FILE_WIDTH)
-    display.print(describe(compared))
+    display.console.print(Markdown(markdown(compared)), width=None if display.console.is_terminal else _FILE_WIDTH)
     files = ", ".join(("results.csv", "comparison.md", "comparison.json", *figures, "report.html"))
     display.print(f"{files}: {output}")
     return compared

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixels
-from gravis_triton.data.cache.store import Pixels, StoredPixels, key_of, open_stored
+from gravis_triton.data.cache.store import Item, Pixels, Progress, StoredPixels, key_of, open_stored
 from gravis_triton.data.datasets.records import ImageReference, Record
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write
 from gravis_triton.process import available_cores
-
-Progress = Callable[[int, int], None]
 
 # Part of every key: increment it whenever the same images would be stored differently.
 _FORMAT = 4
@@ -75,43 +74,11 @@ class CachedImages:
         return array
 
 
-@dataclass(frozen=True, slots=True)
-class _ImageItem:
-    id: str
-    image: ImageReference
-    short_side: int
-
-    def pixels(self) -> Pixels:
-        return resized_pixels(self.image.read(self.short_side), self.short_side)
-
-    def __str__(self) -> str:
-        return f"the image {self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class _MaskItem:
-    """The mask of an image at the cached image's (height, width); 255 where lesion, else 0."""
-
-    id: str
-    mask: ImageReference
-    image: ImageReference
-    height: int
-    width: int
-
-    def pixels(self) -> Pixels:
-        mask = self.mask.read(min(self.height, self.width))
-        check_fit(mask.size, self.image.size())
-        return fitted_mask(mask, self.height, self.width)
-
-    def __str__(self) -> str:
-        return f"the mask of {self.id}"
-
-
 def cached_images(
     records: Sequence[Record],
     *,
     short_side: int,
-    directory: Path | None = None,
+    directory: str | Path | None = None,
     workers: int,
     progress: Progress = lambda done, total: None,
 ) -> CachedImages:
@@ -136,9 +103,9 @@ def cached_images(
                 f"e.g. {_examples(records, errors)}; `gravis check` lists them all: remove or replace them"
             )
 
-    folder = (directory or default_directory()) / f"images-{short_side}"
+    folder = cache_directory(directory) / f"images-{short_side}"
     keys = [key_of(_FORMAT, short_side, record.id, record.image.fingerprint()) for record in records]
-    items = [_ImageItem(record.id, record.image, short_side) for record in records]
+    items = [Item(f"the image {r.id}", partial(_image_pixels, r.image, short_side)) for r in records]
     stored, errors = open_stored(
         folder,
         list(zip(keys, items, strict=True)),
@@ -155,7 +122,11 @@ def cached_images(
 
 
 def cached_masks(
-    images: CachedImages, *, directory: Path | None = None, workers: int, progress: Progress = lambda done, total: None
+    images: CachedImages,
+    *,
+    directory: str | Path | None = None,
+    workers: int,
+    progress: Progress = lambda done, total: None,
 ) -> StoredPixels:
     """The lesion masks of `images` by index, (height, width) uint8, 255 where lesion, else 0: at exactly the height and
     width of their image. A KeyError for an image without a mask.
@@ -165,15 +136,16 @@ def cached_masks(
     Raises UserError if a mask cannot be read or does not fit its image (`check_fit`), or if the disk is full or not
     writable.
     """
-    items: list[tuple[bytes, _MaskItem] | None] = []
+    items: list[tuple[bytes, Item] | None] = []
     for record, (height, width) in zip(images.records, images.stored.places[:, 2:].tolist(), strict=True):
         if record.mask is None:
             items.append(None)
         else:
             key = key_of(_FORMAT, "mask", height, width, record.id, record.mask.fingerprint())
-            items.append((key, _MaskItem(record.id, record.mask, record.image, height, width)))
+            pixels = partial(_mask_pixels, record.mask, record.image, height, width)
+            items.append((key, Item(f"the mask of {record.id}", pixels)))
     masks, errors = open_stored(
-        (directory or default_directory()) / "masks",
+        cache_directory(directory) / "masks",
         items,
         channels=(),
         workers=_local_workers(workers),
@@ -188,10 +160,20 @@ def cached_masks(
     return masks
 
 
-def default_directory() -> Path:
-    """$GRAVIS_CACHE, else ~/.cache/gravis-triton."""
-    configured = os.environ.get("GRAVIS_CACHE")
-    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "gravis-triton"
+def _image_pixels(image: ImageReference, short_side: int) -> Pixels:
+    return resized_pixels(image.read(short_side), short_side)
+
+
+def _mask_pixels(mask: ImageReference, image: ImageReference, height: int, width: int) -> Pixels:
+    """The mask of an image at the cached image's height and width; 255 where lesion, else 0."""
+    opened = mask.read(min(height, width))
+    check_fit(opened.size, image.size())
+    return fitted_mask(opened, height, width)
+
+
+def cache_directory(directory: str | Path | None = None) -> Path:
+    """The given directory, else $GRAVIS_CACHE, else ~/.cache/gravis-triton."""
+    return Path(directory or os.environ.get("GRAVIS_CACHE") or "~/.cache/gravis-triton").expanduser()
 
 
 def _local_workers(workers: int) -> int:

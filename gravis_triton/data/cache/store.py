@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,8 @@ from gravis_triton.errors import UserError
 from gravis_triton.process import signal_on_parents_death
 
 Pixels = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 _FEWEST, _MOST = 32, 256  # rows of a file, which one worker writes
 _BATCH = 16  # rows that it holds in memory
@@ -42,12 +44,16 @@ _SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-class Item(Protocol):
-    """An image or a mask to store; `str` names it for the user."""
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image or a mask to store, with its name for messages.
 
-    def pixels(self) -> Pixels:
-        """(height, width, 3) or (height, width). Raises OSError or ValueError if it cannot be decoded."""
-        ...
+    pixels: a function that decodes it to (height, width, 3) or (height, width), and raises OSError or ValueError if it
+    cannot.
+    """
+
+    name: str
+    pixels: Callable[[], Pixels]
 
 
 def key_of(*parts: object) -> bytes:
@@ -106,7 +112,7 @@ def open_stored(
     channels: tuple[int, ...],
     *,
     workers: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     check: Callable[[dict[int, str]], None],
 ) -> tuple[StoredPixels, dict[int, str]]:
     """The pixels of `items` (key and item, or None), and index -> reason of those that cannot be decoded.
@@ -327,7 +333,7 @@ def _decode(item: Item) -> tuple[int, int, bytes, str]:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EISDIR):
             # A disk or permission error may be temporary: do not store the item as damaged.
-            raise UserError(f"reading {item} failed ({error}): fix this, then run again") from error
+            raise UserError(f"reading {item.name} failed ({error}): fix this, then run again") from error
         return 0, 0, b"", str(error) or type(error).__name__
 
 

@@ -1,11 +1,11 @@
 """From settings to decoded images, with or without annotations."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from gravis_triton.data.cache.images import CachedImages, Masks, cached_images, cached_masks
 from gravis_triton.data.cache.pixels import is_nearly_black, is_suspect, most_are_suspect, other_levels
+from gravis_triton.data.cache.store import Progress
 from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, Record
 from gravis_triton.data.splits.split import check_annotated, pooled
@@ -13,8 +13,6 @@ from gravis_triton.errors import UserError
 from gravis_triton.settings import DataSettings
 
 _SAMPLE, _FEW = 200, 16  # images that are looked at, and masks that are read from their files
-
-Progress = Callable[[int, int], None]
 
 
 def prepare_images(settings: DataSettings, *, seed: int, progress: Progress) -> tuple[Collection, CachedImages]:
@@ -55,7 +53,8 @@ def prepare_annotated(
     collection = dataclasses.replace(collection, records=images.records, notes=notes)
     if annotation == "label":
         return collection, images, None
-    masks = cached_masks(images, directory=_cache(settings), workers=_workers(settings), progress=progress)
+    assert settings.num_workers is not None  # resolved
+    masks = cached_masks(images, directory=settings.cache_dir, workers=settings.num_workers, progress=progress)
     return collection, images, masks
 
 
@@ -78,23 +77,10 @@ def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]
 
 def decode(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
     """The readable images of `records`, in the cache. `progress` is called with (done, total)."""
-    assert settings.cache_size is not None  # resolved
-    return cached_images(
-        records,
-        short_side=settings.cache_size,
-        directory=_cache(settings),
-        workers=_workers(settings),
-        progress=progress,
-    )
-
-
-def _cache(settings: DataSettings) -> Path | None:
-    return Path(settings.cache_dir) if settings.cache_dir else None
-
-
-def _workers(settings: DataSettings) -> int:
-    assert settings.num_workers is not None  # resolved
-    return settings.num_workers
+    directory, size, workers = settings.cache_dir, settings.cache_size, settings.num_workers
+    assert size is not None  # resolved
+    assert workers is not None
+    return cached_images(records, short_side=size, directory=directory, workers=workers, progress=progress)
 
 
 def _dark_images(images: CachedImages) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from accelerate.utils import gather_object
 
 from gravis_triton.data.cache.images import Images
+from gravis_triton.data.cache.store import Progress
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
 from gravis_triton.data.loading.loader import ImageBatch, collate_images, image_loader
 from gravis_triton.data.loading.prepare import decode, prepare_images
@@ -65,9 +66,7 @@ class PretrainingData:
         return self.collection.annotated("label", self.reference), self.collection.annotated("label", self.validation)
 
 
-def cached_data(
-    settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
-) -> PretrainingData:
+def cached_data(settings: PretrainSettings, *, process: int, processes: int, progress: Progress) -> PretrainingData:
     """Images decoded once into the cache; validation images are not trained on."""
     batch_size, seed = settings.batch_size, settings.seed
     if batch_size * processes < 2:
@@ -99,9 +98,7 @@ def cached_data(
     )
 
 
-def streamed_data(
-    settings: PretrainSettings, *, process: int, processes: int, progress: Callable[[int, int], None]
-) -> PretrainingData:
+def streamed_data(settings: PretrainSettings, *, process: int, processes: int, progress: Progress) -> PretrainingData:
     """Images read from shards without a cache.
 
     If there is a small labeled validation split, part of its images is evaluated against the others.

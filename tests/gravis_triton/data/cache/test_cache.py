@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 from gravis_triton.data.cache import store
-from gravis_triton.data.cache.images import CachedImages, Progress, cached_images, default_directory
+from gravis_triton.data.cache.images import CachedImages, Progress, cache_directory, cached_images
 from gravis_triton.data.datasets.records import Record
 from gravis_triton.data.datasets.references import ImageFile
 from gravis_triton.errors import UserError
@@ -368,10 +367,10 @@ def test_a_cache_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> No
         cached_images(gradients(1, []), short_side=8, directory=tmp_path / "file" / "cache", workers=0)
 
 
-def test_the_environment_names_the_default_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("GRAVIS_CACHE", raising=False)
-    assert default_directory() == tmp_path / ".cache" / "gravis-triton"
+    assert cache_directory() == tmp_path / ".cache" / "gravis-triton"
     monkeypatch.setenv("GRAVIS_CACHE", str(tmp_path / "fast"))
     cached_images(gradients(1, []), short_side=8, workers=0)
     assert len(shard_files(tmp_path / "fast")) == 1
@@ -394,8 +393,8 @@ def test_what_killed_runs_left_is_removed(build: Callable[..., CachedImages], tm
 
 def store_items(folder: Path, *pixels: Callable[[], object], progress: Progress = lambda *done: None) -> None:
     """Store 32 items for each of these functions, so that each is a file of its own, on two workers."""
-    items = [(b"%d" % i, SimpleNamespace(pixels=pixels[i // 32])) for i in range(32 * len(pixels))]
-    store.open_stored(folder, items, (3,), workers=2, progress=progress, check=lambda errors: None)  # type: ignore[arg-type]
+    items = [(b"%d" % i, store.Item(f"image {i}", pixels[i // 32])) for i in range(32 * len(pixels))]
+    store.open_stored(folder, items, (3,), workers=2, progress=progress, check=lambda errors: None)
 
 
 def children() -> set[str]:
