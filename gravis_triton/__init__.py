@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
     if name in _JOBS:
         return import_module("gravis_triton.api").job_function(name)
     if name == "load":
-        return import_module("gravis_triton.inference").load
+        return import_module("gravis_triton.inference.saved_model").load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -107,12 +108,13 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Resampled:
-    """Bootstrap scores of one run: score name -> (resamples,), and the images they are from."""
+class _Tested:
+    """A result with its test images (ids and labels) and its bootstrap scores, name -> (resamples,)."""
 
+    result: Result
     ids: tuple[str, ...]
     labels: bytes
-    scores: dict[str, Floats]
+    resampled: dict[str, Floats]
 
 
 def read_results(runs: Iterable["PlannedRun"]) -> list[Result]:
@@ -207,23 +209,21 @@ def compare(
     Raises UserError if two encoders were tested on different images, or predictions are missing.
     """
     curves = curves or {}
-    groups: dict[tuple[str, float], dict[str, dict[int, Result]]] = defaultdict(lambda: defaultdict(dict))
+    groups: dict[tuple[str, float], dict[str, dict[int, _Tested]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
-        groups[result.task, result.label_fraction][result.encoder][result.seed] = result
+        groups[result.task, result.label_fraction][result.encoder][result.seed] = _read_tested(result, scored)
     entries: list[Entry] = []
     for (task, _), encoders in groups.items():
-        resampled = {
-            name: {seed: _resample(result, scored) for seed, result in seeds.items()}
-            for name, seeds in encoders.items()
-        }
         for name, seeds in encoders.items():
             base = _baseline_of(name, baseline, curves)
-            for score in SCORES[task]:
-                against = None
-                if name != base and base in encoders:
-                    against = _against(seeds, encoders[base], resampled[name], resampled[base], score)
-                entries.append(_entry(seeds, score, against))
+            others = encoders.get(base, {}) if base != name else {}
+            entries += [_entry(seeds, score, _against(seeds, others, score)) for score in SCORES[task]]
     return Comparison(baseline, tuple(entries), curves)
+
+
+def _read_tested(result: Result, scored: Sequence[str]) -> _Tested:
+    predictions = read_predictions(result.predictions, scored)
+    return _Tested(result, predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions))
 
 
 def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
@@ -234,47 +234,36 @@ def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
     return curves[baseline].get(views[0] if views else max(curves[baseline]), "")
 
 
-def _resample(result: Result, scored: Sequence[str]) -> _Resampled:
-    predictions = read_predictions(result.predictions, scored)
-    return _Resampled(predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions))
-
-
-def _entry(seeds: Mapping[int, Result], score: str, against: Interval | None) -> Entry:
-    first = next(iter(seeds.values()))
-    values = {seed: result.values.get(score, float("nan")) for seed, result in seeds.items()}
+def _entry(seeds: Mapping[int, _Tested], score: str, against: Interval | None) -> Entry:
+    first = next(iter(seeds.values())).result
+    values = {seed: tested.result.values.get(score, math.nan) for seed, tested in seeds.items()}
+    numbers = list(values.values())
     return Entry(
         task=first.task,
         label_fraction=first.label_fraction,
         encoder=first.encoder,
         score=score,
         values=values,
-        mean=float(np.mean(list(values.values()))),
-        spread=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+        mean=float(np.mean(numbers)),
+        spread=float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
         against_baseline=against,
     )
 
 
-def _against(
-    seeds: Mapping[int, Result],
-    base_seeds: Mapping[int, Result],
-    resampled: Mapping[int, _Resampled],
-    base_resampled: Mapping[int, _Resampled],
-    score: str,
-) -> Interval | None:
-    shared = [seed for seed in seeds if seed in base_seeds]
-    if not shared:
+def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: str) -> Interval | None:
+    """The interval of the differences from the baseline, seed by seed; None if they share no seed."""
+    pairs = [(seeds[seed], base[seed]) for seed in seeds if seed in base]
+    if not pairs:
         return None
-    for seed in shared:
-        own, base = resampled[seed], base_resampled[seed]
-        if (own.ids, own.labels) != (base.ids, base.labels):
+    for own, other in pairs:
+        if (own.ids, own.labels) != (other.ids, other.labels):
             raise UserError(
-                f"{seeds[seed].predictions} and {base_seeds[seed].predictions} have different test images: "
+                f"{own.result.predictions} and {other.result.predictions} have different test images: "
                 "delete the older run"
             )
-    observed = [seeds[s].values.get(score, np.nan) - base_seeds[s].values.get(score, np.nan) for s in shared]
-    differences = [resampled[s].scores[score] - base_resampled[s].scores[score] for s in shared]
-    same_images = len({resampled[s].ids for s in shared}) == 1
-    return paired_interval(observed, differences, same_images=same_images)
+    observed = [a.result.values.get(score, math.nan) - b.result.values.get(score, math.nan) for a, b in pairs]
+    differences = [a.resampled[score] - b.resampled[score] for a, b in pairs]
+    return paired_interval(observed, differences, same_images=len({own.ids for own, _ in pairs}) == 1)
 
 
 def write_comparison(file: Path, comparison: Comparison) -> None:

@@ -121,8 +121,8 @@ def write_class_cases(
     squares = collate_central_squares([images[indices[number]] for number in chosen])
     confidence, predicted = probabilities[chosen].max(1)
     saliency = find_saliency(squares, predicted)
-    cases = [
-        ClassCase(
+    cases = {
+        number: ClassCase(
             image_id=collection.records[indices[number]].id,
             image=squares[place].permute(1, 2, 0).numpy(),
             truth=collection.class_names(collection.records[indices[number]]) or "none",
@@ -131,9 +131,8 @@ def write_class_cases(
             map=None if saliency is None else saliency.maps[place],
         )
         for place, number in enumerate(chosen)
-    ]
-    remaining = iter(cases)
-    rows = {kind: [next(remaining) for _ in row] for kind, row in kinds.items()}
+    }
+    rows = {kind: [cases[number] for number in row] for kind, row in kinds.items()}
     figure = draw_class_cases(rows, layer=None if saliency is None else saliency.layer)
     write_figure(figure, run.cases, caption=caption)
 

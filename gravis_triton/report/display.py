@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from rich.console import Console, Group
@@ -44,7 +45,7 @@ class Display:
         if not self.console.is_terminal:
             yield self._plain_task(description)
             return
-        with Progress(*_bar_columns(), console=self.console, transient=True) as bar:
+        with _bar(self.console, transient=True) as bar:
             task = bar.add_task(description, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -73,12 +74,12 @@ class Display:
                 texts = "  ".join(f"{name} {text}" for name, text in format_metrics(metrics).items())
                 self.print(
                     f"epoch {metrics['epoch']}/{metrics['epochs']}  step {metrics['step']}  {texts}  "
-                    f"eta {_clock(remaining(metrics['step']))}"
+                    f"eta {timedelta(seconds=round(remaining(metrics['step'])))}"
                 )
 
             yield show_line
             return
-        bar = Progress(*_bar_columns(), console=self.console)
+        bar = _bar(self.console)
         task = bar.add_task("training", total=total_steps, completed=first_step)
         with self._live(bar) as update:
 
@@ -125,17 +126,10 @@ def format_metrics(metrics: Metrics) -> dict[str, str]:
     }
 
 
-def _bar_columns() -> tuple[
-    TextColumn, BarColumn, MofNCompleteColumn, TimeElapsedColumn, TextColumn, TimeRemainingColumn
-]:
-    return (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-    )
+def _bar(console: Console, *, transient: bool = False) -> Progress:
+    times = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
+    return Progress(*columns, console=console, transient=transient)
 
 
 def _metrics_tables(texts: Mapping[str, str], width: int) -> list[Table]:
@@ -153,9 +147,3 @@ def _metrics_tables(texts: Mapping[str, str], width: int) -> list[Table]:
     for table in tables:
         table.add_row(*itertools.islice(values, len(table.columns)))
     return tables
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -111,10 +111,8 @@ def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
         ]
         if any(one["left_out"] for one in members):
             header.append(f"classes not scored (fewer than {FEWEST})")
-            rows = [
-                [*row, ", ".join(map(class_label, one["left_out"])) or "none"]
-                for row, one in zip(rows, members, strict=True)
-            ]
+            for one, row in zip(members, rows, strict=True):
+                row.append(", ".join(map(class_label, one["left_out"])) or "none")
         cut = f" ({members[0]['cut']})" if members[0]["cut"] else ""
         tables.append(Table(f"Scores by {column}{cut}, with 95% CI", header, rows))
     return tables

@@ -15,7 +15,7 @@ from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import finite_features
-from gravis_triton.inference import TableFile, join_processes, write_table
+from gravis_triton.inference.image_table import TableFile, join_processes, write_table
 from gravis_triton.models import Preprocessing, eval_mode, weights_hash
 from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size
 from gravis_triton.workflows.job import open_initial_encoder

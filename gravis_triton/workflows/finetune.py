@@ -16,7 +16,7 @@ from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.files import write_json
-from gravis_triton.inference import save_predictor
+from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of

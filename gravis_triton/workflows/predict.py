@@ -14,7 +14,8 @@ from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.prediction_files import write_submission_csv
-from gravis_triton.inference import TableFile, join_processes, load, write_table
+from gravis_triton.inference.image_table import TableFile, join_processes, write_table
+from gravis_triton.inference.saved_model import load
 from gravis_triton.models import weights_hash
 from gravis_triton.settings import PredictSettings
 from gravis_triton.tasks import ClassPredictor, Predictor

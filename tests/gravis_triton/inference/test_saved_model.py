@@ -8,7 +8,7 @@ from PIL import Image
 import gravis_triton
 from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
-from gravis_triton.inference import load, save_predictor
+from gravis_triton.inference.saved_model import load, save_predictor
 from gravis_triton.models import Preprocessing, build_encoder
 from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.inference import save_predictor
+from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder, save_encoder
 from gravis_triton.tasks import Classifier, ClassPredictor
 

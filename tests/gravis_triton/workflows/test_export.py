@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 import gravis_triton as gt
-from gravis_triton.inference import save_predictor
+from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder, save_encoder
 from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 import gravis_triton as gt
-from gravis_triton.inference import image_table, save_predictor
+from gravis_triton.inference import image_table
+from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder
 from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
 from gravis_triton.workflows.predict import PredictionRows
