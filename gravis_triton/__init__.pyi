@@ -16,8 +16,7 @@ from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
 from gravis_triton.workflows.push import PushResult
-from gravis_triton.workflows.runs import ReportResult
-from gravis_triton.workflows.runs import RunsResult
+from gravis_triton.workflows.runs import ReportResult, RunsResult
 from gravis_triton.workflows.shards import ShardsResult
 
 __version__: str

@@ -42,14 +42,20 @@ def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> 
     and for a value of a wrong type or out of range.
     """
     values, sources = gather(kind, given, where)
-    return _validated(type_of(kind, values), values, sources, where or "command line")
+    final = type_of(kind, values)
+    settings = settings_of(final)
+    checked = check_values(values, {name: setting.hint for name, setting in settings.items()}, sources)
+    if "augment" in settings and not _STEPS.keys() <= checked.keys():
+        checked = augmentation(checked.get("augment", settings["augment"].default)) | checked
+    if missing := [name for name, setting in settings.items() if setting.required and name not in checked]:
+        raise UserError(f"{where or 'command line'}: missing setting {', '.join(missing)}")
+    return final(**checked)
 
 
 def read_settings(kind: Kind[Settings], file: str | Path) -> Settings:
     """The settings in a YAML file of `name: value` lines; the others have their defaults. Raises UserError like
     `resolve`."""
-    values = _read_config(kind, file)
-    return _validated(type_of(kind, values), values, dict.fromkeys(values, str(file)), str(file))
+    return resolve(kind, _read_config(kind, file), where=str(file))
 
 
 def type_of(kind: Kind[Settings], values: Mapping[str, Any]) -> type[Settings]:
@@ -102,16 +108,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path) or (isinstance(value, str) and value.startswith("~/")):
         return str(Path(value).expanduser())
     return value
-
-
-def _validated(kind: type[Settings], values: Mapping[str, Any], sources: Mapping[str, str], where: str) -> Settings:
-    settings = settings_of(kind)
-    checked = check_values(values, {name: setting.hint for name, setting in settings.items()}, sources)
-    if "augment" in settings and not _STEPS.keys() <= checked.keys():
-        checked = augmentation(checked.get("augment", settings["augment"].default)) | checked
-    if missing := [name for name, setting in settings.items() if setting.required and name not in checked]:
-        raise UserError(f"{where}: missing setting {', '.join(missing)}")
-    return kind(**checked)
 
 
 def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:

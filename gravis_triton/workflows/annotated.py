@@ -1,6 +1,7 @@
 """Annotated images for fine-tuning and evaluation."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from gravis_triton.comparison.results import read_predictions
@@ -17,11 +18,14 @@ from gravis_triton.data import (
 )
 from gravis_triton.data.datasets.attributes import read_attributes
 from gravis_triton.data.loading.prepare import describe_masks, prepare_annotated
-from gravis_triton.report.console import first_few, print_data
+from gravis_triton.files import write_json
+from gravis_triton.report.console import describe_environment, first_few, print_data
+from gravis_triton.report.metric_logger import log_images
 from gravis_triton.run_summary import shown
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks import AnnotatedData
 from gravis_triton.workflows.job import JobContext
+from gravis_triton.workflows.runs import write_run_report
 
 
 def load_annotated(
@@ -64,6 +68,29 @@ def load_annotated(
     for line in lines:
         display.print(line)
     return AnnotatedData(collection, images, masks, dataclasses.replace(split, train=used), attributes)
+
+
+def write_summary(
+    summary: dict[str, Any], data: AnnotatedData, job: JobContext, *, logged: Mapping[str, float], step: int
+) -> None:
+    """Write the summary of a run, with what it was tested on, as JSON and its page.
+
+    logged: scores for the tracker, which gets the figures, too.
+    """
+    accelerator, collection, split = job.accelerator, data.collection, data.split
+    summary = {
+        **summary,
+        "scored_classes": list(collection.scored_classes or collection.classes),
+        "training_images": len(split.train),
+        "validation_images": len(split.validation),
+        "test_images": len(split.test),
+        "seconds": job.seconds(),
+        **describe_environment(accelerator.device),
+    }
+    write_json(job.run.summary, summary)
+    write_run_report(job.run)
+    accelerator.log(dict(logged), step=step)
+    log_images(accelerator, job.run, step)
 
 
 def summarize_subgroups(data: AnnotatedData, job: JobContext, name: str = "") -> list[dict[str, Any]]:

@@ -22,18 +22,15 @@ from gravis_triton.evaluation.features import (
 from gravis_triton.evaluation.knn import choose_neighbors, knn_probabilities
 from gravis_triton.evaluation.prediction_files import write_class_predictions
 from gravis_triton.evaluation.probe import LinearProbe, MultilabelProbe, fit_multilabel_probe, fit_probe
-from gravis_triton.files import write_json
 from gravis_triton.models import OpenedEncoder
 from gravis_triton.report import console
 from gravis_triton.report.classification import write_class_figures
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
-from gravis_triton.report.metric_logger import log_images
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
 from gravis_triton.tasks import AnnotatedData
-from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
+from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
-from gravis_triton.workflows.runs import write_run_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +140,18 @@ def _write_results(
     scores: Mapping[str, ClassificationScores],
 ) -> None:
     """Write summary and page."""
-    accelerator, run, collection, split = job.accelerator, job.run, data.collection, data.split
     summary: dict[str, object] = {
         "encoder": settings.encoder,
         "architecture": opened.architecture,
         "image_size": opened.image_size,
-        "scored_classes": list(collection.scored_classes or collection.classes),
         **tuned,
-        "training_images": len(split.train),
-        "validation_images": len(split.validation),
-        "test_images": len(split.test),
     }
     for method, of_method in scores.items():
         summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
         summary[f"{method}_subgroups"] = summarize_subgroups(data, job, method)
-    summary |= {"seconds": job.seconds(), **console.describe_environment(accelerator.device)}
-    write_json(run.summary, summary)
-    write_run_report(run)
-    accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=0)
-    log_images(accelerator, run, step=0)
-    job.display.print(f"scores, predictions, figures: {run} ({job.seconds():.0f} s)")
+    logged = {name: value for name, value in summary.items() if isinstance(value, float)}
+    write_summary(summary, data, job, logged=logged, step=0)
+    job.display.print(f"scores, predictions, figures: {job.run} ({job.seconds():.0f} s)")
 
 
 def _open_any_encoder(settings: EvaluateSettings, display: Display) -> OpenedEncoder:

@@ -15,12 +15,11 @@ from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.errors import Interrupted
-from gravis_triton.files import write_json
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
-from gravis_triton.report.metric_logger import MetricLogger, log_images
+from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.settings import (
     ClassificationSettings,
     FinetuneSettings,
@@ -28,9 +27,8 @@ from gravis_triton.settings import (
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
-from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups
+from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
-from gravis_triton.workflows.runs import write_run_report
 
 _MAX_VALIDATIONS = 10  # by default
 
@@ -248,21 +246,13 @@ def test(
         summary = {
             **scores,
             "subgroups": summarize_subgroups(data, job),
-            "scored_classes": list(data.collection.scored_classes or data.collection.classes),
             "validation_score": best.score,
             "best_step": best.step,
             "steps": state.step,
-            "training_images": len(data.split.train),
-            "validation_images": len(data.split.validation),
-            "test_images": len(data.split.test),
-            "seconds": job.seconds(),
             "processes": state.processes,
-            **console.describe_environment(accelerator.device),
         }
-        write_json(run.summary, summary)
-        write_run_report(run)
-        accelerator.log({f"test_{name}": value for name, value in scores.items()}, step=state.step)
-        log_images(accelerator, run, state.step)
+        logged = {f"test_{name}": value for name, value in scores.items()}
+        write_summary(summary, data, job, logged=logged, step=state.step)
         printed = console.format_scores({name: scores[name] for name in task.test_scores})
         display.print(f"test ({len(data.split.test):,} images): {printed}")
         display.print(f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}")

@@ -87,8 +87,8 @@ def without_pages(request, monkeypatch):
     """Most runs here are not looked at: no pages, which would take longer than the runs."""
     if "with_pages" in request.fixturenames:
         return
-    for job in ("pretrain", "finetune", "evaluate"):
-        monkeypatch.setattr(f"gravis_triton.workflows.{job}.write_run_report", lambda run: None)
+    for module in ("pretrain", "annotated"):
+        monkeypatch.setattr(f"gravis_triton.workflows.{module}.write_run_report", lambda run: None)
 
 
 @pytest.fixture
