@@ -22,15 +22,16 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, checksum, writing
 from gravis_triton.models import Preprocessing
 from gravis_triton.report.display import Display
-from gravis_triton.settings import default_workers
+from gravis_triton.settings import EmbedSettings, PredictSettings, default_workers
 
 _PART_ROWS = 256
 _PATIENCE = timedelta(hours=12)  # processes wait for the slowest
 
 
 class Rows(Protocol):
-    """Rows about images. names: of the images, for messages."""
+    """Rows about images. verb: what computing them is called. names: of the images, for messages."""
 
+    verb: str
     images: Sequence[ImageReference]
     names: Sequence[str]
     preprocess: Preprocessing
@@ -59,27 +60,22 @@ def write_table(
     rows: Rows,
     processes: PartialState,
     display: Display,
-    *,
-    description: str,
-    batch_size: int,
-    workers: int | None,
-    overwrite: bool,
+    settings: EmbedSettings | PredictSettings,
 ) -> None:
     """Compute a table in all processes, unless it is finished; returns in each of them once the file exists.
 
     An image that cannot be read is skipped, with a line on stderr. Raises UserError as `TableFile.prepare` does.
     """
-    if table.is_finished() and not overwrite:
+    if table.is_finished() and not settings.overwrite:
         if processes.is_main_process:
             table.remove_parts()  # left if a process was killed
         display.print(f"{table.path} is already complete")
         return
-    table.prepare(overwrite=overwrite)
+    table.prepare(overwrite=settings.overwrite)
     processes.wait_for_everyone()
-    workers = default_workers() if workers is None else workers
     parts = table.unfinished(processes.process_index, processes.num_processes)
-    with display.task(description) as progress:
-        for index, reason in _write_parts(table, parts, rows, batch_size, workers, progress):
+    with display.task(rows.verb) as progress:
+        for index, reason in _write_parts(table, parts, rows, settings, progress):
             print(f"skipped: {rows.names[index]}: cannot be read as an image ({reason})", file=sys.stderr)
     processes.wait_for_everyone()
     if processes.is_main_process:
@@ -91,16 +87,16 @@ def _write_parts(
     table: "TableFile",
     parts: Sequence[range],
     rows: Rows,
-    batch_size: int,
-    workers: int,
+    settings: EmbedSettings | PredictSettings,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, str]]:
     """Compute and write parts; yields every image that cannot be read, with the reason."""
-    batches = [list(part[first : first + batch_size]) for part in parts for first in range(0, len(part), batch_size)]
+    size = settings.batch_size
+    batches = [list(part[first : first + size]) for part in parts for first in range(0, len(part), size)]
     ends = {part[-1]: part.start for part in parts}
-    short_side = rows.preprocess.cache_size
     images = ([(index, rows.images[index]) for index in batch] for batch in batches)
-    loader = decoded_loader(images, short_side=short_side, collate=rows.collate, workers=workers)
+    workers = default_workers() if settings.num_workers is None else settings.num_workers
+    loader = decoded_loader(images, short_side=rows.preprocess.cache_size, collate=rows.collate, workers=workers)
     finished: list[pa.Table] = []
     done, total = 0, sum(map(len, parts))
     for indices, batch in zip(batches, loader, strict=True):

@@ -68,16 +68,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
         raise UserError(f"--output {file} must end in .parquet")
     encoder = opened.encoder.to(processes.device)
     rows = FeatureRows(encoder, collection, preprocess=preprocess, dtype=settings.dtype)
-    write_table(
-        TableFile(file, len(rows.images), rows.fingerprint()),
-        rows,
-        processes,
-        display,
-        description="embedding",
-        batch_size=settings.batch_size,
-        workers=settings.num_workers,
-        overwrite=settings.overwrite,
-    )
+    write_table(TableFile(file, len(rows.images), rows.fingerprint()), rows, processes, display, settings)
     ids = set(pq.read_table(file, columns=["id"])["id"].to_pylist())
     skipped = tuple(record.id for record in collection.records if record.id not in ids)
     display.print(f"features of {len(ids):,} of {len(collection.records):,} images: {file}")
@@ -90,6 +81,7 @@ class FeatureRows:
     dtype: of the features, float32 or float16.
     """
 
+    verb = "embedding"
     collate = staticmethod(collate_central_squares)
 
     def __init__(self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str) -> None:

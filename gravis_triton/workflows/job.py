@@ -17,7 +17,7 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
-from gravis_triton.settings import RunSettings, changed_settings, default_image_size, read_yaml, write_settings
+from gravis_triton.settings import changed_settings, default_image_size, read_yaml, write_settings
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8"}
 
@@ -41,17 +41,9 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     name: of the directory, if the settings do not set one. Raises UserError as `choose_run_dir` does.
     """
     start = time.perf_counter()
-    flat = vars(settings)
-    trains = "resume" in flat
+    trains = hasattr(settings, "resume")
     accelerator = training.start_accelerator(settings, trains=trains)
-    run = choose_run_dir(
-        settings,
-        accelerator,
-        resume=flat.get("resume"),
-        can_resume=trains,
-        name=name,
-        used={"the data": flat.get("data"), "the encoder": flat.get("encoder")},
-    )
+    run = choose_run_dir(settings, accelerator, name=name)
     display = Display(accelerator.is_main_process)
     if trains:
         display.print(
@@ -60,21 +52,13 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     return JobContext(accelerator, display, run, start)
 
 
-def choose_run_dir(
-    settings: RunSettings,
-    accelerator: Accelerator,
-    *,
-    resume: str | None,
-    can_resume: bool,
-    name: str,
-    used: Mapping[str, str | None],
-) -> RunDirectory:
+def choose_run_dir(settings: Any, accelerator: Accelerator, *, name: str) -> RunDirectory:
     """The directory of a run, the same in all processes: --output-dir, the run to resume, or runs/DATE-TIME-NAME.
 
-    used: paths that the job reads, by name.
     Raises UserError if it contains files and the settings neither resume nor overwrite it, if they do both, or resume
     a missing or different run, and as `check_overwrite` does.
     """
+    resume: str | None = getattr(settings, "resume", None)
     if settings.overwrite and resume is not None:
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
     if resume not in (None, "auto") and not Path(resume).exists():
@@ -86,9 +70,9 @@ def choose_run_dir(
         raise UserError(f"--output-dir {run} is a file")
     if path.is_dir() and any(path.iterdir()) and resume is None:
         if not settings.overwrite:
-            hint = "--resume auto to resume, " if can_resume else ""
+            hint = "--resume auto to resume, " if hasattr(settings, "resume") else ""
             raise UserError(f"{run} is not empty: use {hint}--overwrite, or another --output-dir")
-        check_overwrite(run, used)
+        check_overwrite(run, {"the data": settings.data, "the encoder": settings.encoder})
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
         if resumed.path.resolve() != path.resolve():
@@ -96,12 +80,12 @@ def choose_run_dir(
     return run
 
 
-def check_overwrite(run: RunDirectory, used: Mapping[str, str | None]) -> None:
+def check_overwrite(run: RunDirectory, used: Mapping[str, str]) -> None:
     """Raise UserError if a directory contains anything but a run, or if deleting it could delete more than that: it is
-    or contains a path that the job uses, the current or the home directory, or a repository."""
+    or contains a path that the job uses (by name), or the current or the home directory."""
     path = run.path.resolve()
     protected = {"the current directory": Path.cwd(), "the home directory": Path.home()}
-    protected |= {name: Path(path) for name, path in used.items() if path is not None and Path(path).exists()}
+    protected |= {name: Path(path) for name, path in used.items() if Path(path).exists()}
     for what, where in protected.items():
         if where.resolve().is_relative_to(path):
             raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")

@@ -51,16 +51,7 @@ def predict(settings: PredictSettings) -> PredictResult:
     table = TableFile(output / f"predictions.{settings.format}", len(files), rows.fingerprint())
     _check_output(output, table, overwrite=settings.overwrite)
     earlier = _earlier_masks(table.path)
-    write_table(
-        table,
-        rows,
-        processes,
-        display,
-        description="predicting",
-        batch_size=settings.batch_size,
-        workers=settings.num_workers,
-        overwrite=settings.overwrite,
-    )
+    write_table(table, rows, processes, display, settings)
 
     # the complete table
     predicted = _read(table.path)
@@ -152,6 +143,8 @@ class PredictionRows:
 
     directory: for predictions that are files themselves, such as masks.
     """
+
+    verb = "predicting"
 
     def __init__(self, predictor: Predictor, files: Sequence[Path], directory: Path) -> None:
         self.predictor, self.files, self.directory = predictor, files, directory

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from gravis_triton import run_directory
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import PretrainSettings, RunSettings
+from gravis_triton.settings import PretrainSettings
 from gravis_triton.workflows.job import choose_run_dir, create_run_dir
 
 
@@ -17,11 +17,8 @@ from gravis_triton.workflows.job import choose_run_dir, create_run_dir
 def choose():
     accelerator = Accelerator(cpu=True)
 
-    def chosen(resume=None, used=None, **settings) -> RunDirectory:
-        run = RunSettings(**settings)
-        return choose_run_dir(
-            run, accelerator, resume=resume, can_resume=True, name="resnet50-triplet", used=used or {}
-        )
+    def chosen(**settings) -> RunDirectory:
+        return choose_run_dir(PretrainSettings(**settings), accelerator, name="resnet50-triplet")
 
     return chosen
 
@@ -71,12 +68,12 @@ def test_overwriting_deletes_what_a_run_has_written(choose, run):
 def test_a_run_that_holds_the_data_is_not_overwritten(choose, run, tmp_path, data):
     (tmp_path / data).mkdir(exist_ok=True)
     with pytest.raises(UserError, match="is or contains the data"):
-        choose(output_dir=str(run), overwrite=True, used={"the data": str(tmp_path / data)})
+        choose(output_dir=str(run), overwrite=True, data=str(tmp_path / data))
 
 
 def test_a_run_is_not_overwritten_by_fine_tuning_its_own_encoder(choose, run):
     with pytest.raises(UserError, match="is or contains the encoder"):
-        choose(output_dir=str(run), overwrite=True, used={"the encoder": str(run.path), "the data": None})
+        choose(output_dir=str(run), overwrite=True, encoder=str(run.path))
 
 
 def test_a_finished_run_keeps_the_settings_it_was_trained_with(run, capsys):
