@@ -18,10 +18,7 @@ from gravis_triton.settings import (
 )
 
 _SETTINGS: Mapping[str, type[Any]] = {
-    "pretrain": PretrainSettings,
-    "finetune-classification": ClassificationSettings,
-    "finetune-segmentation": SegmentationSettings,
-    "evaluate": EvaluateSettings,
+    kind.job: kind for kind in (PretrainSettings, ClassificationSettings, SegmentationSettings, EvaluateSettings)
 }
 
 

@@ -107,14 +107,12 @@ def alike_pairs(images: Images) -> NDArray[np.int64]:
 def _find_pairs(images: Images) -> NDArray[np.int64]:
     vectors = _structures(images)
     is_large = len(vectors) > _FEW and find_spec("faiss") is not None
-    pairs = _pairs_in_clusters(vectors) if is_large else _compared_pairs(vectors)
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    return pairs[np.lexsort(pairs.T[::-1])]
+    return _pairs_in_clusters(vectors) if is_large else _compared_pairs(vectors)
 
 
 def _compared_pairs(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     blocks = [
-        np.argwhere(vectors[start : start + _ROWS] @ vectors[start:].T > _ALIKE) + start
+        np.argwhere(np.triu(vectors[start : start + _ROWS] @ vectors[start:].T, 1) > _ALIKE) + start
         for start in range(0, len(vectors), _ROWS)
     ]
     return np.concatenate([np.empty((0, 2), np.int64), *blocks])
@@ -141,7 +139,8 @@ def _pairs_in_clusters(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
     blocks = [pairs[start : start + _ROWS] for start in range(0, len(pairs), _ROWS)]
     alike = [(vectors[block[:, 0]] * vectors[block[:, 1]]).sum(1) > _ALIKE for block in blocks]
-    return pairs[np.concatenate([np.empty(0, bool), *alike])]
+    pairs = pairs[np.concatenate([np.empty(0, bool), *alike])]
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def _count(pairs: Sequence[Pair]) -> str:
