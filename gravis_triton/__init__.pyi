@@ -12,7 +12,7 @@ from gravis_triton.workflows.compare import CompareResult
 from gravis_triton.workflows.embed import EmbedResult
 from gravis_triton.workflows.evaluate import EvaluateResult
 from gravis_triton.workflows.export import ExportResult
-from gravis_triton.workflows.finetune import FinetuneResult, FinetuneResult
+from gravis_triton.workflows.finetune import FinetuneResult
 from gravis_triton.workflows.predict import PredictResult
 from gravis_triton.workflows.pretrain import PretrainResult
 from gravis_triton.workflows.push import PushResult
