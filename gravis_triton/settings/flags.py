@@ -27,13 +27,9 @@ def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | N
     args = text.split("\0") if text else []
     final = type_of(kind, {})
     if not is_dataclass(kind):  # which flags there are depends on others
-        values = _parsed(final, [arg for arg in args if arg not in ("-h", "--help")], prog)
-        final = type_of(kind, gather(kind, values)[0])
-    return _parsed(final, args, prog)
-
-
-def _parsed(kind: type[Any], args: Sequence[str], prog: str | None) -> dict[str, Any]:
-    known, rest = _parser(kind, prog).parse_known_args(args)
+        known, _ = _parser(final, prog).parse_known_args([arg for arg in args if arg not in ("-h", "--help")])
+        final = type_of(kind, gather(kind, {name: v for name, v in vars(known).items() if v != "None"})[0])
+    known, rest = _parser(final, prog).parse_known_args(args)
     unknown = [arg.partition("=")[0] for arg in rest if arg.startswith("-")]
     if rest and not unknown:
         raise UserError(f"unexpected argument {rest[0]!r}")
