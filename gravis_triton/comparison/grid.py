@@ -14,15 +14,14 @@ from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import (
     DEFAULT_MODEL,
-    IRRELEVANT,
     ClassificationSettings,
     EvaluateSettings,
     FinetuneSettings,
     PretrainSettings,
     SegmentationSettings,
+    changed_settings,
     check_values,
     complete,
-    read_settings,
     read_yaml,
     resolve,
     settings_of,
@@ -246,18 +245,15 @@ def check_consistent(run: PlannedRun) -> None:
     file = run.directory.config
     if not file.is_file():
         return
-    try:
-        names = read_yaml(file).keys()
-        saved = vars(read_settings(type(run.settings), file))
-    except UserError as error:
-        raise UserError(f"{error}: delete {run.directory}") from error
-    planned, expected = vars(run.settings), vars(_completed(run.settings, saved))
-    given_first = sorted(expected, key=lambda name: planned[name] is None)  # others follow from them
-    for name in given_first:
-        if name in names and name not in IRRELEVANT and not _same(name, saved[name], expected[name]):
+    saved = read_yaml(file)
+    changed = changed_settings(_completed(run.settings, saved), saved)
+    planned = vars(run.settings)
+    for name in sorted(changed, key=lambda name: planned[name] is None):  # others follow from those that are given
+        before, now = changed[name]
+        if not (name in ("data", "encoder") and _is_same_path(str(before), str(now))):
             moved = "link the images at the old path if they were only moved, " if name == "data" else ""
             raise UserError(
-                f"{run.directory} was run with {name} {saved[name]}, but the grid has {expected[name]}: "
+                f"{run.directory} was run with {name} {before}, but the grid has {now}: "
                 f"{moved}delete that directory or use another --output-dir"
             )
 
@@ -270,12 +266,9 @@ def _completed(settings: JobSettings, saved: Values) -> JobSettings:
     return settings
 
 
-def _same(name: str, saved: Any, expected: Any) -> bool:
-    if saved == expected:
-        return True
-    if name not in ("data", "encoder") or not isinstance(saved, str) or not isinstance(expected, str):
-        return False
+def _is_same_path(saved: str, expected: str) -> bool:
+    """Whether two paths are of the same data or encoder. A pre-trained encoder is identified by its run: the directory
+    of the comparison may have moved."""
     old, new = Path(saved), Path(expected)
-    # a pre-trained encoder is identified by its run: the directory of the comparison may have moved
     moved = old.parts[-3:] == new.parts[-3:] and new.parts[-3:-2] == ("encoders",)
     return old.absolute() == new.absolute() or moved

@@ -1,6 +1,7 @@
 """Config files: YAML of `name: value` lines, shipped or written by runs."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,11 @@ CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "confi
 """Directories of the shipped configs: in a wheel, and in the repository."""
 
 
-def changed_settings(settings: Any, file: Path) -> list[str]:
-    """What a resumed run's settings change in the config.yaml so far, as "name: before -> now"."""
-    before, now = read_yaml(file), yaml.safe_load(yaml.safe_dump(vars(settings)))
-    return [
-        f"{name}: {before[name]} -> {now[name]}"
-        for name in now
-        if name in before and name not in IRRELEVANT and now[name] != before[name]
-    ]
+def changed_settings(settings: Any, saved: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (value in the config.yaml of a run, value now), where they differ and could change results."""
+    now = yaml.safe_load(yaml.safe_dump(vars(settings)))
+    common = [name for name in now if name in saved and name not in IRRELEVANT]
+    return {name: (saved[name], now[name]) for name in common if now[name] != saved[name]}
 
 
 def write_settings(settings: Any, file: Path) -> None:

@@ -149,9 +149,10 @@ def create_run_dir(run: RunDirectory, settings: Any, accelerator: Accelerator, *
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}") from error
         resumed = run.config.exists()
-        if resumed and (changed := changed_settings(settings, run.config)):
+        if resumed and (changed := changed_settings(settings, read_yaml(run.config))):
             what = "these settings change nothing any more" if finished else "resuming with changed settings"
-            Display(True).print(f"{what}: {', '.join(changed)}")
+            shown = [f"{name}: {before} -> {now}" for name, (before, now) in changed.items()]
+            Display(True).print(f"{what}: {', '.join(shown)}")
         once: dict[str, Any] = {"output_dir": None, "overwrite": False, "config": None}
         once |= {"resume": None} if hasattr(settings, "resume") else {}
         if not (resumed and finished):

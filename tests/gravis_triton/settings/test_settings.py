@@ -367,4 +367,5 @@ def test_numbers_of_numpy_are_numbers():
 def test_what_a_resumed_run_changes_is_listed(tmp_path):
     write_settings(pretrain_settings({})(), tmp_path / "config.yaml")
     now = pretrain_settings({})(lr=0.5, max_steps=9, num_workers=3)
-    assert changed_settings(now, tmp_path / "config.yaml") == ["lr: 0.001 -> 0.5", "max_steps: None -> 9"]
+    changed = changed_settings(now, read_yaml(tmp_path / "config.yaml"))
+    assert changed == {"lr": (0.001, 0.5), "max_steps": (None, 9)}
