@@ -59,9 +59,6 @@ def _documentation(job: Job, descriptions: Iterable[str]) -> str:
     """What the job does, and every argument with its description, bounds and default."""
     paragraphs = (inspect.getdoc(job.settings) or "").split("\n\n")
     about = [text for text in paragraphs if not text.startswith("Example:")]
-    lines = [_wrapped(text) for text in descriptions]
+    wrap = textwrap.TextWrapper(100, initial_indent=4 * " ", subsequent_indent=8 * " ", break_on_hyphens=False)
+    lines = map(wrap.fill, descriptions)
     return "\n\n".join([*about, "Raises UserError for anything the user can fix.", "\n".join(["Args:", *lines])])
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, 100, initial_indent=4 * " ", subsequent_indent=8 * " ", break_on_hyphens=False)

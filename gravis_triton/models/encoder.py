@@ -39,7 +39,8 @@ def build_encoder(
     check_model(name)
     encoder = create_backbone(name, image_size, pretrained, model_args=model_args)
     try:
-        features = _feature_shape(encoder, image_size)
+        with eval_mode(encoder):
+            features = tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         raise _unsupported_size(name, image_size, str(error)) from error
     if features != (2, encoder.head_hidden_size):
@@ -91,7 +92,9 @@ def create_backbone(
             raise UserError(f"timm has no pretrained weights for {name!r}: start from random weights") from error
         raise _unsupported_size(name, image_size, str(error)) from error
     if not pretrained:
-        _drop_provenance(cast(dict[str, Any], encoder.pretrained_cfg))
+        config = cast(dict[str, Any], encoder.pretrained_cfg)
+        for key in _PROVENANCE:
+            config.pop(key, None)
     encoder.model_args = model_args  # type: ignore[assignment]  # for the function of this name
     return encoder
 
@@ -116,11 +119,6 @@ def model_args(encoder: nn.Module) -> dict[str, Any]:
     return getattr(encoder, "model_args", {})
 
 
-def _drop_provenance(config: dict[str, Any]) -> None:
-    for key in _PROVENANCE:
-        config.pop(key, None)
-
-
 @contextmanager
 def _without_retry_warnings() -> Iterator[None]:
     """Silence huggingface_hub's warning for every failed attempt: one error reports the failure."""
@@ -138,11 +136,6 @@ def _unsupported_size(name: str, image_size: int, reason: str) -> UserError:
     return UserError(
         f"model {name!r} does not support --image-size {image_size} ({lines[0]}); try a multiple of 32, e.g. 224"
     )
-
-
-def _feature_shape(encoder: nn.Module, image_size: int) -> tuple[int, ...]:
-    with eval_mode(encoder):
-        return tuple(encoder(torch.zeros(2, 3, image_size, image_size)).shape)
 
 
 def from_published_weights(encoder: nn.Module) -> bool:

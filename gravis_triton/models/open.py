@@ -17,7 +17,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.files import CHECKSUMS, verify_checksums
+from gravis_triton.files import CHECKSUMS, read_json, verify_checksums
 from gravis_triton.models.encoder import build_encoder, create_backbone
 from gravis_triton.settings import DEFAULT_MODEL
 
@@ -157,11 +157,8 @@ def _downloaded(repository: str) -> Path:
 
 
 def _config(directory: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((directory / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory / 'config.json'} cannot be read: {error}") from error
-    if not isinstance(config, dict) or not timm.is_model(config.get("architecture", "")):
+    config = read_json(directory / "config.json")
+    if not timm.is_model(config.get("architecture", "")):
         raise UserError(f"{directory / 'config.json'} does not name a timm architecture")
     if not isinstance(config.setdefault("model_args", {}), dict):
         raise UserError(f"{directory / 'config.json'}: model_args must be a mapping")

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -152,7 +153,7 @@ def decoded_loader(
     return Loader(
         _Decoded(short_side),
         batch_sampler=batches,
-        collate_fn=_CollateReadable(collate),
+        collate_fn=partial(_collate_readable, collate),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
     )
@@ -190,17 +191,13 @@ class _Decoded(Dataset[Any]):
             return name, " ".join(str(error).split()) or type(error).__name__
 
 
-class _CollateReadable(Generic[Batch]):
-    """A class, not a closure: worker processes may have to pickle it."""
-
-    def __init__(self, collate: Callable[[list[Pixels]], Batch]) -> None:
-        self.collate = collate
-
-    def __call__(self, items: list[tuple[Name, Pixels | str]]) -> DecodedBatch[Name, Batch]:
-        readable = [(name, item) for name, item in items if not isinstance(item, str)]
-        skipped = [(name, item) for name, item in items if isinstance(item, str)]
-        images = self.collate([pixels for _, pixels in readable]) if readable else None
-        return DecodedBatch([name for name, _ in readable], images, skipped)
+def _collate_readable(
+    collate: Callable[[list[Pixels]], Batch], items: list[tuple[Name, Pixels | str]]
+) -> DecodedBatch[Name, Batch]:
+    readable = [(name, item) for name, item in items if not isinstance(item, str)]
+    skipped = [(name, item) for name, item in items if isinstance(item, str)]
+    images = collate([pixels for _, pixels in readable]) if readable else None
+    return DecodedBatch([name for name, _ in readable], images, skipped)
 
 
 def _collate_grouped(items: list[tuple[int, Pixels, int]]) -> ImageBatch:
