@@ -216,8 +216,8 @@ def compare(
     for (task, _), encoders in groups.items():
         for name, seeds in encoders.items():
             base = _baseline_of(name, baseline, curves)
-            others = encoders.get(base, {}) if base != name else {}
-            entries += [_entry(seeds, score, _against(seeds, others, score)) for score in SCORES[task]]
+            base_seeds = encoders.get(base, {}) if base != name else {}
+            entries += [_entry(seeds, score, _against(seeds, base_seeds, score)) for score in SCORES[task]]
     return Comparison(baseline, tuple(entries), curves)
 
 

@@ -101,18 +101,18 @@ def score_table(scores: RunScores) -> Table:
 def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
     """A table per column; a subgroup that is too small has no scores."""
     tables = []
-    for column in dict.fromkeys(one["column"] for one in subgroups):
-        members = [one for one in subgroups if one["column"] == column]
-        scores = list(dict.fromkeys(score for one in members for score in one["scores"]))
+    for column in dict.fromkeys(subgroup["column"] for subgroup in subgroups):
+        members = [subgroup for subgroup in subgroups if subgroup["column"] == column]
+        scores = list(dict.fromkeys(score for member in members for score in member["scores"]))
         header = [column, "images", *map(shown, scores)]
-        rows = [
-            [one["name"], f"{one['images']:,}", *(_with_interval(one["scores"].get(score)) for score in scores)]
-            for one in members
-        ]
-        if any(one["left_out"] for one in members):
+        rows = []
+        for member in members:
+            intervals = [_with_interval(member["scores"].get(score)) for score in scores]
+            rows.append([member["name"], f"{member['images']:,}", *intervals])
+        if any(member["left_out"] for member in members):
             header.append(f"classes not scored (fewer than {FEWEST})")
-            for one, row in zip(members, rows, strict=True):
-                row.append(", ".join(map(class_label, one["left_out"])) or "none")
+            for row, member in zip(rows, members, strict=True):
+                row.append(", ".join(map(class_label, member["left_out"])) or "none")
         cut = f" ({members[0]['cut']})" if members[0]["cut"] else ""
         tables.append(Table(f"Scores by {column}{cut}, with 95% CI", header, rows))
     return tables

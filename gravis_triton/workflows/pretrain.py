@@ -190,7 +190,7 @@ def _write_results(
 ) -> console.PretrainSummary | None:
     """Write encoder, summary, examples and page in the first process; returns the summary there."""
     accelerator, display, run = job.accelerator, job.display, job.run
-    ids, skipped = data.seen()
+    ids, skipped = data.trained_images()
     summary = None
     if accelerator.is_main_process:
         training.export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)

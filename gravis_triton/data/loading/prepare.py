@@ -22,12 +22,12 @@ def prepare_images(settings: DataSettings, *, seed: int, progress: Progress) -> 
     of its lesions or patients, and unreadable images are left out. `progress` is called with (done, total).
     """
     collection = _open(settings, seed)
-    training, others = _apart_from_test(collection)
+    training, closed = _apart_from_test(collection)
     images = decode(training, settings, progress)
-    tested = sum(record.split == "test" for record in others)
-    more = len(others) - tested
-    left_out = f"left out: {tested:,} images of the test split, {more:,} more of its lesions or patients"
-    notes = (*collection.notes, *([left_out] if others else []), *_dark_images(images))
+    tested = sum(record.split == "test" for record in closed)
+    related = len(closed) - tested
+    left_out = f"left out: {tested:,} images of the test split, {related:,} more of its lesions or patients"
+    notes = (*collection.notes, *([left_out] if closed else []), *_dark_images(images))
     return dataclasses.replace(collection, records=images.records, notes=notes), images
 
 
@@ -47,8 +47,8 @@ def prepare_annotated(
     for the images and then the masks.
     Raises UserError if masks cannot be used.
     """
-    training, others = _apart_from_test(collection)
-    images = decode([*training, *others], settings, progress)
+    training, closed = _apart_from_test(collection)
+    images = decode([*training, *closed], settings, progress)
     notes = (*collection.notes, *_dark_images(images))
     collection = dataclasses.replace(collection, records=images.records, notes=notes)
     if annotation == "label":
@@ -69,10 +69,10 @@ def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]
     """(records for pre-training, the official test split and other images of its lesions or patients)."""
     tested = {record.group for record in collection.records if record.split == "test"} - {None}
     training: list[Record] = []
-    others: list[Record] = []
+    closed: list[Record] = []
     for record in collection.records:
-        (others if record.split == "test" or record.group in tested else training).append(record)
-    return training, others
+        (closed if record.split == "test" or record.group in tested else training).append(record)
+    return training, closed
 
 
 def decode(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
@@ -105,5 +105,5 @@ def describe_masks(collection: Collection, masks: Masks) -> list[str]:
             f"{', '.join(suspect[:3])}: lesion must be white (255) on black (0); gravis check lists them"
         )
     read = [mask.read() for index in sample[:_FEW] if (mask := collection.records[index].mask)]
-    levels = next((found for mask in read if (found := other_levels(mask))), "")
+    levels = next(filter(None, map(other_levels, read)), "")
     return [f"masks: the values {levels} are read as background and lesion"] if levels else []

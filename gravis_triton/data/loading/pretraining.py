@@ -41,7 +41,7 @@ class PretrainingData:
     loader: yields the batches of an epoch, from where `batches.start` set it. preview: the first few images.
     collection, images: for evaluating an encoder, in the same order; `reference` and `validation` index them. Empty
     for streamed images without labels. description: one line. fingerprint: changes with the training images and, for
-    streamed ones, their order. seen(): (ids, (id, reason) of unreadable ones) of the images that
+    streamed ones, their order. trained_images(): (ids, (id, reason) of unreadable ones) of the images that
     all processes have read; every process must call it.
     """
 
@@ -55,7 +55,7 @@ class PretrainingData:
     skipped: _Skipped
     description: str
     fingerprint: str
-    seen: Callable[[], tuple[list[str], _Skipped]]
+    trained_images: Callable[[], tuple[list[str], _Skipped]]
 
     def for_evaluation(self) -> tuple[Collection, Images, Sequence[int], Sequence[int]]:
         """What an encoder is evaluated on: collection, images, reference, validation."""
@@ -94,7 +94,7 @@ def cached_data(settings: PretrainSettings, *, process: int, processes: int, pro
         description=f"{collection.name}, {len(images):,} images{classes}; {len(training):,} for pre-training, "
         f"{len(validation):,} for validation",
         fingerprint=fingerprint_of(collection.records[i].id for i in training),
-        seen=lambda: ([collection.records[i].id for i in training], images.skipped),
+        trained_images=lambda: ([collection.records[i].id for i in training], images.skipped),
     )
 
 
@@ -115,7 +115,7 @@ def streamed_data(settings: PretrainSettings, *, process: int, processes: int, p
     )
     scores = f"{len(validation):,} of {len(images):,} labeled validation images evaluated against the others"
 
-    def seen() -> tuple[list[str], _Skipped]:
+    def trained_images() -> tuple[list[str], _Skipped]:
         parts = gather_object([(batches.seen, batches.skipped)])
         skipped = {name: reason for _, part in parts for name, reason in part.items()}
         return sorted(set().union(*(ids for ids, _ in parts))), list(skipped.items())
@@ -132,7 +132,7 @@ def streamed_data(settings: PretrainSettings, *, process: int, processes: int, p
         description=f"{_described(shards, processes)}; "
         + (scores if validation else "no small labeled validation split, so no scores"),
         fingerprint=fingerprint_of(map(str, (shards.name, shards.rows, settings.seed, settings.shuffle_buffer))),
-        seen=seen,
+        trained_images=trained_images,
     )
 
 
