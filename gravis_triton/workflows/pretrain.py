@@ -1,7 +1,7 @@
 """Pre-train an image encoder."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from gravis_triton.data.loading.pretraining import PretrainingData, cached_data,
 from gravis_triton.data.loading.streaming import StreamedBatches
 from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation.examples import find_examples, write_examples
-from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, score_encoder
+from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, KnnScores, score_encoder
 from gravis_triton.files import write_json
 from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization
@@ -57,14 +57,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     def evaluate(name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
             with display.task(f"evaluating: {name}") as on_progress:
-                scores = score_encoder(
-                    method.encoder,
-                    *data.for_evaluation(),
-                    size=method.view_maker.size,
-                    device=accelerator.device,
-                    at_most=at_most,
-                    progress=on_progress,
-                )
+                scores = _score(method, data, accelerator.device, at_most, on_progress)
             if scores is not None:
                 values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
                 label = f"{name}: kNN on {scores.images:,} validation images"
@@ -109,6 +102,14 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     summary = _write_results(settings, job, method, data, parts, state, metric_logger)
     training.end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
+
+
+def _score(
+    method: Method, data: PretrainingData, device: torch.device, at_most: int, on_progress: Callable[[int, int], None]
+) -> KnnScores | None:
+    """kNN scores of the encoder so far, or None without labels."""
+    size, parts = method.view_maker.size, data.for_evaluation()
+    return score_encoder(method.encoder, *parts, size=size, device=device, at_most=at_most, progress=on_progress)
 
 
 def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainSettings, Method]:
