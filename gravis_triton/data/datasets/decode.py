@@ -2,9 +2,10 @@
 
 import math
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps
@@ -24,6 +25,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DEPTHS = (1023, 4095, 16383, 65535)  # largest values of 10, 12, 14 and 16 bits
+_OTHER_ORDER = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+"""Pillow's name of 16 bits per channel -> with the other order of bytes."""
 _MOST_COLOR = 32  # largest difference between a gray pixel's channels (JPEG rounding)
 _QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
@@ -33,6 +40,7 @@ def decode_image(source: Path | BinaryIO, short_side: int | None = None) -> Imag
 
     short_side: a JPEG larger than this is decoded at 1/2, 1/4 or 1/8 of its size (Pillow's draft mode), as
     long as its short side stays at least this many pixels.
+    Images of 10, 12 or 14 bits in 16 have their full range.
     Raises OSError or ValueError if it cannot be decoded in full; missing parts are never filled with gray.
     Pillow's decompression bomb limit (about 179 million pixels) applies.
     """
@@ -75,10 +83,13 @@ def _decode(
 ) -> Image.Image:
     try:
         with _open(source) as image:
+            low_bytes = _tiles_of_low_bytes(image)  # PNG files are loaded for their orientation
             if short_side is not None:
                 _draft(image, short_side)
             turned_as = None if _orientation(image) else drawn_on
             image.load()
+            if low_bytes and np.asarray(image)[..., :3].max(initial=0) <= _DEPTHS[-2] >> 8:
+                image.paste(_of_fewer_bits(image, source, low_bytes))
             return convert(ImageOps.exif_transpose(image) if turned_as is None else _turned_as(turned_as, image))
     except (OSError, ValueError, MemoryError):
         raise
@@ -131,6 +142,37 @@ def _draft(image: Image.Image, short_side: int) -> None:
         image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
+def _tiles_of_low_bytes(image: Image.Image) -> list[Any]:
+    """The tiles that make Pillow decode the low bytes of an opened color image of 16 bits, of which it keeps the high
+    ones: with the other order of bytes; none for other images."""
+    tiles: list[Any] = []
+    for codec, extents, offset, arguments in getattr(image, "tile", ()):
+        mode, *others = (arguments,) if isinstance(arguments, str) else arguments or ("",)
+        if mode not in _OTHER_ORDER:
+            return []
+        other = _OTHER_ORDER[mode]
+        tiles.append((codec, extents, offset, (other, *others) if others else other))
+    return tiles
+
+
+def _of_fewer_bits(image: Image.Image, source: Path | BinaryIO, low_bytes: list[Any]) -> Image.Image:
+    """The pixels of a loaded color image of 16 bits, which uses fewer of them, with their full range."""
+    with _open(source) as low:
+        low.tile = low_bytes  # type: ignore[attr-defined]
+        low.load()
+        high, rest = (np.asarray(one)[..., :3].astype(np.int64) for one in (image, low))
+    return Image.fromarray(_scaled(high << 8 | rest).astype(np.uint8))
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Integers from 0 to 255, if any is above, from the range of the fewest bits that hold all."""
+    largest = values.max(initial=0)
+    if largest <= 255:
+        return values
+    full = next(depth for depth in _DEPTHS if min(largest, 65535) <= depth)
+    return values.clip(0, full).astype(np.int64) * 255 // full
+
+
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
@@ -140,10 +182,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.nan_to_num(np.asarray(image))
-    largest = values.max(initial=0)
-    if image.mode == "F":
-        values = values * 255 if largest <= 1 else values
-    elif largest > 255:
-        full = next(depth for depth in _DEPTHS if min(largest, 65535) <= depth)
-        values = values.clip(0, full).astype(np.int64) * 255 // full
+    if image.mode != "F":
+        values = _scaled(values)
+    elif values.max(initial=0) <= 1:
+        values = values * 255
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))

@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ import pyarrow.parquet
 from gravis_triton.errors import UserError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
+SPREADSHEET = ".xlsx"
 
 _UNKNOWN = frozenset(
     {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "-1", "-1.0", "-", "--"}
@@ -35,23 +37,35 @@ class Frame:
         self.header: list[str] = table.column_names
         self._table = table
         self._joined: dict[str, tuple[Frame, list[int | None]]] = {}
+        self._cells: dict[str, list[str]] = {}
+        self._known: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
     def cells(self, column: str) -> list[str]:
         """One cell per row, "" if it is empty."""
+        if column not in self._cells:
+            self._cells[column] = self._read(column)
+        return self._cells[column]
+
+    def known(self, column: str) -> list[str]:
+        """The cells, with "" for marks of unknown values."""
+        if column not in self._known:
+            cells = self.cells(column)
+            marks = set(filter(is_unknown, set(cells)))
+            self._known[column] = ["" if cell in marks else cell for cell in cells] if marks - {""} else cells
+        return self._known[column]
+
+    def _read(self, column: str) -> list[str]:
         if column in self._joined:
             other, rows = self._joined[column]
             found = other.cells(column)
             return ["" if row is None else found[row] for row in rows]
-        return ["" if cell is None else str(cell).strip() for cell in self._table.column(column).to_pylist()]
-
-    def known(self, column: str) -> list[str]:
-        """The cells, with "" for marks of unknown values."""
-        cells = self.cells(column)
-        marks = {cell for cell in set(cells) if is_unknown(cell)}
-        return ["" if cell in marks else cell for cell in cells]
+        cells = self._table.column(column)
+        if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+            cells = pa.chunked_array([[None if cell is None else str(cell) for cell in cells.to_pylist()]], pa.string())
+        return pc.fill_null(pc.utf8_trim_whitespace(cells), "").to_pylist()
 
     def join(self, other: "Frame", rows: Sequence[int | None], columns: Sequence[str]) -> None:
         """Add columns of another table. rows: its row for each row here, or None."""
@@ -78,9 +92,10 @@ class Frame:
 def read_frame(file: Path, required: Sequence[str] = (), *, names: Sequence[str] = ()) -> Frame:
     """A CSV file, separated by commas, semicolons, tabs or bars, or a Parquet file.
 
-    required: columns that it must have. names: of the columns of a CSV file without a header.
+    required: columns that it must have. names: of the columns of a CSV file without a header. Of a spreadsheet, the
+    first sheet is read, from its first row with the required columns on.
     """
-    frame = Frame(file, _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, names))
+    frame = Frame(file, _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, names, required))
     missing = [column for column in required if column not in frame.header]
     if missing:
         raise UserError(
@@ -112,8 +127,8 @@ def _parquet(file: Path) -> pa.Table:
     return pyarrow.parquet.read_table(file, columns=plain)
 
 
-def _csv(file: Path, names: Sequence[str]) -> pa.Table:
-    text = _text(file)
+def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
+    text = _text(file, required)
     header = list(names) or [name.strip() for name in next(_csv_rows(text), (0, []))[1]]
     if twice := [column for column, count in Counter(header).items() if count > 1 and column]:
         raise UserError(f"{file}: duplicate column {', '.join(twice)}")
@@ -141,8 +156,29 @@ def _csv(file: Path, names: Sequence[str]) -> pa.Table:
     return table.filter(any_filled).select([name for name in unique if name[0] != "\0"])
 
 
-def _text(file: Path) -> str:
-    """The text of a CSV file in UTF-8, UTF-16 with a byte order mark, or Windows-1252."""
+def _sheet(file: Path, required: Sequence[str]) -> str:
+    """The first sheet of a spreadsheet as CSV, with blank lines instead of the rows above its header."""
+    try:
+        from openpyxl import load_workbook  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as error:
+        raise UserError(f"{file} needs openpyxl: pip install 'gravis-triton[xlsx]', or save it as CSV") from error
+    try:
+        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        rows = [[" ".join(str("" if cell is None else cell).split()) for cell in row] for row in sheet.values]
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+        raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from error
+    above = next((number for number, row in enumerate(rows) if any(row) and set(required) <= set(row)), 0)
+    width = max(map(len, rows), default=0)
+    text = io.StringIO("\n" * above)
+    text.seek(above)
+    csv.writer(text, lineterminator="\n").writerows(row + [""] * (width - len(row)) for row in rows[above:])
+    return text.getvalue()
+
+
+def _text(file: Path, required: Sequence[str] = ()) -> str:
+    """The text of a CSV file in UTF-8, UTF-16 with a byte order mark, or Windows-1252; a spreadsheet as such a file."""
+    if file.suffix.lower() == SPREADSHEET:
+        return _sheet(file, required)
     try:
         data = file.read_bytes()
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from gravis_triton.data.datasets.frame import Frame, read_frame
 from gravis_triton.data.datasets.layouts import GroupFiles, LabelFiles
@@ -24,7 +25,7 @@ def read_label_file(file: Path, layout: LabelFiles, classes: Sequence[str]) -> d
         values = layout.values or {name.lower(): position for position, name in enumerate(classes)}
         labels = _named(frame, columns[0], values, layout.names)
     else:
-        labels = _one_hot(frame, columns, layout.rest, scored)
+        labels = _one_hot(frame, layout, scored)
     return {key: label for key, row in rows.items() if (label := labels[row]) is not None and scored[row]}
 
 
@@ -49,9 +50,10 @@ def _named(frame: Frame, column: str, values: Mapping[str, int], names: Sequence
     return [values.get(cell) for cell in cells]
 
 
-def _one_hot(frame: Frame, columns: Sequence[str], rest: int | None, scored: Sequence[bool]) -> list[int | None]:
+def _one_hot(frame: Frame, layout: LabelFiles, scored: Sequence[bool]) -> list[int | None]:
+    columns, rest = layout.columns, layout.rest
     labels: list[int | None] = []
-    for row, ones in enumerate(zip(*(_ones(frame, column) for column in columns), strict=True)):
+    for row, ones in enumerate(zip(*(_ones(frame, column, layout.values) for column in columns), strict=True)):
         count = sum(ones)
         if scored[row] and not (count == 1 or (count == 0 and rest is not None)):
             found = " and ".join(column for column, one in zip(columns, ones, strict=True) if one) or "none"
@@ -61,12 +63,12 @@ def _one_hot(frame: Frame, columns: Sequence[str], rest: int | None, scored: Seq
     return labels
 
 
-def _ones(frame: Frame, column: str) -> list[bool]:
+def _ones(frame: Frame, column: str, others: Mapping[str, int] = MappingProxyType({})) -> list[bool]:
     cells = frame.cells(column)
     values: dict[str, float] = {}
     for cell in set(cells):
         try:
-            values[cell] = float(cell)
+            values[cell] = others[cell.lower()] if cell.lower() in others else float(cell)
         except ValueError:
             values[cell] = -1.0
     if not set(values.values()) <= {0.0, 1.0}:

@@ -17,9 +17,9 @@ from gravis_triton.errors import UserError
 class LabelFiles:
     """The first existing one of `files` holds the labels.
 
-    key: column of the image's id, or of its lesion. columns: one with the classes by name, or by `values`, which
-    are in lower case; or a 0/1 column for each class. rest: the class of a row of zeros. names: of the columns of files
-    without a header.
+    key: column of the image's id, or of its lesion. columns: one with the classes by name, or by `values`, which are in
+    lower case; or a 0/1 column for each class, whose other cells `values` has. rest: the class of a row of zeros.
+    names: of the columns of files without a header.
     """
 
     files: tuple[str, ...]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gravis_triton.data.datasets.common import common_classes
 from gravis_triton.data.datasets.folder import inner_folder, open_folder
-from gravis_triton.data.datasets.frame import TABLE_SUFFIXES
+from gravis_triton.data.datasets.frame import SPREADSHEET, TABLE_SUFFIXES
 from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
@@ -60,8 +60,8 @@ def open_collection(
     try:
         if path.is_dir():
             return _open_directory(path, columns, root, modality)
-        if path.suffix.lower() not in TABLE_SUFFIXES:
-            raise UserError(f"{path} is a file; give the directory that holds the images, or a CSV or Parquet table")
+        if path.suffix.lower() not in (*TABLE_SUFFIXES, SPREADSHEET):
+            raise UserError(f"{path} is a file; give the directory of the images, or a CSV, Parquet or Excel table")
         return open_table([path], columns, images=root, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
@@ -77,10 +77,10 @@ def _open_directory(given: Path, columns: str | None, images: Path | None, modal
             else f"--images {images}: {directory} is read as {known.name}; leave it out"
         )
     collection = known or _open_unknown(directory, columns, images, modality)
-    if directory == given:
-        return collection
-    note = f"{given} holds one folder: {directory.relative_to(given)} is read"
-    return replace(collection, notes=(note, *collection.notes))
+    outer = [] if directory == given else [f"{given} holds one folder: {directory.relative_to(given)} is read"]
+    sheets = [] if known else [file.name for file in directory.glob(f"*{SPREADSHEET}") if file.name[0] not in ".~"]
+    unread = [f"tables that are not read: {', '.join(sorted(sheets))} (give one as --data)"] if sheets else []
+    return replace(collection, notes=(*outer, *collection.notes, *unread))
 
 
 def _open_unknown(directory: Path, columns: str | None, images: Path | None, modality: str | None) -> Collection:

@@ -1,5 +1,6 @@
 """The data sets of layouts.yaml, each in miniature, as it is handed out."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -160,6 +161,37 @@ def test_ph2(tmp_path: Path, images, masks) -> None:
         "IMD002_lesion.bmp",
         "IMD003_lesion.bmp",
     ]
+
+
+def test_a_spreadsheet_is_read_from_its_header_on(tmp_path: Path, images) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    images(tmp_path, ["a.png", "b.png"])
+    book = openpyxl.Workbook()
+    for row in ([], ["image", "label", "age\nin years"], ["a", "mel", 55.0], [], ["b", "nv", None]):
+        book.active.append(row)
+    book.save(tmp_path / "table.xlsx")
+    assert facts(open_collection(str(tmp_path / "table.xlsx"))) == [
+        ("a.png", "mel", None, None),
+        ("b.png", "nv", None, None),
+    ]
+    assert open_collection(str(tmp_path)).notes == ("tables that are not read: table.xlsx (give one as --data)",)
+    book.active["A5"] = "c"
+    book.save(tmp_path / "table.xlsx")
+    with pytest.raises(UserError, match=r"table\.xlsx, line 5, column image"):
+        open_collection(str(tmp_path / "table.xlsx"))
+    (tmp_path / "table.xlsx").write_text("no zip")
+    with pytest.raises(UserError, match="cannot be read as a spreadsheet"):
+        open_collection(str(tmp_path / "table.xlsx"))
+
+
+def test_a_spreadsheet_without_openpyxl_is_one_clear_line(tmp_path: Path, images, monkeypatch) -> None:
+    images(tmp_path, ["a.png"])
+    (tmp_path / "table.xlsx").write_text("")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(
+        UserError, match=r"table\.xlsx needs openpyxl: pip install 'gravis-triton\[xlsx\]', or save it as CSV"
+    ):
+        open_collection(str(tmp_path / "table.xlsx"))
 
 
 def test_pad_ufes_20(tmp_path: Path, images) -> None:

@@ -1,6 +1,9 @@
 """Decoding single images: upright, complete, in the right mode."""
 
 import pickle
+import struct
+import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +168,60 @@ def test_references_pickle_small(tmp_path: Path) -> None:
     reference = pickle.loads(pickle.dumps(SyntheticImage(2, 5)))
     assert reference == SyntheticImage(2, 5)
     assert len(pickle.dumps(SyntheticImage(2, 5))) < 200
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG file of (height, width, 3 or 4) values, which Pillow cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff_of_16_bits(values: np.ndarray, order: str, orientation: int = 1) -> bytes:
+    """An uncompressed TIFF file of (height, width, 3) values, in the order of bytes "<" or ">"."""
+    height, width, _ = values.shape
+    pixels = values.astype(f"{order}u2").tobytes()
+    tags = [(256, width), (257, height), (258, 8 + 12 * 11 + 6), (259, 1), (262, 2), (273, 8 + 12 * 11 + 12)]
+    tags += [(274, orientation), (277, 3), (278, height), (279, len(pixels)), (284, 1)]
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, 3, 3 if tag == 258 else 1)
+        + struct.pack(f"{order}I" if tag == 258 else f"{order}HH", *([value] if tag == 258 else [value, 0]))
+        for tag, value in tags
+    )
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(f"{order}IH", 8, len(tags)) + entries + struct.pack(f"{order}I", 0)
+    return magic + directory + struct.pack(f"{order}HHH", 16, 16, 16) + pixels
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        png_of_16_bits,
+        lambda values: png_of_16_bits(np.dstack([values, np.full(values.shape[:2], 65535)])),
+        partial(tiff_of_16_bits, order="<"),
+        partial(tiff_of_16_bits, order=">"),
+    ],
+    ids=["png", "png with transparency", "tiff", "big-endian tiff"],
+)
+def test_color_of_16_bits_has_the_range_of_the_bits_that_it_uses(tmp_path, encode):
+    for bits, middle in ((10, 127), (12, 127), (14, 127), (16, 128)):
+        top = 2**bits - 1
+        values = np.array([[[top, 0, top // 2], [top // 2 + 1, top, 0]]])
+        (tmp_path / "a").write_bytes(encode(values))
+        (first, second) = np.asarray(ImageFile(tmp_path / "a").read())[0].tolist()
+        assert [first[0], first[1], second[1], second[2]] == [255, 0, 255, 0]
+        assert first[2] == 127
+        assert second[0] == middle  # 16 bits keep the high byte
+    (tmp_path / "a").write_bytes(encode(np.array([[[255, 128, 7], [0, 0, 0]]])))
+    assert np.asarray(ImageFile(tmp_path / "a").read())[0, 0].tolist() == [255, 128, 7]
+
+
+def test_color_of_12_bits_is_turned_upright(tmp_path):
+    (tmp_path / "a").write_bytes(tiff_of_16_bits(np.array([[[4095, 0, 0], [0, 4095, 0]]]), "<", orientation=6))
+    upright = np.asarray(ImageFile(tmp_path / "a").read())
+    assert upright.tolist() == [[[255, 0, 0]], [[0, 255, 0]]]
