@@ -103,8 +103,9 @@ def image_loader(
 ) -> DataLoader[ImageBatch]:
     """Batches of images for pre-training; `batches` indexes `indices`, which index `images` and `groups`: a number for
     each image, the same for images of one lesion or patient (default: all differ)."""
-    columns = (images, range(len(images)) if groups is None else groups)
-    return _training_loader(indices, columns, batches, _collate_grouped, workers)
+    numbers = range(len(images))
+    columns = (images, numbers, numbers if groups is None else groups)
+    return _training_loader(indices, columns, batches, collate_images, workers)
 
 
 def labeled_loader(
@@ -131,14 +132,15 @@ def whole_image_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[ImageBatch]:
     """Whole images, in order, for evaluation; the last batch may be smaller."""
-    return _evaluation_loader(images, indices, _collate_whole, batch_size, workers)
+    columns = (images, range(len(images)))
+    return _loader(indices, columns, collate_images, workers, batch_size=batch_size)
 
 
 def central_square_loader(
     images: Images, indices: Sequence[int], *, batch_size: int, workers: int
 ) -> DataLoader[Tensor]:
     """The central squares of the images `indices`, in order, for evaluation."""
-    return _evaluation_loader(images, indices, _collate_squares, batch_size, workers)
+    return _loader(indices, (images,), collate_central_squares, workers, batch_size=batch_size)
 
 
 def decoded_loader(
@@ -164,7 +166,7 @@ class _Column(Protocol[Item_co]):
 
 
 class _Columns(Dataset[tuple[Any, ...]]):
-    """The i-th item: the number n = indices[i], and the n-th cell of each column."""
+    """The i-th item: the n-th cell of each column, where n = indices[i]."""
 
     def __init__(self, indices: Sequence[int], columns: Sequence[_Column[Any]]) -> None:
         self.indices, self.columns = indices, columns
@@ -173,8 +175,7 @@ class _Columns(Dataset[tuple[Any, ...]]):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        number = self.indices[index]
-        return number, *(column[number] for column in self.columns)
+        return tuple(column[self.indices[index]] for column in self.columns)
 
 
 class _Decoded(Dataset[Any]):
@@ -200,28 +201,16 @@ def _collate_readable(
     return DecodedBatch([name for name, _ in readable], images, skipped)
 
 
-def _collate_grouped(items: list[tuple[int, Pixels, int]]) -> ImageBatch:
-    index, images, group = zip(*items, strict=True)
-    return collate_images(images, index, map(int, group))
-
-
-def _collate_whole(items: list[tuple[int, Pixels]]) -> ImageBatch:
-    index, images = zip(*items, strict=True)
-    return collate_images(images, index)
-
-
-def _collate_squares(items: list[tuple[int, Pixels]]) -> Tensor:
-    return collate_central_squares([image for _, image in items])
-
-
-def _collate_labeled(items: list[tuple[int, Pixels, int]]) -> LabeledBatch:
-    _, images, labels = zip(*items, strict=True)
+def _collate_labeled(images: Sequence[Pixels], labels: Sequence[Any]) -> LabeledBatch:
     return LabeledBatch(*_canvas_and_sizes(images), torch.tensor(labels))
 
 
-def _collate_masked(items: list[tuple[int, Pixels, Pixels]]) -> MaskBatch:
-    _, images, masks = zip(*items, strict=True)
+def _collate_masked(images: Sequence[Pixels], masks: Sequence[Pixels]) -> MaskBatch:
     return MaskBatch(*_canvas_and_sizes(images), _on_one_canvas(masks).unsqueeze(1))
+
+
+def _collate_columns(collate: Callable[..., Batch], items: list[tuple[Any, ...]]) -> Batch:
+    return collate(*zip(*items, strict=True))
 
 
 def _canvas_and_sizes(images: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
@@ -244,23 +233,25 @@ def _training_loader(
     indices: Sequence[int],
     columns: Sequence[_Column[Any]],
     batches: Sampler[list[int]],
-    collate: Callable[[list[Any]], Batch],
+    collate: Callable[..., Batch],
     workers: int,
 ) -> DataLoader[Batch]:
-    return Loader[Batch](
-        _Columns(indices, columns),
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+    pin = torch.cuda.is_available()
+    return _loader(
+        indices, columns, collate, workers, batch_sampler=batches, persistent_workers=workers > 0, pin_memory=pin
     )
 
 
-def _evaluation_loader(
-    images: Images, indices: Sequence[int], collate: Callable[[list[Any]], Batch], batch_size: int, workers: int
+def _loader(
+    indices: Sequence[int],
+    columns: Sequence[_Column[Any]],
+    collate: Callable[..., Batch],
+    workers: int,
+    **options: Any,
 ) -> DataLoader[Batch]:
-    return Loader[Batch](_Columns(indices, (images,)), batch_size=batch_size, collate_fn=collate, num_workers=workers)
+    """Batches of the cells of columns; `collate` gets those of each column as a sequence."""
+    collate_fn = partial(_collate_columns, collate)
+    return Loader[Batch](_Columns(indices, columns), collate_fn=collate_fn, num_workers=workers, **options)
 
 
 class Loader(DataLoader[Item_co]):
