@@ -43,6 +43,9 @@ class Finder:
 
     def find(self, frame: Frame, row: int, column: str, cell: str) -> str | None:
         """The file that a cell names, or None. Raises UserError if there are several."""
+        path = self._by_name.get(cell)
+        if path is not None and cell not in self._namesakes:
+            return path
         path = self._paths.get(_normal(cell))
         if path is not None or not cell:
             return path

@@ -1,8 +1,10 @@
 """Any folder of images, with or without class sub-folders, splits and folders of masks."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -27,7 +29,8 @@ _SYSTEM = frozenset(
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
 _MASK_ENDINGS = ("_segmentation", "_mask")
-_PERHAPS_MASKS = ("_lesion", "_roi", "_seg", "_gt", "_groundtruth", "_label")  # also of photographs
+# the others may also be photographs
+_LIKE_MASKS = re.compile(r"_(segmentation|mask|lesion|roi|seg|gt|groundtruth|label)(\.[^./]*)?$", re.IGNORECASE)
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _SAMPLE = 32  # files whose pixels are looked at
 
@@ -147,11 +150,16 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 def mask_key(path: str) -> str | None:
     """The path that a mask shares with its image, without suffix and without folders named masks or images; None for
     an image."""
-    if "/" not in path or MASK_FOLDERS.isdisjoint(path.lower().split("/")[:-1]):
+    if not _holds_masks(path[: max(0, path.rfind("/"))]):
         return None
     key = _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
     ending = next((ending for ending in _MASK_ENDINGS if key.lower().endswith(ending)), "")
     return key[: len(key) - len(ending)]
+
+
+@lru_cache
+def _holds_masks(folder: str) -> bool:
+    return not MASK_FOLDERS.isdisjoint(folder.lower().split("/"))
 
 
 def _key(path: str, without: frozenset[str]) -> str:
@@ -195,7 +203,7 @@ def walk(directory: Path, skipped: Counter[str] | None = None) -> Iterator[tuple
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        left_out = {name for name in folders if _is_skipped(Path(folder, name))}
+        left_out = [name for name in sorted(folders) if _is_skipped(Path(folder, name))]
         if skipped is not None:
             skipped.update(left_out)
         folders[:] = [name for name in folders if name not in left_out]
@@ -218,11 +226,11 @@ def _is_skipped(folder: Path) -> bool:
 
 def check_no_masks(directory: Path, images: Sequence[str]) -> None:
     """Raise UserError for masks among the images, by their names or by pixels of two values."""
-    names = [stem_of(path[path.rfind("/") + 1 :]).lower() for path in images]
-    stems = set(names)
-    beside = [(path, name) for path, name in zip(images, names, strict=True) if name.rpartition("_")[0] in stems]
+    perhaps = {path: _name(path) for path in images if _LIKE_MASKS.search(path)}
+    stems = set(map(_name, images)) if perhaps else set()
+    beside = [(path, name) for path, name in perhaps.items() if name.rpartition("_")[0] in stems]
     found = next((path for path, name in beside if name.endswith(_MASK_ENDINGS)), None)
-    alike = [path for path, name in beside if name.endswith(_PERHAPS_MASKS)][:_SAMPLE]
+    alike = [path for path, name in beside if not name.endswith(_MASK_ENDINGS)][:_SAMPLE]
     found = found or next((path for path in alike if _has_two_values(directory / path, least=0)), None)
     gray = [path for path in images if path[path.rfind(".") :].lower() in _LOSSLESS]
     found = found or next(
@@ -233,6 +241,10 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
             f"{(directory / found).parent} holds masks among its images, such as {stem_of(found).rpartition('/')[2]}: "
             "move them into a folder named masks"
         )
+
+
+def _name(path: str) -> str:
+    return stem_of(path[path.rfind("/") + 1 :]).lower()
 
 
 def _has_two_values(file: Path, least: int = 256) -> bool:

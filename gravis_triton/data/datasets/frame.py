@@ -149,11 +149,11 @@ def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
         if "Empty CSV" not in str(error):
             raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
         table = pa.table({name: pa.array([], pa.string()) for name in unique})
-    filled = [pc.not_equal(pc.utf8_trim_whitespace(column), "") for column in table.columns]
-    any_filled = filled[0]
-    for column in filled[1:]:
-        any_filled = pc.or_(any_filled, column)
-    return table.filter(any_filled).select([name for name in unique if name[0] != "\0"])
+    is_blank = pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")
+    for column in table.columns[1:]:
+        if pc.any(is_blank).as_py():
+            is_blank = pc.and_(is_blank, pc.equal(pc.utf8_trim_whitespace(column), ""))
+    return table.filter(pc.invert(is_blank)).select([name for name in unique if name[0] != "\0"])
 
 
 def _sheet(file: Path, required: Sequence[str]) -> str:

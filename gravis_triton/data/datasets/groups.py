@@ -1,11 +1,13 @@
 """Groups of images that stay together, joined from several columns: patients and lesions."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gravis_triton.data.datasets.frame import is_unknown
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-Name = tuple[int, str]  # of a patient or lesion: column number and cell
+from gravis_triton.data.datasets.frame import is_unknown
 
 PATIENTS = frozenset({"patient_id", "patient"})
 LESIONS = frozenset({"lesion_id", "lesion"})
@@ -20,24 +22,21 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
     if len(columns) == 1:
         (cells,) = columns.values()
         return [None if cell in (None, "") else str(cell) for cell in cells]
-    parents: dict[Name, Name] = {}
-
-    def root(name: Name) -> Name:
-        while parents.setdefault(name, name) != name:
-            parents[name] = name = parents[parents[name]]
-        return name
-
-    rows = [
-        [(column, str(cell)) for column, cell in enumerate(cells) if cell not in (None, "")]
-        for cells in zip(*columns.values(), strict=True)
-    ]
-    for names in rows:
-        roots = sorted(map(root, names))  # earlier columns give the name
-        for other in roots[1:]:
-            parents[other] = roots[0]
-    titles = list(columns)
-    named = [root(names[0]) if names else None for names in rows]
-    return [name and f"{titles[name[0]]} {name[1]}" for name in named]
+    # a node for each row, and after them one for each cell, in the order in which they give the name
+    rows = len(next(iter(columns.values())))
+    names: list[str] = []
+    links = []
+    for title, column in columns.items():
+        texts = ["" if cell is None else str(cell) for cell in column]
+        nodes = {text: place for place, text in enumerate(sorted({*texts} - {""}), rows + len(names))}
+        names += [f"{title} {text}" for text in nodes]
+        links += [(row, nodes[text]) for row, text in enumerate(texts) if text]
+    if not links:
+        return [None] * rows
+    graph = coo_array((np.ones(len(links)), np.transpose(links)), shape=(rows + len(names),) * 2)
+    _, component = connected_components(graph, directed=False)
+    first = dict(zip(reversed(component[rows:].tolist()), reversed(names), strict=True))
+    return [first.get(number) for number in component[:rows].tolist()]
 
 
 def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | None], list[str]]:
@@ -45,17 +44,15 @@ def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | Non
 
     Marks of unknown values are no group, and a lesion that several patients have is a number of its own in each.
     """
-    known = {
-        title: ["" if cell is None or is_unknown(str(cell)) else str(cell) for cell in cells]
-        for title, cells in columns.items()
-    }
+    known = {}
+    for title, cells in columns.items():
+        text = {cell: "" if cell is None or is_unknown(str(cell)) else str(cell) for cell in set(cells)}
+        known[title] = [text[cell] for cell in cells]
     notes = []
     patients = next((cells for title, cells in known.items() if title.lower() in PATIENTS), None)
     for title in [title for title in known if title.lower() in LESIONS and patients]:
-        owners: dict[str, set[str]] = defaultdict(set)
-        for patient, lesion in zip(patients or (), known[title], strict=True):
-            owners[lesion].add(patient)
-        shared = {lesion for lesion, names in owners.items() if lesion and len(names - {""}) > 1}
+        owners = Counter(lesion for lesion, patient in set(zip(known[title], patients or (), strict=True)) if patient)
+        shared = {lesion for lesion, number in owners.items() if lesion and number > 1}
         if shared:
             known[title] = [
                 f"{lesion} of {patient}" if lesion in shared and patient else lesion

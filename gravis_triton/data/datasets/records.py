@@ -54,7 +54,7 @@ class Record:
     mask: ImageReference | None = None
 
     def __post_init__(self) -> None:
-        if not self.id or "\0" in self.id or self.id[0] == "/" or ".." in self.id.split("/"):
+        if not self.id or "\0" in self.id or self.id[0] == "/" or (".." in self.id and ".." in self.id.split("/")):
             raise UserError(f"image id {self.id!r}: must be a name or a relative path without '..'")
 
     @property

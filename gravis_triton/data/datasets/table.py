@@ -83,6 +83,7 @@ def open_table(
     skipped: Counter[str] = Counter()
     paths = sorted(images_below(root, skipped))
     image_paths = [path for path in paths if mask_key(path) is None]
+    has_masks = len(image_paths) < len(paths)
     images_of, named = Finder(root, image_paths), named_columns(columns)
     frame, unread = join_tables([_read(file) for file in files], named, images_of)
     known = layout_of_table(frame.header)
@@ -91,9 +92,9 @@ def open_table(
     chosen, notes = _columns_of(frame, layout, named, images_of)
     annotated = _annotate(frame, chosen, layout)
 
-    paired = {} if chosen["mask"] else pair_masks(root, paths)
+    paired = pair_masks(root, paths) if has_masks and not chosen["mask"] else {}
     listed = _listed(frame, chosen["image"], layout, modality)
-    mask_paths = [path for path in paths if mask_key(path) is not None] or paths
+    mask_paths = sorted({*paths} - {*image_paths}) if has_masks else paths
     records, told = _records_of_rows(
         frame, listed, annotated, images_of, Finder(root, mask_paths if chosen["mask"] else []), paired
     )
