@@ -47,6 +47,18 @@ class DataSettings(ReadSettings):
     num_workers: Workers = None
     """Worker processes for decoding and loading images; 0 loads in the main process."""
 
+    @property
+    def short_side(self) -> int:
+        """`cache_size`, once `resolve_data` has filled it in."""
+        assert self.cache_size is not None
+        return self.cache_size
+
+    @property
+    def workers(self) -> int:
+        """`num_workers`, once `resolve_data` has filled it in."""
+        assert self.num_workers is not None
+        return self.num_workers
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamingSettings:

@@ -112,8 +112,7 @@ def _encode(
     opened: OpenedEncoder, data: AnnotatedData, settings: EvaluateSettings, job: JobContext
 ) -> list[LabeledFeatures]:
     """Features of the training, validation and test images."""
-    accelerator, workers = job.accelerator, settings.num_workers
-    assert workers is not None  # resolved
+    accelerator = job.accelerator
     encoder = opened.encoder.to(accelerator.device)
     if settings.tta:
         encoder = FlipAveraged(encoder)
@@ -125,7 +124,7 @@ def _encode(
             [index for part in parts for index in part],
             size=opened.image_size,
             device=accelerator.device,
-            workers=workers,
+            workers=settings.workers,
             progress=encoding,
         ).split([len(part) for part in parts])
     return [labeled_features(rows, data.collection.labels(part)) for rows, part in zip(features, parts, strict=True)]

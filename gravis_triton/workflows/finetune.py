@@ -78,9 +78,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
 
     # annotated images: training, validation and test sets
     data = load_annotated(collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids)
-    cache_size = settings.cache_size
-    assert cache_size is not None  # resolved
-    preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=cache_size)
+    preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=settings.short_side)
     task = task_class(network, data, settings, preprocess)
 
     parts, state, best = start_training(settings, job, task, opened.encoder)
@@ -136,9 +134,8 @@ def start_training(
     `start_or_resume` does.
     """
     accelerator, processes = job.accelerator, job.accelerator.num_processes
-    split, workers = task.data.split, settings.num_workers
+    split = task.data.split
     assert settings.epochs is not None  # resolved
-    assert workers is not None  # resolved
     batches = EpochBatches(
         len(task.train_indices),
         batch_size=max(1, min(settings.batch_size, len(task.train_indices) // processes)),
@@ -153,7 +150,7 @@ def start_training(
         task,
         settings,
         batches=batches,
-        loader=task.train_loader(batches, workers),
+        loader=task.train_loader(batches, settings.workers),
         steps=epochs * len(batches),
         parameter_groups=parameter_groups(
             task.network, encoder, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay

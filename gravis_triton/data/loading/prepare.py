@@ -53,8 +53,7 @@ def prepare_annotated(
     collection = dataclasses.replace(collection, records=images.records, notes=notes)
     if annotation == "label":
         return collection, images, None
-    assert settings.num_workers is not None  # resolved
-    masks = cached_masks(images, directory=settings.cache_dir, workers=settings.num_workers, progress=progress)
+    masks = cached_masks(images, directory=settings.cache_dir, workers=settings.workers, progress=progress)
     return collection, images, masks
 
 
@@ -77,10 +76,13 @@ def _apart_from_test(collection: Collection) -> tuple[list[Record], list[Record]
 
 def decode(records: Sequence[Record], settings: DataSettings, progress: Progress) -> CachedImages:
     """The readable images of `records`, in the cache. `progress` is called with (done, total)."""
-    directory, size, workers = settings.cache_dir, settings.cache_size, settings.num_workers
-    assert size is not None  # resolved
-    assert workers is not None
-    return cached_images(records, short_side=size, directory=directory, workers=workers, progress=progress)
+    return cached_images(
+        records,
+        short_side=settings.short_side,
+        directory=settings.cache_dir,
+        workers=settings.workers,
+        progress=progress,
+    )
 
 
 def _dark_images(images: CachedImages) -> list[str]:

@@ -79,12 +79,10 @@ def cached_data(settings: PretrainSettings, *, process: int, processes: int, pro
     batches = EpochBatches(
         len(training), batch_size=batch_size, process=process, processes=processes, seed=seed, groups=groups[training]
     )
-    workers = settings.num_workers
-    assert workers is not None  # resolved
     classes = f", classes {', '.join(collection.classes)}" if collection.classes else ", no labels"
     return PretrainingData(
         batches=batches,
-        loader=image_loader(images, training, batches, workers=workers, groups=groups),
+        loader=image_loader(images, training, batches, workers=settings.workers, groups=groups),
         preview=collate_images([images[i] for i in training[:_PREVIEW]]),
         collection=collection,
         images=images,

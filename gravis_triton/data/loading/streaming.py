@@ -135,11 +135,8 @@ class StreamedBatches:
         raise UserError(f"{self.shards.name}: no image can be decoded")
 
     def _decoded(self, batches: Iterable[Any]) -> Iterable[DecodedBatch[Any, ImageBatch]]:
-        assert self.settings.num_workers is not None  # resolved
-        assert self.settings.cache_size is not None
-        return decoded_loader(
-            batches, short_side=self.settings.cache_size, collate=collate_images, workers=self.settings.num_workers
-        )
+        short_side, workers = self.settings.short_side, self.settings.workers
+        return decoded_loader(batches, short_side=short_side, collate=collate_images, workers=workers)
 
     def state_dict(self) -> dict[str, Any]:
         """Where all processes are in the epoch; all of them must call it, as `accelerator.save_state` does."""
