@@ -1,8 +1,9 @@
-"""Self-contained HTML pages, without network or scripts: sections of tables, figures and thumbnails."""
+"""Self-contained HTML pages, without network or scripts: tables, figures and thumbnails; and the page of a dataset."""
 
 import base64
 import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from gravis_triton.data import Collection, Record
 from gravis_triton.files import atomic_write, reading
 from gravis_triton.report.figures import Pixels, styled
 
 _WIDEST = 1600  # maximum width in pixels
+_PER_SECTION = 40  # images of a split and class
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,22 @@ def write_page(page: Page, file: Path) -> None:
         loader=PackageLoader("gravis_triton.report", "."), autoescape=True, undefined=StrictUndefined
     )
     atomic_write(file, templates.get_template("page.html.j2").render(page=page))
+
+
+def write_dataset_page(
+    file: Path, collection: Collection, thumbnails: Iterable[tuple[Record, Image.Image]], summary: str
+) -> None:
+    """Write a self-contained HTML page: the summary, and up to 40 images, evenly spaced, of each split and class."""
+    groups: dict[str, list[tuple[Record, Image.Image]]] = defaultdict(list)
+    for record, image in thumbnails:
+        label = "unlabeled" if record.label is None else collection.class_names(record) or "no class"
+        groups[f"{record.split or 'all'}: {label}"].append((record, image))
+    sections = []
+    for title, members in sorted(groups.items()):
+        chosen = members[:: -(-len(members) // _PER_SECTION)]
+        row = [(Picture.from_pixels(np.asarray(image), record.id), "") for record, image in chosen]
+        sections.append(Section(f"{title} ({len(row)} of {len(members):,})", thumbnails=[row]))
+    write_page(Page(collection.name, summary.removeprefix(f"{collection.name}\n"), sections), file)
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -92,7 +92,7 @@ def check(settings: CheckSettings) -> CheckResult:
     result = CheckResult(collection.name, collection.notes, _parts(collection, looked), tuple(faults), tuple(warnings))
     print(json.dumps(asdict(result), indent=2) if settings.json else _text(result))
     if settings.page is not None:
-        from gravis_triton.report.dataset_page import write_dataset_page  # imports matplotlib
+        from gravis_triton.report.html import write_dataset_page  # imports matplotlib
 
         shown = [(r, one.shown) for r, one in zip(collection.records, looked, strict=True) if one.shown]
         try:
