@@ -3,6 +3,8 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.markdown import Markdown
 
 from gravis_triton.comparison.results import (
     Result,
@@ -190,6 +192,11 @@ def test_tables_have_a_row_per_encoder_and_two_columns_per_fraction(small):
     text = markdown(compared(small))
     assert "| jaccard | 5% of labels | against base | 100% of labels | against base |\n| --- | ---: |" in text
     assert text.count("| base |") == text.count("| ours |") == 3  # scores
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(Markdown(text))
+    assert capture.get().count(" ours ") == 3  # aligned columns, without the marks of Markdown
+    assert "|" not in capture.get()
     ours = compared(small).of("segmentation", "jaccard")[1]
     assert "Mean ± standard deviation over 3 seeds; differences from base" in text
     assert f"| ours | {ours.mean:.3f} ± {ours.spread:.3f} | {ours.against_baseline.difference:+.3f} [" in text
