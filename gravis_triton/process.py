@@ -19,7 +19,7 @@ STOP_SIGNALS = tuple(
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CGROUPS = Path("/sys/fs/cgroup")
-_OTHER_ENGINES = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # ACCELERATE_USE_... of accelerate launch
+_OTHER_ENGINES = ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # ACCELERATE_USE_... of accelerate launch
 _PROCESS_COUNTS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}  # of torchrun and MPI
 _SPIN_COUNT = "1000"  # iterations of a loop; libgomp's default is 300,000
 
@@ -76,13 +76,13 @@ def die_with_launcher() -> None:
 
 
 def check_launch() -> None:
-    """Raise UserError if the launcher was asked for what does not happen: another engine than DDP, or more processes
-    or machines than one where accelerate starts a single process, as on CPUs."""
+    """Raise UserError if the launcher was asked for what does not happen: another engine than DDP and FSDP, or more
+    processes or machines than one where accelerate starts a single process, as on CPUs."""
     for engine in _OTHER_ENGINES:
         if os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true":
             raise UserError(
-                f"the launcher asks for {engine}, but training replicates the model in every process (DDP): "
-                "start it with --multi_gpu, or by torchrun"
+                f"the launcher asks for {engine}, which is not supported: start it with "
+                "--multi_gpu, with --use_fsdp --fsdp_version 2, or by torchrun"
             )
     if not is_launched() or _PROCESS_COUNTS & os.environ.keys():
         return

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -22,6 +22,7 @@ from gravis_triton.training.checkpoint import TrainState
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.optimizers import build_optimizer, build_scheduler
 from gravis_triton.training.setup import PATIENCE, prepare_model
+from gravis_triton.training.sharding import all_finite, full_weights, is_sharded, prepare_for_sharding
 
 Metrics: TypeAlias = dict[str, Any]
 
@@ -37,7 +38,8 @@ class Training:
 
     model: a `Method` or a `Task`: `make_views(batch)`, then `forward(views, batch, step)` to a loss and metrics, and
     `after_step(step, steps)`. steps: in the whole schedule. log_every: steps between log lines. max_bad_steps: number
-    of steps with a non-finite gradient to skip before the run stops. clip_grad: maximum norm of the gradient.
+    of steps with a non-finite gradient to skip before the run stops. clip_grad: maximum norm of the gradient. whole: a
+    copy of a sharded model, for its full weights.
     """
 
     accelerator: Accelerator
@@ -51,6 +53,11 @@ class Training:
     log_every: int
     max_bad_steps: int = 0
     clip_grad: float | None = None
+    whole: nn.Module | None = None
+
+    def full_weights(self) -> AbstractContextManager[Any]:
+        """The model with all its weights in the first process; all processes enter."""
+        return full_weights(self.accelerator, self.accelerator.unwrap_model(self.model), self.whole)
 
 
 def build_training(
@@ -66,12 +73,17 @@ def build_training(
     """Prepare a method or task, its optimizer and schedule for all processes.
 
     parameter_groups: for the optimizer. Default: all parameters, without weight decay on biases and normalization.
-    Raises UserError for an optimizer that is unknown or does not fit.
+    Raises UserError for an optimizer that is unknown or does not fit, and for a model that the launcher's settings do
+    not fit.
     """
     model = prepare_model(model, accelerator, channels_last=settings.channels_last, compile=settings.compile)
     optimizer = build_optimizer(parameter_groups or model, settings)
     scheduler = build_scheduler(optimizer, settings, steps=steps, steps_per_epoch=len(batches))
-    model, optimizer = accelerator.prepare(model, optimizer)
+    whole = prepare_for_sharding(model, accelerator) if is_sharded(accelerator) else None
+    try:
+        model, optimizer = accelerator.prepare(model, optimizer)
+    except ValueError as error:
+        raise UserError(f"accelerate cannot prepare this model: {error}") from error
     return Training(
         accelerator=accelerator,
         model=model,
@@ -84,6 +96,7 @@ def build_training(
         log_every=settings.log_every,
         max_bad_steps=settings.max_bad_steps,
         clip_grad=settings.clip_grad,
+        whole=whole,
     )
 
 
@@ -169,7 +182,7 @@ class NonFiniteGuard:
     def undo(self) -> bool:
         """Undo the last step if it was bad; returns whether it was. All processes agree, as they share the gradient."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+        if all_finite(gradients):
             return False
         for gradient in gradients:
             gradient.zero_()
@@ -249,8 +262,7 @@ def _log_line(training: Training, state: TrainState, epoch: int, meter: StepMete
 @torch.no_grad()
 def _are_finite(model: nn.Module) -> bool:
     """Whether all weights and statistics of a model are finite."""
-    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+    return all_finite(tensor for tensor in model.state_dict().values() if tensor.is_floating_point())
 
 
 @contextmanager

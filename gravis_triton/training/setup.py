@@ -15,6 +15,7 @@ from torch import nn
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.process import available_cores, user_has_set
 from gravis_triton.settings import RunSettings
+from gravis_triton.training.sharding import check_sharding, fsdp_plugin, is_sharded
 
 PATIENCE = timedelta(hours=12)
 """How long processes wait for the first one while it decodes the images or evaluates."""
@@ -26,7 +27,7 @@ def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelera
     """Join the processes started by `accelerate launch` or torchrun.
 
     trains: precision auto may be bfloat16. Raises UserError for a tracker that is not
-    installed, and for a precision that the device does not support."""
+    installed, for a precision that the device does not support, and for a launch that shards what cannot be."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
         known = [tracker.value for tracker in LoggerType if tracker != LoggerType.ALL]
@@ -38,6 +39,7 @@ def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelera
                 f"--tracker {settings.tracker} is not installed; "
                 f"installed: {', '.join(available) or 'none of those that accelerate supports'}"
             )
+    plugin = fsdp_plugin()
     AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:
         accelerator = Accelerator(
@@ -47,9 +49,12 @@ def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelera
             cpu=not torch.accelerator.is_available(),  # else processes of torchrun would look for GPUs
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
             step_scheduler_with_optimizer=False,
+            fsdp_plugin=plugin,
         )
     except (ValueError, ImportError) as error:
         raise UserError(f"accelerate rejects these settings: {str(error).splitlines()[0]}") from error
+    if plugin is not None:
+        check_sharding(accelerator, settings)
     if accelerator.device.type == "cpu":
         _set_threads(settings.cpu_threads, accelerator.state.num_processes)
     return accelerator
@@ -109,7 +114,7 @@ def prepare_model(model: nn.Module, accelerator: Accelerator, *, channels_last: 
     statistics would reveal to the encoder which views were processed together, and the gradient would depend on the
     number of processes. (PyTorch supports this on GPUs only; CPU processes keep their own statistics.)
     """
-    if channels_last:
+    if channels_last and not is_sharded(accelerator):  # shards are of contiguous weights
         model = model.to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = convert_sync_batchnorm(model)

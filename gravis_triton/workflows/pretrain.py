@@ -55,13 +55,14 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
     def evaluate(name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
-        if accelerator.is_main_process:
-            with display.task(f"evaluating: {name}") as on_progress:
-                scores = _score(method, data, accelerator.device, at_most, on_progress)
-            if scores is not None:
-                values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
-                label = f"{name}: kNN on {scores.images:,} validation images"
-                console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
+        with parts.full_weights() as whole:
+            if accelerator.is_main_process:
+                with display.task(f"evaluating: {name}") as on_progress:
+                    scores = _score(whole, data, accelerator.device, at_most, on_progress)
+                if scores is not None:
+                    values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
+                    label = f"{name}: kNN on {scores.images:,} validation images"
+                    console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
 
     if state.step == 0:
         if settings.evaluate:
@@ -99,7 +100,8 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
         evaluate("pre-trained encoder")
         if any(len(part) > settings.eval_images for part in data.labeled()):
             evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
-    summary = _write_results(settings, job, method, data, parts, state, metric_logger)
+    with parts.full_weights() as whole:
+        summary = _write_results(settings, job, whole, data, parts, state, metric_logger)
     training.end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
 

@@ -33,6 +33,9 @@ SMALL = {
     "dino": {"projection_hidden": 64, "projection_dim": 32, "prototypes": 64, "local_views": 2},
 }
 
+SHARDED = TINY | SMALL["dino"] | {"method": "dino", "model": "test_vit", "epochs": 1}
+SHARDED |= {"clip_grad": 0.5, "max_bad_steps": 1}
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
@@ -55,16 +58,28 @@ def test_a_resumed_run_gives_the_same_bits(method, cache, tmp_path):
     assert all(line["loss"] == line["loss"] for line in lines)  # not NaN
 
 
-def test_processes_agree_on_the_weights(cache, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = Path(__file__).with_name("two_processes.py")
+def torchrun_two(script: str, *args: str) -> subprocess.CompletedProcess[str]:
+    here = Path(__file__).parent
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(script.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*torchrun, str(script), cache["cache_dir"], str(tmp_path)],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    environment["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run([*launch, str(here / script), *args], env=environment, capture_output=True, text=True)
+
+
+def test_processes_agree_on_the_weights(cache, tmp_path):
+    done = torchrun_two("two_processes.py", cache["cache_dir"], str(tmp_path))
     assert done.stdout.splitlines()[-1] == f"same weights: {' '.join(sorted(METHODS))}", done.stderr[-3000:]
+
+
+def test_sharded_training_equals_replicated_training_and_resumes_exactly(cache, tmp_path):
+    done = torchrun_two("two_shards.py", cache["cache_dir"], str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    replicated, sharded, parts = (weights(tmp_path / name) for name in ("replicated", "sharded", "parts"))
+    for name, expected in replicated.items():
+        torch.testing.assert_close(sharded[name], expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(parts[name], sharded[name])
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    assert sum("knn_mean_auc" in line for line in lines) == 2  # untrained and after the first part
 
 
 def test_the_method_of_the_documentation_runs(cache, tmp_path, monkeypatch):

@@ -1,13 +1,16 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import DistributedType
 from torch import nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import OptimizationSettings, RunSettings
+from gravis_triton.settings import OptimizationSettings, PretrainSettings, RunSettings
 from gravis_triton.training import build_optimizer, seed_step, setup, start_accelerator
 from gravis_triton.training.optimizers import build_scheduler
+from gravis_triton.training.sharding import check_sharding
 
 
 def rates(settings: OptimizationSettings, steps_per_epoch: int) -> list[float]:
@@ -156,3 +159,31 @@ def test_randomness_differs_by_seed_step_and_process():
         seed_step(*place)
         draws.add(torch.rand(()).item())
     assert len(draws) == 4
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1", "asks for FSDP 1, which is not supported: add --fsdp_version 2"),
+        ("2", "asks for FSDP, which accelerate does on several GPUs only: use torchrun"),
+    ],
+)
+def test_sharding_that_does_not_happen_is_an_error(monkeypatch, version, message):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", version)
+    with pytest.raises(UserError, match=message):
+        start_accelerator(PretrainSettings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision", "message"),
+    [
+        (RunSettings(), "no", "asks for FSDP, which only pretrain does: start this job with --multi_gpu"),
+        (PretrainSettings(compile=True), "no", "FSDP works with --mixed-precision no or bf16, without --compile"),
+        (PretrainSettings(), "fp16", "FSDP works with --mixed-precision no or bf16, without --compile"),
+    ],
+)
+def test_what_cannot_be_sharded_is_an_error(settings, precision, message):
+    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP, mixed_precision=precision)
+    with pytest.raises(UserError, match=message):
+        check_sharding(accelerator, settings)
