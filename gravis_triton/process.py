@@ -58,10 +58,15 @@ def is_launched() -> bool:
     return not {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ)
 
 
+def launcher() -> psutil.Process | None:
+    """The launcher that started this process; None without one, or if it has ended."""
+    return psutil.Process().parent() if is_launched() else None
+
+
 def user_has_set(variable: str) -> bool:
     """Whether an environment variable was set before the launcher started this process, so not by the launcher."""
-    launcher = psutil.Process().parent() if is_launched() else None
-    return variable in (os.environ if launcher is None else launcher.environ())
+    started_by = launcher()
+    return variable in (os.environ if started_by is None else started_by.environ())
 
 
 def die_with_launcher() -> None:
@@ -69,9 +74,9 @@ def die_with_launcher() -> None:
     launcher."""
     if not is_launched():
         return
-    launcher = psutil.Process().parent()
+    started_by = launcher()
     signal_on_parents_death(signal.SIGTERM)
-    if launcher is None or os.getppid() != launcher.pid:  # it has ended in the meantime
+    if started_by is None or os.getppid() != started_by.pid:  # it has ended in the meantime
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -84,10 +89,8 @@ def check_launch() -> None:
                 f"the launcher asks for {engine}, which is not supported: start it with "
                 "--multi_gpu, with --use_fsdp --fsdp_version 2, or by torchrun"
             )
-    if not is_launched() or _PROCESS_COUNTS & os.environ.keys():
-        return
-    launcher = psutil.Process().parent()
-    processes, machines = requested_processes([] if launcher is None else launcher.cmdline())
+    started_by = None if _PROCESS_COUNTS & os.environ.keys() else launcher()
+    processes, machines = requested_processes([] if started_by is None else started_by.cmdline())
     if processes > 1 or machines > 1:
         several = f"--nnodes {machines} --rdzv_backend c10d --rdzv_endpoint HOST:29500 " if machines > 1 else ""
         per_machine = max(1, processes // machines)
