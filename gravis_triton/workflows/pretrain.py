@@ -54,24 +54,24 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
-    def evaluate(name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
-        with parts.full_weights() as whole:
-            if accelerator.is_main_process:
-                with display.task(f"evaluating: {name}") as on_progress:
-                    scores = _score(whole, data, accelerator.device, at_most, on_progress)
-                if scores is not None:
-                    values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
-                    label = f"{name}: kNN on {scores.images:,} validation images"
-                    console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
-
-    if state.step == 0:
-        if settings.evaluate:
-            evaluate("untrained encoder")
+    def evaluate(whole: Method, name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
         if accelerator.is_main_process:
-            write_views(run.views, *_preview(method, data, accelerator.device))
-            log_images(accelerator, run, state.step)
-    elif settings.evaluate and _is_due(state, settings) and not metric_logger.has("knn_mean_auc", state.step):
-        evaluate(f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
+            with display.task(f"evaluating: {name}") as on_progress:
+                scores = _score(whole, data, accelerator.device, at_most, on_progress)
+            if scores is not None:
+                values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
+                label = f"{name}: kNN on {scores.images:,} validation images"
+                console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
+
+    with parts.full_weights() as whole:
+        if state.step == 0:
+            if settings.evaluate:
+                evaluate(whole, "untrained encoder")
+            if accelerator.is_main_process:
+                write_views(run.views, *_preview(whole, data, accelerator.device))
+                log_images(accelerator, run, state.step)
+        elif settings.evaluate and _is_due(state, settings) and not metric_logger.has("knn_mean_auc", state.step):
+            evaluate(whole, f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
     accelerator.wait_for_everyone()
 
     stopped = False
@@ -89,18 +89,19 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
             if ended or (state.ends_epoch and state.epoch % settings.checkpoint_every == 0):
                 training.save_checkpoint(accelerator, run.checkpoints, state, checkpointed)
             if _is_due(state, settings) and not ended:
-                evaluate(f"after epoch {state.epoch}")
+                with parts.full_weights() as whole:
+                    evaluate(whole, f"after epoch {state.epoch}")
                 accelerator.wait_for_everyone()
     if stopped:
         raise Interrupted(
             f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
         )
 
-    if settings.evaluate:
-        evaluate("pre-trained encoder")
-        if any(len(part) > settings.eval_images for part in data.labeled()):
-            evaluate("pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
     with parts.full_weights() as whole:
+        if settings.evaluate:
+            evaluate(whole, "pre-trained encoder")
+            if any(len(part) > settings.eval_images for part in data.labeled()):
+                evaluate(whole, "pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
         summary = _write_results(settings, job, whole, data, parts, state, metric_logger)
     training.end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
