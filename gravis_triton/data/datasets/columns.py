@@ -8,7 +8,7 @@ import numpy as np
 
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.labels import is_binary, some, spelled
+from gravis_triton.data.datasets.labels import are_ones, is_binary, some, spelled
 from gravis_triton.errors import UserError, did_you_mean
 
 COLUMNS = {
@@ -123,7 +123,7 @@ def _check_group_column(frame: Frame, columns: Sequence[str]) -> None:
 def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]:
     """The longest run of 0/1 columns of which exactly one is 1 in every row, or none and a line about labels."""
     binary = [name for name in frame.header if name not in taken and is_binary(frame.cells(name))]
-    ones = [[cell[:1] == "1" for cell in frame.cells(name)] for name in binary]
+    ones = [are_ones(frame.cells(name)) for name in binary]
     sums = np.cumsum([[False] * len(frame), *ones], axis=0)
     runs = [
         (start, end)

@@ -25,15 +25,17 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
     # a node for each row, and after them one for each cell, in the order in which they give the name
     rows = len(next(iter(columns.values())))
     names: list[str] = []
-    links = []
+    sources: list[int] = []
+    targets: list[int] = []
     for title, column in columns.items():
         texts = ["" if cell is None else str(cell) for cell in column]
         nodes = {text: place for place, text in enumerate(sorted({*texts} - {""}), rows + len(names))}
         names += [f"{title} {text}" for text in nodes]
-        links += [(row, nodes[text]) for row, text in enumerate(texts) if text]
-    if not links:
+        sources += [row for row, text in enumerate(texts) if text]
+        targets += [nodes[text] for text in texts if text]
+    if not targets:
         return [None] * rows
-    graph = coo_array((np.ones(len(links)), np.transpose(links)), shape=(rows + len(names),) * 2)
+    graph = coo_array((np.ones(len(targets)), (sources, targets)), shape=(rows + len(names),) * 2)
     _, component = connected_components(graph, directed=False)
     first = dict(zip(reversed(component[rows:].tolist()), reversed(names), strict=True))
     return [first.get(number) for number in component[:rows].tolist()]

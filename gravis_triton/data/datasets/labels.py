@@ -9,13 +9,19 @@ from gravis_triton.data.datasets.frame import Frame, is_unknown
 from gravis_triton.errors import UserError
 
 _CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
+_ONES = ("1", "1.0", "true")
 _SEPARATORS = "|;,/+"
 _WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
 
 
 def is_binary(cells: Iterable[str]) -> bool:
-    """Whether all cells are 0 or 1."""
-    return set(cells) <= {"0", "1", "0.0", "1.0"}
+    """Whether all cells are 0 or 1, or false or true."""
+    return {cell.lower() for cell in set(cells)} <= {"0", "0.0", "false", *_ONES}
+
+
+def are_ones(cells: Iterable[str]) -> list[bool]:
+    """Whether each cell is 1 or true."""
+    return [cell.lower() in _ONES for cell in cells]
 
 
 def read_labels(
@@ -58,8 +64,8 @@ def read_multilabels(
     if len(columns) > 1 or is_binary({*cells[0], "0"} - {""}):
         for column, of_column in zip(columns, cells, strict=True):
             _check_binary(frame, column, [cell or "0" for cell in of_column])
-        classes, rows = tuple(columns), list(zip(*cells, strict=True))
-        ones = [[place for place, cell in enumerate(row) if cell[:1] == "1"] for row in rows]
+        classes, rows = tuple(columns), zip(*cells, strict=True)
+        ones = [[place for place, one in enumerate(are_ones(row)) if one] for row in zip(*cells, strict=True)]
         labels = [None if "" in row else tuple(own) for row, own in zip(rows, ones, strict=True)]
         source = f"the 0/1 columns {some(columns)}"
     else:
@@ -86,8 +92,8 @@ def _labels_of_one_hot(frame: Frame, columns: Sequence[str]) -> tuple[list[int |
     for position, column in enumerate(columns):
         cells = frame.cells(column)
         _check_binary(frame, column, cells)
-        for row, cell in enumerate(cells):
-            if cell[:1] == "1":
+        for row, one in enumerate(are_ones(cells)):
+            if one:
                 if labels[row] is not None:
                     raise UserError(
                         f"{frame.place(row)}: {columns[labels[row] or 0]} and {column} are both 1, but an image has "

@@ -57,6 +57,13 @@ def test_marks_of_the_unknown_are_counted_and_no_class(table) -> None:
     assert any("without a label: 3 rows (label is 1 'Unknown'" in note for note in open_collection(str(data)).notes)
 
 
+def test_columns_of_false_and_true_are_classes(table) -> None:
+    data = table(rows("image,mel,nv,hair", "True,False,True", "False,True,True", "TRUE,FALSE,FALSE"))
+    assert labels(data)[:3] == ["mel", "nv", "mel"]
+    several = open_collection(str(data), columns="labels=mel+hair")
+    assert [record.label for record in several.records[:3]] == [(0, 1), (1,), (0,)]
+
+
 def test_several_classes_in_one_cell_are_a_question(table) -> None:
     data = table(rows("image,label", "mel", "nv", "mel|nv"))
     with pytest.raises(UserError, match=r"line 4: label is 'mel\|nv', several classes in one cell"):
