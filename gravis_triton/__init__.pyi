@@ -38,7 +38,7 @@ def check(
 
     Args:
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -66,7 +66,7 @@ def shards(
 
     Args:
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -196,7 +196,7 @@ def pretrain(
         method: gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as
             package.module:Class. (default: gravis)
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -405,7 +405,7 @@ def finetune_classification(
 
     Args:
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -563,7 +563,7 @@ def finetune_segmentation(
 
     Args:
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -689,7 +689,7 @@ def evaluate(
         test_data: Another dataset, all labeled images of which are the test set (external validation).
             (default: the test images of --data)
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,
@@ -752,7 +752,7 @@ def embed(
 
     Args:
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
-            label= reads none. (default: recognized by name)
+            label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)
         modality: Images of one kind only, in a dataset with both (MILK10k, Derm7pt). (default: both)
         classes: The diagnoses that datasets have in common: melanoma, nevus, BCC, AK, BKL, SCC, DF,

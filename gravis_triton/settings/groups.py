@@ -15,7 +15,8 @@ class ReadSettings:
     """How the dataset is read."""
 
     columns: Annotated[str | None, Argument(default="recognized by name")] = None
-    """Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold; label= reads none."""
+    """Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold; label= reads none,
+    labels=A+B several classes per image."""
     images: Annotated[str | None, Argument(default="the folder of the table", metavar="DIR")] = None
     """Directory that holds the images that the table names."""
     modality: Annotated[Literal["dermoscopic", "clinical"] | None, Argument(default="both")] = None

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from gravis_triton.data.datasets.folder import is_image
-from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, header_of, read_frame
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, header_of
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.label_files import read_group_file, read_label_file
+from gravis_triton.data.datasets.label_files import read_columns, read_label_file
 from gravis_triton.data.datasets.layouts import (
     PLAIN_NAMES,
     Layout,
-    ModalityFile,
     Part,
     layout_of_folder,
     layouts,
@@ -80,9 +79,7 @@ def _is_evidence(part: Part, directory: Path) -> bool:
         return True
     if not folders and not (part.hdf5 and (directory / part.hdf5).is_file()):
         return False
-    described = [(one.files, one.key) for one in part.labels] + [(one.files, one.key) for one in part.groups]
-    files = [(directory / name, key) for names, key in described for name in names]
-    return any(file.is_file() and key in header_of(file) for file, key in files)
+    return any((directory / name).is_file() and key in header_of(directory / name) for name, key in part.tables)
 
 
 def _check_labels_alone(directory: Path) -> None:
@@ -122,9 +119,7 @@ def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None)
 
 def _unread(layout: Layout, root: Path) -> list[str]:
     """A line about tables that are not the dataset's."""
-    own = {name for part in layout.parts for one in part.labels for name in one.files}
-    own |= {name for part in layout.parts for one in part.groups for name in one.files}
-    own |= {part.modality.file for part in layout.parts if part.modality}
+    own = {name for part in layout.parts for name, _ in part.tables}
     names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
     unread = [name for name in names if name not in own]
     return [f"tables that are not read: {', '.join(unread)}"] if unread else []
@@ -157,7 +152,7 @@ def _read_part(
     else:
         return [], []
     notes = [f"images: {', '.join(folder.relative_to(root).as_posix() for folder in folders) or part.hdf5}"]
-    read, told = _of_modality(files, part.modality, root, modality)
+    read, told = _of_modality(files, part, root, modality)
     lesions = {image: file.parent.name for image, file in read.items()} if part.lesion_folders else {}
     labels, file, more = _labels(part, root, classes)
     is_whole = only is None or len(part.folders) == 1
@@ -201,13 +196,13 @@ def _groups(
     columns: dict[str, list[str]] = {"lesion_id": list(lesions.values())} if lesions else {}
     for one in part.groups:
         if file := _first_file(root, one.files):
-            for column, values in read_group_file(file, one).items():
+            for column, values in read_columns(file, one).items():
                 columns.setdefault(column, [_look_up(values, image) or "" for image in images])
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return read_groups(filled) if filled else ([None] * len(images), [])
 
 
-def _first_file(root: Path, names: tuple[str, ...]) -> Path | None:
+def _first_file(root: Path, names: Sequence[str]) -> Path | None:
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
@@ -239,17 +234,20 @@ def _masks(folders: list[Path], inside: str) -> dict[str, Path]:
 
 
 def _of_modality(
-    files: dict[str, Path], layout: ModalityFile | None, root: Path, modality: str | None
+    files: dict[str, Path], part: Part, root: Path, modality: str | None
 ) -> tuple[dict[str, Path], list[str]]:
     """(the images of one modality, lines for the user)."""
-    if layout is None or not (root / layout.file).is_file():
-        if modality:
-            name = layout.file if layout else "file"
-            raise UserError(f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images")
+    names = [name for one in part.modalities for name in one.files]
+    file = _first_file(root, names)
+    if file is None and modality:
+        name = next(iter(names), "file")
+        raise UserError(f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images")
+    if file is None:
         return files, []
-    frame = read_frame(root / layout.file, [layout.key, layout.column])
-    cells = zip(frame.cells(layout.key), frame.cells(layout.column), strict=True)
-    kinds = {image: "clinical" if kind.lower().startswith("clinical") else "dermoscopic" for image, kind in cells}
+    cells = dict(kind for column in read_columns(file, part.modalities[0]).values() for kind in column.items())
+    kinds = {
+        image: "clinical" if kind.lower().startswith("clinical") else "dermoscopic" for image, kind in cells.items()
+    }
     read = {image: file for image, file in files.items() if modality in (None, kinds.get(image))}
     sizes = Counter(kinds.get(image, "unknown") for image in read)
     counts = ", ".join(f"{size:,} {kind}" for kind, size in sizes.items())

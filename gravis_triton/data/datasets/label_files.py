@@ -5,11 +5,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gravis_triton.data.datasets.frame import Frame, read_frame
-from gravis_triton.data.datasets.layouts import GroupFiles, LabelFiles
+from gravis_triton.data.datasets.layouts import TableFile
 from gravis_triton.errors import UserError
 
 
-def read_label_file(file: Path, layout: LabelFiles, classes: Sequence[str]) -> dict[str, int]:
+def read_label_file(file: Path, layout: TableFile, classes: Sequence[str]) -> dict[str, int]:
     """Image or lesion id -> index into `classes`.
 
     Rows with score_weight 0, which marks ISIC 2019 test images that are not scored, and marks of unknown values give no
@@ -29,8 +29,8 @@ def read_label_file(file: Path, layout: LabelFiles, classes: Sequence[str]) -> d
     return {key: label for key, row in rows.items() if (label := labels[row]) is not None and scored[row]}
 
 
-def read_group_file(file: Path, layout: GroupFiles) -> dict[str, dict[str, str]]:
-    """Column that the file has -> image id -> lesion or patient. Raises UserError for an id in two rows."""
+def read_columns(file: Path, layout: TableFile) -> dict[str, dict[str, str]]:
+    """Column that the file has -> image id -> cell. Raises UserError for an id in two rows."""
     frame = read_frame(file, [layout.key])
     ids = _rows_by_id(frame, layout.key)
     present = [column for column in layout.columns if column in frame.header]
@@ -50,7 +50,7 @@ def _named(frame: Frame, column: str, values: Mapping[str, int], names: Sequence
     return [values.get(cell) for cell in cells]
 
 
-def _one_hot(frame: Frame, layout: LabelFiles, scored: Sequence[bool]) -> list[int | None]:
+def _one_hot(frame: Frame, layout: TableFile, scored: Sequence[bool]) -> list[int | None]:
     columns, rest = layout.columns, layout.rest
     labels: list[int | None] = []
     for row, ones in enumerate(zip(*(_ones(frame, column, layout.values) for column in columns), strict=True)):

@@ -14,12 +14,13 @@ from gravis_triton.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class LabelFiles:
-    """The first existing one of `files` holds the labels.
+class TableFile:
+    """Columns about images, in the first existing one of `files`.
 
-    key: column of the image's id, or of its lesion. columns: one with the classes by name, or by `values`, which are in
-    lower case; or a 0/1 column for each class, whose other cells `values` has. rest: the class of a row of zeros.
-    names: of the columns of files without a header.
+    key: column of the image's id, or of its lesion. columns: of labels, one with the classes by name, or by `values`,
+    which are in lower case, or a 0/1 column for each class, whose other cells `values` has; of groups, the lesions or
+    patients; of modalities, one whose words start with clinical for clinical images, the others are dermoscopic.
+    rest: the class of a row of zeros. names: of the columns of files without a header.
     """
 
     files: tuple[str, ...]
@@ -28,24 +29,6 @@ class LabelFiles:
     values: Mapping[str, int] = field(default_factory=dict)
     rest: int | None = None
     names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GroupFiles:
-    """The first existing one of `files` has the columns `columns` of lesions or patients. key: of the image's id."""
-
-    files: tuple[str, ...]
-    key: str
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ModalityFile:
-    """A file with a column whose words start with clinical for clinical images; the others are dermoscopic."""
-
-    file: str
-    key: str
-    column: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +43,19 @@ class Part:
 
     split: str | None
     folders: tuple[str, ...]
-    labels: tuple[LabelFiles, ...] = ()
-    groups: tuple[GroupFiles, ...] = ()
+    labels: tuple[TableFile, ...] = ()
+    groups: tuple[TableFile, ...] = ()
+    modalities: tuple[TableFile, ...] = ()
     masks: tuple[str, ...] = ()
     inside: str = "*"
     masks_inside: str = "*"
     hdf5: str = ""
     lesion_folders: bool = False
-    modality: ModalityFile | None = None
+
+    @property
+    def tables(self) -> list[tuple[str, str]]:
+        """(name, key) of every file with columns about the images."""
+        return [(name, one.key) for one in (*self.labels, *self.groups, *self.modalities) for name in one.files]
 
 
 @dataclass(frozen=True, slots=True)
