@@ -3,6 +3,8 @@
 `import image_shards` works in every test.
 """
 
+import gc
+import multiprocessing
 import os
 import sys
 from contextlib import suppress
@@ -23,16 +25,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
+multiprocessing.set_forkserver_preload(  # of which there is what is installed; tests' processes are forked from one
+    ["pytest", "torch._dynamo", "gravis_kernels.modules"]
+    + [f"gravis_triton.workflows.{job}" for job in ("pretrain", "finetune", "evaluate", "embed", "predict", "compare")]
+)
+
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With -n, all tests of a file go to one process: they share runs, or what was compiled."""
+    """With -n, all tests of a file go to one process: they share runs, or what was compiled. Whole runs come first, so
+    that the processes end together."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what has been imported is not searched for garbage again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != "test_tutorial.py" and "workflows" not in item.path.parts)
     if "campaign" not in config.option.markexpr:
         skip_long = pytest.mark.skip(reason="takes half an hour: pytest -m campaign")
         for item in items:

@@ -1,6 +1,5 @@
 """Several processes against one with the whole batch: loss and gradient."""
 
-import multiprocessing
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 
 def run(worker: Callable[..., None], processes: int, folder: Path, *arguments: Any) -> None:
-    # torch, and what DistributedDataParallel imports, are then imported once, not by every process
-    multiprocessing.set_forkserver_preload(["gravis_kernels.modules", "torch._dynamo", "pytest"])
     arguments = (worker, processes, str(folder / "store"), arguments)
     mp.start_processes(_start, arguments, processes, start_method="forkserver")
 

@@ -275,7 +275,7 @@ class Loader(DataLoader[Item_co]):
 def _init_worker(_worker: int) -> None:
     signal_on_parents_death(getattr(signal, "SIGKILL", signal.SIGTERM))
     main = multiprocessing.parent_process()
-    if main is not None and os.getppid() != main.pid:  # it has ended already
+    if main is not None and not main.is_alive():  # it has ended already
         os._exit(1)
     sys.excepthook = _quiet_excepthook
     for number in STOP_SIGNALS:

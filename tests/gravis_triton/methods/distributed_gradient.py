@@ -1,4 +1,4 @@
-"""Started by torchrun: one process's part of a training step; the first one writes loss and gradient to a file."""
+"""One process's part of a training step; the first one writes loss and gradient to a file."""
 
 import sys
 
@@ -31,4 +31,4 @@ if __name__ == "__main__":
     if accelerator.is_main_process:
         torch.save(result, file)
     accelerator.wait_for_everyone()
-    torch.distributed.destroy_process_group()
+    accelerator.end_training()

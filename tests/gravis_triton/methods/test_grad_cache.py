@@ -1,10 +1,9 @@
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -61,40 +60,25 @@ def test_batch_norm_counts_each_chunk_once():
     assert encoder[0].momentum == 0.1
 
 
-def run_processes(processes: int, chunk: int, file: Path) -> dict[str, torch.Tensor]:
-    subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc_per_node",
-                str(processes),
-            ),
-            *(
-                str(Path(__file__).with_name("distributed_gradient.py")),
-                str(file),
-                str(processes),
-                str(chunk),
-            ),
-        ],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
-    return torch.load(file)
+@pytest.fixture
+def run_processes(fork, tmp_path_factory):
+    """Loss and gradient of a step that several processes take together."""
 
+    def run(processes: int, chunk: int) -> dict[str, torch.Tensor]:
+        file = tmp_path_factory.mktemp("result") / "result.pt"
+        script = Path(__file__).with_name("distributed_gradient.py")
+        flags = (str(file), str(processes), str(chunk))
+        status, _, err = fork(run_script, script, *flags, processes=processes, ACCELERATE_USE_CPU="true").wait()
+        assert status == 0, err
+        return torch.load(file)
 
-@pytest.fixture(scope="module")
-def one_process(tmp_path_factory):
-    return run_processes(1, 0, tmp_path_factory.mktemp("one") / "result.pt")
+    return run
 
 
 @pytest.mark.parametrize(("processes", "chunk"), [(2, 5), (4, 0)])
-def test_processes_together_get_the_gradient_of_one_process_on_the_whole_batch(tmp_path, one_process, processes, chunk):
-    together = run_processes(processes, chunk, tmp_path / "result.pt")
+def test_processes_together_get_the_gradient_of_one_process_on_the_whole_batch(run_processes, processes, chunk):
+    one_process = run_processes(1, 0)
+    together = run_processes(processes, chunk)
     assert together["loss"].item() == pytest.approx(one_process["loss"].item(), rel=1e-12)
     for name, expected in one_process.items():
         assert (together[name] - expected).norm() <= 1e-10 * expected.norm(), name

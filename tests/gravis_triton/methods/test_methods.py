@@ -1,14 +1,13 @@
 """Every method in whole runs: it learns without collapse, resumes exactly, and runs on two processes."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import PAGES, leave_out, run_script
 from safetensors.torch import load_file
 
 import gravis_triton as gt
@@ -20,7 +19,7 @@ TINY = {
     "synthetic_images": 60,
     "image_size": 32,
     "model": "test_resnet",
-    "batch_size": 8,
+    "batch_size": 4,
     "epochs": 2,
     "views": 2,
     "num_workers": 0,
@@ -34,7 +33,13 @@ SMALL = {
 }
 
 SHARDED = TINY | SMALL["dino"] | {"method": "dino", "model": "test_vit", "epochs": 1}
-SHARDED |= {"clip_grad": 0.5, "max_bad_steps": 1}
+SHARDED |= {"batch_size": 8, "clip_grad": 0.5, "max_bad_steps": 1}
+
+
+@pytest.fixture(autouse=True)
+def without_pages():
+    with leave_out(PAGES):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +63,26 @@ def test_a_resumed_run_gives_the_same_bits(method, cache, tmp_path):
     assert all(line["loss"] == line["loss"] for line in lines)  # not NaN
 
 
-def torchrun_two(script: str, *args: str) -> subprocess.CompletedProcess[str]:
-    here = Path(__file__).parent
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    return subprocess.run([*launch, str(here / script), *args], env=environment, capture_output=True, text=True)
+@pytest.fixture
+def run_two(cache, tmp_path, fork):
+    """Run a script, given the cache and an output folder, in two processes; returns status, stdout, stderr."""
+
+    def run(script: str) -> tuple[int, str, str]:
+        flags = (cache["cache_dir"], str(tmp_path))
+        file = Path(__file__).with_name(script)
+        return fork(run_script, file, *flags, processes=2, ACCELERATE_USE_CPU="true").wait()
+
+    return run
 
 
-def test_processes_agree_on_the_weights(cache, tmp_path):
-    done = torchrun_two("two_processes.py", cache["cache_dir"], str(tmp_path))
-    assert done.stdout.splitlines()[-1] == f"same weights: {' '.join(sorted(METHODS))}", done.stderr[-3000:]
+def test_processes_agree_on_the_weights(run_two):
+    _, out, err = run_two("two_processes.py")
+    assert out.splitlines()[-1] == f"same weights: {' '.join(sorted(METHODS))}", err[-3000:]
 
 
-def test_sharded_training_equals_replicated_training_and_resumes_exactly(cache, tmp_path):
-    done = torchrun_two("two_shards.py", cache["cache_dir"], str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_sharded_training_equals_replicated_training_and_resumes_exactly(run_two, tmp_path):
+    status, _, err = run_two("two_shards.py")
+    assert status == 0, err[-3000:]
     replicated, sharded, parts = (weights(tmp_path / name) for name in ("replicated", "sharded", "parts"))
     for name, expected in replicated.items():
         torch.testing.assert_close(sharded[name], expected, rtol=1e-4, atol=1e-5)

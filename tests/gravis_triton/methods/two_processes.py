@@ -1,4 +1,4 @@
-"""A few steps of every method, started by torchrun: `two_processes.py CACHE OUT [--compile]`; the first process prints
+"""A few steps of every method, in several processes: `two_processes.py CACHE OUT [--compile]`; the first process prints
 the methods whose trained weights are the same in all processes."""
 
 import sys
@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from processes import PAGES, leave_out
 from test_methods import SMALL, TINY
 
 import gravis_triton as gt
@@ -25,7 +26,7 @@ def train_and_note(parts, *args):
 
 same = []
 for method in sorted(METHODS):
-    with patch.object(training, "train_epoch", train_and_note):
+    with patch.object(training, "train_epoch", train_and_note), leave_out(PAGES):
         gt.pretrain(
             **TINY | SMALL.get(method, {}),
             method=method,

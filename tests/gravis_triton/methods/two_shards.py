@@ -1,4 +1,4 @@
-"""DINO with its parameters sharded over two processes of torchrun, and replicated: `two_shards.py CACHE OUT`.
+"""DINO with its parameters sharded over two processes, and replicated: `two_shards.py CACHE OUT`.
 
 accelerate shards on GPUs only; here it takes CPUs for GPUs.
 """

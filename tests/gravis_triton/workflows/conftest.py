@@ -1,18 +1,11 @@
 """Running a recipe or, where it has none, a job as a user does, small enough for a test."""
 
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
-
-from gravis_triton import cli
-
-RECIPES = Path(__file__).parents[3] / "recipes"
+from processes import FIGURES, PAGES, leave_out, run_recipe
 
 
 @pytest.fixture(scope="session")
@@ -30,28 +23,9 @@ def tiny(cache):
 
 
 @pytest.fixture
-def launch():
-    """Start a recipe in one or more processes of its own; returns the (first) process."""
-
-    def start(recipe: str, *flags: str, processes: int = 1, say_cpu: bool = True) -> subprocess.Popen[str]:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        program = [str(RECIPES / recipe)]
-        if not (RECIPES / recipe).is_file():
-            program = ["-m", "gravis_triton", recipe.removesuffix(".py")]
-        return subprocess.Popen(
-            [sys.executable, *(torchrun if processes > 1 else []), *program, *flags],
-            env={
-                **os.environ,
-                **({"ACCELERATE_USE_CPU": "true"} if say_cpu else {}),
-                "OMP_NUM_THREADS": "1",
-                "PYTHONUNBUFFERED": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
+def launch(fork, without):
+    """Start a recipe in one or more processes of its own."""
+    return partial(fork, partial(run_recipe, without=without), ACCELERATE_USE_CPU="true")
 
 
 @pytest.fixture
@@ -63,18 +37,12 @@ def run_here(monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
-    def start(recipe: str, *flags: str) -> None:
-        if (RECIPES / recipe).is_file():
-            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
-        cli.main([recipe.removesuffix(".py"), *flags])
-
     def run(recipe: str, *flags: str) -> tuple[int, str, str]:
         monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-        monkeypatch.setattr(sys, "argv", [recipe, *flags])
         for state in (AcceleratorState, PartialState, GradientState):
             state._reset_state()
         with pytest.raises(SystemExit) as exit:
-            start(recipe, *flags)
+            run_recipe(recipe, *flags)
         out, err = capsys.readouterr()
         return int(exit.value.code or 0), out, err
 
@@ -82,15 +50,23 @@ def run_here(monkeypatch, capsys):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def without(request) -> list[str]:
+    """What the runs of a test leave out: what is drawn, unless the test looks at it."""
+    return PAGES * ("with_pages" not in request.fixturenames) + FIGURES * ("with_figures" not in request.fixturenames)
+
+
 @pytest.fixture(autouse=True)
-def without_pages(request, monkeypatch):
-    """Most runs here are not looked at: no pages, which would take longer than the runs."""
-    if "with_pages" in request.fixturenames:
-        return
-    for module in ("pretrain", "annotated"):
-        monkeypatch.setattr(f"gravis_triton.workflows.{module}.write_run_report", lambda run: None)
+def nothing_drawn(without):
+    with leave_out(without):
+        yield
 
 
 @pytest.fixture
-def with_pages():
-    """The runs of a test write report.html."""
+def with_figures():
+    """The runs of a test write their figures."""
+
+
+@pytest.fixture
+def with_pages(with_figures):
+    """The runs of a test write report.html and their figures."""

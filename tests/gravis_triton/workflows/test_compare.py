@@ -207,9 +207,8 @@ def test_several_processes_share_every_run(launch, write_grid, tmp_path):
         tasks={"evaluate": {}, "classification": short},
         seeds=[0],
     )
-    process = launch(RECIPE, str(grid), "--output-dir", str(tmp_path / "two"), processes=2)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    status, out, err = launch(RECIPE, str(grid), "--output-dir", str(tmp_path / "two"), processes=2).wait()
+    assert status == 0, err
     assert out.count("run 3 of 3: classification ours") == 1  # one process speaks
     assert json.loads((tmp_path / "two/encoders/ours-0/summary.json").read_text())["processes"] == 2
     assert len(rows(tmp_path / "two")) == 3

@@ -121,8 +121,7 @@ def test_output_must_be_parquet(images, encoder, tmp_path):
 def test_two_processes_write_the_same_table_as_one(images, encoder, tmp_path, launch):
     one = embed(encoder, images, tmp_path / "one.parquet").table
     flags = [str(encoder), str(images), "-o", str(tmp_path / "two.parquet"), "--num-workers", "1"]
-    process = launch("embed.py", *flags, processes=2)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    status, _, err = launch("embed.py", *flags, processes=2).wait()
+    assert status == 0, err
     two = pq.read_table(tmp_path / "two.parquet")
     assert two.drop_columns("features").equals(one.drop_columns("features"))

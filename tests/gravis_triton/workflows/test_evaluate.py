@@ -35,7 +35,7 @@ def table(file):
         return list(csv.DictReader(lines))
 
 
-def test_evaluation_prints_images_hyperparameters_and_scores(run_here, small, finished):
+def test_evaluation_prints_images_hyperparameters_and_scores(run_here, small, finished, with_figures):
     status, out, err = run_here(RECIPE, *small, "--model", "test_resnet", "--output-dir", str(finished))
     assert status == 0, err
     assert "encoder: test_resnet, random weights" in out

@@ -59,7 +59,7 @@ def test_missing_tta_of_an_export_is_reported(tmp_path, capsys, tta):
     network = Classifier(encoder, classes=2)
     predictor = ClassPredictor(network, preprocess=preprocess, classes=("a", "b"), data_set="images", tta=tta)
     save_predictor(predictor, tmp_path / "run" / "model")
-    gt.export(run=str(tmp_path / "run"), format="torch-export")
+    gt.export(run=str(tmp_path / "run"), format="timm")
     assert ("not exported: averaging over flips" in capsys.readouterr().out) == tta
 
 
@@ -71,10 +71,10 @@ def test_export_does_not_replace_a_file(tmp_path):
 
 def test_export_is_replaced_only_with_overwrite(tmp_path):
     save_encoder(build_encoder("test_resnet", image_size=32), tmp_path / "encoder", image_size=32)
-    gt.export(run=str(tmp_path), format="torch-export")
+    gt.export(run=str(tmp_path), format="timm")
     with pytest.raises(gt.UserError, match="exists: use --overwrite or another --output"):
-        gt.export(run=str(tmp_path), format="torch-export")
-    result = gt.export(run=str(tmp_path), format="torch-export", overwrite=True)
+        gt.export(run=str(tmp_path), format="timm")
+    result = gt.export(run=str(tmp_path), format="timm", overwrite=True)
     assert json.loads((result.directory / "preprocessing.json").read_text())["output"] == "features"
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -38,7 +37,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def finished_run(request, finished, run_here, small):
+def finished_run(finished, run_here, small, with_figures):
     """A finished run of a task and what it printed."""
 
     def get(task: str):
@@ -195,11 +194,11 @@ def test_unreadable_image_is_reported_and_skipped(run_here, finished_run, tmp_pa
     assert "broken.png: cannot be read as an image" in err
 
 
-def test_two_processes_fine_tune_together(launch, small, tmp_path):
+def test_two_processes_fine_tune_together(launch, small, tmp_path, with_pages):
     run = tmp_path / "run"
-    process = launch(RECIPES["classification"], *small, "--ema", "0.9", "--output-dir", str(run), processes=2)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    flags = [*small, "--ema", "0.9", "--output-dir", str(run)]
+    status, out, err = launch(RECIPES["classification"], *flags, processes=2).wait()
+    assert status == 0, err
     assert "step: 8 images x 2 processes; 2 steps per epoch, 2 epochs" in out
     assert out.count("test (12 images):") == 1
 
@@ -208,13 +207,9 @@ def test_resume_after_sigterm_is_bit_identical(launch, run_here, small, finished
     whole, _ = finished_run("classification")
     run = tmp_path / "run"
     process = launch(RECIPES["classification"], *small, "--log-every", "1", "--output-dir", str(run))
-    for line in process.stdout:
-        if "step 2" in line:
-            process.send_signal(signal.SIGTERM)
-            break
-    process.stdout.read()
-    assert process.wait(timeout=60) in (128 + signal.SIGTERM, 0)
-    time.sleep(0.1)
+    next(line for line in process.lines() if "step 2" in line)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait()[0] in (128 + signal.SIGTERM, 0)
     assert run_here(RECIPES["classification"], "--resume", str(run), "--log-every", "2")[0] == 0
     expected, found = network(whole), network(run)
     assert all((found[name] == tensor).all() for name, tensor in expected.items())

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -111,7 +109,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
         create_run_dir(RunDirectory(tmp_path / "file" / "run"), PretrainSettings(), Accelerator(cpu=True))
 
 
-def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
+def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run, fork):
     second = textwrap.dedent(
         f"""
         from accelerate import Accelerator
@@ -122,10 +120,10 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run):
         create_run_dir(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))
         """
     )
-    refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
-    assert f"another run is writing to {run} (process {os.getpid()} on " in refused.stderr
+    _, _, err = fork(exec, second).wait()
+    assert f"another run is writing to {run} (process {os.getpid()} on " in err
     run_directory._locks.pop().release(force=True)  # as at the end of this process
-    assert subprocess.run([sys.executable, "-c", second], capture_output=True, text=True).returncode == 0
+    assert fork(exec, second).wait()[0] == 0
 
 
 def test_a_run_that_ended_while_this_one_started_is_not_written_over(run):

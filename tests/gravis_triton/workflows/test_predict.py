@@ -169,9 +169,8 @@ def test_unreadable_images_are_skipped(segmenter, images, tmp_path, capsys):
 def test_two_processes_predict_the_same(classifier, images, tmp_path, launch):
     one = predict(classifier, images, tmp_path / "one").table
     flags = [str(classifier), str(images), "--output-dir", str(tmp_path / "two"), "--num-workers", "0"]
-    process = launch("predict.py", *flags, processes=2)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    status, _, err = launch("predict.py", *flags, processes=2).wait()
+    assert status == 0, err
     rows = list(csv.DictReader((tmp_path / "two" / "predictions.csv").open()))
     assert [row["image"] for row in rows] == one["image"].to_pylist()
     assert [float(row["nevus"]) for row in rows] == pytest.approx(one["nevus"].to_pylist(), rel=1e-4)

@@ -17,15 +17,14 @@ from gravis_triton.models import open_encoder
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "pretrain_peer.py"
 TRAIN = f"""#!{sys.executable}
-import sys, timm, torch
+import json, shutil, sys
 from pathlib import Path
 options = dict(argument.split("=", 1) for argument in sys.argv[2:])
-images = list(Path(options["data"]).rglob("*.png"))
-Path(__file__).with_name("images.txt").write_text(str(len(images)))
-torch.manual_seed(int(options["seed"]))
+options["images"] = len(list(Path(options["data"]).rglob("*.png")))
+Path(__file__).with_name("options.json").write_text(json.dumps(options))
 out = Path(options["out"]) / "exported_models"
 out.mkdir(parents=True)
-torch.save(timm.create_model(options["model"].removeprefix("timm/")).state_dict(), out / "exported_last.pt")
+shutil.copy(Path(__file__).with_name("weights.pt"), out / "exported_last.pt")
 """
 
 
@@ -50,14 +49,14 @@ def grid(tmp_path, cache, monkeypatch) -> Path:
 
 
 def test_a_peer_is_compared_on_images_that_it_was_not_trained_on(grid, run_here, tmp_path, monkeypatch, capsys):
+    expected = timm.create_model("test_resnet").state_dict()
+    torch.save(expected, tmp_path / "weights.pt")
     monkeypatch.setattr(sys, "argv", [RECIPE.name, str(grid)])
     runpy.run_path(str(RECIPE), run_name="__main__")
     ids = json.loads((tmp_path / "peer-3" / "image_ids.json").read_text())
     assert f"peer-3: {len(ids)} images of" in capsys.readouterr().out
-    assert (tmp_path / "images.txt").read_text() == str(len(ids))
-
-    torch.manual_seed(3)
-    expected = timm.create_model("test_resnet").state_dict()
+    options = json.loads((tmp_path / "options.json").read_text())
+    assert (options["images"], options["model"], options["seed"]) == (len(ids), "timm/test_resnet", "3")
     encoder = open_encoder(str(tmp_path / "peer-3"), model=None, image_size=32, default_size=32).encoder
     assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.state_dict().items())
 

@@ -1,5 +1,4 @@
 import json
-import signal
 
 import pytest
 import torch
@@ -79,11 +78,8 @@ def test_the_images_read_and_skipped_are_reported_at_the_end(run_here, flags, tm
 def test_a_killed_run_resumes_bit_identically(launch, run_here, flags, uninterrupted, tmp_path):
     run = tmp_path / "run"
     process = launch(RECIPE, *flags, "--output-dir", str(run))
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2/2  step 14"):
-            process.send_signal(signal.SIGKILL)
-    process.wait(timeout=120)
+    next(line for line in process.lines() if line.startswith("epoch 2/2  step 14"))
+    process.kill()
     assert [path.name for path in (run / "checkpoints").glob("step-*")] == ["step-00000011"]
     assert run_here(RECIPE, *flags, "--output-dir", str(run), "--resume", "auto")[0] == 0
     whole = uninterrupted / "0"
@@ -97,7 +93,7 @@ def test_two_processes_end_together_where_the_first_scores_more_images(launch, d
         f"--data {data} --streaming --shuffle-buffer 5 --model test_resnet --image-size 32 --views 2 --batch-size 4 "
         f"--epochs 1 --num-workers 0 --eval-images 4 --output-dir {tmp_path / 'run'}"
     ).split()
-    out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
+    _, out, err = launch(RECIPE, *flags, processes=2).wait()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["processes"] == 2, err
     assert "pre-trained encoder, all images: kNN" in out
@@ -109,7 +105,7 @@ def test_two_processes_share_the_shards_and_end_together(launch, tmp_path):
         f"--data hf:{tmp_path / 'data'} --streaming --shuffle-buffer 5 --model test_resnet --image-size 32 --views 2 "
         f"--batch-size 4 --epochs 2 --log-every 2 --num-workers 1 --output-dir {tmp_path / 'run'}"
     ).split()
-    out, err = launch(RECIPE, *flags, processes=2).communicate(timeout=240)
+    _, out, err = launch(RECIPE, *flags, processes=2).wait()
     assert "75 images streamed from 3 shards, each read by all 2 processes as they do not divide evenly" in out, err
     assert "no small labeled validation split, so no scores" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
