@@ -1,5 +1,5 @@
 import pytest
-from processes import Started
+from forked import Started
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import run_script
+from forked import run_script
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import PAGES, leave_out, run_script
+from forked import PAGES, leave_out, run_script
 from safetensors.torch import load_file
 
 import gravis_triton as gt

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from processes import PAGES, leave_out
+from forked import PAGES, leave_out
 from test_methods import SMALL, TINY
 
 import gravis_triton as gt

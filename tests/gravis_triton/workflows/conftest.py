@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from processes import FIGURES, PAGES, leave_out, run_recipe
+from forked import FIGURES, PAGES, leave_out, run_recipe
 
 
 @pytest.fixture(scope="session")

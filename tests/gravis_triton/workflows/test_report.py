@@ -44,12 +44,13 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def run(runs, with_pages, run_here, cache):
+def run(runs, with_pages, run_here, cache, monkeypatch):
     """job -> directory of its run, made by the first test that asks."""
+    monkeypatch.setattr("gravis_triton.evaluation.examples._FEWEST_MAPPED", 10)  # validation images
 
     def made(job: str):
         directory = runs / job
-        flags = f"--image-size 32 --synthetic-images 270 --batch-size 16 --num-workers 0 --cache-dir {cache}"
+        flags = f"--image-size 32 --synthetic-images 60 --batch-size 8 --num-workers 0 --cache-dir {cache}"
         flags += f" --output-dir {directory}"
         more = {
             "pretrain": "--model test_resnet --views 3 --max-steps 2 --log-every 1",
@@ -58,7 +59,7 @@ def run(runs, with_pages, run_here, cache):
             "evaluate": "--encoder random --model test_resnet",
         }
         if job == "evaluate":
-            flags = flags.replace(" --batch-size 16", "")
+            flags = flags.replace(" --batch-size 8", "")
         if not directory.exists():
             status, _, err = run_here(f"{job}.py", *flags.split(), *more[job].split())
             assert status == 0, err

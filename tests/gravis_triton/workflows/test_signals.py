@@ -58,7 +58,7 @@ def wait_until_gone(directory, seconds: float) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("launcher", "workers"), [("timeout", 2), ("accelerate", 0), ("torchrun", 1)])
+@pytest.mark.parametrize(("launcher", "workers"), [("timeout", 1), ("accelerate", 0), ("torchrun", 1)])
 def test_a_signal_to_the_whole_group_ends_in_a_checkpoint(start, tmp_path, launcher, workers):
     process = start(launcher, "--num-workers", str(workers))
     os.killpg(process.pid, signal.SIGTERM)
