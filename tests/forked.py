@@ -18,7 +18,7 @@ from gravis_triton import cli
 RECIPES = Path(__file__).parents[1] / "recipes"
 PAGES = [
     "workflows.pretrain._find_examples", "workflows.pretrain.write_examples", "workflows.pretrain.write_run_report",
-    "workflows.finetune.write_run_report", "workflows.evaluate.write_run_report",
+    "workflows.annotated.write_run_report",
 ]  # fmt: skip
 FIGURES = [
     "tasks.classification.write_class_cases", "tasks.classification.write_class_figures",

@@ -111,13 +111,6 @@ SAID = {
 """What check says."""
 
 
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch):
-    """They take longer than the walks."""
-    for task in ("classification", "segmentation"):
-        monkeypatch.setattr(f"gravis_triton.report.{task}.write_figure", lambda *figure, **caption: None)
-
-
 @pytest.mark.parametrize("name", WALKS)
 def test_four_commands_lead_from_a_data_set_to_its_scores(name, run_here, cache, tmp_path):
     draw, flags = WALKS[name]
