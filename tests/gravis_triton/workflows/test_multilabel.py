@@ -45,7 +45,7 @@ def test_evaluation_scores_every_class(data, with_pages, run_here, cache, tmp_pa
     assert "lowest probability of a correct decision" in page
 
 
-def test_fine_tuned_network_predicts_each_class_by_itself(data, run_here, cache, tmp_path):
+def test_fine_tuned_network_predicts_each_class_by_itself(data, with_figures, run_here, cache, tmp_path):
     run = tmp_path / "run"
     flags = (
         "--model test_resnet --image-size 32 --epochs 1 --min-steps 2 --batch-size 16 --num-workers 0 "
