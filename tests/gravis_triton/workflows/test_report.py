@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 import gravis_triton as gt
+from gravis_triton.report.run_page import write_runs_page
+from gravis_triton.run_directory import RunDirectory
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -122,7 +124,8 @@ def test_runs_with_the_same_name_are_named_by_their_paths(run, tmp_path):
     runs = [tmp_path / seed / "resnet" for seed in ("0", "1")]
     for path in runs:
         shutil.copytree(run("pretrain"), path)
-    page = gt.write_report(runs=tuple(map(str, runs)), output=str(tmp_path / "both.html")).pages[-1].read_text()
+    write_runs_page([RunDirectory(path) for path in runs], tmp_path / "both.html")
+    page = (tmp_path / "both.html").read_text()
     assert "loss over training steps: 0/resnet, 1/resnet" in page
 
 
