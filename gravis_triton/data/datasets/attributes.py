@@ -52,7 +52,7 @@ def _tables(data: str, columns: Sequence[str], seen: dict[str, None]) -> Iterato
     path = Path(os.path.abspath(Path(data).expanduser()))
     files = [path] if path.is_file() else [folder / name for folder, _, names in walk(path) for name in names]
     for file in sorted(files):
-        if file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != ".":
+        if file == path or (file.suffix.lower() in TABLE_SUFFIXES and file.name[0] != "."):
             header = header_of(file)
             seen |= dict.fromkeys(header)
             if set(columns) & set(header):

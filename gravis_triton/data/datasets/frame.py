@@ -109,6 +109,8 @@ def header_of(file: Path) -> list[str]:
     """Names of the columns of a table, without reading the rest."""
     if file.suffix.lower() == ".parquet":
         return list(parquet_schema(file).names)
+    if file.suffix.lower() == SPREADSHEET:
+        return read_frame(file).header
     with file.open("rb") as stream:
         first = stream.readline().decode("utf-8-sig", errors="replace")
     return [name.strip() for name in next(_csv_rows(first), (0, []))[1]]

@@ -62,3 +62,13 @@ def test_a_column_that_no_table_has_raises(tmp_path, column, hint):
 
 def test_without_columns_nothing_is_read(tmp_path):
     assert read_attributes(str(tmp_path / "missing"), [], IDS) == {}
+
+
+def test_a_spreadsheet_that_is_the_data_has_attributes(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["image", "label", "sex"], ["a.png", "mel", "male"], ["b.png", "nv", None]):
+        book.active.append(row)
+    book.save(tmp_path / "table.xlsx")
+    found = read_attributes(str(tmp_path / "table.xlsx"), ["sex"], ["a.png", "b.png"])
+    assert found == {"sex": {"a.png": "male"}}
