@@ -3,6 +3,7 @@
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from gravis_triton.cli import JOBS, Job
@@ -11,6 +12,7 @@ from gravis_triton.settings.fields import Setting, bare, settings_of
 from gravis_triton.settings.resolve import resolve, type_of
 
 
+@cache
 def job_function(name: str) -> Callable[..., Any]:
     """The job as a function that takes settings as keyword arguments and returns the result of its workflow.
 

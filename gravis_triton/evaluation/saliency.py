@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from captum.attr import LayerActivation, LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
 _FEWEST_CELLS = 7  # along a side of the feature map, as in ResNet-50 at 224 px
@@ -27,6 +26,8 @@ def grad_cam(network: nn.Module, encoder: nn.Module, inputs: Tensor, classes: Te
     (images,). The map is from the encoder's deepest stage with at least 7 cells along a side, upsampled bilinearly
     and divided by its maximum. None for an encoder without such a map, like most transformers.
     """
+    from captum.attr import LayerActivation, LayerAttribution, LayerGradCam
+
     size = inputs.shape[-1]
     for stage in reversed(getattr(encoder, "feature_info", None) or []):
         if size // stage["reduction"] < _FEWEST_CELLS:

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from gravis_triton.data.datasets.frame import is_unknown
 
@@ -35,6 +33,9 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
         targets += [nodes[text] for text in texts if text]
     if not targets:
         return [None] * rows
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(targets)), (sources, targets)), shape=(rows + len(names),) * 2)
     _, component = connected_components(graph, directed=False)
     first = dict(zip(reversed(component[rows:].tolist()), reversed(names), strict=True))

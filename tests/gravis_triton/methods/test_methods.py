@@ -32,7 +32,7 @@ SMALL = {
     "dino": {"projection_hidden": 64, "projection_dim": 32, "prototypes": 64, "local_views": 2},
 }
 
-SHARDED = TINY | SMALL["dino"] | {"method": "dino", "model": "test_vit", "epochs": 1}
+SHARDED = TINY | SMALL["dino"] | {"method": "dino", "model": "test_vit", "max_steps": 2}
 SHARDED |= {"batch_size": 8, "clip_grad": 0.5, "max_bad_steps": 1}
 
 
