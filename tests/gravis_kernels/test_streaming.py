@@ -1,5 +1,8 @@
 """The streaming backend against the dense reference in float64."""
 
+import threading
+from collections.abc import Callable
+
 import pytest
 import torch
 from cases import (
@@ -13,9 +16,10 @@ from cases import (
     surrounded_by_nan,
     without_rounding,
 )
-from gravis_kernels import GravisSettings, gravis_loss
-from gravis_kernels.gravis import pairs, streaming
+from gravis_kernels import GravisSettings, gravis_loss, nt_xent_loss
+from gravis_kernels.gravis import logsumexp, pairs, streaming
 from gravis_kernels.gravis.reference import anchor_losses
+from torch import Tensor
 from torch.nn.functional import normalize
 
 
@@ -173,3 +177,26 @@ def test_equal_thresholds_are_counted_each(tile: int) -> None:
     # every threshold is 1 - 1.25, every negative 0, so each triplet lacks a quarter
     result = evaluate(embeddings, backend="streaming", **HINGE | {"margin": 1.25})
     assert result.loss == pytest.approx(0.25, rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", [gravis_loss, nt_xent_loss])
+@pytest.mark.usefixtures("tile")
+def test_exponentials_that_are_kept_or_computed_again_give_the_same_bits(
+    loss: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def value_and_gradient() -> tuple[Tensor, Tensor]:
+        embeddings = make_embeddings(13, 7, 32).requires_grad_()
+        value = loss(embeddings, extra_negatives=make_embeddings(5, 2, 32).flatten(0, 1))
+        return value, torch.autograd.grad(value, embeddings)[0]
+
+    kept = value_and_gradient()
+    monkeypatch.setattr(logsumexp, "KEPT", 0)
+    assert all(torch.equal(*both) for both in zip(kept, value_and_gradient(), strict=True))
+
+
+def test_memory_first_used_in_inference_mode_serves_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logsumexp, "_memory", threading.local())
+    embeddings = make_embeddings(4, 3, 16)
+    with torch.inference_mode():
+        expected = gravis_loss(embeddings)
+    assert torch.equal(gravis_loss(embeddings.clone().requires_grad_()), expected)

@@ -1,4 +1,5 @@
-"""The GraVIS losses in tiled PyTorch: any device, memory O(B (dim + views)) plus a tile, float32 or float64.
+"""The GraVIS losses in tiled PyTorch: any device, float32 or float64, memory O(B (dim + views)) plus a tile (with
+negatives "logsumexp" plus up to 256 MiB of exponentials, see `logsumexp.KEPT`).
 
 Similarities are visited tile by tile, every unordered pair of own rows once: a tile serves its rows as
 anchors and, transposed, its columns. A `Visit` processes a tile: it takes the anchors' range and their
