@@ -15,7 +15,7 @@ from gravis_kernels.nt_xent.op import nt_xent_loss
 from gravis_kernels.settings import DEFAULTS, Attention, Negatives, Penalty, complete_settings
 from gravis_kernels.siglip.op import siglip_loss
 from gravis_kernels.supcon.op import DEFAULT_TEMPERATURE, supcon_loss
-from gravis_kernels.validation import Reduction
+from gravis_kernels.validation import Reduction, check_tensor
 
 # a number, an `nn.Parameter` that is the temperature, or a `LearnedTemperature`
 Temperature = float | Tensor | LearnedTemperature
@@ -157,8 +157,12 @@ class NTXentLoss(_Loss):
         weight: Tensor | None = None,
     ) -> Tensor:
         """embeddings: (rows, dim). labels: (rows,), or second views (rows, dim). ref_emb, ref_labels: references."""
+        check_tensor("labels", labels)
         more = {"extra_negatives": extra_negatives, "weight": weight, **self.arguments}
         if labels.is_floating_point():
+            if labels.shape != embeddings.shape:
+                first, second = tuple(embeddings.shape), tuple(labels.shape)
+                raise ValueError(f"second views must have the shape of the first, {first}, got {second}")
             views = torch.stack([embeddings, labels], dim=1)
             return nt_xent_loss(views, temperature=self._temperature(0.5), **more)
         references = _references(embeddings, indices_tuple, ref_emb, ref_labels)
@@ -181,6 +185,7 @@ class SupConLoss(_Loss):
         weight: Tensor | None = None,
     ) -> Tensor:
         """embeddings: (rows, dim); labels: (rows,). ref_emb, ref_labels: references."""
+        check_tensor("labels", labels)
         return supcon_loss(
             embeddings,
             labels.to(embeddings.device),

@@ -121,6 +121,8 @@ def check_number(name: str, value: "float | Tensor") -> float:
         raise TypeError(f"{name} must be a number, got {value!r}")
     if getattr(value, "numel", lambda: 1)() != 1:
         raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}")
+    if str(getattr(value, "dtype", "")).removeprefix("torch.") in ("bool", "complex64", "complex128"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{name} gets no gradient from this loss: pass {name}.item()")
     return float(value)

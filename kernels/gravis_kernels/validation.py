@@ -98,6 +98,7 @@ def check_towers(image_features: Tensor, text_features: Tensor, alone: bool) -> 
 
 def check_references(references: tuple[Tensor, Tensor], embeddings: Tensor) -> None:
     rows, labels = references
+    check_tensor("references", rows)
     check_labeled(rows, labels, None, alone=False)
     if (rows.shape[1], rows.dtype, rows.device) != (embeddings.shape[1], embeddings.dtype, embeddings.device):
         raise ValueError(

@@ -61,7 +61,9 @@ def test_a_constant_tensor_is_a_number_and_only_a_temperature_is_learned(name: s
 
 
 @pytest.mark.parametrize("name", ["margin", "temperature", "attention_temperature"])
-@pytest.mark.parametrize("value", ["0.1", True, [0.1], np.full(2, 0.1), 1j], ids=str)
+@pytest.mark.parametrize(
+    "value", ["0.1", True, [0.1], np.full(2, 0.1), 1j, torch.tensor(True), torch.tensor(1j)], ids=str
+)
 def test_no_number_is_an_error(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"{name} must be a number, got"):
         gravis_loss(make_embeddings(3, 2, 4), **{name: value})
@@ -92,6 +94,8 @@ def test_other_kinds_of_tensors_are_errors(given: Any, error: type[Exception], m
         "image_features": lambda: clip_loss(rows, good, logit_scale=1.0),
         "text_features": lambda: clip_loss(good, rows, logit_scale=1.0),
         "labels": lambda: supcon_loss(good, rows),
+        "keys": lambda: nt_xent_loss(good, keys=rows),
+        "references": lambda: supcon_loss(good, labels, references=(rows, labels)),
     }
     for name, call in calls.items():
         with pytest.raises(error, match=f"{name} {message}"):

@@ -48,6 +48,17 @@ def test_pairs_of_a_miner_are_an_error() -> None:
             loss(rows(), LABELS, ref_emb=rows())
 
 
+@pytest.mark.parametrize("loss", [NTXentLoss(), SupConLoss()])
+def test_labels_that_are_no_tensor_are_an_error(loss: NTXentLoss | SupConLoss) -> None:
+    with pytest.raises(TypeError, match=r"labels must be a torch\.Tensor, got list"):
+        loss(rows(), LABELS.tolist())
+
+
+def test_second_views_of_another_number_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"second views must have the shape of the first, \(9, 6\), got \(8, 6\)"):
+        NTXentLoss()(rows(9), rows(8))
+
+
 def test_lightly() -> None:
     theirs = pytest.importorskip("lightly.loss", reason=REASON).NTXentLoss
     first, second = rows(6), rows(8)[2:].detach().requires_grad_()

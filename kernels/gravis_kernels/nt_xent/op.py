@@ -20,6 +20,7 @@ from gravis_kernels.validation import (
     check_member,
     check_reduction,
     check_references,
+    check_tensor,
 )
 
 
@@ -126,6 +127,8 @@ def _match_keys(
     """Labels that a query shares with its key alone, in all processes."""
     if labels is not None or references is not None:
         raise ValueError("keys replace labels and references: leave one of them out")
+    check_tensor("embeddings", queries)
+    check_tensor("keys", keys)
     if keys.shape != queries.shape:
         raise ValueError(f"keys must have the shape of the queries, {tuple(queries.shape)}, got {tuple(keys.shape)}")
     rank = 0 if process_group is None else dist.get_rank(process_group)
