@@ -5,7 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -68,6 +68,7 @@ def bare(hint: Any) -> Any:
     return FieldInfo.from_annotation(hint).annotation
 
 
+@cache
 def value_type(hint: Any) -> Any:
     """A type without its bounds and without None."""
     members = [member for member in get_args(bare(hint)) if member is not type(None)]
@@ -113,7 +114,7 @@ def _groups(kind: type[Any]) -> Iterator[tuple[type[Any], list[str]]]:
         yield from _groups(base)
 
 
-@lru_cache
+@cache
 def _descriptions(kind: type[Any]) -> dict[str, str]:
     """Name -> the string below each field in the source of a dataclass and of those it derives from."""
     descriptions = {}

@@ -3,6 +3,7 @@ the job's type, and a single validation by pydantic."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -122,14 +123,18 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: M
             aliases = [alias for alias, setting in _ALIASES.items() if setting in hints]
             raise UserError(_unknown(name, [*hints, *aliases], source))
         is_number = value_type(hints[name]) in (int, float)
-        adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(allow_inf_nan=False))
         plain = str(value) if is_number and isinstance(value, bool) else value  # pydantic would take true for 1
         try:
-            checked[name] = adapter.validate_python(plain)
+            checked[name] = _adapter(hints[name]).validate_python(plain)
         except ValidationError as error:
             label = f"{source}: {name}" if source else flag(name)
             raise UserError(f"{label} must be {_expected(error.errors()[0], hints[name], value)}") from None
     return checked
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
 
 
 def _unknown(name: str, known: Iterable[str], source: str) -> str:
