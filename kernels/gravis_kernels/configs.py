@@ -67,7 +67,7 @@ TABLE: dict[tuple[Kernel, str, int, int], LaunchConfig] = {
     ("sums", "sm90", 4, 128): LaunchConfig(64, 64, 128, 16, 4, 2),
     ("sums", "sm100", 2, 128): LaunchConfig(64, 128, 128, 128, 4, 3),
     ("sums", "sm100", 2, 256): LaunchConfig(64, 128, 256, 256, 8, 2),
-    ("sums", "sm100", 4, 128): LaunchConfig(64, 64, 128, 16, 4, 2),
+    ("sums", "sm100", 4, 128): LaunchConfig(64, 64, 128, 32, 4, 2),
     ("sums", "gfx942", 2, 128): LaunchConfig(64, 64, 128, 128, 4, 1),
     ("sums", "gfx942", 2, 256): LaunchConfig(64, 64, 256, 64, 4, 1),
     ("sums", "gfx942", 4, 128): LaunchConfig(64, 64, 128, 16, 4, 1),
