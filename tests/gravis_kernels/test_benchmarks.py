@@ -7,13 +7,13 @@ import pytest
 import torch
 from bounds import Gpu, Pass, least_seconds, list_passes, seconds_by_pipe
 from cases import relative_error
-from forked import FirstProcess
 from gravis_kernels import configs
 from launches import LOSSES as LAUNCHED
 from launches import candidates, override_launch, times
 from loss import exact_gradient
 from measure import measure_extra_bytes
 from peers import LOSSES, Peer, list_peers
+from processes import FirstProcess
 from report import percentiles
 
 SAME = [(loss, peer) for loss in LOSSES for peer in list_peers(loss, "cpu") if peer.same and not peer.compiled]
