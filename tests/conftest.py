@@ -25,10 +25,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-multiprocessing.set_forkserver_preload(  # of which there is what is installed; tests' processes are forked from one
-    ["pytest", "torch._dynamo", "gravis_kernels.modules"]
-    + [f"gravis_triton.workflows.{job}" for job in ("pretrain", "finetune", "evaluate", "embed", "predict", "compare")]
-)
+if sys.platform != "win32":  # tests' processes are forked from one that has imported what of these there is
+    multiprocessing.set_forkserver_preload(
+        ["pytest", "torch._dynamo", "gravis_kernels.modules"]
+        + [
+            f"gravis_triton.workflows.{name}"
+            for name in ("pretrain", "finetune", "evaluate", "embed", "predict", "compare")
+        ]
+    )
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
