@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 import yaml
 
+from gravis_triton.comparison.results import SCORES
+
 DOCS = Path(__file__).parent
 PAGES = (DOCS / "results.md", DOCS.parent / "README.md")
 COLUMNS = ("task", "score", "label_fraction", "encoder", "mean", "spread", "seeds", "difference", "low", "high")
-MAIN_SCORES = {"knn": "mean_auc", "probe": "mean_auc", "classification": "mean_auc", "segmentation": "jaccard"}
 TASKS = {
     "knn": "kNN, AUC",
     "probe": "linear probe, AUC",
@@ -79,7 +80,7 @@ def add(runs: Path, name: str) -> None:
     """Keep the main scores of a comparison as docs/results/NAME.csv."""
     rows = []
     for entry in json.loads((runs / "comparison.json").read_text())["entries"]:
-        if entry["score"] != MAIN_SCORES[entry["task"]]:
+        if entry["score"] != SCORES[entry["task"]][0]:  # the main score of a task
             continue
         against = entry["against_baseline"] or {}
         rows.append(

@@ -19,7 +19,7 @@ STOP_SIGNALS = tuple(
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CGROUPS = Path("/sys/fs/cgroup")
-_OTHER_ENGINES = ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")  # ACCELERATE_USE_... of accelerate launch
+_OTHER_ENGINES = ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 _PROCESS_COUNTS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}  # of torchrun and MPI
 _SPIN_COUNT = "1000"  # iterations of a loop; libgomp's default is 300,000
 
@@ -84,7 +84,7 @@ def check_launch() -> None:
     """Raise UserError if the launcher was asked for what does not happen: another engine than DDP and FSDP, or more
     processes or machines than one where accelerate starts a single process, as on CPUs."""
     for engine in _OTHER_ENGINES:
-        if os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true":
+        if launcher_asks_for(engine):
             raise UserError(
                 f"the launcher asks for {engine}, which is not supported: start it with "
                 "--multi_gpu, with --use_fsdp --fsdp_version 2, or by torchrun"
@@ -98,6 +98,11 @@ def check_launch() -> None:
             f"accelerate launch started one process, not {max(processes, machines)}: without GPUs use "
             f"torchrun {several}--nproc_per_node {per_machine} {_own_command()}"
         )
+
+
+def launcher_asks_for(engine: str) -> bool:
+    """Whether `accelerate launch` was asked for this engine, e.g. FSDP."""
+    return os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true"
 
 
 def requested_processes(command: Sequence[str]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlu
 from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
+from gravis_triton.process import launcher_asks_for
 from gravis_triton.settings import PretrainSettings, RunSettings
 
 
@@ -24,7 +25,7 @@ def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:
 
     Raises UserError for FSDP1.
     """
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+    if not launcher_asks_for("FSDP"):
         return None
     if os.environ.get("FSDP_VERSION", "1") != "2":
         raise UserError("the launcher asks for FSDP 1, which is not supported: add --fsdp_version 2")
