@@ -28,11 +28,13 @@ from gravis_triton.data.cache.pixels import (
 from gravis_triton.data.datasets.known import SUPERPIXELS
 from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
+from gravis_triton.data.splits.split import alike_classes
 from gravis_triton.errors import UserError
 from gravis_triton.settings import CheckSettings
 
 _SIDE = 96  # of the thumbnails to compare and show
 _EXAMPLES = 5
+_FEW_PIXELS = 16  # on a side: placeholders of downloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +189,16 @@ def _findings(
             for label, count in Counter(label for r in records for label in r.classes).items()
             if count == 1
         ],
+        "classes that differ only in case or signs": alike_classes(collection.classes),
         "unused superpixel files": [name for name in unused if _is_superpixels(name)],
         "other unused image files, such as masks without an image or formats that are not read": [
             name for name in unused if not _is_superpixels(name)
         ],
         "nearly black images, perhaps of another bit depth": [
             r.id for r, one in zip(records, looked, strict=True) if one.is_dark
+        ],
+        "images of a few pixels": [
+            r.id for r, one in zip(records, looked, strict=True) if one.size and min(one.size) < _FEW_PIXELS
         ],
         "masks of two other values than 0 and 255, read as background and lesion": [
             f"{r.id} ({one.mask_levels})" for r, one in zip(records, looked, strict=True) if one.mask_levels

@@ -39,6 +39,7 @@ def check_fit(mask: tuple[int, int], image: tuple[int, int]) -> None:
 
 # The ISIC challenges' rule: a pixel is lesion above this value.
 _LESION_ABOVE = 128
+_BRIGHT = 192  # some pixel of a lesion that is 255 is brighter, also at soft edges and in JPEG files
 _BLACK = 24  # 12 of 16 bits are at most 15 of 255
 _COVERED = 0.95  # share of an image that a lesion rarely covers
 
@@ -57,15 +58,17 @@ def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     """(height, width), 255 where lesion, else 0: where an 8-bit gray mask is above 128, or has the higher one of two
     values.
 
-    Raises ValueError for a mask of one or many values up to 128, and for one of three to eight levels.
+    Raises ValueError for a mask of one or many values that are all far below 255, for one of three to eight levels, and
+    for one with many pixels near 128.
     """
     values = np.asarray(mask)
     sizes = np.bincount(values.ravel(), minlength=256)
     levels = np.flatnonzero(sizes)
     if len(levels) == 2 and levels[0] <= _LESION_ABOVE:
         return (values == levels[1]).astype(np.uint8) * np.uint8(255)
-    is_dark = 0 < levels[-1] <= _LESION_ABOVE
-    has_steps = 2 < len(levels) <= 8 and values.size >= 1024 and sizes[32:224].sum() > values.size / 10
+    is_dark = 0 < levels[-1] < _BRIGHT
+    between = sizes[32:224] if len(levels) <= 8 else sizes[96:160]
+    has_steps = len(levels) > 2 and values.size >= 1024 and between.sum() > values.size / 10
     if is_dark or has_steps:
         shown = ", ".join(map(str, levels[:8]))
         raise ValueError(f"mask has the values {shown}: lesion must be 255, all else 0")

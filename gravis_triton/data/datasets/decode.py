@@ -100,7 +100,7 @@ def _decode(
 def _to_gray(image: Image.Image) -> Image.Image:
     """Raises ValueError for a mask in color, where lesion is ambiguous."""
     image = _to_eight_bits(image)
-    is_two_colors = image.mode == "P" and len(image.getcolors(2) or ()) == 2
+    is_two_colors = image.mode in ("P", "RGB") and len(image.getcolors(2) or ()) == 2
     if image.mode not in ("1", "L", "LA") and not is_two_colors:
         channels = np.asarray(image.convert("RGB")).astype(np.int16)
         if np.ptp(channels, axis=2).max() > _MOST_COLOR:
@@ -177,12 +177,13 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
     The range is 0 to 65,535 for integers, or that of the fewest bits of 8, 10, 12 and 14 that hold all pixels (cameras
-    and scanners write these in a larger type); for floats 0 to 1, or 0 to 255 if any pixel is above 1.
+    and scanners write these in a larger type); for floats 0 to 1, 0 to 255 if any pixel is above 1, and as for integers if
+    any is twice as bright.
     """
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.nan_to_num(np.asarray(image))
-    if image.mode != "F":
+    if image.mode != "F" or values.max(initial=0) >= 512:
         values = _scaled(values)
     elif values.max(initial=0) <= 1:
         values = values * 255

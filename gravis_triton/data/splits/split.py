@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -146,13 +147,17 @@ def _describe_classes(collection: Collection, used: Sequence[int]) -> list[str]:
     shown = ", ".join(f"{sizes[name]:,} {name}" for name in collection.classes[:_MAX_CLASSES])
     more = ", ..." if len(collection.classes) > _MAX_CLASSES else ""
     lines = [f"{len(collection.classes):,} classes: {shown}{more}"]
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in collection.classes:
-        spellings[name.casefold()].append(name)
-    twice = [" and ".join(names) for names in spellings.values() if len(names) > 1]
-    if twice:
-        lines.append(f"warning: classes that differ only in case: {', '.join(twice)}")
+    if twice := alike_classes(collection.classes):
+        lines.append(f"warning: classes that differ only in case or signs: {', '.join(twice)}")
     return lines
+
+
+def alike_classes(classes: Sequence[str]) -> list[str]:
+    """ "A and B" for classes whose names have the same letters and digits."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        spellings[re.sub(r"[\W_]+", "", name.casefold()) or name].append(name)
+    return [" and ".join(names) for names in spellings.values() if len(names) > 1]
 
 
 def split_fingerprint(split: Split, collection: Collection, *others: str) -> str:

@@ -153,3 +153,11 @@ def test_nearly_black_images_are_named(data: Path) -> None:
     assert any(
         "nearly black images" in one and "dark.png" in one for one in check(CheckSettings(data=str(data))).warnings
     )
+
+
+def test_classes_that_differ_only_in_case_and_placeholders_are_warnings(data: Path) -> None:
+    draw(data / "train" / "Nevus" / "b.jpg", 4)
+    draw(data / "train" / "nevus" / "placeholder.jpg", 5, side=1)
+    warnings = check(CheckSettings(data=str(data))).warnings
+    assert "classes that differ only in case or signs (1): Nevus and nevus" in warnings
+    assert "images of a few pixels (1): train/nevus/placeholder.jpg" in warnings

@@ -41,6 +41,14 @@ def test_classes_of_a_mask_are_refused() -> None:
         lesion_pixels(gray(*[[0, 127, 255, 0]] * 256))
 
 
+@pytest.mark.parametrize("values", [(0, 120), (0, 128, 255)])
+def test_values_of_a_mask_are_refused_also_in_a_jpeg(tmp_path: Path, values: tuple[int, ...]) -> None:
+    drawn = np.repeat(np.repeat(np.array([values], np.uint8), 48, axis=0), 30, axis=1)
+    Image.fromarray(drawn).save(tmp_path / "m.jpg")
+    with pytest.raises(ValueError, match="mask has the values"):
+        lesion_pixels(decode_mask(tmp_path / "m.jpg"))
+
+
 def test_masks_without_or_with_nearly_only_lesion_and_inverted_ones_are_suspect() -> None:
     lesion = np.zeros((20, 20), np.uint8)
     assert is_suspect(lesion)
@@ -54,6 +62,13 @@ def test_a_palette_of_two_colors_is_background_and_lesion(tmp_path: Path) -> Non
     mask = Image.fromarray(np.array([[0, 1, 1]], np.uint8))
     mask.putpalette([0, 0, 0, 128, 0, 0])
     mask.save(tmp_path / "m.png")
+    assert lesion_pixels(decode_mask(tmp_path / "m.png")).tolist() == [[0, 255, 255]]
+
+
+def test_two_colors_are_background_and_lesion(tmp_path: Path) -> None:
+    drawn = np.zeros((1, 3, 3), np.uint8)
+    drawn[0, 1:] = (255, 0, 0)
+    Image.fromarray(drawn).save(tmp_path / "m.png")
     assert lesion_pixels(decode_mask(tmp_path / "m.png")).tolist() == [[0, 255, 255]]
 
 

@@ -58,6 +58,7 @@ def test_images_masks_and_sizes_agree_in_every_orientation(tmp_path: Path, suffi
         (np.array([[0, 257, 65535]], np.uint16), [0, 1, 255]),
         (np.array([[0, 0.5, 1]], np.float32), [0, 127, 255]),
         (np.array([[0, 100, 300]], np.float32), [0, 100, 255]),
+        (np.array([[0, 2047.5, 4095]], np.float32), [0, 127, 255]),
     ],
 )
 def test_gray_of_more_than_eight_bits_keeps_its_range(tmp_path: Path, pixels: np.ndarray, expected: list) -> None:

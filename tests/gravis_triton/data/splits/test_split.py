@@ -350,7 +350,7 @@ def test_classes_that_differ_only_in_case_are_reported() -> None:
     c = replace(annotated(*in_order(None, 20)), classes=("Nevus", "nevus"))  # type: ignore[arg-type]
     lines = describe_split(split_collection(c, val_fraction=0.2, seed=0, annotation="label"), c, "label")
     assert "2 classes: 10 Nevus, 10 nevus" in lines
-    assert "warning: classes that differ only in case: Nevus and nevus" in lines
+    assert "warning: classes that differ only in case or signs: Nevus and nevus" in lines
 
 
 def test_the_written_split_names_the_part_of_every_image(tmp_path: Path) -> None:
