@@ -92,14 +92,28 @@ def _from_file(file: Path, model: str, size: int) -> tuple[nn.Module, str]:
         with torch.serialization.safe_globals([Namespace]):  # settings, which many checkpoints have
             saved = _flat(load_state_dict(str(file), weights_only=True))
     except Exception as error:  # the unpickler may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"--encoder {file} is not a file with a state dict of tensors: {reason}") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
+        raise UserError(
+            f"--encoder {file} is not a file with a state dict of tensors: {reason}; save the state dict alone"
+        ) from error
     expected = encoder.state_dict()
-    prefix = _prefix(saved, expected)
-    saved = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+    names = _numbered_names(encoder)
+    prefix = _prefix(saved, {number: expected[name] for number, name in names.items()})
+    if not all(f"{prefix}{number}" in saved for number in names):
+        names = dict(zip(expected, expected, strict=True))
+        prefix = _prefix(saved, expected)
+    saved = {name: saved[f"{prefix}{own}"] for own, name in names.items() if f"{prefix}{own}" in saved}
     _check_complete(file, model, saved, expected, resampled=False, prefix=prefix)
     encoder.load_state_dict({name: saved[name] for name in expected})
     return encoder, prefix
+
+
+def _numbered_names(encoder: nn.Module) -> dict[str, str]:
+    """Names of the encoder's tensors with the numbers of its children -> with their names: lightly's backbones are
+    `nn.Sequential(*resnet.children())`."""
+    numbers = {child: str(number) for number, (child, _) in enumerate(encoder.named_children())}
+    parts = [name.partition(".") for name in encoder.state_dict()]
+    return {f"{numbers.get(child, child)}{dot}{rest}": f"{child}{dot}{rest}" for child, dot, rest in parts}
 
 
 def _flat(saved: Mapping[str, Any], around: str = "") -> dict[str, Tensor]:
@@ -198,17 +212,24 @@ def _check_complete(
     """Raises UserError if a tensor is missing or has another shape. resampled: timm resizes position tensors. prefix:
     was removed from the names."""
 
+    def is_of_size(name: str) -> bool:
+        return name in saved and any(part in name for part in ("pos_embed", "relative_position", "attn_mask"))
+
     def fits(name: str) -> bool:
-        of_positions = "pos_embed" in name or "relative_position" in name or "attn_mask" in name
-        return name in saved and ((resampled and of_positions) or saved[name].shape == expected[name].shape)
+        return name in saved and ((resampled and is_of_size(name)) or saved[name].shape == expected[name].shape)
 
     unmatched = [name for name in expected if not fits(name)]
     if unmatched:
+        why = (
+            "give the --image-size of its training"
+            if all(map(is_of_size, unmatched))
+            else "these are the weights of another architecture"
+        )
         raise UserError(
             f"{file} has only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}"
             f"{f' under {prefix}' if prefix else ''}, "
             f"e.g. {unmatched[0]} {'has another shape' if unmatched[0] in saved else 'is missing'}; "
-            "these are the weights of another architecture"
+            f"{why}"
         )
 
 

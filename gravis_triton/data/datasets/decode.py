@@ -177,8 +177,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Convert gray of more than 8 bits with its full range; Pillow would clip it at 255.
 
     The range is 0 to 65,535 for integers, or that of the fewest bits of 8, 10, 12 and 14 that hold all pixels (cameras
-    and scanners write these in a larger type); for floats 0 to 1, 0 to 255 if any pixel is above 1, and as for integers if
-    any is twice as bright.
+    and scanners write these in a larger type); for floats 0 to 1, 0 to 255 if any pixel is above 1, or that of integers
+    if any is twice as bright.
     """
     if not image.mode.startswith(("I", "F")):
         return image

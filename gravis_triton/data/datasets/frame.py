@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +18,14 @@ from gravis_triton.errors import UserError
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 SPREADSHEET = ".xlsx"
 
+_START = 1 << 16  # bytes that hold a header
+_ABOVE_HEADER = re.compile(r"\A(sep=.|#[^,;\t|\r\n]*)(?=[\r\n])")  # Excel's line about separators, and a comment
+_BLANK = " \t\r\n,;|"
+
 _UNKNOWN = frozenset(
     {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "-1", "-1.0", "-", "--"}
     | {"?", ".", "unknown", "unk", "unlabeled", "unlabelled", "missing", "not available", "unspecified", "undefined"}
+    | {"not specified", "not known", "not applicable", "undetermined", "no label", "no diagnosis", "tbd"}
 )  # fmt: skip
 """Marks of unknown values, in lower case."""
 
@@ -112,8 +118,9 @@ def header_of(file: Path) -> list[str]:
     if file.suffix.lower() == SPREADSHEET:
         return read_frame(file).header
     with file.open("rb") as stream:
-        first = stream.readline().decode("utf-8-sig", errors="replace")
-    return [name.strip() for name in next(_csv_rows(first), (0, []))[1]]
+        start = stream.read(_START)
+    text = _ABOVE_HEADER.sub("", start.decode(_encoding(start), errors="replace"))
+    return [name.strip() for name in next(_csv_rows(text), (0, []))[1]]
 
 
 def parquet_schema(file: Path) -> pa.Schema:
@@ -141,7 +148,11 @@ def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
         table = pyarrow.csv.read_csv(
             io.BytesIO(text.lstrip("\r\n").encode()),
             read_options=pyarrow.csv.ReadOptions(column_names=unique, skip_rows=0 if names else 1),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=_delimiter(text), newlines_in_values='"' in text),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=_delimiter(text),
+                newlines_in_values='"' in text,
+                invalid_row_handler=lambda row: "error" if row.text.strip(_BLANK) else "skip",
+            ),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(unique, pa.string())),
         )
     except pa.ArrowInvalid as error:
@@ -183,21 +194,26 @@ def _text(file: Path, required: Sequence[str] = ()) -> str:
         return _sheet(file, required)
     try:
         data = file.read_bytes()
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if _encoding(data) == "utf-16":
             text = data.decode("utf-16")
             if "\n" not in text:
                 raise ValueError("no lines in it")
-            return text
+            return _ABOVE_HEADER.sub("", text)
         if data[:2] == b"||":  # PH2: cells between double bars, and legends below
             return "\n".join("|".join(line.split("||")[1:4]) for line in data.decode().splitlines() if line[:2] == "||")
         try:
-            return data.decode("utf-8-sig")
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             if b"\0" in data:
                 raise
-            return data.decode("cp1252")
+            text = data.decode("cp1252")
+        return _ABOVE_HEADER.sub("", text)
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
+
+
+def _encoding(data: bytes) -> str:
+    return "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:

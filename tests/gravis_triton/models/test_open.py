@@ -236,3 +236,21 @@ def test_the_prefix_of_incomplete_weights_is_named(saved, tmp_path):
     torch.save(tensors, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"has only \d+ of \d+ encoder tensors of test_resnet under backbone\., e\.g\."):
         opened(tmp_path / "other.pth", model="test_resnet")
+
+
+def test_children_of_an_encoder_by_number_are_read(tmp_path):
+    encoder = build_encoder("resnet18", image_size=32)
+    numbers = {child: str(number) for number, (child, _) in enumerate(encoder.named_children())}
+    tensors = {name: torch.rand_like(tensor.float()) for name, tensor in encoder.state_dict().items()}
+    renamed = {f"backbone.{numbers[name.split('.')[0]]}.{name.partition('.')[2]}": one for name, one in tensors.items()}
+    torch.save({"state_dict": renamed}, tmp_path / "lightly.pth")
+    source = opened(tmp_path / "lightly.pth", model="resnet18")
+    assert torch.equal(source.encoder.layer4[1].conv2.weight, tensors["layer4.1.conv2.weight"])
+    assert source.loaded.endswith("(without their prefix backbone.)")
+
+
+def test_weights_for_another_image_size_say_so(tmp_path):
+    torch.save(build_encoder("test_vit", image_size=160).state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(UserError, match=r"pos_embed has another shape; give the --image-size of its training$"):
+        opened(tmp_path / "vit.pth", model="test_vit")
+    assert opened(tmp_path / "vit.pth", model="test_vit", image_size=160).image_size == 160

@@ -256,6 +256,12 @@ def test_encodings_of_spreadsheets(table, encoding: str) -> None:
     assert labels(data)[:2] == ["Naevus Spitz", "Läsion"]
 
 
+@pytest.mark.parametrize("above", ["sep=;\r\n", "# exported on Monday\n", "\n"])
+def test_lines_above_the_header_and_blank_ones_are_no_rows(table, above: str) -> None:
+    data = table(f"{above}image;dx\n0;nv\n  \n1;mel\n;\n\t\n")
+    assert labels(data)[:3] == ["nv", "mel", None]
+
+
 def test_lines_of_faults_count_blank_lines_and_quoted_breaks(table) -> None:
     data = table('image,note,split\n0,"two\nlines",train\n\n1,,fold7\n')
     with pytest.raises(UserError, match=r"table\.csv, line 5, column split"):
