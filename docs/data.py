@@ -21,11 +21,13 @@ def table() -> str:
 
 def row_of(row: dict[str, Any]) -> str:
     """One row of the table."""
-    parts, columns = row.get("parts", []), row.get("table", {})
-    groups = [name for one in (*parts, columns) for name in groups_of(one)]
-    splits = {split for part in parts for split in part["splits"].values()} | set(columns.get("index_files", ()))
-    labels = ", ".join(row.get("classes", [])) or listed(columns.get("columns", {}).get("label", ["folders"]))
-    files = listed(name for part in parts for name in files_of(part)) or listed([columns.get("file", "")])
+    parts, table = row.get("parts", []), row.get("table", {"files": [], "columns": {"label": ["folders"]}})
+    tables = [table, *(table for part in parts for table in part.get("tables", []))]
+    groups = [name for table in tables for name in table["columns"].get("group", [])]
+    groups += ["lesion_id" for part in parts if part.get("lesion_folders")]
+    splits = {split for part in parts for split in part["splits"].values()} | set(table.get("index_files", ()))
+    labels = ", ".join(row.get("classes", [])) or listed(table["columns"]["label"])
+    files = listed(name for part in parts for name in files_of(part)) or listed(table["files"])
     cells = [
         f"[{row['name']}]({row['source']})",
         "; ".join(filter(None, (files, row.get("modality", ""), row.get("note", "")))),
@@ -43,17 +45,8 @@ def files_of(part: dict[str, Any]) -> Iterator[str]:
     """Folders and files of a part, without those of masks and groups."""
     yield from part["folders"]
     yield from filter(None, [part.get("hdf5")])
-    for labels in part.get("labels", []):
-        yield from labels["files"]
-
-
-def groups_of(one: dict[str, Any]) -> Iterator[str]:
-    """Columns of lesions and patients."""
-    yield from one.get("columns", {}).get("group", [])
-    for groups in one.get("groups", []):
-        yield from groups["columns"]
-    if one.get("lesion_folders"):
-        yield "lesion_id"
+    for table in part.get("tables", []):
+        yield from table["files"] if "label" in table["columns"] else ()
 
 
 def listed(names: Iterable[str]) -> str:

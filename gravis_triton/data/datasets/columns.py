@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 
 from gravis_triton.data.datasets.frame import Frame
-from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.labels import are_ones, is_binary, some, spelled
 from gravis_triton.errors import UserError, did_you_mean
 
@@ -145,13 +144,6 @@ def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]
 def _like_labels(frame: Frame, taken: set[str]) -> list[str]:
     """Columns that may hold labels, by their names."""
     return [name for name in frame.header if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)]
-
-
-def groups_of(frame: Frame, columns: Sequence[str]) -> tuple[list[str | None], list[str]]:
-    """(group of each row, lines for the user)."""
-    if not columns:
-        return [None] * len(frame), []
-    return read_groups({name: frame.cells(name) for name in columns})
 
 
 def splits_of(frame: Frame, columns: Sequence[str]) -> list[str | None]:

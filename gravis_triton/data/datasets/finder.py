@@ -114,8 +114,7 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
 
 def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
     """The number of rows of a table that names images, else 0."""
-    layout = layout_of_table(frame.header)
-    of_layout = layout.table.columns["image"] if layout and layout.table else ()
+    of_layout = layout_of_table(frame.header).table.columns.get("image", ())
     accepted = {*named.get("image", ()), *of_layout, *COLUMNS["image"]}
     listing = [name for name in frame.header if name in accepted or name.lower() in accepted]
     return len(frame) if any(images.knows(frame.cells(name)) for name in listing) else 0
@@ -123,10 +122,9 @@ def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
 
 def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
     """Columns of another table that the base needs: those that are named, or of a kind that it does not have."""
-    layout = layout_of_table(base.header)
-    needed = {name for names in named.values() for name in names} - set(base.header)
-    if layout and layout.table:
-        needed |= {name for names in layout.table.columns.values() for name in names} - set(base.header)
+    of_layout = layout_of_table(base.header).table.columns
+    needed = {name for names in (*named.values(), *of_layout.values()) for name in names} - set(base.header)
+    if of_layout:
         return [name for name in other.header if name in needed]
     has = {name.lower() for name in base.header}
     for kind, accepted in COLUMNS.items():
@@ -142,9 +140,7 @@ def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
 
 def _rows_of(base: Frame, other: Frame) -> list[int | None] | None:
     """The row of another table for each row of the base, by the first key that both have and that is unique."""
-    layout = layout_of_table(base.header)
-    joined = layout.table.joined if layout and layout.table else ""
-    for keys in (COLUMNS["image"], LESIONS, PATIENTS, (joined,)):
+    for keys in (COLUMNS["image"], LESIONS, PATIENTS, (layout_of_table(base.header).table.joined,)):
         mine = next((name for name in base.header if name.lower() in keys), None)
         its = next((name for name in other.header if name.lower() in keys), None)
         if mine is None or its is None:

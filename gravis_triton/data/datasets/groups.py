@@ -42,11 +42,13 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
     return [first.get(number) for number in component[:rows].tolist()]
 
 
-def read_groups(columns: Mapping[str, Sequence[object]]) -> tuple[list[str | None], list[str]]:
-    """(`joined_groups` of columns as people have them, lines for the user).
+def read_groups(columns: Mapping[str, Sequence[object]], rows: int) -> tuple[list[str | None], list[str]]:
+    """(`joined_groups` of columns as people have them, lines for the user); no groups without columns.
 
     Marks of unknown values are no group, and a lesion that several patients have is a number of its own in each.
     """
+    if not columns:
+        return [None] * rows, []
     known = {}
     for title, cells in columns.items():
         text = {cell: "" if cell is None or is_unknown(str(cell)) else str(cell) for cell in set(cells)}

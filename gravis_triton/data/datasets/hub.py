@@ -41,7 +41,9 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
     classes = _classes(splits, label)
-    grouped, told = _groups(splits, [column for column in GROUP_COLUMNS if column in features])
+    columns = [column for column in GROUP_COLUMNS if column in features]
+    cells = {column: [cell for data in splits.values() for cell in data[column][:]] for column in columns}
+    grouped, told = read_groups(cells, sum(map(len, splits.values())))
     groups = iter(grouped)
     used = {"image": image, "label": label, "mask": mask}
     notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *told]
@@ -163,13 +165,6 @@ def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
         own = [index[name] for name in data.features[label].names]
         return [None if value is None or value < 0 else own[value] for value in values]
     return [None if value is None else index[str(value)] for value in map(known_label, values)]
-
-
-def _groups(splits: Mapping[str, Any], columns: Sequence[str]) -> tuple[list[str | None], list[str]]:
-    """(group of each row over all splits, lines for the user)."""
-    if not columns:
-        return [None] * sum(map(len, splits.values())), []
-    return read_groups({name: [cell for data in splits.values() for cell in data[name][:]] for name in columns})
 
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -3,20 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gravis_triton.data.datasets.folder import is_image
-from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, header_of
+from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.label_files import read_columns, read_label_file
-from gravis_triton.data.datasets.layouts import (
-    PLAIN_NAMES,
-    Layout,
-    Part,
-    layout_of_folder,
-    layouts,
-)
+from gravis_triton.data.datasets.labels import read_labels
+from gravis_triton.data.datasets.layouts import PLAIN_NAMES, Layout, Part, Table, layout_of_folder, layouts
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import HDF5Image, ImageFile, MaskFile, hdf5_keys
 from gravis_triton.errors import UserError
@@ -79,15 +74,15 @@ def _is_evidence(part: Part, directory: Path) -> bool:
         return True
     if not folders and not (part.hdf5 and (directory / part.hdf5).is_file()):
         return False
-    return any((directory / name).is_file() and key in header_of(directory / name) for name, key in part.tables)
+    return any((file := _first_file(directory, table)) and table.key in header_of(file) for table in part.tables)
 
 
 def _check_labels_alone(directory: Path) -> None:
     """Raise UserError for official labels without image folders: they would silently go unused."""
     for layout in layouts():
         for part in layout.parts:
-            for name in [name for one in part.labels for name in one.files if name not in _COMMON_FILES]:
-                if (directory / name).is_file():
+            for name in [name for table in part.tables if "label" in table.columns for name in table.files]:
+                if name not in _COMMON_FILES and (directory / name).is_file():
                     raise UserError(
                         f"{directory} holds the labels {name} of {layout.name} but not their images: "
                         f"expected the folder {' or '.join(part.folders)} beside them"
@@ -97,9 +92,13 @@ def _check_labels_alone(directory: Path) -> None:
 _COMMON_FILES = frozenset({"train.csv", "train-metadata.csv"})  # other data sets have files of these names
 
 
+def _first_file(root: Path, table: Table) -> Path | None:
+    return next((root / name for name in table.files if (root / name).is_file()), None)
+
+
 def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None) -> Collection:
     records: dict[str, Record] = {}
-    notes: list[str] = []
+    notes = [f"read as {layout.name} ({layout.license})"]
     modality = layout.choose_modality(modality)
     for part in layout.parts:
         read, told = _read_part(part, root, layout.classes, only, modality)
@@ -109,24 +108,16 @@ def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None)
             records[record.id] = record if known is None else _merged(known, record)
     if not records:
         where = root if only is None else root / only
-        raise UserError(f"{where}: no images of {layout.name} in it; expected JPEG files in {_expected(layout)}")
+        expected = ", ".join(folder for folder in _folders(layout) if folder not in PLAIN_NAMES)
+        raise UserError(f"{where}: no images of {layout.name} in it; expected JPEG files in {expected}")
+    own = {name for part in layout.parts for table in part.tables for name in table.files}
+    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+    if unread := [name for name in tables if name not in own]:
+        notes.append(f"tables that are not read: {', '.join(unread)}")
     ordered = sorted(records.values(), key=lambda record: (_SPLIT_ORDER.index(record.split or ""), record.id))
-    notes = list(dict.fromkeys([f"read as {layout.name} ({layout.license})", *notes, *_unread(layout, root)]))
-    if all(record.label is None for record in ordered):
-        return Collection(layout.name, tuple(ordered), notes=tuple(notes))
-    return Collection(layout.name, tuple(ordered), layout.classes, layout.scored_classes, tuple(notes))
-
-
-def _unread(layout: Layout, root: Path) -> list[str]:
-    """A line about tables that are not the dataset's."""
-    own = {name for part in layout.parts for name, _ in part.tables}
-    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
-    unread = [name for name in names if name not in own]
-    return [f"tables that are not read: {', '.join(unread)}"] if unread else []
-
-
-def _expected(layout: Layout) -> str:
-    return ", ".join(folder for folder in _folders(layout) if folder not in PLAIN_NAMES)
+    has_labels = any(record.label is not None for record in ordered)
+    classes, scored = (layout.classes, layout.scored_classes) if has_labels else ((), ())
+    return Collection(layout.name, tuple(ordered), classes, scored, tuple(dict.fromkeys(notes)))
 
 
 def _merged(first: Record, second: Record) -> Record:
@@ -140,7 +131,7 @@ def _merged(first: Record, second: Record) -> Record:
 
 
 def _read_part(
-    part: Part, root: Path, classes: Sequence[str], only: str | None, modality: str | None
+    part: Part, root: Path, classes: tuple[str, ...], only: str | None, modality: str | None
 ) -> tuple[list[Record], list[str]]:
     """(its records, lines for the user)."""
     folders = [root / name for name in part.folders if only in (None, name) and (root / name).is_dir()]
@@ -152,58 +143,98 @@ def _read_part(
     else:
         return [], []
     notes = [f"images: {', '.join(folder.relative_to(root).as_posix() for folder in folders) or part.hdf5}"]
-    read, told = _of_modality(files, part, root, modality)
-    lesions = {image: file.parent.name for image, file in read.items()} if part.lesion_folders else {}
-    labels, file, more = _labels(part, root, classes)
+    tables = [_open(file, table) for table in part.tables if (file := _first_file(root, table))]
+    read, told = _of_modality(files, part, tables, root, modality)
+    names = {
+        image: [image, _base(image), *([file.parent.name] if part.lesion_folders else [])]
+        for image, file in files.items()
+    }
     is_whole = only is None or len(part.folders) == 1
-    if labels and is_whole:
-        known = {*files, *map(_base, files), *(file.parent.name for file in files.values())}
-        more += _without_image(labels, known, file, folders)
-    groups, most = _groups(part, root, list(read), lesions)
+    where = ", ".join(map(str, folders))
+    labels, more = _labels(tables, classes, root, {*chain(*names.values())} if is_whole else None, where)
+    groups, most = _groups(part, tables, {image: names[image] for image in read})
     masks = _masks([root / name for name in part.masks], part.masks_inside)
-
-    def record(image: str, file: Path, group: str | None) -> Record:
+    records = []
+    for (image, file), group in zip(read.items(), groups, strict=True):
         mask = masks.get(_base(image))
-        label = _look_up(labels, image)
-        return Record(
-            image,
-            ImageFile(str(file)) if folders else HDF5Image(str(file), image),
-            labels.get(lesions.get(image, "")) if label is None else label,
-            group,
-            part.split,
-            None if mask is None else MaskFile(str(mask), str(file)),
+        records.append(
+            Record(
+                image,
+                ImageFile(str(file)) if folders else HDF5Image(str(file), image),
+                _look_up(labels, names[image]),
+                group,
+                part.split,
+                None if mask is None else MaskFile(str(mask), str(file)),
+            )
         )
-
-    records = [record(image, file, group) for (image, file), group in zip(read.items(), groups, strict=True)]
     return records, [*notes, *told, *more, *most]
 
 
-def _labels(part: Part, root: Path, classes: Sequence[str]) -> tuple[dict[str, int], Path | None, list[str]]:
-    """(image or lesion id -> label, their file, lines for the user)."""
-    for one in part.labels:
-        if file := _first_file(root, one.files):
-            labels = read_label_file(file, one, classes)
-            labels.pop(_WITHDRAWN, None)
-            columns = one.columns[0] if len(one.columns) == 1 else "0/1 columns"
-            return labels, file, [f"labels: {file.relative_to(root)}, {columns}"] if labels else []
-    return {}, None, []
+class _Opened(NamedTuple):
+    """A table about images. ids: the image or lesion of each row."""
+
+    table: Table
+    frame: Frame
+    ids: list[str]
+
+    def columns(self, kind: str) -> list[str]:
+        """Those of a kind that it has; the tables of test splits often have no labels."""
+        return [column for column in self.table.columns.get(kind, ()) if column in self.frame.header]
+
+    def by_id(self, column: str) -> dict[str, str]:
+        return dict(zip(self.ids, self.frame.cells(column), strict=True))
+
+
+def _open(file: Path, table: Table) -> _Opened:
+    """Raises UserError for an id in two rows."""
+    labels = table.columns.get("label", ())
+    frame = read_frame(file, [table.key, *(labels if len(labels) > 1 else ())], names=table.names)
+    ids = [cell.removesuffix(".jpg") for cell in frame.cells(table.key)]
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if first.setdefault(name, row) != row:
+            line = frame.place(first[name]).rpartition(" ")[2]
+            raise UserError(f"{frame.place(row)}: image id {name} is already on line {line}")
+    return _Opened(table, frame, ids)
+
+
+def _labels(
+    tables: Sequence[_Opened], classes: tuple[str, ...], root: Path, images: set[str] | None, where: str
+) -> tuple[dict[str, int], list[str]]:
+    """(image or lesion id -> label, by the first table that has labels, lines for the user).
+
+    images: the names of all images, which are in `where`, if labels without an image are a fault; more than a few raise
+    UserError.
+    """
+    for one in tables:
+        columns = one.columns("label")
+        _, of_rows, _ = read_labels(one.frame, columns, one.table, classes)
+        labels = {name: label for name, label in zip(one.ids, of_rows, strict=True) if label is not None}
+        labels.pop(_WITHDRAWN, None)
+        if not labels:
+            continue
+        file = one.frame.file
+        notes = [f"labels: {file.relative_to(root)}, {columns[0] if len(columns) == 1 else '0/1 columns'}"]
+        missing = [name for name in labels if images is not None and images.isdisjoint((name, _base(name)))]
+        text = (
+            f"{len(missing)} of {len(labels)} labels in {file} have no image in {where}, e.g. {', '.join(missing[:3])}"
+        )
+        if len(missing) > TOLERATED * len(labels):
+            raise UserError(text)
+        return labels, [*notes, *([f"left out: {text}"] if missing else [])]
+    return {}, []
 
 
 def _groups(
-    part: Part, root: Path, images: Sequence[str], lesions: Mapping[str, str]
+    part: Part, tables: Sequence[_Opened], names: Mapping[str, Sequence[str]]
 ) -> tuple[list[str | None], list[str]]:
-    """(group of each image, lines for the user)."""
-    columns: dict[str, list[str]] = {"lesion_id": list(lesions.values())} if lesions else {}
-    for one in part.groups:
-        if file := _first_file(root, one.files):
-            for column, values in read_columns(file, one).items():
-                columns.setdefault(column, [_look_up(values, image) or "" for image in images])
-    filled = {name: cells for name, cells in columns.items() if any(cells)}
-    return read_groups(filled) if filled else ([None] * len(images), [])
-
-
-def _first_file(root: Path, names: Sequence[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_file()), None)
+    """(group of each image, lines for the user). names: image -> what tables call it."""
+    columns = {"lesion_id": [own[-1] for own in names.values()]} if part.lesion_folders else {}
+    for one in tables:
+        for column in one.columns("group"):
+            cells = one.by_id(column)
+            columns.setdefault(column, [_look_up(cells, own) or "" for own in names.values()])
+    return read_groups({name: cells for name, cells in columns.items() if any(cells)}, len(names))
 
 
 def _files_by_id(folders: list[Path], inside: str) -> dict[str, Path]:
@@ -234,17 +265,17 @@ def _masks(folders: list[Path], inside: str) -> dict[str, Path]:
 
 
 def _of_modality(
-    files: dict[str, Path], part: Part, root: Path, modality: str | None
+    files: dict[str, Path], part: Part, tables: Sequence[_Opened], root: Path, modality: str | None
 ) -> tuple[dict[str, Path], list[str]]:
     """(the images of one modality, lines for the user)."""
-    names = [name for one in part.modalities for name in one.files]
-    file = _first_file(root, names)
-    if file is None and modality:
-        name = next(iter(names), "file")
-        raise UserError(f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images")
-    if file is None:
+    cells = {
+        image: cell for one in tables for name in one.columns("modality") for image, cell in one.by_id(name).items()
+    }
+    if not cells:
+        if modality:
+            name = next((name for one in part.tables if "modality" in one.columns for name in one.files), "file")
+            raise UserError(f"--modality {modality}: {root} has no {name} that tells clinical from dermoscopic images")
         return files, []
-    cells = dict(kind for column in read_columns(file, part.modalities[0]).values() for kind in column.items())
     kinds = {
         image: "clinical" if kind.lower().startswith("clinical") else "dermoscopic" for image, kind in cells.items()
     }
@@ -259,19 +290,5 @@ def _base(image_id: str) -> str:
     return image_id.removesuffix("_downsampled")
 
 
-def _look_up(values: Mapping[str, Value], image_id: str) -> Value | None:
-    return values.get(image_id, values.get(_base(image_id)))
-
-
-def _without_image(labels: Mapping[str, int], known: set[str], file: Path | None, folders: Sequence[Path]) -> list[str]:
-    """A line about labels without an image. Raises UserError for more than a few."""
-    missing = [image_id for image_id in labels if image_id not in known and _base(image_id) not in known]
-    if not missing:
-        return []
-    text = (
-        f"{len(missing)} of {len(labels)} labels in {file} have no image in "
-        f"{', '.join(map(str, folders))}, e.g. {', '.join(missing[:3])}"
-    )
-    if len(missing) > TOLERATED * len(labels):
-        raise UserError(text)
-    return [f"left out: {text}"]
+def _look_up(values: Mapping[str, Value], names: Sequence[str]) -> Value | None:
+    return next((values[name] for name in names if name in values), None)

@@ -5,18 +5,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from gravis_triton.data.datasets.frame import Frame, is_unknown
+from gravis_triton.data.datasets.layouts import Table
 from gravis_triton.errors import UserError
 
 _CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
-_ONES = ("1", "1.0", "true")
+_ONES, _ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false")
 _SEPARATORS = "|;,/+"
 _WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
 
 
 def is_binary(cells: Iterable[str]) -> bool:
     """Whether all cells are 0 or 1, or false or true."""
-    return {cell.lower() for cell in set(cells)} <= {"0", "0.0", "false", *_ONES}
+    return {cell.lower() for cell in set(cells)} <= {*_ZEROS, *_ONES}
 
 
 def are_ones(cells: Iterable[str]) -> list[bool]:
@@ -25,34 +28,81 @@ def are_ones(cells: Iterable[str]) -> list[bool]:
 
 
 def read_labels(
-    frame: Frame, columns: Sequence[str], rename: Mapping[str, str]
+    frame: Frame, columns: Sequence[str], table: Table, classes: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], list[int | None], list[str]]:
     """(classes, label of each row, lines for the user) by one column, or by one 0/1 column per class.
 
-    rename: cells in lower case -> class. Raises UserError for a row of several classes and for fractions.
+    table: what the cells mean. classes: of a data set whose rows all have one of them, except those with score_weight
+    0, which the challenge's scorer leaves out; default: those found.
+    Raises UserError for a row of several classes or of none of `classes`, and for fractions.
     """
     if not columns:
         return (), [None] * len(frame), []
     if len(columns) > 1:
-        return tuple(columns), *_labels_of_one_hot(frame, columns)
+        return classes or tuple(columns), *_by_ones(frame, columns, table, classes)
+    if classes:
+        return classes, _by_name(frame, columns[0], table, classes), []
     (column,) = columns
     marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
-    values = [rename.get(cell.lower(), _heaviest(cell)) for cell in spelled(frame.known(column))]
-    classes = sorted(set(values) - {""})
-    if classes and all(map(str.isdecimal, classes)):
-        classes.sort(key=int)
-    _check_classes(frame, column, values, classes)
+    values = [table.values.get(cell.lower(), _heaviest(cell)) for cell in spelled(frame.known(column))]
+    found = sorted(set(values) - {""})
+    if found and all(map(str.isdecimal, found)):
+        found.sort(key=int)
+    _check_classes(frame, column, values, found)
     notes = []
     if marks:
         shown = ", ".join(f"{count:,} {mark!r}" for mark, count in marks.most_common(3))
         notes.append(f"without a label: {sum(marks.values()):,} rows ({column} is {shown})")
-    if are_cases(len(classes), len(values) - sum(marks.values())):
+    if are_cases(len(found), len(values) - sum(marks.values())):
         notes.append(
-            f"warning: {column} has {len(classes):,} values in {len(values):,} rows: probably no classes; name another "
+            f"warning: {column} has {len(found):,} values in {len(values):,} rows: probably no classes; name another "
             "column with --columns label=NAME"
         )
-    index = {name: position for position, name in enumerate(classes)}
-    return tuple(classes), [index.get(value) for value in values], notes
+    index = {name: position for position, name in enumerate(found)}
+    return tuple(found), [index.get(value) for value in values], notes
+
+
+def _by_name(frame: Frame, column: str, table: Table, classes: Sequence[str]) -> list[int | None]:
+    accepted = table.values or {name.lower(): name for name in classes}
+    index: dict[str, int | None] = {cell: classes.index(name) for cell, name in accepted.items()} | {"": None}
+    cells = [cell.lower() for cell in spelled(frame.known(column))]
+    for row, cell in enumerate(cells):
+        if cell not in index:
+            raise frame.fault(row, column, f"one of {', '.join(accepted)}")
+    return [index[cell] for cell in cells]
+
+
+def _by_ones(
+    frame: Frame, columns: Sequence[str], table: Table, classes: Sequence[str]
+) -> tuple[list[int | None], list[str]]:
+    cells = ([table.values.get(cell.lower(), cell) for cell in spelled(frame.cells(column))] for column in columns)
+    ones = np.array([_ones(frame, column, of_column) for column, of_column in zip(columns, cells, strict=True)])
+    counts = ones.sum(axis=0)
+    is_scored = np.ones(len(frame), bool)
+    if classes and "score_weight" in frame.header:
+        is_scored[:] = _ones(frame, "score_weight", spelled(frame.cells("score_weight")))
+    least = int(bool(classes) and not table.rest)
+    for row in np.flatnonzero(is_scored & ((counts > 1) | (counts < least))).tolist():
+        found = " and ".join(column for column, one in zip(columns, ones[:, row], strict=True) if one) or "none"
+        hint = (
+            "name fewer columns with --columns label=A+B, or one, label=A; --columns labels=A+B reads several per image"
+        )
+        raise UserError(
+            f"{frame.place(row)}: expected {'exactly' if least else 'at most'} one of {', '.join(columns)} to be 1, "
+            f"found {found}" + ("" if classes else f"; {hint}")
+        )
+    labels = np.where(counts > 0, ones.argmax(axis=0), classes.index(table.rest) if table.rest else -1)
+    labels[~is_scored] = -1
+    none = int(np.count_nonzero(counts == 0))
+    notes = [f"without a label: {none:,} rows, in which all of {some(columns)} are 0"] if none and not classes else []
+    return [None if label < 0 else label for label in labels.tolist()], notes
+
+
+def _ones(frame: Frame, column: str, cells: Sequence[str]) -> list[bool]:
+    """Whether each cell of a 0/1 column is 1."""
+    if not is_binary(cells):
+        raise frame.fault(next(row for row, cell in enumerate(cells) if not is_binary([cell])), column, "0 or 1")
+    return are_ones(cells)
 
 
 def read_multilabels(
@@ -62,11 +112,11 @@ def read_multilabels(
     in a cell, between the first of `_SEPARATORS` that it has. A row with an unknown cell has no label."""
     cells = [frame.known(column) for column in columns]
     if len(columns) > 1 or is_binary({*cells[0], "0"} - {""}):
-        for column, of_column in zip(columns, cells, strict=True):
-            _check_binary(frame, column, [cell or "0" for cell in of_column])
+        known = ([cell or "0" for cell in of_column] for of_column in cells)
+        ones = [_ones(frame, column, of_column) for column, of_column in zip(columns, known, strict=True)]
+        own = [tuple(np.flatnonzero(row).tolist()) for row in zip(*ones, strict=True)]
         classes, rows = tuple(columns), zip(*cells, strict=True)
-        ones = [[place for place, one in enumerate(are_ones(row)) if one] for row in zip(*cells, strict=True)]
-        labels = [None if "" in row else tuple(own) for row, own in zip(rows, ones, strict=True)]
+        labels = [None if "" in row else places for row, places in zip(rows, own, strict=True)]
         source = f"the 0/1 columns {some(columns)}"
     else:
         separator = next((one for one in _SEPARATORS if any(one in cell for cell in cells[0])), None)
@@ -85,29 +135,6 @@ def read_multilabels(
 def are_cases(classes: int, images: int) -> bool:
     """Whether so many classes have so few images that they are cases."""
     return classes >= _CASES[0] and images <= _CASES[1] * classes
-
-
-def _labels_of_one_hot(frame: Frame, columns: Sequence[str]) -> tuple[list[int | None], list[str]]:
-    labels: list[int | None] = [None] * len(frame)
-    for position, column in enumerate(columns):
-        cells = frame.cells(column)
-        _check_binary(frame, column, cells)
-        for row, one in enumerate(are_ones(cells)):
-            if one:
-                if labels[row] is not None:
-                    raise UserError(
-                        f"{frame.place(row)}: {columns[labels[row] or 0]} and {column} are both 1, but an image has "
-                        "one class: name fewer columns with --columns label=A+B, or one, label=A; --columns labels=A+B "
-                        "reads several per image"
-                    )
-                labels[row] = position
-    none = labels.count(None)
-    return labels, [f"without a label: {none:,} rows, in which all of {some(columns)} are 0"] if none else []
-
-
-def _check_binary(frame: Frame, column: str, cells: Sequence[str]) -> None:
-    if not is_binary(cells):
-        raise frame.fault(next(row for row, cell in enumerate(cells) if not is_binary([cell])), column, "0 or 1")
 
 
 def _heaviest(cell: str) -> str:

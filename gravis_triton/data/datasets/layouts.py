@@ -1,10 +1,10 @@
 """The data sets that are known by name, from layouts.yaml."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
@@ -14,27 +14,39 @@ from gravis_triton.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class TableFile:
-    """Columns about images, in the first existing one of `files`.
+class Table:
+    """What the columns of a table mean.
 
-    key: column of the image's id, or of its lesion. columns: of labels, one with the classes by name, or by `values`,
-    which are in lower case, or a 0/1 column for each class, whose other cells `values` has; of groups, the lesions or
-    patients; of modalities, one whose words start with clinical for clinical images, the others are dermoscopic.
-    rest: the class of a row of zeros. names: of the columns of files without a header.
+    files: its usual names, of which the first existing one counts. columns: kind of column -> its names. Several images
+    are several per row; beside folders of images, the one image column holds their ids or lesions. Several labels are a
+    0/1 column for each class. A modality is clinical if its first word is, else dermoscopic.
+    values: cells of the labels in lower case -> class, or 0 or 1. rest: the class of a row of zeros.
+    names: of the columns of a file without a header.
+    For tables without folders: signature: columns that only this table has. modalities: of the image columns. joined:
+    column by which another table's rows belong to this table's, besides those of images, lesions and patients.
+    index_files: split -> a table of row numbers from 0, beside the table.
     """
 
-    files: tuple[str, ...]
-    key: str
-    columns: tuple[str, ...]
-    values: Mapping[str, int] = field(default_factory=dict)
-    rest: int | None = None
+    files: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    rest: str = ""
     names: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    joined: str = ""
+    index_files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The column of the images."""
+        return self.columns["image"][0]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images of one split, and the files that describe them. In layouts.yaml, `splits` makes a part of each of its
-    names, which stand for {} in the others.
+    """Images of one split, and the tables about them. In layouts.yaml, `splits` makes a part of each of its names,
+    which stand for {} in the others.
 
     folders: image folders; those that exist are read together. inside: where in them the images are.
     hdf5: a file of encoded images by id, instead of the folders. lesion_folders: each folder of images is a lesion.
@@ -43,38 +55,12 @@ class Part:
 
     split: str | None
     folders: tuple[str, ...]
-    labels: tuple[TableFile, ...] = ()
-    groups: tuple[TableFile, ...] = ()
-    modalities: tuple[TableFile, ...] = ()
+    tables: tuple[Table, ...] = ()
     masks: tuple[str, ...] = ()
     inside: str = "*"
     masks_inside: str = "*"
     hdf5: str = ""
     lesion_folders: bool = False
-
-    @property
-    def tables(self) -> list[tuple[str, str]]:
-        """(name, key) of every file with columns about the images."""
-        return [(name, one.key) for one in (*self.labels, *self.groups, *self.modalities) for name in one.files]
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumns:
-    """A data set that is recognized by the columns of its table.
-
-    file: its usual name. signature: columns that only this table has. columns: kind of column -> its names; several
-    images are several per row. rename: cells of the labels in lower case -> class. modalities: of the image columns.
-    joined: column by which another table's rows belong to this table's, besides those of images, lesions and patients.
-    index_files: split -> a table of row numbers from 0, beside the table.
-    """
-
-    signature: tuple[str, ...]
-    columns: Mapping[str, tuple[str, ...]]
-    file: str = ""
-    rename: Mapping[str, str] = field(default_factory=dict)
-    modalities: tuple[str, ...] = ()
-    joined: str = ""
-    index_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +71,16 @@ class Layout:
     modality: of all images, if they are of one kind. note: for the documentation.
     """
 
-    name: str
-    license: str
-    source: str
-    metric: str
+    name: str = ""
+    license: str = ""
+    source: str = ""
+    metric: str = ""
     modality: str = ""
     note: str = ""
     parts: tuple[Part, ...] = ()
     classes: tuple[str, ...] = ()
     scored_classes: tuple[str, ...] = ()
-    table: TableColumns | None = None
+    table: Table = Table()
 
     def choose_modality(self, modality: str | None) -> str | None:
         """The modality to choose among the images, None for all. Raises UserError if none of them is of it."""
@@ -102,6 +88,9 @@ class Layout:
             raise UserError(f"--modality {modality}: the images of {self.name} are {self.modality}")
         return None if self.modality else modality
 
+
+UNKNOWN = Layout()
+"""The layout of tables that are not known by name."""
 
 # Folder names that do not identify a dataset.
 PLAIN_NAMES = frozenset({"train", "test", "jpeg/train", "jpeg/test", "train-image/image"})
@@ -113,7 +102,7 @@ def layouts() -> tuple[Layout, ...]:
     rows = yaml.safe_load(Path(__file__).with_name("layouts.yaml").read_text())
     for row in rows:
         row["parts"] = [
-            _filled({**part, "split": split}, name)
+            {**json.loads(json.dumps(part).replace("{}", name)), "split": split}
             for part in row.get("parts", [])
             for name, split in part["splits"].items()
         ]
@@ -121,29 +110,22 @@ def layouts() -> tuple[Layout, ...]:
     return TypeAdapter(tuple[Layout, ...]).validate_python(rows)
 
 
-def _filled(value: Any, name: str) -> Any:
-    """The value with `name` instead of {} in all texts in it."""
-    if isinstance(value, dict):
-        return {key: _filled(one, name) for key, one in value.items() if key != "splits"}
-    if isinstance(value, list):
-        return [_filled(one, name) for one in value]
-    return value.replace("{}", name) if isinstance(value, str) else value
-
-
 def layout_of_folder(name: str) -> Layout | None:
     """The dataset that a folder of this name officially belongs to, as images or masks."""
-    return None if name in PLAIN_NAMES else _by_folder().get(name)
+    return _by_folder().get(name)
 
 
 @cache
 def _by_folder() -> dict[str, Layout]:
     pairs = [(part, layout) for layout in layouts() for part in layout.parts]
-    return {name: layout for part, layout in pairs for name in (*part.folders, *part.masks)}
+    named = {name: layout for part, layout in pairs for name in (*part.folders, *part.masks)}
+    return {name: layout for name, layout in named.items() if name not in PLAIN_NAMES}
 
 
-def layout_of_table(header: list[str]) -> Layout | None:
-    """The dataset whose table has these columns."""
-    return next((one for one in layouts() if one.table and set(one.table.signature) <= set(header)), None)
+def layout_of_table(header: list[str]) -> Layout:
+    """The dataset whose table has these columns, or `UNKNOWN`."""
+    signed = (one for one in layouts() if one.table.signature)
+    return next((one for one in signed if set(one.table.signature) <= set(header)), UNKNOWN)
 
 
 def annotation_names(data_set: str, task: Annotation) -> tuple[str, ...]:
@@ -151,4 +133,5 @@ def annotation_names(data_set: str, task: Annotation) -> tuple[str, ...]:
     parts = [part for layout in layouts() if layout.name == data_set for part in layout.parts]
     if task == "mask":
         return tuple(dict.fromkeys(name for part in parts for name in part.masks))
-    return tuple(dict.fromkeys(name for part in parts for one in part.labels for name in one.files))
+    tables = [table for part in parts for table in part.tables if "label" in table.columns]
+    return tuple(dict.fromkeys(name for table in tables for name in table.files))

@@ -12,7 +12,6 @@ from gravis_triton.data.datasets.columns import (
     COLUMNS,
     Chosen,
     choose_columns,
-    groups_of,
     named_columns,
     splits_of,
 )
@@ -28,16 +27,15 @@ from gravis_triton.data.datasets.folder import (
     walk,
 )
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
+from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.labels import read_labels, read_multilabels
-from gravis_triton.data.datasets.layouts import TableColumns, layout_of_table
+from gravis_triton.data.datasets.layouts import Table, layout_of_table
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 
 OUTPUT_KEY = b"gravis_triton"
 """Metadata key of the Parquet files that jobs write, with a fingerprint of what the rows depend on."""
-
-_NO_LAYOUT = TableColumns((), {})
 
 
 def tables_in(directory: Path) -> list[Path]:
@@ -56,7 +54,7 @@ def lists_images(file: Path) -> bool:
     """Whether a table has a column of images by its name."""
     header = header_of(file)
     accepted = {name.lower() for name in header}.intersection(COLUMNS["image"])
-    return bool(accepted) or layout_of_table(header) is not None
+    return bool(accepted or layout_of_table(header).name)
 
 
 def open_table(
@@ -87,8 +85,8 @@ def open_table(
     images_of, named = Finder(root, image_paths), named_columns(columns)
     frame, unread = join_tables([_read(file) for file in files], named, images_of)
     known = layout_of_table(frame.header)
-    layout = known.table if known and known.table else _NO_LAYOUT
-    modality = known.choose_modality(modality) if known else modality
+    layout = known.table
+    modality = known.choose_modality(modality)
     chosen, notes = _columns_of(frame, layout, named, images_of)
     annotated = _annotate(frame, chosen, layout)
 
@@ -109,9 +107,9 @@ def open_table(
     unread = [name for name in unread if name not in layout.index_files.values()]
     if unread:
         notes.append(f"tables that are not read: {', '.join(unread)}")
-    if known:
+    if known.name:
         notes.insert(0, f"read as {known.name} ({known.license})")
-    name = known.name if known else directory.name if directory else frame.file.stem
+    name = known.name or (directory.name if directory else frame.file.stem)
     notes += describe_skipped(skipped)
     classes, multilabel = annotated.classes, bool(chosen["labels"])
     return Collection(name, tuple(found), classes, classes, tuple(notes), multilabel)
@@ -134,7 +132,7 @@ def _read(file: Path) -> Frame:
     return read_frame(file)
 
 
-def _columns_of(frame: Frame, layout: TableColumns, named: Chosen, images: Finder) -> tuple[Chosen, list[str]]:
+def _columns_of(frame: Frame, layout: Table, named: Chosen, images: Finder) -> tuple[Chosen, list[str]]:
     """(kind of column -> columns, lines for the user)."""
     of_layout = {kind: tuple(name for name in names if name in frame.header) for kind, names in layout.columns.items()}
     chosen, notes = choose_columns(frame, of_layout | named)
@@ -153,13 +151,13 @@ def _joined_by_plus(names: Sequence[str]) -> str:
     return " + ".join(names[:3]) + (" + ..." if len(names) > 3 else "")
 
 
-def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotations:
+def _annotate(frame: Frame, chosen: Chosen, layout: Table) -> _Annotations:
     labels: Sequence[int | tuple[int, ...] | None]
     if chosen["labels"]:
         classes, labels, notes = read_multilabels(frame, chosen["labels"])
     else:
-        classes, labels, notes = read_labels(frame, chosen["label"], layout.rename)
-    groups, more = groups_of(frame, chosen["group"])
+        classes, labels, notes = read_labels(frame, chosen["label"], layout)
+    groups, more = read_groups({name: frame.cells(name) for name in chosen["group"]}, len(frame))
     splits = splits_of(frame, chosen["split"])
     for split, name in layout.index_files.items():
         file = frame.file.with_name(name)
@@ -174,9 +172,7 @@ def _annotate(frame: Frame, chosen: Chosen, layout: TableColumns) -> _Annotation
     return _Annotations(classes, labels, groups, splits, masks, mask_column, [*notes, *more])
 
 
-def _listed(
-    frame: Frame, columns: Sequence[str], layout: TableColumns, modality: str | None
-) -> list[tuple[int, str, str]]:
+def _listed(frame: Frame, columns: Sequence[str], layout: Table, modality: str | None) -> list[tuple[int, str, str]]:
     """(row, column, cell) of every image that the table names; in tables with several per row, of one modality."""
     if modality:
         if modality not in layout.modalities:

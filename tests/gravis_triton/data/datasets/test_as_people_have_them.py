@@ -93,7 +93,7 @@ def test_columns_that_are_no_classes_are_listed_with_what_to_type(table) -> None
 
 def test_named_columns_of_0_and_1_with_two_ones_are_reported(table) -> None:
     data = table(rows("image,MEL,NV", "1,1", "0,0"))
-    with pytest.raises(UserError, match=r"line 2: MEL and NV are both 1"):
+    with pytest.raises(UserError, match=r"line 2: expected at most one of MEL, NV to be 1, found MEL and NV; name"):
         open_collection(str(data), columns="label=MEL+NV")
 
 

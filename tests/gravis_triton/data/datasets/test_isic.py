@@ -157,7 +157,7 @@ def test_2016_other_labels_are_reported_with_their_line(tmp_path: Path, images) 
         "ISIC_0000001,dubious",
     )
     with pytest.raises(
-        UserError, match=r"GroundTruth\.csv, line 2: expected .* benign, .*found 'ISIC_0000001,dubious'"
+        UserError, match=r"GroundTruth\.csv, line 2, column class: expected one of benign, .*found 'dubious'"
     ):
         open_collection(str(tmp_path))
 

@@ -50,7 +50,7 @@ def test_one_column_holds_the_names_of_several(table, separator) -> None:
 
 def test_errors_offer_the_way_to_several_classes(table) -> None:
     several = ("image,a,b", "0,1,1", "1,0,1", "2,1,0", "3,0,0")
-    with pytest.raises(UserError, match=r"a and b are both 1.*--columns labels=A\+B reads several"):
+    with pytest.raises(UserError, match=r"found a and b;.*--columns labels=A\+B reads several"):
         open_collection(table(*several), columns="label=a+b")
     notes = open_collection(table(*several)).notes
     assert any("--columns labels=a+b (one 0/1 column per class)" in note for note in notes)
