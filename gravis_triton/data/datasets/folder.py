@@ -24,13 +24,24 @@ IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"})
 _SYSTEM = frozenset(
     {"@eadir", "@tmp", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "__macosx"}
-    | {"system volume information", "found.000", "__pycache__"}
+    | {"system volume information", "found.000", "__pycache__", "temporary items", "network trash folder", "_gsdata_"}
 )  # fmt: skip
+_SYSTEM_MARKS = (".", "@", "#", "$", "~")  # of Synology, QNAP, Windows and others
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar.gz", ".tgz", ".gz")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
-_MASK_ENDINGS = ("_segmentation", "_mask")
-# the others may also be photographs
-_LIKE_MASKS = re.compile(r"_(segmentation|mask|lesion|roi|seg|gt|groundtruth|label)(\.[^./]*)?$", re.IGNORECASE)
+_MASK_NAME = re.compile(
+    r"^(?:(mask|segmentation)|seg|gt)[-_ .]+|[-_ .]+(?:(mask|segmentation)s?|seg|gt|groundtruth|lesion|roi|label)$",
+    re.IGNORECASE,
+)
+"""What the names of masks have before or after that of the image; those without a group may also be photographs."""
+_MASK_WORDS = frozenset({"mask", "masks", "gt", "groundtruth"})  # last words of folders such as train_masks
+_SPLIT_FOLDER = re.compile(
+    r"(train|training|val|valid|validation|test|testing)[-_ ]*(set|data|dataset|images?|imgs?|split)?"
+)
+_CASE_FOLDER = re.compile(r"(patient|pat|subject|person|case|lesion)[-_ ]*\d+", re.IGNORECASE)
+SUPERPIXELS = "_superpixels"
+"""Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _SAMPLE = 32  # files whose pixels are looked at
 
@@ -42,7 +53,7 @@ def open_folder(directory: Path) -> Collection:
     If every image then is in a sub-folder, and there are at least two of these, they are the classes; many with a few
     images each are cases, which are groups.
     Images in a folder masks (or another of `MASK_FOLDERS`) are the masks of the images with the same name, with
-    or without a final _segmentation or _mask, beside that folder or in a folder images (image, imgs, img) beside it.
+    or without words such as _mask in it, beside that folder or in a folder images (image, imgs, img) beside it.
     Hidden files and folders are ignored, and those of the system, and runs, comparisons and predictions.
     Raises UserError if there is no image, for images beside folders of splits, for a mask without an image or among
     the images, for a class named images, and for a Hugging Face metadata file, which would be ignored.
@@ -59,9 +70,10 @@ def open_folder(directory: Path) -> Collection:
         )
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
-    folders = [_class_folder(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
+    below = [_label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
+    folders = [next(iter(names), None) for names in below]
     _check_no_class_images(directory, paths, folders)
-    classes, groups, notes = _classes_and_cases(paths, folders)
+    classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below])
     index = {name: position for position, name in enumerate(classes)}
     records = [
         Record(
@@ -80,20 +92,23 @@ def open_folder(directory: Path) -> Collection:
 
 
 def _classes_and_cases(
-    paths: Sequence[str], folders: Sequence[str | None]
+    folders: list[str | None], parents: list[str | None]
 ) -> tuple[tuple[str, ...], list[str | None], list[str]]:
-    """(classes, group of each image, lines for the user). folders: the class folder of each image, or None.
+    """(classes, group of each image, lines for the user). folders: the class folder of each image, or None. parents:
+    all of its folders.
 
-    Many folders of few images are lesions: instead of classes, or inside of them.
+    Many folders of few images, or with names such as patient_7, are lesions or patients: instead of classes, or inside
+    of them.
     """
-    none: list[str | None] = [None] * len(paths)
+    none: list[str | None] = [None] * len(folders)
     names = {folder for folder in folders if folder is not None}
     if None in folders or len(names) < 2:
         return (), none, []
-    parents: list[str | None] = [os.path.dirname(path) for path in paths]
-    for cases, where in ((list(folders), "not as classes"), (parents, "inside of the classes")):
-        if are_cases(len(set(cases)), len(paths)):
-            notes = [f"{len(set(cases)):,} folders of few images each are read as lesions, {where}"]
+    for cases, where in ((folders, "not as classes"), (parents, "inside of the classes")):
+        are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case or "")) for case in set(cases))
+        if are_named or are_cases(len(set(cases)), len(folders)):
+            what = "named as cases" if are_named else "of few images each"
+            notes = [f"{len(set(cases)):,} folders {what} are read as lesions, {where}"]
             notes += describe_groups(cases, f"{len(set(cases)):,} folders")
             return (() if where[0] == "n" else tuple(sorted(names))), cases, notes
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
@@ -108,7 +123,7 @@ def inner_folder(directory: Path) -> Path:
     if len(folders) != 1 or any(is_image(name) or name.lower().endswith(TABLE_SUFFIXES) for name in files):
         return directory
     inner = folder / folders[0]
-    is_named = folders[0].lower() in IMAGE_FOLDERS | MASK_FOLDERS | SPLITS.keys()
+    is_named = folders[0].lower() in IMAGE_FOLDERS | MASK_FOLDERS or _split_named(folders[0])
     if is_named or layout_of_folder(folders[0]) or RunDirectory(inner).is_written():
         return directory
     _, below, files = next(walk(inner), (inner, [], []))
@@ -123,17 +138,15 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 
     Raises UserError for a mask without an image, and for an image with two masks or a mask with two images.
     """
-    masks: dict[str, list[str]] = defaultdict(list)
-    plain = []
-    for path in paths:
-        key = mask_key(path)
-        if key is None:
-            plain.append(path)
-        else:
-            masks[key].append(path)
+    keys = {path: key for path in paths if (key := mask_key(path)) is not None}
     images: dict[str, list[str]] = defaultdict(list)
-    for path in plain if masks else []:
-        images[_key(path, IMAGE_FOLDERS)].append(path)
+    for path in paths if keys else []:
+        if path not in keys:
+            images[_key(path, IMAGE_FOLDERS)].append(path)
+    masks: dict[str, list[str]] = defaultdict(list)
+    for path, key in keys.items():
+        folder, slash, name = key.rpartition("/")
+        masks[key if key in images else f"{folder}{slash}{_MASK_NAME.sub('', name, 1)}"].append(path)
     unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
@@ -148,23 +161,39 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 
 
 def mask_key(path: str) -> str | None:
-    """The path that a mask shares with its image, without suffix and without folders named masks or images; None for
-    an image."""
+    """The path that a mask shares with its image, but for words such as _mask in its name, without suffix and without
+    folders named masks or images; None for an image."""
     if not _holds_masks(path[: max(0, path.rfind("/"))]):
         return None
-    key = _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
-    ending = next((ending for ending in _MASK_ENDINGS if key.lower().endswith(ending)), "")
-    return key[: len(key) - len(ending)]
+    return _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
 
 
 @lru_cache
 def _holds_masks(folder: str) -> bool:
-    return not MASK_FOLDERS.isdisjoint(folder.lower().split("/"))
+    return any(part.lower() in MASK_FOLDERS or _is_mask_folder(part) for part in folder.split("/"))
+
+
+def _is_mask_folder(folder: str) -> bool:
+    """Whether the last word is mask or the like, as in train_masks, beside train_images."""
+    first, *words = re.split(r"[-_ ]", folder.lower())
+    return bool(first and words) and words[-1] in _MASK_WORDS
 
 
 def _key(path: str, without: frozenset[str]) -> str:
     *folders, name = path.split("/")
-    return "/".join([*(part for part in folders if part.lower() not in without), stem_of(name)])
+    stem = stem_of(name)
+    return "/".join(
+        [*filter(None, (_without(part, without) for part in folders)), stem_of(stem) if is_image(stem) else stem]
+    )
+
+
+@lru_cache
+def _without(folder: str, words: frozenset[str]) -> str:
+    """A folder's name without a last word, "" if nothing is left."""
+    if folder.lower() in words:
+        return ""
+    rest, last = re.fullmatch(r"(.*?)[-_ ]?([^-_ ]*)", folder).groups()  # type: ignore[union-attr]
+    return rest if rest and last.lower() in words else folder
 
 
 def stem_of(name: str) -> str:
@@ -181,7 +210,7 @@ def is_image(name: str) -> bool:
 def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterator[str]:
     """Paths of all images below `directory`, relative to it, except in hidden folders and in output of jobs.
 
-    skipped: counts the names of folders that are left out.
+    skipped: counts the names of folders that are left out, and images of superpixels.
     Raises UserError for a folder that cannot be listed, and for a challenge's folder: its masks would be taken for
     images.
     """
@@ -190,7 +219,10 @@ def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterat
         below = folder.relative_to(directory).as_posix()
         prefix = "" if below == "." else f"{below}/"
         for name in filter(is_image, files):
-            yield prefix + _checked_name(folder, name)
+            if not stem_of(name).lower().endswith(SUPERPIXELS):
+                yield prefix + _checked_name(folder, name)
+            elif skipped is not None:
+                skipped[f"*{SUPERPIXELS}"] += 1
 
 
 def walk(directory: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -211,26 +243,26 @@ def walk(directory: Path, skipped: Counter[str] | None = None) -> Iterator[tuple
 
 
 def describe_skipped(skipped: Counter[str]) -> list[str]:
-    """A line for the user about folders that are not read, if any."""
+    """A line for the user about folders and files that are not read, if any."""
     named = ", ".join(f"{count:,} {name}" for name, count in skipped.most_common(6))
-    return [f"folders that are not read, as they hold no data: {named}"] if skipped else []
+    return [f"not read, as they hold no data: {named}"] if skipped else []
 
 
 def _is_skipped(folder: Path) -> bool:
     """Whether a folder is hidden or the system's, or holds a run, a comparison or predictions: jobs write to the
     current directory, which may be the data's."""
-    if folder.name.startswith(".") or folder.name.lower() in _SYSTEM:
+    if folder.name.startswith(_SYSTEM_MARKS) or folder.name.lower() in _SYSTEM:
         return True
     return RunDirectory(folder).is_written() or any((folder / name).is_file() for name in _OUTPUT)
 
 
 def check_no_masks(directory: Path, images: Sequence[str]) -> None:
     """Raise UserError for masks among the images, by their names or by pixels of two values."""
-    perhaps = {path: _name(path) for path in images if _LIKE_MASKS.search(path)}
-    stems = set(map(_name, images)) if perhaps else set()
-    beside = [(path, name) for path, name in perhaps.items() if name.rpartition("_")[0] in stems]
-    found = next((path for path, name in beside if name.endswith(_MASK_ENDINGS)), None)
-    alike = [path for path, name in beside if not name.endswith(_MASK_ENDINGS)][:_SAMPLE]
+    marked = {path: mark for path in images if (mark := _MASK_NAME.search(_stem(path)))}
+    stems = {_stem(path).lower() for path in images} if marked else set()
+    beside = {path: mark for path, mark in marked.items() if _MASK_NAME.sub("", mark.string, 1).lower() in stems}
+    found = next((path for path, mark in beside.items() if any(mark.groups())), None)
+    alike = [path for path, mark in beside.items() if not any(mark.groups())][:_SAMPLE]
     found = found or next((path for path in alike if _has_two_values(directory / path, least=0)), None)
     gray = [path for path in images if path[path.rfind(".") :].lower() in _LOSSLESS]
     found = found or next(
@@ -243,8 +275,8 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
         )
 
 
-def _name(path: str) -> str:
-    return stem_of(path[path.rfind("/") + 1 :]).lower()
+def _stem(path: str) -> str:
+    return stem_of(path[path.rfind("/") + 1 :])
 
 
 def _has_two_values(file: Path, least: int = 256) -> bool:
@@ -262,8 +294,14 @@ def _has_two_values(file: Path, least: int = 256) -> bool:
 def _hub_hint(directory: Path) -> str:
     """The way to read a directory of the Hugging Face hub, if it is one."""
     names = {name for _, _, files in walk(directory) for name in files}
-    is_hub = any(name.endswith((".parquet", ".arrow")) or name == "dataset_dict.json" for name in names)
-    return f"; its data files are read with --data hf:{directory}" if is_hub else ""
+    is_hub = any(name.endswith((".parquet", ".arrow", ".tar")) or name == "dataset_dict.json" for name in names)
+    return (f"; its data files are read with --data hf:{directory}" if is_hub else "") + archives_hint(directory)
+
+
+def archives_hint(directory: Path) -> str:
+    """What to do with the archives in a directory, which may hold what is missing; "" if there are none."""
+    archives = sorted(file.name for file in directory.iterdir() if file.name.lower().endswith(_ARCHIVES))
+    return f"; unpack {', '.join(archives[:3])}" if archives else ""
 
 
 def _checked_name(folder: Path, name: str) -> str:
@@ -299,14 +337,17 @@ def _check_no_metadata(directory: Path, folders: Iterable[str]) -> None:
 
 
 def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
-    """The split of each image by the top folder of its path, if one of them is named train or training.
+    """The split of each image by the top folder of its path, if one of them is named train or training, else by the
+    folders below, if all are splits.
 
     Raises UserError if other images then are outside of splits.
     """
-    tops = [next(iter(_folders(path)), "") for path in paths]
-    splits = [SPLITS.get(top.lower()) for top in tops]
+    folders = [[*_folders(path), "", ""] for path in paths]
+    tops = [names[0] for names in folders]
+    splits = list(map(_split_named, tops))
     if "train" not in splits and None in splits:  # a study may have arms named test and control
-        return [None] * len(paths)
+        inner = [_split_named(names[1]) for names in folders]
+        return inner if "train" in inner and None not in inner else [None] * len(paths)
     if None in splits:
         split = tops[splits.index("train")]
         outside = paths[splits.index(None)]
@@ -317,6 +358,13 @@ def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
     return splits
 
 
+@lru_cache
+def _split_named(folder: str) -> str | None:
+    """The split that a folder such as train, Test Data or val_images holds."""
+    found = _SPLIT_FOLDER.fullmatch(folder.lower())
+    return SPLITS[found[1]] if found else None
+
+
 def _folders(path: str) -> list[str]:
     """The folders in a path, except those named images."""
     if "/" not in path:
@@ -324,8 +372,13 @@ def _folders(path: str) -> list[str]:
     return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS]
 
 
-def _class_folder(path: str, *, has_splits: bool) -> str | None:
-    return next(iter(_folders(path)[int(has_splits) :]), None)
+def _label_folders(path: str, *, has_splits: bool) -> list[str]:
+    """The folders in a path, except those named images and the first one that is a split."""
+    folders = _folders(path)
+    split = next((folder for folder in folders if has_splits and _split_named(folder)), None)
+    if split is not None:
+        folders.remove(split)
+    return folders
 
 
 def _check_no_class_images(directory: Path, paths: Sequence[str], folders: Sequence[str | None]) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from gravis_triton.data.datasets.folder import is_image
+from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, is_image
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.labels import read_labels
@@ -24,8 +24,6 @@ _SPLIT_ORDER = ("", "train", "validation", "test")
 # Removed from the archive of HAM10000's test images and from scoring, but still in the label files.
 _WITHDRAWN = "ISIC_0035068"
 
-# In the image folders of 2017, each image has an image of its superpixels beside it.
-SUPERPIXELS = "_superpixels"
 _NO_PHOTOGRAPH = (SUPERPIXELS, "_segmentation")
 
 
@@ -220,7 +218,7 @@ def _labels(
             f"{len(missing)} of {len(labels)} labels in {file} have no image in {where}, e.g. {', '.join(missing[:3])}"
         )
         if len(missing) > TOLERATED * len(labels):
-            raise UserError(text)
+            raise UserError(text + archives_hint(root))
         return labels, [*notes, *([f"left out: {text}"] if missing else [])]
     return {}, []
 

@@ -17,6 +17,7 @@ from gravis_triton.data.datasets.columns import (
 )
 from gravis_triton.data.datasets.finder import Finder, join_tables
 from gravis_triton.data.datasets.folder import (
+    archives_hint,
     check_no_masks,
     describe_skipped,
     images_below,
@@ -244,7 +245,8 @@ def _describe_missing(frame: Frame, missing: Sequence[tuple[int, str]], listed: 
     fault = frame.fault(
         row,
         column,
-        f"an image in or below {root} ({len(missing):,} of {listed:,} are missing; --images DIR if elsewhere)",
+        f"an image in or below {root} ({len(missing):,} of {listed:,} are missing; --images DIR if elsewhere"
+        f"{archives_hint(root)})",
     )
     if len(missing) > TOLERATED * listed:
         raise fault

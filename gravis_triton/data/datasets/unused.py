@@ -6,7 +6,9 @@ from gravis_triton.data.datasets.folder import is_image, walk
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 
-_NOT_READ = frozenset({".avif", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".ppm", ".psd", ".svs", ".tga"})
+_NOT_READ = frozenset(
+    {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".ppm", ".psd", ".svs", ".tga"}
+)  # fmt: skip
 
 
 def unused_files(collection: Collection, directory: Path) -> list[str]:

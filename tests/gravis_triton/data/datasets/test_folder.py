@@ -166,3 +166,71 @@ def test_images_of_formats_that_are_not_read_are_unused_files(tmp_path: Path, im
     for name in ("b.HEIC", "c.dcm", "notes.txt", ".d.heic"):
         (tmp_path / name).touch()
     assert unused_files(open_collection(str(tmp_path)), tmp_path) == ["b.HEIC", "c.dcm"]
+
+
+@pytest.mark.parametrize("names", [("train_set", "test_set"), ("Training Data", "Test Data"), ("trainset", "testset")])
+def test_folders_of_splits_in_other_words_are_splits(tmp_path: Path, images, names: tuple[str, str]) -> None:
+    for name in names:
+        for kind in ("mel", "nv"):
+            images(tmp_path / name / kind, [f"{name}.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert sorted(record.split or "" for record in collection.records) == ["test", "test", "train", "train"]
+
+
+def test_splits_may_be_inside_of_classes(tmp_path: Path, images) -> None:
+    for kind in ("mel", "nv"):
+        for split in ("train", "val"):
+            images(tmp_path / kind / split, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert [record.split for record in collection.records] == ["train", "validation"] * 2
+
+
+def test_folders_named_as_patients_are_groups(tmp_path: Path, images) -> None:
+    for patient in ("Patient 1", "Patient 2"):
+        images(tmp_path / "flat" / patient, [f"{number}.jpg" for number in range(5)])
+        for kind in ("mel", "nv"):
+            images(tmp_path / "inside" / kind / patient, [f"{number}.jpg" for number in range(5)])
+    flat, inside = (open_collection(str(tmp_path / name)) for name in ("flat", "inside"))
+    assert (flat.classes, {record.group for record in flat.records}) == ((), {"Patient 1", "Patient 2"})
+    assert flat.notes[0] == "2 folders named as cases are read as lesions, not as classes"
+    assert (inside.classes, len({record.group for record in inside.records})) == (("mel", "nv"), 4)
+
+
+def test_superpixels_are_left_out_and_counted(tmp_path: Path, images) -> None:
+    images(tmp_path, ["a.jpg", "a_superpixels.png", "b.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert [record.id for record in collection.records] == ["a.jpg", "b.jpg"]
+    assert collection.notes == ("not read, as they hold no data: 1 *_superpixels",)
+
+
+@pytest.mark.parametrize("mask", ["a-mask.png", "mask_a.png", "a_seg.png", "a_GT.png", "a_lesion.bmp", "a.jpg.png"])
+def test_names_of_masks_in_their_folder(tmp_path: Path, images, masks, mask: str) -> None:
+    images(tmp_path / "images", ["a.jpg", "b_lesion.jpg"])
+    masks(tmp_path / "masks", [mask, "b_lesion.png"])
+    records = open_collection(str(tmp_path)).records
+    assert [record.mask.path.name for record in records] == [mask, "b_lesion.png"]
+
+
+def test_folders_of_masks_in_other_words(tmp_path: Path, images, masks) -> None:
+    for split in ("train", "test"):
+        images(tmp_path / f"{split}_images", ["a.jpg"])
+        masks(tmp_path / f"{split}_masks", ["a.png"])
+    collection = open_collection(str(tmp_path))
+    assert [record.split for record in collection.records] == ["test", "train"]
+    assert all(record.mask for record in collection.records)
+
+
+@pytest.mark.parametrize("mask", ["a-mask.jpg", "mask_a.jpg", "a segmentation.jpg"])
+def test_masks_among_images_by_name(tmp_path: Path, images, mask: str) -> None:
+    images(tmp_path, ["a.jpg", mask])
+    with pytest.raises(UserError, match="holds masks among its images"):
+        open_collection(str(tmp_path))
+
+
+def test_archives_and_tar_shards_are_named(tmp_path: Path) -> None:
+    for name in ("part_1.zip", "shard.tar"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"--data hf:{tmp_path}; unpack part_1\.zip$"):
+        open_collection(str(tmp_path))
