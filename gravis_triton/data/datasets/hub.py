@@ -1,8 +1,7 @@
 """Datasets of the Hugging Face hub, or on disk in a format that its `datasets` library reads."""
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.frame import is_unknown
 from gravis_triton.data.datasets.groups import read_groups
+from gravis_triton.data.datasets.labels import sorted_classes, spelled
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
@@ -40,31 +40,24 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
     if image is None:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
-    classes = _classes(splits, label)
+    rows = [(split, *row) for split, data in splits.items() for row in _rows(data, name)]
+    classes, labels = _labels(splits, label) if label else ((), [None] * len(rows))
     columns = [column for column in GROUP_COLUMNS if column in features]
-    cells = {column: [cell for data in splits.values() for cell in data[column][:]] for column in columns}
-    grouped, told = read_groups(cells, sum(map(len, splits.values())))
-    groups = iter(grouped)
+    groups, notes = read_groups({column: _cells(splits, column) for column in columns}, len(rows))
     used = {"image": image, "label": label, "mask": mask}
-    notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *told]
-    ids = _ids(splits, features)
-    records = []
-    for split, data in splits.items():
-        labels = [None] * len(data) if label is None else _labels(data, label, classes)
-        for row, (file, row_in_file) in enumerate(_cells(data, name)):
-            records.append(
-                Record(
-                    id=ids[split][row],
-                    image=ArrowImage(file, image, row_in_file),
-                    label=labels[row],
-                    group=next(groups),
-                    split=SPLITS.get(split.lower()),
-                    mask=None if mask is None else ArrowMask(file, mask, row_in_file, image),
-                )
-            )
-    if all(record.label is None for record in records):
-        classes = ()
-    return Collection(name, tuple(records), classes, classes, tuple(notes))
+    notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *notes]
+    records = tuple(
+        Record(
+            id=id,
+            image=ArrowImage(file, image, row),
+            label=label,
+            group=group,
+            split=SPLITS.get(split.lower()),
+            mask=None if mask is None else ArrowMask(file, mask, row, image),
+        )
+        for id, (split, file, row), label, group in zip(_ids(splits, features), rows, labels, groups, strict=True)
+    )
+    return Collection(name, records, classes, classes, tuple(notes))
 
 
 def _load(name: str) -> Mapping[str, Any]:
@@ -136,49 +129,31 @@ def label_column(features: Mapping[str, Any]) -> str | None:
     return next(iter([*named, *class_labels, *plain]), None)
 
 
-def _classes(splits: Mapping[str, Any], label: str | None) -> tuple[str, ...]:
-    if label is None:
-        return ()
-    kinds = [data.features[label] for data in splits.values()]
+def _labels(splits: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], list[int | None]]:
+    """(classes, label of each row)."""
+    kinds, cells = [data.features[column] for data in splits.values()], _cells(splits, column)
     if hasattr(kinds[0], "names"):
-        return tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
-    values = {known_label(value) for data in splits.values() for value in data.unique(label)} - {None}
-    if fraction := next((value for value in values if isinstance(value, float)), None):
-        raise UserError(f"the column {label} has fractions such as {fraction}, not classes: rename the column")
-    return tuple(str(value) for value in sorted(values))
-
-
-def known_label(value: Any) -> Any:
-    """A cell of a column of classes: None if unknown, and an int for a whole float, which integers become beside empty
-    cells."""
-    if isinstance(value, str):
-        return None if is_unknown(value) else value
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else int(value) if value.is_integer() else value
-
-
-def _labels(data: Any, label: str, classes: Sequence[str]) -> list[int | None]:
-    values = data[label][:]
+        classes = tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
+    else:
+        cells = spelled(["" if cell is None or is_unknown(cell) else cell for cell in cells])
+        classes = sorted_classes(cells)
+        if "float" in kinds[0].dtype and (fraction := next((name for name in classes if "." in name), None)):
+            raise UserError(f"the column {column} has fractions such as {fraction}, not classes: rename the column")
     index = {name: position for position, name in enumerate(classes)}
-    if hasattr(data.features[label], "names"):  # each split may number the classes in its own way
-        own = [index[name] for name in data.features[label].names]
-        return [None if value is None or value < 0 else own[value] for value in values]
-    return [None if value is None else index[str(value)] for value in map(known_label, values)]
+    labels = [index.get(cell or "") for cell in cells]
+    return () if set(labels) == {None} else classes, labels
 
 
-def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, list[str]]:
+def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> list[str]:
     """The dataset's own image ids if they are unique, else split and row."""
     for column in ID_COLUMNS:
-        if column in features:
-            ids = {split: [str(value) for value in data[column][:]] for split, data in splits.items()}
-            values = [value for split in ids.values() for value in split]
-            if len(set(values)) == len(values):
-                return ids
-    return {split: [f"{split}/{row:06d}" for row in range(len(data))] for split, data in splits.items()}
+        ids = list(map(str, _cells(splits, column))) if column in features else []
+        if ids and len(set(ids)) == len(ids):
+            return ids
+    return [f"{split}/{row:06d}" for split, data in splits.items() for row in range(len(data))]
 
 
-def _cells(data: Any, name: str) -> list[tuple[Path, int]]:
+def _rows(data: Any, name: str) -> list[tuple[Path, int]]:
     """(file, row in it) of every row; a dataset just loaded is in Arrow files, in order."""
     cells = []
     for entry in data.cache_files:
@@ -199,17 +174,16 @@ def hub_table(name: str) -> pa.Table:
     features = next(iter(splits.values())).features
     kinds = (datasets.Value, datasets.ClassLabel)
     plain = [column for column, kind in features.items() if isinstance(kind, kinds) and not _is_bytes(kind)]
-    ids = _ids(splits, features)
-    parts = [
-        pa.table({"": ids[split]} | {column: _texts(data, column) for column in plain})
-        for split, data in splits.items()
-    ]
-    return pa.concat_tables(parts)
+    columns = {"": _ids(splits, features)} | {column: _cells(splits, column) for column in plain}
+    return pa.table({column: pa.array(cells, pa.string()) for column, cells in columns.items()})
 
 
-def _texts(data: Any, column: str) -> pa.Array:
-    """The cells of a column, with the names of classes."""
-    kind, cells = data.features[column], data[column][:]
-    if hasattr(kind, "names"):
-        cells = [kind.names[cell] if cell is not None and cell >= 0 else None for cell in cells]
-    return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
+def _cells(splits: Mapping[str, Any], column: str) -> list[str | None]:
+    """The cells of all splits as text, with the names of classes."""
+    texts: list[str | None] = []
+    for data in splits.values():
+        kind, cells = data.features[column], data[column][:]
+        if hasattr(kind, "names"):  # each split may number the classes in its own way
+            cells = [kind.names[cell] if cell is not None and cell >= 0 else None for cell in cells]
+        texts += [None if cell is None else str(cell) for cell in cells]
+    return texts

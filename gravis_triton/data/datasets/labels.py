@@ -45,9 +45,7 @@ def read_labels(
     (column,) = columns
     marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
     values = [table.values.get(cell.lower(), _heaviest(cell)) for cell in spelled(frame.known(column))]
-    found = sorted(set(values) - {""})
-    if found and all(map(str.isdecimal, found)):
-        found.sort(key=int)
+    found = sorted_classes(values)
     _check_classes(frame, column, values, found)
     notes = []
     if marks:
@@ -59,7 +57,7 @@ def read_labels(
             "column with --columns label=NAME"
         )
     index = {name: position for position, name in enumerate(found)}
-    return tuple(found), [index.get(value) for value in values], notes
+    return found, [index.get(value) for value in values], notes
 
 
 def _by_name(frame: Frame, column: str, table: Table, classes: Sequence[str]) -> list[int | None]:
@@ -144,6 +142,12 @@ def _heaviest(cell: str) -> str:
     weights = {name: float(weight) for _, name, weight in _WEIGHT.findall(cell)}
     most = [name for name, weight in weights.items() if weight == max(weights.values())]
     return most[0] if len(most) == 1 else ""
+
+
+def sorted_classes(cells: Iterable[str]) -> tuple[str, ...]:
+    """The names in the cells in order, numbers by their size."""
+    names = set(cells) - {""}
+    return tuple(sorted(names, key=int if all(map(str.isdecimal, names)) else None))
 
 
 def spelled(cells: Sequence[str]) -> list[str]:

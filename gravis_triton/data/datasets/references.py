@@ -19,9 +19,24 @@ from gravis_triton.errors import UserError
 SYNTHETIC_SIDE = 256
 
 
+class Encoded:
+    """An encoded image, read as RGB. A subclass has its `source` and fingerprint."""
+
+    __slots__ = ()
+
+    def source(self) -> Path | io.BytesIO:
+        raise NotImplementedError
+
+    def read(self, short_side: int | None = None) -> Image.Image:
+        return decode_image(self.source(), short_side)
+
+    def size(self) -> tuple[int, int]:
+        return upright_size(self.source())
+
+
 @dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image in a file; read as RGB."""
+class ImageFile(Encoded):
+    """An image in a file."""
 
     file: str | Path
 
@@ -29,14 +44,44 @@ class ImageFile:
     def path(self) -> Path:
         return Path(self.file)
 
-    def read(self, short_side: int | None = None) -> Image.Image:
-        return decode_image(self.path, short_side)
-
-    def size(self) -> tuple[int, int]:
-        return upright_size(self.path)
+    def source(self) -> Path:
+        return self.path
 
     def fingerprint(self) -> str:
         return file_fingerprint(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class HDF5Image(Encoded):
+    """An encoded image in an HDF5 file that has one dataset of bytes per image, such as those of ISIC 2024."""
+
+    file: str
+    key: str
+
+    def source(self) -> io.BytesIO:
+        try:
+            value = _open_hdf5(self.file, os.getpid())[self.key][()]
+        except KeyError as error:
+            raise ValueError(f"no image {self.key} in {self.file}") from error
+        return io.BytesIO(value.tobytes() if hasattr(value, "tobytes") else value)
+
+    def fingerprint(self) -> str:
+        return f"{file_fingerprint(Path(self.file))}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowImage(Encoded):
+    """An image in a Hugging Face image column: one cell, {bytes, path}, of an Arrow stream file."""
+
+    file: Path
+    column: str
+    row: int
+
+    def source(self) -> Path | io.BytesIO:
+        return _arrow_cell(self.file, self.column, self.row)
+
+    def fingerprint(self) -> str:
+        return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,70 +105,20 @@ class MaskFile:
         return self.read().size
 
     def fingerprint(self) -> str:
-        files = [self.path] if self.image is None else [self.path, Path(self.image)]
-        return ":".join(map(file_fingerprint, files))
+        return ":".join(file_fingerprint(Path(file)) for file in (self.file, self.image) if file is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class HDF5Image:
-    """An encoded image in an HDF5 file that has one dataset of bytes per image, such as those of ISIC 2024."""
+class ArrowMask(ArrowImage):
+    """A lesion mask in a Hugging Face image column, like `MaskFile`; image: the column of its image."""
 
-    file: str
-    key: str
-
-    def read(self, short_side: int | None = None) -> Image.Image:
-        return decode_image(self._encoded(), short_side)
-
-    def size(self) -> tuple[int, int]:
-        return upright_size(self._encoded())
-
-    def fingerprint(self) -> str:
-        return f"{file_fingerprint(Path(self.file))}:{self.key}"
-
-    def _encoded(self) -> io.BytesIO:
-        try:
-            value = _open_hdf5(self.file, os.getpid())[self.key][()]
-        except KeyError as error:
-            raise ValueError(f"no image {self.key} in {self.file}") from error
-        return io.BytesIO(value.tobytes() if hasattr(value, "tobytes") else value)
-
-
-@dataclass(frozen=True, slots=True)
-class ArrowImage:
-    """An image in a Hugging Face image column: one cell, {bytes, path}, of an Arrow stream file."""
-
-    file: Path
-    column: str
-    row: int
-
-    def read(self, short_side: int | None = None) -> Image.Image:
-        return decode_image(_arrow_cell(self.file, self.column, self.row), short_side)
-
-    def size(self) -> tuple[int, int]:
-        return upright_size(_arrow_cell(self.file, self.column, self.row))
-
-    def fingerprint(self) -> str:
-        return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
-
-
-@dataclass(frozen=True, slots=True)
-class ArrowMask:
-    """A lesion mask in a Hugging Face image column, like `ArrowImage`; image: the column of its image."""
-
-    file: Path
-    column: str
-    row: int
     image: str
 
     def read(self, short_side: int | None = None) -> Image.Image:
-        image = _arrow_cell(self.file, self.image, self.row)
-        return decode_mask(_arrow_cell(self.file, self.column, self.row), image)
+        return decode_mask(self.source(), _arrow_cell(self.file, self.image, self.row))
 
     def size(self) -> tuple[int, int]:
         return self.read().size
-
-    def fingerprint(self) -> str:
-        return f"{file_fingerprint(self.file)}:{self.column}:{self.row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +139,11 @@ class SyntheticImage:
 
 
 @dataclass(frozen=True, slots=True)
-class SyntheticMask:
+class SyntheticMask(SyntheticImage):
     """The exact lesion mask of the same image: 255 where lesion, at the image's size."""
-
-    seed: int
-    index: int
 
     def read(self, short_side: int | None = None) -> Image.Image:
         return Image.fromarray(synthetic.render_mask(self.seed, self.index, short_side or SYNTHETIC_SIDE))
-
-    def size(self) -> tuple[int, int]:
-        return SYNTHETIC_SIDE, SYNTHETIC_SIDE
 
     def fingerprint(self) -> str:
         return f"{_generator_version()}:{self.seed}:{self.index}:mask"
