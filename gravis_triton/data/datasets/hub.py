@@ -131,16 +131,17 @@ def label_column(features: Mapping[str, Any]) -> str | None:
 
 def _labels(splits: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], list[int | None]]:
     """(classes, label of each row)."""
-    kinds, cells = [data.features[column] for data in splits.values()], _cells(splits, column)
+    kinds = [data.features[column] for data in splits.values()]
+    cells = [cell or "" for cell in _cells(splits, column)]
     if hasattr(kinds[0], "names"):
         classes = tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
     else:
-        cells = spelled(["" if cell is None or is_unknown(cell) else cell for cell in cells])
+        cells = spelled(["" if is_unknown(cell) else cell for cell in cells])
         classes = sorted_classes(cells)
         if "float" in kinds[0].dtype and (fraction := next((name for name in classes if "." in name), None)):
             raise UserError(f"the column {column} has fractions such as {fraction}, not classes: rename the column")
     index = {name: position for position, name in enumerate(classes)}
-    labels = [index.get(cell or "") for cell in cells]
+    labels = [index.get(cell) for cell in cells]
     return () if set(labels) == {None} else classes, labels
 
 
