@@ -156,29 +156,17 @@ def write_checksums(directory: Path) -> None:
     (directory / CHECKSUMS).write_text(json.dumps(checksums(directory)))
 
 
-def read_checksums(directory: Path) -> dict[str, str] | None:
-    """The written checksums; None if there are none. Raises ValueError if they cannot be read."""
+def find_damage(directory: Path) -> str | None:
+    """What is wrong with a directory: the first file that does not match its written checksum. None if all do."""
     try:
-        written = json.loads((directory / CHECKSUMS).read_text())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ValueError(str(error)) from error
-    if not isinstance(written, dict):
-        raise ValueError(f"{CHECKSUMS} holds no checksums")
-    return written
+        written, actual = read_json(directory / CHECKSUMS), checksums(directory)
+    except UserError:
+        return f"{CHECKSUMS} is missing or damaged"
+    changed = next((name for name, expected in written.items() if actual.get(name) != expected), None)
+    return changed and f"{changed} is {'damaged' if changed in actual else 'missing'}"
 
 
 def verify_checksums(directory: Path) -> None:
     """Raise UserError if a file has changed since its checksum was written; files without checksums are fine."""
-    try:
-        written = read_checksums(directory) or {}
-    except ValueError as error:
-        raise UserError(f"{directory / CHECKSUMS} is damaged: restore it, or delete it to skip the check") from error
-    actual = checksums(directory)
-    for name, expected in written.items():
-        if actual.get(name) != expected:
-            state = "damaged" if name in actual else "missing"
-            raise UserError(
-                f"{directory / name} is {state}: restore it, or delete {CHECKSUMS} if you changed it yourself"
-            )
+    if (directory / CHECKSUMS).exists() and (damage := find_damage(directory)):
+        raise UserError(f"{directory}/{damage}: restore it, or delete {CHECKSUMS} to skip the check")

@@ -24,10 +24,11 @@ from gravis_triton.data.loading.loader import collate_images
 from gravis_triton.methods import pretrain_settings
 from gravis_triton.settings import PretrainSettings, ViewSettings, resolve
 from gravis_triton.settings.flags import read_flags
-from gravis_triton.training import StopRequest, Training, TrainState, train_epoch
+from gravis_triton.training.engine import Training, train_epoch
+from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.job import setup_job
-from gravis_triton.workflows.pretrain import build_method, load_data, start_training
+from gravis_triton.workflows.pretrain import build_method, load_data, start
 
 WARMUP, STEPS = 3, 10
 VIEWS, SIZE, SHORT_SIDE = 20, 224, 336
@@ -38,7 +39,7 @@ def profile_steps(settings: PretrainSettings) -> None:
     """Print the time of each stage of a training step, and its share of the step."""
     job = setup_job(settings, name="benchmark")
     settings, method = build_method(settings, job)
-    training, state, _ = start_training(settings, job, method, load_data(settings, job))
+    training = start(settings, job, method, load_data(settings, job))
     label(method, "make_views", "views")
     label(method.view_maker.crop, "views_of", "  crop, rotation, flip, resize")
     for step in (*method.view_maker.photometry, method.view_maker.cutout):
@@ -46,13 +47,13 @@ def profile_steps(settings: PretrainSettings) -> None:
     label(training.model, "forward", "forward: encoder, projection, loss")
     label(method.encoder, "forward", "  encoder")
     label(job.accelerator, "backward", "backward")
-    train(training, state, WARMUP)
+    train(training, WARMUP)
     activities = [ProfilerActivity.CPU]
     activities += [ProfilerActivity.CUDA] if job.accelerator.device.type == "cuda" else []
     with profile(activities=activities) as profiler:
-        start = time.perf_counter()
-        train(training, state, STEPS)
-        total = 1e3 * (time.perf_counter() - start) / STEPS
+        before = time.perf_counter()
+        train(training, STEPS)
+        total = 1e3 * (time.perf_counter() - before) / STEPS
     spent = {event.key: max(event.cpu_time_total, event.device_time_total) for event in profiler.key_averages()}
     print(f"\n{'ms per step':40}{total:9.1f}")
     stages = [name for name in spent if name in LABELS or name.startswith(("enumerate(Data", "Optimizer.step"))]
@@ -78,10 +79,10 @@ def label(owner: object, name: str, stage: str) -> None:
     object.__setattr__(owner, name, labeled)
 
 
-def train(training: Training, state: TrainState, steps: int) -> None:
-    last = state.step + steps
-    while state.step < last:
-        train_epoch(training, state, last, StopRequest(), lambda metrics: None)
+def train(training: Training, steps: int) -> None:
+    training.last_step = training.state.step + steps
+    while training.state.step < training.last_step:
+        train_epoch(training, StopRequest(), lambda metrics: None)
 
 
 def time_views() -> None:

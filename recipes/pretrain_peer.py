@@ -18,7 +18,7 @@ from gravis_triton.data import ImageFile, Record, hold_out
 from gravis_triton.data.loading.prepare import prepare_images
 from gravis_triton.models import open_encoder
 from gravis_triton.settings import PretrainSettings, find_config, resolve_pretrain
-from gravis_triton.training import export_encoder
+from gravis_triton.training.checkpoint import export_encoder
 
 ENCODER = "lightly-train"  # its name in the grid
 

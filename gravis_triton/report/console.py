@@ -13,7 +13,7 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import shown, shown_number
-from gravis_triton.training import Training, TrainState
+from gravis_triton.training.engine import Training
 
 _MAX_NAMED = 5  # images
 
@@ -105,12 +105,11 @@ class PretrainSummary:
     versions: dict[str, str]
 
 
-def summarize(
-    metric_logger: MetricLogger, training: Training, state: TrainState, *, views: int, **sizes: Any
-) -> PretrainSummary:
+def summarize(metric_logger: MetricLogger, training: Training, *, views: int, **sizes: Any) -> PretrainSummary:
     """The summary of a pre-training run from its metrics. sizes: seconds of this launch, validation_images, skipped."""
     last = ("loss", "knn_balanced_accuracy", "knn_mean_auc", "knn_all_balanced_accuracy", "knn_all_mean_auc")
     untrained = ("knn_balanced_accuracy", "knn_mean_auc")
+    state = training.state
     num_views = state.step * training.batches.batch_size * state.processes * views
     return PretrainSummary(
         **{name: metric_logger.last(name) for name in last},

@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,15 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gravis_triton.errors import UserError, is_lost_process
-from gravis_triton.files import (
-    CHECKSUMS,
-    atomic_directory,
-    checksums,
-    free_space,
-    read_checksums,
-    write_checksums,
-    writing,
-)
+from gravis_triton.files import atomic_directory, find_damage, free_space, write_checksums, writing
 from gravis_triton.models import save_encoder
 from gravis_triton.run_directory import RunDirectory
 
@@ -34,14 +26,6 @@ _KEPT = 2
 _STATE = "progress.json"
 _ASIDE = "superseded-"
 _SETTINGS = ("weight_decay", "momentum", "betas", "lr_scale")  # from this launch, not the checkpoint
-
-
-class Stateful(Protocol):
-    """Object whose state is tensors and plain values (dicts, lists, tuples, strings, numbers)."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -78,13 +62,14 @@ def save_checkpoint(
     accelerator: Accelerator,
     directory: Path,
     state: TrainState,
-    states: Mapping[str, Stateful] | None = None,
-) -> Path:
+    states: Mapping[str, Any] | None = None,
+) -> None:
     """Write `directory`/step-N with everything needed to resume a run; call it in all processes.
 
-    states: other stateful objects by name, besides the prepared model and optimizer. The checkpoint is written under a
-    temporary name and renamed when complete, so that a killed process or a full disk leaves earlier ones intact; only
-    then are all but the newest two deleted. Raises UserError if it cannot be written.
+    states: other objects by name, besides the prepared model and optimizer, with a `load_state_dict` and a `state_dict`
+    of tensors and plain values (dicts, lists, tuples, strings, numbers). The checkpoint is written under a temporary
+    name and renamed when complete, so that a killed process or a full disk leaves earlier ones intact; only then are
+    all but the newest two deleted. Raises UserError if it cannot be written.
     """
     final = directory / f"step-{state.step:08d}"
     partial = directory / f".partial-{final.name}"
@@ -97,7 +82,7 @@ def save_checkpoint(
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             for name, values in saved.items():
-                torch.save(values, _state_file(partial, name))
+                torch.save(values, partial / f"{name}.pt")
             (partial / _STATE).write_text(json.dumps(asdict(state)))
             write_checksums(partial)
             for file in partial.iterdir():
@@ -106,10 +91,10 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         if is_lost_process(error):
             raise
-        kept = latest_checkpoint(directory)
+        kept = _checkpoints(directory)
+        hint = f"the newest complete checkpoint is {kept[-1]}" if kept else "there is no earlier checkpoint"
         raise UserError(
-            f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; {free_space(directory)}; "
-            + (f"the newest complete checkpoint is {kept}" if kept else "there is no earlier checkpoint")
+            f"cannot write the checkpoint {final}: {' '.join(str(error).split())}; {free_space(directory)}; {hint}"
         ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -118,13 +103,6 @@ def save_checkpoint(
         for old in _checkpoints(directory)[:-_KEPT]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
-    return final
-
-
-def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint in a `checkpoints` directory; it may be damaged."""
-    checkpoints = _checkpoints(directory)
-    return checkpoints[-1] if checkpoints else None
 
 
 def find_checkpoint(resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print) -> Path | None:
@@ -153,21 +131,6 @@ def find_checkpoint(resume: str | None, run: RunDirectory, notify: Callable[[str
     raise UserError(f"--resume {resume}: none of its checkpoints can be used ({damage}); start a new run")
 
 
-def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint: the first file whose checksum does not match. None if it is intact."""
-    try:
-        expected = read_checksums(checkpoint)
-    except ValueError:
-        return f"{CHECKSUMS} is damaged"
-    if expected is None:
-        return f"it has no {CHECKSUMS}: an earlier version wrote it, or it is damaged"
-    actual = checksums(checkpoint)
-    for name in sorted(expected.keys() | actual.keys()):
-        if expected.get(name) != actual.get(name):
-            return f"{name} is {'damaged' if name in expected and name in actual else 'missing or unexpected'}"
-    return None
-
-
 def start_or_resume(
     accelerator: Accelerator,
     *,
@@ -176,7 +139,7 @@ def start_or_resume(
     steps_per_epoch: int,
     optimizer: Optimizer | None = None,
     fingerprint: str = "",
-    states: Mapping[str, Stateful] | None = None,
+    states: Mapping[str, Any] | None = None,
     notify: Callable[[str], None] = print,
 ) -> TrainState:
     """Start at step 0, or load model, optimizer, other states and progress from the checkpoint that `--resume` names.
@@ -213,7 +176,7 @@ def load_checkpoint(
     checkpoint: Path,
     expected: TrainState,
     optimizer: Optimizer | None = None,
-    states: Mapping[str, Stateful] | None = None,
+    states: Mapping[str, Any] | None = None,
 ) -> TrainState:
     """Load the state of the prepared model, optimizer and scaler, and of `states`.
 
@@ -243,7 +206,7 @@ def load_checkpoint(
     try:
         accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
         for name, stateful in (states or {}).items():
-            stateful.load_state_dict(torch.load(_state_file(checkpoint, name), map_location="cpu", weights_only=True))
+            stateful.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
     except (
         RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, EOFError,
         UnpicklingError, SafetensorError,
@@ -255,10 +218,6 @@ def load_checkpoint(
     for group, settings in zip(groups, configured, strict=True):
         group.update(settings)
     return state
-
-
-def _state_file(checkpoint: Path, name: str) -> Path:
-    return checkpoint / f"{name}.pt"
 
 
 def _flush_to_disk(file: Path) -> None:

@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
-from torch.distributed import distributed_c10d
 
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import LOST_PROCESS, UserError, is_lost_process
+from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import FinetuneSettings, PretrainSettings
-from gravis_triton.training.checkpoint import TrainState
+from gravis_triton.training.checkpoint import TrainState, start_or_resume
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.optimizers import build_optimizer, build_scheduler
 from gravis_triton.training.setup import PATIENCE, prepare_model
@@ -32,49 +33,53 @@ STEP_PATIENCE = timedelta(minutes=10)
 _MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale by halving
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Training:
-    """Components of training; model and optimizer as returned by `accelerator.prepare`.
+    """A run in training; model and optimizer as returned by `accelerator.prepare`.
 
     model: a `Method` or a `Task`: `make_views(batch)`, then `forward(views, batch, step)` to a loss and metrics, and
-    `after_step(step, steps)`. steps: in the whole schedule. log_every: steps between log lines. max_bad_steps: number
-    of steps with a non-finite gradient to skip before the run stops. clip_grad: maximum norm of the gradient. whole: a
-    copy of a sharded model, for its full weights.
+    `after_step(step, steps)`. steps: in the whole schedule. last_step: at which this run stops. states: what
+    checkpoints contain besides model and optimizer. whole: a copy of a sharded model, for its full weights.
     """
 
     accelerator: Accelerator
+    settings: PretrainSettings | FinetuneSettings
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler
     batches: Batches
     loader: Iterable[Any]
-    seed: int
     steps: int
-    log_every: int
-    max_bad_steps: int = 0
-    clip_grad: float | None = None
-    whole: nn.Module | None = None
+    last_step: int
+    state: TrainState
+    states: Mapping[str, Any]
+    whole: nn.Module | None
 
     def full_weights(self) -> AbstractContextManager[Any]:
         """The model with all its weights in the first process; all processes enter."""
         return full_weights(self.accelerator, self.accelerator.unwrap_model(self.model), self.whole)
 
 
-def build_training(
+def start_training(
     accelerator: Accelerator,
     model: nn.Module,
     settings: PretrainSettings | FinetuneSettings,
+    run: RunDirectory,
     *,
     batches: Batches,
     loader: Iterable[Any],
     steps: int,
+    fingerprint: str,
+    states: Mapping[str, Any],
     parameter_groups: list[dict[str, Any]] | None = None,
+    notify: Callable[[str], None] = print,
 ) -> Training:
-    """Prepare a method or task, its optimizer and schedule for all processes.
+    """Prepare a method or task, its optimizer and schedule for all processes; a new run, or one to resume.
 
-    parameter_groups: for the optimizer. Default: all parameters, without weight decay on biases and normalization.
-    Raises UserError for an optimizer that is unknown or does not fit, and for a model that the launcher's settings do
-    not fit.
+    states: other stateful objects that checkpoints contain, by name. parameter_groups: for the optimizer; default: all
+    parameters, without weight decay on biases and normalization.
+    Raises UserError for an optimizer that is unknown or does not fit, for a model that the launcher's settings do not
+    fit, and as `start_or_resume` does.
     """
     model = prepare_model(model, accelerator, channels_last=settings.channels_last, compile=settings.compile)
     optimizer = build_optimizer(parameter_groups or model, settings)
@@ -86,46 +91,49 @@ def build_training(
         raise UserError(f"accelerate cannot prepare this model: {error}") from error
     return Training(
         accelerator=accelerator,
+        settings=settings,
         model=model,
         optimizer=optimizer,
         scheduler=scheduler,
         batches=batches,
         loader=loader,
-        seed=settings.seed,
         steps=steps,
-        log_every=settings.log_every,
-        max_bad_steps=settings.max_bad_steps,
-        clip_grad=settings.clip_grad,
+        last_step=min(steps, settings.max_steps or steps),
+        state=start_or_resume(
+            accelerator,
+            resume=settings.resume,
+            run=run,
+            steps_per_epoch=len(batches),
+            optimizer=optimizer,
+            fingerprint=fingerprint,
+            states=states,
+            notify=notify,
+        ),
+        states=states,
         whole=whole,
     )
 
 
-def train_epoch(
-    training: Training,
-    state: TrainState,
-    last_step: int,
-    stop: StopRequest,
-    on_metrics: Callable[[Metrics], None],
-) -> bool:
-    """Train from `state.step` to the end of its epoch or to `last_step`, updating `state`.
+def train_epoch(training: Training, stop: StopRequest, on_metrics: Callable[[Metrics], None]) -> bool:
+    """Train to the end of the epoch or to the last step, updating `training.state`.
 
     Returns True, in all processes, if it ended early because a signal asked any of them to stop.
 
     All randomness in a step is determined by (seed, step, process), so a resumed run repeats it exactly.
     Raises UserError if the loss or a weight is no longer finite, or if another process does not respond.
     """
-    t, accelerator = training, training.accelerator
+    t, state, settings, accelerator = training, training.state, training.settings, training.accelerator
     method: Any = accelerator.unwrap_model(t.model)
     epoch = state.epoch
     t.batches.start(epoch, state.step % state.steps_per_epoch)
     t.model.train()
     meter = StepMeter(accelerator.device)
     # float16's scaler does its own check
-    guard = NonFiniteGuard(t.model) if t.max_bad_steps and accelerator.scaler is None else None
-    with _step_timeout(accelerator):
+    guard = NonFiniteGuard(t.model) if settings.max_bad_steps and accelerator.scaler is None else None
+    with _step_timeout():
         for batch in t.loader:
             meter.data_arrived()
-            seed_step(t.seed, state.step, accelerator.process_index)
+            seed_step(settings.seed, state.step, accelerator.process_index)
             t.scheduler.step_update(state.step)
             if guard:
                 guard.remember()
@@ -136,8 +144,8 @@ def train_epoch(
             accelerator.backward(loss)
             is_bad = guard is not None and guard.undo()
             if not is_bad:
-                if t.clip_grad is not None:
-                    accelerator.clip_grad_norm_(t.model.parameters(), t.clip_grad)
+                if settings.clip_grad is not None:
+                    accelerator.clip_grad_norm_(t.model.parameters(), settings.clip_grad)
                 t.optimizer.step()
             t.optimizer.zero_grad()
 
@@ -145,12 +153,12 @@ def train_epoch(
             state.count_step(skipped)
             meter.step_done(None if skipped else {"loss": loss.detach(), **metrics}, len(batch[0]))
             if skipped:
-                _check_bad_steps(state, t.max_bad_steps if is_bad else None)
+                _check_bad_steps(state, settings.max_bad_steps if is_bad else None)
             else:
                 method.after_step(state.step, t.steps)
-            ended = state.step == last_step or state.ends_epoch
-            if ended or state.step % t.log_every == 0 or (accelerator.num_processes == 1 and stop):
-                on_metrics(_log_line(training, state, epoch, meter))
+            ended = state.step == t.last_step or state.ends_epoch
+            if ended or state.step % settings.log_every == 0 or (accelerator.num_processes == 1 and stop):
+                on_metrics(_log_line(training, epoch, meter))
                 state.seconds += meter.seconds
                 meter = StepMeter(accelerator.device)
                 if _any_process(accelerator, bool(stop)):
@@ -233,16 +241,16 @@ class StepMeter:
         return time.perf_counter() - self.start
 
 
-def _log_line(training: Training, state: TrainState, epoch: int, meter: StepMeter) -> Metrics:
+def _log_line(training: Training, epoch: int, meter: StepMeter) -> Metrics:
     """Metrics over the steps since the last line.
 
     step: optimizer steps so far, of which bad_steps were skipped for a non-finite gradient. epoch: from 1. lr: of the
     layers without decay. images_per_second: over all processes. data_time: share of the time spent waiting for data.
     """
-    means = meter.means()
+    state, means = training.state, meter.means()
     is_wrong = meter.steps > 0 and not math.isfinite(means["loss"])
     wrong = f"the loss is {means['loss']}" if is_wrong else "a weight is not finite"
-    if is_wrong or not _are_finite(training.model):
+    if is_wrong or not all_finite(training.model.state_dict().values()):
         raise UserError(
             f"{wrong} at step {state.step}: lower --lr, or train with --mixed-precision bf16 or no; "
             "the last checkpoint predates this"
@@ -259,19 +267,14 @@ def _log_line(training: Training, state: TrainState, epoch: int, meter: StepMete
     }
 
 
-@torch.no_grad()
-def _are_finite(model: nn.Module) -> bool:
-    """Whether all weights and statistics of a model are finite."""
-    return all_finite(tensor for tensor in model.state_dict().values() if tensor.is_floating_point())
-
-
 @contextmanager
-def _step_timeout(accelerator: Accelerator) -> Iterator[None]:
+def _step_timeout() -> Iterator[None]:
     """Inside, a process that does not respond is a UserError within minutes; outside, the others wait for hours."""
-    if accelerator.num_processes == 1:
+    group = dist.group.WORLD if dist.is_initialized() else None
+    if group is None:
         yield
         return
-    _wait_at_most(STEP_PATIENCE)
+    group.set_timeout(STEP_PATIENCE)
     try:
         yield
     except RuntimeError as error:
@@ -279,13 +282,7 @@ def _step_timeout(accelerator: Accelerator) -> Iterator[None]:
             raise
         raise UserError(LOST_PROCESS) from error
     finally:
-        _wait_at_most(PATIENCE)
-
-
-def _wait_at_most(time: timedelta) -> None:
-    """Set how long processes wait for each other; PyTorch before 2.14 has a private function for this."""
-    set_timeout = getattr(distributed_c10d, "set_timeout", None) or distributed_c10d._set_pg_timeout
-    set_timeout(time)
+        group.set_timeout(PATIENCE)
 
 
 def _any_process(accelerator: Accelerator, flag: bool) -> bool:

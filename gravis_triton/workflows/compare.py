@@ -25,7 +25,7 @@ from gravis_triton.report.comparison_page import (
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
 from gravis_triton.settings import CompareSettings, find_config
-from gravis_triton.training import start_accelerator
+from gravis_triton.training.setup import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.finetune import finetune_classification, finetune_segmentation
 from gravis_triton.workflows.pretrain import pretrain

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-import gravis_triton.training as training
 from gravis_triton.data import external_test, open_collection, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.errors import UserError
@@ -29,6 +28,7 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
 from gravis_triton.tasks import AnnotatedData
+from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
 
@@ -104,7 +104,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     linear = score("probe", "linear probe", described, probe.probabilities(test.features))
     tuned = {"knn_neighbors": neighbors, "probe_inverse_penalty": penalty}
     _write_results(settings, job, opened, data, tuned, {"knn": knn, "probe": linear})
-    training.end_trackers(accelerator)
+    end_trackers(accelerator)
     return EvaluateResult(run.path, knn, linear)
 
 

@@ -1,8 +1,8 @@
 """Fine-tune an encoder for a task, and test the best checkpoint."""
 
 import math
-import signal
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,9 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-import gravis_triton.training as training
 from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
-from gravis_triton.errors import Interrupted
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, weights_hash
 from gravis_triton.report import console
@@ -27,8 +25,12 @@ from gravis_triton.settings import (
     resolve_finetune,
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
+from gravis_triton.training.checkpoint import TrainState, save_checkpoint
+from gravis_triton.training.engine import Training, start_training
+from gravis_triton.training.optimizers import check_optimizer
+from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
-from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
+from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job, train_epochs
 
 _MAX_VALIDATIONS = 10  # by default
 
@@ -61,7 +63,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     if a signal stopped it; the run can then be resumed.
     """
     job = setup_job(settings, name=task_class.name)
-    training.check_optimizer(settings.opt)
+    check_optimizer(settings.opt)
 
     # the pre-trained encoder, and the network on top of it
     opened = open_initial_encoder(settings, job.display, seed=settings.seed)
@@ -81,10 +83,11 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=settings.short_side)
     task = task_class(network, data, settings, preprocess)
 
-    parts, state, best = start_training(settings, job, task, opened.encoder)
-    train(settings, job, task, parts, state, best)
-    scores = test(settings, job, task, state, best)
-    training.end_trackers(job.accelerator)
+    best = BestWeights()
+    training = start(settings, job, task, opened.encoder, best)
+    train(settings, job, task, training, best)
+    scores = test(settings, job, task, training.state, best)
+    end_trackers(job.accelerator)
     return FinetuneResult(job.run.path, job.run.model, scores, best.score)
 
 
@@ -93,7 +96,7 @@ def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bo
     return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
-@dataclass(slots=True)
+@dataclass
 class BestWeights:
     """The weights with the highest validation score so far; part of every checkpoint.
 
@@ -117,78 +120,57 @@ class BestWeights:
             self.validations_without_improvement += 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        vars(self).update(state)
 
 
-def start_training(
-    settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.Module
-) -> tuple[training.Training, training.TrainState, BestWeights]:
-    """Prepare a task, its optimizer and schedule for all processes; a new run, or one to resume.
+def start(settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.Module, best: BestWeights) -> Training:
+    """Training of a task, ready in all processes: a new run, or one to resume.
 
     encoder: the timm backbone of the task's network. The number of epochs is the one in the settings, or more if that
-    gives fewer than `min_steps` steps. Raises UserError for an optimizer that is unknown or does not fit, and as
-    `start_or_resume` does.
+    gives fewer than `min_steps` steps. Raises UserError as `start_training` does.
     """
     accelerator, processes = job.accelerator, job.accelerator.num_processes
-    split = task.data.split
+    split, images = task.data.split, len(task.train_indices)
     assert settings.epochs is not None  # resolved
     batches = EpochBatches(
-        len(task.train_indices),
-        batch_size=max(1, min(settings.batch_size, len(task.train_indices) // processes)),
+        images,
+        batch_size=max(1, min(settings.batch_size, images // processes)),
         process=accelerator.process_index,
         processes=processes,
         seed=settings.seed,
     )
-    epochs = max(settings.epochs, math.ceil(settings.min_steps / len(batches)))
-    fingerprint = split_fingerprint(split, task.data.collection, weights_hash(encoder))
-    parts = training.build_training(
+    training = start_training(
         accelerator,
         task,
         settings,
+        job.run,
         batches=batches,
         loader=task.train_loader(batches, settings.workers),
-        steps=epochs * len(batches),
+        steps=max(settings.epochs, math.ceil(settings.min_steps / len(batches))) * len(batches),
+        fingerprint=split_fingerprint(split, task.data.collection, weights_hash(encoder)),
+        states={"best": best},
         parameter_groups=parameter_groups(
             task.network, encoder, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay
         ),
-    )
-    best = BestWeights()
-    state = training.start_or_resume(
-        accelerator,
-        resume=settings.resume,
-        run=job.run,
-        steps_per_epoch=len(batches),
-        optimizer=parts.optimizer,
-        fingerprint=fingerprint,
-        states={"best": best},
         notify=job.display.print,
     )
-    if repeated := len(task.train_indices) - len(split.train):
+    if repeated := images - len(split.train):
         job.display.print(f"oversampling: {repeated:,} repeated images of rare classes in an epoch")
-    console.print_step(job.display, parts)
-    return parts, state, best
+    console.print_step(job.display, training)
+    return training
 
 
-def train(
-    settings: FinetuneSettings,
-    job: JobContext,
-    task: Task,
-    parts: training.Training,
-    state: training.TrainState,
-    best: BestWeights,
-) -> None:
+def train(settings: FinetuneSettings, job: JobContext, task: Task, training: Training, best: BestWeights) -> None:
     """Train to the last step, or until the validation score has not improved for `patience` validations.
 
     Raises Interrupted if a signal stops it; the checkpoint is written.
     """
-    accelerator, run, display = job.accelerator, job.run, job.display
-    last_step = min(parts.steps, settings.max_steps or parts.steps)
-    every = settings.eval_every or math.ceil(parts.steps / len(parts.batches) / _MAX_VALIDATIONS)
-    create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
+    accelerator, run, display, state = job.accelerator, job.run, job.display, training.state
+    every = settings.eval_every or math.ceil(training.steps / len(training.batches) / _MAX_VALIDATIONS)
+    create_run_dir(run, settings, accelerator, finished=state.step >= training.last_step)
     if accelerator.is_main_process:
         write_split(task.data.split, task.data.collection, run.split)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
@@ -202,32 +184,25 @@ def train(
             score = next((score for score in scores.values() if not math.isnan(score)), math.nan)
         best.update(float(broadcast_object_list([score])[0]), state.step, task.evaluated)
 
-    stopped = False
-    with display.training(state.step, last_step) as show, training.stop_on_signals() as stop:
+    def stop_without_improvement() -> None:
+        if settings.patience is not None and best.validations_without_improvement >= settings.patience:
+            training.last_step = state.step
 
-        def on_metrics(metrics: Mapping[str, Any]) -> None:
-            show(metrics)
-            metric_logger.log(metrics)
-
-        while state.step < last_step and not stopped:
-            if settings.patience is not None and best.validations_without_improvement >= settings.patience:
-                break
-            stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
+    stop_without_improvement()
+    with closing(train_epochs(job, training, metric_logger)) as epochs:
+        for ended in epochs:
             is_due = state.ends_epoch and state.epoch % every == 0
             if is_due:
                 validate()
-            if is_due or stopped or state.step == last_step:
-                training.save_checkpoint(accelerator, run.checkpoints, state, {"best": best})
-        if stopped and state.step < last_step:
-            raise Interrupted(
-                f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
-            )
-        if best.last_validated_step != state.step:
-            validate()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
+            if is_due or ended:
+                save_checkpoint(accelerator, run.checkpoints, state, training.states)
+            stop_without_improvement()
+    if best.last_validated_step != state.step:
+        validate()  # not in the checkpoint: a run resumed from it with more epochs would not validate here
 
 
 def test(
-    settings: FinetuneSettings, job: JobContext, task: Task, state: training.TrainState, best: BestWeights
+    settings: FinetuneSettings, job: JobContext, task: Task, state: TrainState, best: BestWeights
 ) -> dict[str, float]:
     """Save and test the best weights, in the first process; returns the scores there."""
     accelerator, run, display, data = job.accelerator, job.run, job.display, task.data

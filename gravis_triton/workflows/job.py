@@ -1,23 +1,26 @@
-"""Setup shared by all jobs: processes, display and output directory."""
+"""What jobs share: processes, display, output directory, the initial encoder, and the epochs of training."""
 
 import dataclasses
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-import gravis_triton.training as training
-from gravis_triton.errors import UserError
+from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.models import OpenedEncoder, open_encoder
 from gravis_triton.report.console import device_name
 from gravis_triton.report.display import Display
-from gravis_triton.report.metric_logger import start_tracker
+from gravis_triton.report.metric_logger import MetricLogger, start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
 from gravis_triton.settings import changed_settings, default_image_size, read_yaml, write_settings
+from gravis_triton.training.engine import Metrics, Training, seed_step, train_epoch
+from gravis_triton.training.interrupt import stop_on_signals
+from gravis_triton.training.setup import start_accelerator
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8"}
 
@@ -42,7 +45,7 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     """
     start = time.perf_counter()
     trains = hasattr(settings, "resume")
-    accelerator = training.start_accelerator(settings, trains=trains)
+    accelerator = start_accelerator(settings, trains=trains)
     run = choose_run_dir(settings, accelerator, name=name)
     display = Display(accelerator.is_main_process)
     if trains:
@@ -121,7 +124,7 @@ def open_initial_encoder(settings: Any, display: Display, *, seed: int = 0) -> O
 
     Raises UserError as `open_encoder` does.
     """
-    training.seed_step(seed, 0, 0)
+    seed_step(seed, 0, 0)
     opened = open_encoder(
         settings.encoder,
         model=settings.model,
@@ -160,3 +163,29 @@ def create_run_dir(run: RunDirectory, settings: Any, accelerator: Accelerator, *
     accelerator.wait_for_everyone()
     if settings.tracker is not None:
         start_tracker(accelerator, settings.tracker, run, vars(settings))
+
+
+def train_epochs(
+    job: JobContext, training: Training, metric_logger: MetricLogger, *, views: int = 1
+) -> Generator[bool]:
+    """Train to `training.last_step`, with display and metrics; yields after each epoch, and when a signal stops it,
+    whether training ends here. Close it if that is not reached, by `contextlib.closing`.
+
+    views: of an image. Raises Interrupted at the end if a signal stopped it; its checkpoint should be written by then.
+    """
+    state, stopped = training.state, False
+    with job.display.training(state.step, training.last_step) as show, stop_on_signals() as stop:
+
+        def on_metrics(metrics: Metrics) -> None:
+            if views > 1:
+                metrics["views_per_second"] = metrics["images_per_second"] * views
+            show(metrics)
+            metric_logger.log(metrics)
+
+        while state.step < training.last_step and not stopped:
+            stopped = train_epoch(training, stop, on_metrics)
+            yield stopped or state.step == training.last_step
+    if stopped and state.step < training.last_step:
+        raise Interrupted(
+            f"stopped after step {state.step:,}; resume with --resume {job.run}", stop.number or signal.SIGTERM
+        )

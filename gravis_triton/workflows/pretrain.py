@@ -1,20 +1,17 @@
 """Pre-train an image encoder."""
 
-import signal
-from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import gravis_triton.training as training
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.data.loading.pretraining import PretrainingData, cached_data, streamed_data
 from gravis_triton.data.loading.streaming import StreamedBatches
-from gravis_triton.errors import Interrupted
 from gravis_triton.evaluation.examples import find_examples, write_examples
-from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, KnnScores, score_encoder
+from gravis_triton.evaluation.knn import MAX_SCORED_IMAGES, score_encoder
 from gravis_triton.files import write_json
 from gravis_triton.methods import Method, find_method
 from gravis_triton.models import eval_mode, normalization
@@ -22,8 +19,11 @@ from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
+from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
+from gravis_triton.training.engine import Training, start_training
+from gravis_triton.training.setup import end_trackers
 from gravis_triton.views import ViewMaker
-from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
+from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job, train_epochs
 from gravis_triton.workflows.runs import write_run_report
 
 _PREVIEW, _HEAT_MAPS = 8, 4  # images whose views, and whose views' similarities are shown
@@ -49,70 +49,57 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     accelerator, display, run = job.accelerator, job.display, job.run
     settings, method = build_method(settings, job)
     data = load_data(settings, job)
-    parts, state, checkpointed = start_training(settings, job, method, data)
-    last_step = min(parts.steps, settings.max_steps or parts.steps)
-    create_run_dir(run, settings, accelerator, finished=state.step >= last_step)
+    training = start(settings, job, method, data)
+    state = training.state
+    create_run_dir(run, settings, accelerator, finished=state.step >= training.last_step)
     metric_logger = MetricLogger(run.metrics, state.step, accelerator)
 
-    def evaluate(whole: Method, name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
-        if accelerator.is_main_process:
-            with display.task(f"evaluating: {name}") as on_progress:
-                scores = _score(whole, data, accelerator.device, at_most, on_progress)
-            if scores is not None:
-                values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
-                label = f"{name}: kNN on {scores.images:,} validation images"
-                console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
+    def is_due() -> bool:
+        return settings.eval_every is not None and state.ends_epoch and state.epoch % settings.eval_every == 0
 
-    with parts.full_weights() as whole:
+    def evaluate(whole: Method, name: str, *, at_most: int = settings.eval_images, key: str = "knn") -> None:
+        if not accelerator.is_main_process:
+            return
+        size, device = whole.view_maker.size, accelerator.device
+        with display.task(f"evaluating: {name}") as progress:
+            scores = score_encoder(
+                whole.encoder, *data.for_evaluation(), size=size, device=device, at_most=at_most, progress=progress
+            )
+        if scores is not None:
+            values = {"balanced_accuracy": scores.balanced_accuracy, "mean_auc": scores.mean_auc}
+            label = f"{name}: kNN on {scores.images:,} validation images"
+            console.log_scores(values, label, metric_logger, state.step, display, prefix=key)
+
+    # the encoder before training
+    with training.full_weights() as whole:
         if state.step == 0:
             if settings.evaluate:
                 evaluate(whole, "untrained encoder")
             if accelerator.is_main_process:
                 write_views(run.views, *_preview(whole, data, accelerator.device))
                 log_images(accelerator, run, state.step)
-        elif settings.evaluate and _is_due(state, settings) and not metric_logger.has("knn_mean_auc", state.step):
+        elif is_due() and not metric_logger.has("knn_mean_auc", state.step):
             evaluate(whole, f"after epoch {state.epoch}")  # the run was killed between the checkpoint and this
     accelerator.wait_for_everyone()
 
-    stopped = False
-    with display.training(state.step, last_step) as show, training.stop_on_signals() as stop:
-
-        def on_metrics(metrics: Mapping[str, float]) -> None:
-            views_per_second = metrics["images_per_second"] * settings.views
-            line = {**metrics, "views_per_second": views_per_second}
-            show(line)
-            metric_logger.log(line)
-
-        while state.step < last_step and not stopped:
-            stopped = training.train_epoch(parts, state, last_step, stop, on_metrics)
-            ended = stopped or state.step == last_step
+    with closing(train_epochs(job, training, metric_logger, views=settings.views)) as epochs:
+        for ended in epochs:
             if ended or (state.ends_epoch and state.epoch % settings.checkpoint_every == 0):
-                training.save_checkpoint(accelerator, run.checkpoints, state, checkpointed)
-            if _is_due(state, settings) and not ended:
-                with parts.full_weights() as whole:
+                save_checkpoint(accelerator, run.checkpoints, state, training.states)
+            if is_due() and not ended:
+                with training.full_weights() as whole:
                     evaluate(whole, f"after epoch {state.epoch}")
                 accelerator.wait_for_everyone()
-    if stopped:
-        raise Interrupted(
-            f"stopped after step {state.step:,}; resume with --resume {run}", stop.number or signal.SIGTERM
-        )
 
-    with parts.full_weights() as whole:
+    # the pre-trained encoder
+    with training.full_weights() as whole:
         if settings.evaluate:
             evaluate(whole, "pre-trained encoder")
             if any(len(part) > settings.eval_images for part in data.labeled()):
                 evaluate(whole, "pre-trained encoder, all images", at_most=MAX_SCORED_IMAGES, key="knn_all")
-        summary = _write_results(settings, job, whole, data, parts, state, metric_logger)
-    training.end_trackers(accelerator)
+        summary = _write_results(settings, job, whole, data, training, metric_logger)
+    end_trackers(accelerator)
     return PretrainResult(run.path, run.encoder, summary)
-
-
-def _score(
-    method: Method, data: PretrainingData, device: torch.device, at_most: int, on_progress: Callable[[int, int], None]
-) -> KnnScores | None:
-    """kNN scores of the encoder so far, or None without labels."""
-    size, parts = method.view_maker.size, data.for_evaluation()
-    return score_encoder(method.encoder, *parts, size=size, device=device, at_most=at_most, progress=on_progress)
 
 
 def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainSettings, Method]:
@@ -127,7 +114,7 @@ def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainS
     mean, std = normalization(opened.encoder)
     view_maker = ViewMaker(settings, size=opened.image_size, mean=mean, std=std)
     method = find_method(settings.method)(opened.encoder, view_maker, settings)
-    training.check_export(method.encoder, image_size=opened.image_size)
+    check_export(method.encoder, image_size=opened.image_size)
     return replace(method.settings, mixed_precision=job.accelerator.mixed_precision), method
 
 
@@ -143,31 +130,24 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
     return data
 
 
-def start_training(
-    settings: PretrainSettings, job: JobContext, method: Method, data: PretrainingData
-) -> tuple[training.Training, training.TrainState, Mapping[str, training.Stateful]]:
-    """Prepare a method, its optimizer and schedule for all processes; a new run, or one to resume.
-
-    Also returns what checkpoints contain besides the method and the optimizer. Raises UserError for an optimizer that
-    is unknown or does not fit, and as `start_or_resume` does.
-    """
-    accelerator, batches = job.accelerator, data.batches
-    steps = total_steps(settings, accelerator.num_processes, steps_per_epoch=len(batches))
-    parts = training.build_training(accelerator, method, settings, batches=batches, loader=data.loader, steps=steps)
-    checkpointed = {"stream": batches} if isinstance(batches, StreamedBatches) else {}
-    state = training.start_or_resume(
-        accelerator,
-        resume=settings.resume,
-        run=job.run,
-        steps_per_epoch=len(batches),
-        optimizer=parts.optimizer,
+def start(settings: PretrainSettings, job: JobContext, method: Method, data: PretrainingData) -> Training:
+    """Training of a method, ready in all processes: a new run, or one to resume. Raises UserError as `start_training`
+    does."""
+    batches = data.batches
+    training = start_training(
+        job.accelerator,
+        method,
+        settings,
+        job.run,
+        batches=batches,
+        loader=data.loader,
+        steps=total_steps(settings, job.accelerator.num_processes, steps_per_epoch=len(batches)),
         fingerprint=data.fingerprint,
-        states=checkpointed,
+        states={"stream": batches} if isinstance(batches, StreamedBatches) else {},
         notify=job.display.print,
     )
-    views, image_size = settings.views, settings.image_size
-    console.print_step(job.display, parts, views=views, image_size=image_size)
-    return parts, state, checkpointed
+    console.print_step(job.display, training, views=settings.views, image_size=settings.image_size)
+    return training
 
 
 def total_steps(settings: PretrainSettings, processes: int, *, steps_per_epoch: int) -> int:
@@ -178,18 +158,12 @@ def total_steps(settings: PretrainSettings, processes: int, *, steps_per_epoch: 
     return max(1, round(settings.total_views / (settings.batch_size * settings.views * processes)))
 
 
-def _is_due(state: training.TrainState, settings: PretrainSettings) -> bool:
-    """Whether the settings ask for an evaluation at this step."""
-    return settings.eval_every is not None and state.ends_epoch and state.epoch % settings.eval_every == 0
-
-
 def _write_results(
     settings: PretrainSettings,
     job: JobContext,
     method: Method,
     data: PretrainingData,
-    parts: training.Training,
-    state: training.TrainState,
+    training: Training,
     metric_logger: MetricLogger,
 ) -> console.PretrainSummary | None:
     """Write encoder, summary, examples and page in the first process; returns the summary there."""
@@ -197,11 +171,10 @@ def _write_results(
     ids, skipped = data.trained_images()
     summary = None
     if accelerator.is_main_process:
-        training.export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)
+        export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)
         summary = console.summarize(
             metric_logger,
-            parts,
-            state,
+            training,
             views=settings.views,
             seconds=job.seconds(),
             validation_images=len(data.validation),

@@ -17,7 +17,7 @@ from gravis_triton.methods import METHODS, pretrain_settings
 from gravis_triton.methods.gravis import Gravis
 from gravis_triton.models import build_encoder
 from gravis_triton.settings import OptimizationSettings, resolve
-from gravis_triton.training import build_optimizer
+from gravis_triton.training.optimizers import build_optimizer
 
 
 def embeddings(images=4, views=3, dim=8):

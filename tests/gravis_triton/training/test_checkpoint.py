@@ -8,7 +8,7 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.training import TrainState, save_checkpoint, start_or_resume
+from gravis_triton.training.checkpoint import TrainState, save_checkpoint, start_or_resume
 
 
 @pytest.fixture

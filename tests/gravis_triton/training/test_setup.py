@@ -8,8 +8,10 @@ from torch import nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.settings import OptimizationSettings, PretrainSettings, RunSettings
-from gravis_triton.training import build_optimizer, seed_step, setup, start_accelerator
-from gravis_triton.training.optimizers import build_scheduler
+from gravis_triton.training import setup
+from gravis_triton.training.engine import seed_step
+from gravis_triton.training.optimizers import build_optimizer, build_scheduler
+from gravis_triton.training.setup import start_accelerator
 from gravis_triton.training.sharding import check_sharding
 
 
