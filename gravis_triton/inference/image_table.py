@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from glob import escape
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,33 +21,14 @@ from gravis_triton.data.datasets.table import OUTPUT_KEY
 from gravis_triton.data.loading.loader import Pixels, decoded_loader
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, checksum, writing
-from gravis_triton.models import Preprocessing
 from gravis_triton.report.display import Display
 from gravis_triton.settings import EmbedSettings, PredictSettings, default_workers
 
 _PART_ROWS = 256
 _PATIENCE = timedelta(hours=12)  # processes wait for the slowest
 
-
-class Rows(Protocol):
-    """Rows about images. verb: what computing them is called. names: of the images, for messages."""
-
-    verb: str
-    images: Sequence[ImageReference]
-    names: Sequence[str]
-    preprocess: Preprocessing
-
-    def collate(self, images: list[Pixels], /) -> Any:
-        """A batch of images, each with a short side of `preprocess.cache_size` pixels."""
-        ...
-
-    def fingerprint(self) -> str:
-        """A short string that changes with anything that the rows depend on."""
-        ...
-
-    def __call__(self, indices: Sequence[int], batch: Any | None, /) -> pa.Table:
-        """A row for each of the images `indices`, which are in the batch; no row and None if all are unreadable."""
-        ...
+Rows = Callable[[Sequence[int], Any], pa.Table]
+"""A row for each image of a batch, from their numbers; from none and None: no rows."""
 
 
 def join_processes() -> tuple[PartialState, Display]:
@@ -55,122 +37,113 @@ def join_processes() -> tuple[PartialState, Display]:
     return processes, Display(processes.is_main_process)
 
 
-def write_table(
-    table: "TableFile",
-    rows: Rows,
-    processes: PartialState,
-    display: Display,
-    settings: EmbedSettings | PredictSettings,
-) -> None:
-    """Compute a table in all processes, unless it is finished; returns in each of them once the file exists.
-
-    An image that cannot be read is skipped, with a line on stderr. Raises UserError as `TableFile.prepare` does.
-    """
-    if table.is_finished() and not settings.overwrite:
-        if processes.is_main_process:
-            table.remove_parts()  # left if a process was killed
-        display.print(f"{table.path} is already complete")
-        return
-    table.prepare(overwrite=settings.overwrite)
-    processes.wait_for_everyone()
-    parts = table.unfinished(processes.process_index, processes.num_processes)
-    with display.task(rows.verb) as progress:
-        for index, reason in _write_parts(table, parts, rows, settings, progress):
-            print(f"skipped: {rows.names[index]}: cannot be read as an image ({reason})", file=sys.stderr)
-    processes.wait_for_everyone()
-    if processes.is_main_process:
-        table.finish()
-    processes.wait_for_everyone()
-
-
-def _write_parts(
-    table: "TableFile",
-    parts: Sequence[range],
-    rows: Rows,
-    settings: EmbedSettings | PredictSettings,
-    progress: Callable[[int, int], None],
-) -> Iterator[tuple[int, str]]:
-    """Compute and write parts; yields every image that cannot be read, with the reason."""
-    size = settings.batch_size
-    batches = [list(part[first : first + size]) for part in parts for first in range(0, len(part), size)]
-    ends = {part[-1]: part.start for part in parts}
-    images = ([(index, rows.images[index]) for index in batch] for batch in batches)
-    workers = default_workers() if settings.num_workers is None else settings.num_workers
-    loader = decoded_loader(images, short_side=rows.preprocess.cache_size, collate=rows.collate, workers=workers)
-    finished: list[pa.Table] = []
-    done, total = 0, sum(map(len, parts))
-    for indices, batch in zip(batches, loader, strict=True):
-        yield from batch.skipped
-        finished.append(rows(batch.names, batch.images))
-        done += len(indices)
-        progress(done, total)
-        if indices[-1] in ends:
-            table.write_part(ends[indices[-1]], pa.concat_tables(finished))
-            finished = []
-
-
 @dataclass(frozen=True, slots=True)
-class TableFile:
-    """The table and its parts on disk.
+class ImageTable:
+    """A .parquet or .csv file with a row per image, and its parts until it is finished.
 
-    path: a .parquet or .csv file. images: number of images. fingerprint: of everything the rows depend on.
+    names: of the images, for messages. fingerprint: changes with anything that the rows depend on.
     """
 
     path: Path
-    images: int
+    images: Sequence[ImageReference]
+    names: Sequence[str]
     fingerprint: str
+
+    @property
+    def _parts(self) -> Path:
+        return self.path.with_name(f".{self.path.name}-{self.fingerprint}")
+
+    @property
+    def _seal(self) -> Path:
+        """Marks a CSV file as finished, like the metadata of a Parquet file."""
+        return self.path.with_name(f".{self.path.name}.{self.fingerprint}")
+
+    def is_begun(self) -> bool:
+        """Whether an interrupted job left parts of this exact table."""
+        return self._parts.is_dir()
 
     def is_finished(self) -> bool:
         """Whether an earlier job has computed this exact table, and it has not changed since."""
-        if not self.path.is_file():
-            return False
         if self.path.suffix == ".csv":
-            return self._seal().is_file() and self._seal().read_text() == checksum(self.path)
+            return self.path.is_file() and self._seal.is_file() and self._seal.read_text() == checksum(self.path)
         try:
             metadata = pq.read_schema(self.path).metadata or {}
         except (pa.ArrowInvalid, OSError):
             return False
         return metadata.get(OUTPUT_KEY) == self.fingerprint.encode()
 
-    def prepare(self, *, overwrite: bool) -> None:
-        """Prepare to write the table.
+    def write(
+        self,
+        rows: Rows,
+        processes: PartialState,
+        display: Display,
+        settings: EmbedSettings | PredictSettings,
+        *,
+        verb: str,
+        short_side: int,
+        collate: Callable[[list[Pixels]], Any],
+    ) -> None:
+        """Compute the table in all processes, unless it is finished; returns in each of them once the file exists.
 
-        Raises UserError for an unsupported file type, an existing file that may not be overwritten, and a path that
-        cannot be written to.
+        verb: what that is called. short_side: of the images in pixels. collate: makes a batch of them for `rows`.
+        An image that cannot be read is skipped, with a line on stderr. Raises UserError for an existing file that may
+        not be overwritten, and a path that cannot be written to.
         """
-        if self.path.suffix not in (".parquet", ".csv"):
-            raise UserError(f"{self.path}: the name of a table must end in .parquet or .csv")
-        if self.path.exists() and not overwrite and not self.has_parts():
+        if self.is_finished() and not settings.overwrite:
+            if processes.is_main_process:
+                self._remove_parts()  # left if a process was killed
+            display.print(f"{self.path} is already complete")
+            return
+        if self.path.exists() and not settings.overwrite and not self.is_begun():
             raise UserError(f"{self.path} exists: use --overwrite or another file")
         try:
-            self._parts().mkdir(parents=True, exist_ok=True)
+            self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
+        processes.wait_for_everyone()
 
-    def has_parts(self) -> bool:
-        """Whether an interrupted job left parts of this exact table."""
-        return self._parts().is_dir()
+        batches = list(self._batches(processes, settings.batch_size))
+        loader = decoded_loader(
+            ([(index, self.images[index]) for index in batch] for _, batch in batches),
+            short_side=short_side,
+            collate=collate,
+            workers=default_workers() if settings.num_workers is None else settings.num_workers,
+        )
+        done, total = 0, sum(len(batch) for _, batch in batches)
+        with display.task(verb) as progress:
+            for part, group in groupby(zip(batches, loader, strict=True), key=lambda pair: pair[0][0]):
+                tables = []
+                for (_, indices), batch in group:
+                    for index, reason in batch.skipped:
+                        name = self.names[index]
+                        print(f"skipped: {name}: cannot be read as an image ({reason})", file=sys.stderr)
+                    tables.append(rows(batch.names, batch.images))
+                    done += len(indices)
+                    progress(done, total)
+                with writing(part):
+                    pq.write_table(pa.concat_tables(tables), part.with_suffix(".partial"))
+                    part.with_suffix(".partial").replace(part)
+        processes.wait_for_everyone()
+        if processes.is_main_process:
+            self._join()
+        processes.wait_for_everyone()
 
-    def unfinished(self, process: int, processes: int) -> list[range]:
-        """The parts that a process has yet to compute, as ranges of image indices."""
-        starts = range(0, self.images, _PART_ROWS)
-        return [
-            range(start, min(start + _PART_ROWS, self.images))
-            for number, start in enumerate(starts)
-            if number % processes == process and not self._part(start).exists()
-        ]
+    def _batches(self, processes: PartialState, size: int) -> Iterator[tuple[Path, range]]:
+        """The batches of image numbers that a process has yet to compute, each with the file of its part."""
+        starts = range(0, len(self.images), _PART_ROWS)
+        for start in starts[processes.process_index :: processes.num_processes]:
+            part, end = self._part(start), min(start + _PART_ROWS, len(self.images))
+            if not part.exists():
+                yield from ((part, range(first, min(first + size, end))) for first in range(start, end, size))
 
-    def write_part(self, start: int, rows: pa.Table) -> None:
-        file = self._part(start)
-        with writing(file):
-            pq.write_table(rows, file.with_suffix(".partial"))
-            file.with_suffix(".partial").replace(file)
+    def _part(self, start: int) -> Path:
+        return self._parts / f"{start:09}.parquet"
 
-    def finish(self) -> None:
+    def _join(self) -> None:
         """Join the parts; the table appears complete or not at all."""
-        files = [self._part(start) for start in range(0, self.images, _PART_ROWS)]
+        files = [self._part(start) for start in range(0, len(self.images), _PART_ROWS)]
         schema = pq.read_schema(files[0]).with_metadata({OUTPUT_KEY: self.fingerprint.encode()})
-        partial = self._parts() / "joined"
+        partial = self._parts / "joined"
         writer = pq.ParquetWriter if self.path.suffix == ".parquet" else pyarrow.csv.CSVWriter
         with writing(self.path), writer(partial, schema) as table:
             for file in files:
@@ -179,20 +152,10 @@ class TableFile:
         if self.path.suffix == ".csv":
             for seal in self.path.parent.glob(f".{escape(self.path.name)}.*"):
                 seal.unlink()
-            atomic_write(self._seal(), checksum(self.path))
-        self.remove_parts()
+            atomic_write(self._seal, checksum(self.path))
+        self._remove_parts()
 
-    def remove_parts(self) -> None:
+    def _remove_parts(self) -> None:
         """Remove the parts of this table and of other tables with the same file name."""
         for parts in self.path.parent.glob(f".{escape(self.path.name)}-*"):
             shutil.rmtree(parts)
-
-    def _parts(self) -> Path:
-        return self.path.with_name(f".{self.path.name}-{self.fingerprint}")
-
-    def _seal(self) -> Path:
-        """Marks a CSV file as finished, like the metadata of a Parquet file."""
-        return self.path.with_name(f".{self.path.name}.{self.fingerprint}")
-
-    def _part(self, start: int) -> Path:
-        return self._parts() / f"{start:09}.parquet"

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.pretraining import Batches
@@ -33,85 +31,57 @@ STEP_PATIENCE = timedelta(minutes=10)
 _MOST_IN_A_ROW = 30  # steps that float16's scaler needs at most to find its scale by halving
 
 
-@dataclass(slots=True, kw_only=True)
 class Training:
-    """A run in training; model and optimizer as returned by `accelerator.prepare`.
+    """A method or task in training, prepared for all processes, with its optimizer, schedule, data and progress.
 
     model: a `Method` or a `Task`: `make_views(batch)`, then `forward(views, batch, step)` to a loss and metrics, and
-    `after_step(step, steps)`. steps: in the whole schedule. last_step: at which this run stops. states: what
-    checkpoints contain besides model and optimizer. whole: a copy of a sharded model, for its full weights.
+    `after_step(step, steps)`. steps: in the whole schedule; `last_step`: at which this run stops. fingerprint: of the
+    images' ids. states: what checkpoints contain besides model and optimizer, by name. parameter_groups: for the
+    optimizer; default: all parameters, without weight decay on biases and normalization.
+
+    A new run, or one to resume. Raises UserError for an optimizer that is unknown or does not fit, for a model that the
+    launcher's settings do not fit, and as `start_or_resume` does.
     """
 
-    accelerator: Accelerator
-    settings: PretrainSettings | FinetuneSettings
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Scheduler
-    batches: Batches
-    loader: Iterable[Any]
-    steps: int
-    last_step: int
-    state: TrainState
-    states: Mapping[str, Any]
-    whole: nn.Module | None
-
-    def full_weights(self) -> AbstractContextManager[Any]:
-        """The model with all its weights in the first process; all processes enter."""
-        return full_weights(self.accelerator, self.accelerator.unwrap_model(self.model), self.whole)
-
-
-def start_training(
-    accelerator: Accelerator,
-    model: nn.Module,
-    settings: PretrainSettings | FinetuneSettings,
-    run: RunDirectory,
-    *,
-    batches: Batches,
-    loader: Iterable[Any],
-    steps: int,
-    fingerprint: str,
-    states: Mapping[str, Any],
-    parameter_groups: list[dict[str, Any]] | None = None,
-    notify: Callable[[str], None] = print,
-) -> Training:
-    """Prepare a method or task, its optimizer and schedule for all processes; a new run, or one to resume.
-
-    states: other stateful objects that checkpoints contain, by name. parameter_groups: for the optimizer; default: all
-    parameters, without weight decay on biases and normalization.
-    Raises UserError for an optimizer that is unknown or does not fit, for a model that the launcher's settings do not
-    fit, and as `start_or_resume` does.
-    """
-    model = prepare_model(model, accelerator, channels_last=settings.channels_last, compile=settings.compile)
-    optimizer = build_optimizer(parameter_groups or model, settings)
-    scheduler = build_scheduler(optimizer, settings, steps=steps, steps_per_epoch=len(batches))
-    whole = prepare_for_sharding(model, accelerator) if is_sharded(accelerator) else None
-    try:
-        model, optimizer = accelerator.prepare(model, optimizer)
-    except ValueError as error:
-        raise UserError(f"accelerate cannot prepare this model: {error}") from error
-    return Training(
-        accelerator=accelerator,
-        settings=settings,
-        model=model,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        batches=batches,
-        loader=loader,
-        steps=steps,
-        last_step=min(steps, settings.max_steps or steps),
-        state=start_or_resume(
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        settings: PretrainSettings | FinetuneSettings,
+        run: RunDirectory,
+        *,
+        batches: Batches,
+        loader: Iterable[Any],
+        steps: int,
+        fingerprint: str,
+        states: Mapping[str, Any],
+        parameter_groups: list[dict[str, Any]] | None = None,
+        notify: Callable[[str], None] = print,
+    ) -> None:
+        self.accelerator, self.settings, self.batches, self.loader = accelerator, settings, batches, loader
+        self.steps, self.last_step, self.states = steps, min(steps, settings.max_steps or steps), states
+        model = prepare_model(model, accelerator, channels_last=settings.channels_last, compile=settings.compile)
+        optimizer = build_optimizer(parameter_groups or model, settings)
+        self.scheduler = build_scheduler(optimizer, settings, steps=steps, steps_per_epoch=len(batches))
+        self._whole = prepare_for_sharding(model, accelerator) if is_sharded(accelerator) else None
+        try:
+            self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        except ValueError as error:
+            raise UserError(f"accelerate cannot prepare this model: {error}") from error
+        self.state = start_or_resume(
             accelerator,
             resume=settings.resume,
             run=run,
             steps_per_epoch=len(batches),
-            optimizer=optimizer,
+            optimizer=self.optimizer,
             fingerprint=fingerprint,
             states=states,
             notify=notify,
-        ),
-        states=states,
-        whole=whole,
-    )
+        )
+
+    def full_weights(self) -> AbstractContextManager[Any]:
+        """The model with all its weights in the first process; all processes enter."""
+        return full_weights(self.accelerator, self.accelerator.unwrap_model(self.model), self._whole)
 
 
 def train_epoch(training: Training, stop: StopRequest, on_metrics: Callable[[Metrics], None]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from gravis_triton.data import Collection, ImageReference, open_collection
+from gravis_triton.data import Collection, open_collection
 from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import finite_features
-from gravis_triton.inference.image_table import TableFile, join_processes, write_table
+from gravis_triton.inference.image_table import ImageTable, join_processes
+from gravis_triton.methods.base import feature_dim
 from gravis_triton.models import Preprocessing, eval_mode, weights_hash
 from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size
 from gravis_triton.workflows.job import open_initial_encoder
@@ -61,68 +63,66 @@ def embed(settings: EmbedSettings) -> EmbedResult:
         opened.encoder, image_size=opened.image_size, cache_size=default_cache_size(opened.image_size)
     )
 
-    # the images, and the table for their features
+    # the images, and the table of their features
     collection = open_collection(settings.data, synthetic_images=DataSettings.synthetic_images, **settings.reading())
     file = Path(settings.output)
     if file.suffix != ".parquet":
         raise UserError(f"--output {file} must end in .parquet")
-    encoder = opened.encoder.to(processes.device)
-    rows = FeatureRows(encoder, collection, preprocess=preprocess, dtype=settings.dtype)
-    write_table(TableFile(file, len(rows.images), rows.fingerprint()), rows, processes, display, settings)
+    encoder, dtype = opened.encoder.to(processes.device), np.dtype(settings.dtype)
+    records = collection.records
+    described = [f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in records]
+    network = [weights_hash(encoder), repr(preprocess), str(pa.from_numpy_dtype(dtype))]
+    table = ImageTable(
+        file,
+        images=[record.image for record in records],
+        names=[record.id for record in records],
+        fingerprint=fingerprint_of([*network, *collection.classes, *described]),
+    )
+
+    def rows(indices: Sequence[int], squares: Tensor | None) -> pa.Table:
+        return feature_rows(encoder, collection, indices, squares, preprocess=preprocess, dtype=dtype)
+
+    table.write(
+        rows,
+        processes,
+        display,
+        settings,
+        verb="embedding",
+        short_side=preprocess.cache_size,
+        collate=collate_central_squares,
+    )
     ids = set(pq.read_table(file, columns=["id"])["id"].to_pylist())
-    skipped = tuple(record.id for record in collection.records if record.id not in ids)
-    display.print(f"features of {len(ids):,} of {len(collection.records):,} images: {file}")
+    skipped = tuple(record.id for record in records if record.id not in ids)
+    display.print(f"features of {len(ids):,} of {len(records):,} images: {file}")
     return EmbedResult(file, len(ids), skipped)
 
 
-class FeatureRows:
-    """Features of the central squares of a collection's images: id, path, label, split, group, features.
+def feature_rows(
+    encoder: nn.Module,
+    collection: Collection,
+    indices: Sequence[int],
+    squares: Tensor | None,
+    *,
+    preprocess: Preprocessing,
+    dtype: np.dtype[Any],
+) -> pa.Table:
+    """id, path, label, split, group and features of images of a collection, from their central squares.
 
-    dtype: of the features, float32 or float16.
+    dtype: of the features. Raises UserError for features that are not finite.
     """
-
-    verb = "embedding"
-    collate = staticmethod(collate_central_squares)
-
-    def __init__(self, encoder: nn.Module, collection: Collection, *, preprocess: Preprocessing, dtype: str) -> None:
-        self.encoder, self.collection, self.preprocess = encoder, collection, preprocess
-        self.dtype = pa.float16() if dtype == "float16" else pa.float32()
-        self.images: Sequence[ImageReference] = [record.image for record in collection.records]
-        self.names: Sequence[str] = [record.id for record in collection.records]
-
-    def fingerprint(self) -> str:
-        images = [f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in self.collection.records]
-        classes = self.collection.classes
-        return fingerprint_of([weights_hash(self.encoder), repr(self.preprocess), str(self.dtype), *classes, *images])
-
-    def __call__(self, indices: Sequence[int], squares: Tensor | None) -> pa.Table:
-        """Raises UserError for features that are not finite."""
-        records = [self.collection.records[index] for index in indices]
-        text = {
-            "id": [record.id for record in records],
-            "path": [_path(record.image) for record in records],
-            "label": [self.collection.class_names(record) for record in records],
-            "split": [record.split for record in records],
-            "group": [record.group for record in records],
-        }
-        columns = {name: pa.array(values, pa.string()) for name, values in text.items()}
-        return pa.table({**columns, "features": self._features(squares)})
-
-    def _features(self, squares: Tensor | None) -> pa.FixedSizeListArray:
-        dim = int(self.encoder.head_hidden_size)  # type: ignore[arg-type]
-        features = finite_features(torch.empty(0, dim) if squares is None else self._encode(squares))
-        values = features.numpy().astype(self.dtype.to_pandas_dtype()).ravel()
-        if not np.isfinite(values).all():
-            raise UserError("features are too large for --dtype float16: use float32")
-        return pa.FixedSizeListArray.from_arrays(pa.array(values, self.dtype), dim)
-
-    def _encode(self, squares: Tensor) -> Tensor:
-        with eval_mode(self.encoder):
-            device = next(self.encoder.parameters()).device
-            return self.encoder(self.preprocess(squares.to(device))).float().cpu()
-
-
-def _path(image: object) -> str | None:
-    """The path of an image that has its own file, else None."""
-    path = getattr(image, "path", None)
-    return None if path is None else str(path)
+    dim, device = feature_dim(encoder), next(encoder.parameters()).device
+    with eval_mode(encoder):
+        features = torch.empty(0, dim) if squares is None else encoder(preprocess(squares.to(device))).float().cpu()
+    numbers = finite_features(features).numpy().astype(dtype).ravel()
+    if not np.isfinite(numbers).all():
+        raise UserError("features are too large for --dtype float16: use float32")
+    records = [collection.records[index] for index in indices]
+    text = {
+        "id": [record.id for record in records],
+        "path": [str(getattr(record.image, "path", "")) or None for record in records],
+        "label": [collection.class_names(record) for record in records],
+        "split": [record.split for record in records],
+        "group": [record.group for record in records],
+    }
+    columns = {name: pa.array(values, pa.string()) for name, values in text.items()}
+    return pa.table({**columns, "features": pa.FixedSizeListArray.from_arrays(pa.array(numbers), dim)})

@@ -26,7 +26,7 @@ from gravis_triton.settings import (
 )
 from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
 from gravis_triton.training.checkpoint import TrainState, save_checkpoint
-from gravis_triton.training.engine import Training, start_training
+from gravis_triton.training.engine import Training
 from gravis_triton.training.optimizers import check_optimizer
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
@@ -130,7 +130,7 @@ def start(settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.M
     """Training of a task, ready in all processes: a new run, or one to resume.
 
     encoder: the timm backbone of the task's network. The number of epochs is the one in the settings, or more if that
-    gives fewer than `min_steps` steps. Raises UserError as `start_training` does.
+    gives fewer than `min_steps` steps. Raises UserError as `Training` does.
     """
     accelerator, processes = job.accelerator, job.accelerator.num_processes
     split, images = task.data.split, len(task.train_indices)
@@ -142,7 +142,7 @@ def start(settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.M
         processes=processes,
         seed=settings.seed,
     )
-    training = start_training(
+    training = Training(
         accelerator,
         task,
         settings,

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from gravis_triton.data import ImageFile, ImageReference
+from gravis_triton.data import ImageFile
 from gravis_triton.data.datasets.folder import is_image
 from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.prediction_files import write_submission_csv
-from gravis_triton.inference.image_table import TableFile, join_processes, write_table
+from gravis_triton.inference.image_table import ImageTable, join_processes
 from gravis_triton.inference.saved_model import load
 from gravis_triton.models import weights_hash
 from gravis_triton.settings import PredictSettings
@@ -47,23 +47,60 @@ def predict(settings: PredictSettings) -> PredictResult:
 
     # the table, in its own directory
     output = Path(settings.output_dir)
-    rows = PredictionRows(predictor, files, output)
-    table = TableFile(output / f"predictions.{settings.format}", len(files), rows.fingerprint())
-    _check_output(output, table, overwrite=settings.overwrite)
+    images, names = [ImageFile(file) for file in files], [str(file) for file in files]
+    network = [weights_hash(predictor.network), repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
+    inputs = [f"{name}:{image.fingerprint()}" for name, image in zip(names, images, strict=True)]
+    table = ImageTable(
+        output / f"predictions.{settings.format}", images, names, fingerprint=fingerprint_of([*network, *inputs])
+    )
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output-dir {output} is a file")
+    is_used = output.is_dir() and any(output.iterdir())
+    if is_used and not (settings.overwrite or table.is_begun() or table.is_finished()):
+        raise UserError(f"{output} is not empty: use --overwrite, or another --output-dir")
+
+    def rows(indices: Sequence[int], batch: Any | None) -> pa.Table:
+        return predicted_rows(predictor, [files[index] for index in indices], batch, output)
+
     earlier = _earlier_masks(table.path)
-    write_table(table, rows, processes, display, settings)
+    table.write(
+        rows,
+        processes,
+        display,
+        settings,
+        verb="predicting",
+        short_side=predictor.preprocess.cache_size,
+        collate=predictor.collate,
+    )
 
     # the complete table
     predicted = _read(table.path)
-    _check_masks(predicted, output)
+    masks = _masks(predicted)
+    if missing := [mask for mask in masks if not (output / mask).is_file()]:
+        raise UserError(
+            f"{output}: {len(missing):,} of {len(masks):,} masks are missing, e.g. {missing[0]}: "
+            "use --overwrite to predict all images again"
+        )
     if processes.is_main_process:
-        for mask in earlier.difference(_masks(predicted)):
+        for mask in earlier.difference(masks):
             (output / mask).unlink(missing_ok=True)
         if isinstance(predictor, ClassPredictor):
             _write_submission(predictor, predicted, output / "submission.csv")
     done = set(predicted["path"].to_pylist())
     display.print(f"{len(done):,} of {len(files):,} images predicted: {output}")
     return PredictResult(output, len(files), tuple(f for f in files if str(f) not in done), predicted)
+
+
+def predicted_rows(predictor: Predictor, files: Sequence[Path], batch: Any | None, directory: Path) -> pa.Table:
+    """image, path, and the columns of the predictor, for a batch of image files.
+
+    directory: for predictions that are files themselves, such as masks.
+    """
+    named = {
+        "image": pa.array([file.stem for file in files], pa.string()),
+        "path": pa.array(map(str, files), pa.string()),
+    }
+    return pa.table(named | predictor.columns(files, batch, directory))
 
 
 def _image_files(names: Sequence[str]) -> Iterator[Path]:
@@ -85,18 +122,8 @@ def _check_distinct_names(files: Sequence[Path]) -> None:
     """Predictions are named after their images, so no two images may have the same name."""
     by_name: dict[str, Path] = {}
     for file in files:
-        if file.stem in by_name:
-            raise UserError(f"{by_name[file.stem]} and {file} have the same name: predict them separately")
-        by_name[file.stem] = file
-
-
-def _check_output(output: Path, table: TableFile, *, overwrite: bool) -> None:
-    """Raise UserError if the directory contains anything but the output of an earlier launch of the same job."""
-    if output.exists() and not output.is_dir():
-        raise UserError(f"--output-dir {output} is a file")
-    is_used = output.is_dir() and any(output.iterdir())
-    if is_used and not (overwrite or table.has_parts() or table.is_finished()):
-        raise UserError(f"{output} is not empty: use --overwrite, or another --output-dir")
+        if (other := by_name.setdefault(file.stem, file)) is not file:
+            raise UserError(f"{other} and {file} have the same name: predict them separately")
 
 
 def _earlier_masks(table: Path) -> set[str]:
@@ -112,16 +139,6 @@ def _masks(predicted: pa.Table) -> list[str]:
     return predicted["mask"].to_pylist() if "mask" in predicted.column_names else []
 
 
-def _check_masks(predicted: pa.Table, output: Path) -> None:
-    """Raise UserError for masks that were deleted after an earlier launch of this job wrote them."""
-    masks = _masks(predicted)
-    if missing := [mask for mask in masks if not (output / mask).is_file()]:
-        raise UserError(
-            f"{output}: {len(missing):,} of {len(masks):,} masks are missing, e.g. {missing[0]}: "
-            "use --overwrite to predict all images again"
-        )
-
-
 def _read(file: Path) -> pa.Table:
     if file.suffix == ".parquet":
         return pq.read_table(file)
@@ -131,37 +148,6 @@ def _read(file: Path) -> pa.Table:
 
 def _write_submission(predictor: ClassPredictor, predicted: pa.Table, file: Path) -> None:
     """Write the probabilities in the format of the challenge."""
-    columns = [predicted[name].to_pylist() for name in predictor.classes]
-    rows = list(zip(*columns, strict=True))
-    if rows:
+    if rows := list(zip(*(predicted[name].to_pylist() for name in predictor.classes), strict=True)):
         ids = predicted["image"].to_pylist()
         write_submission_csv(file, predictor.data_set, ids, rows, classes=predictor.classes)
-
-
-class PredictionRows:
-    """Predictions of image files: image, path, and the columns of the predictor.
-
-    directory: for predictions that are files themselves, such as masks.
-    """
-
-    verb = "predicting"
-
-    def __init__(self, predictor: Predictor, files: Sequence[Path], directory: Path) -> None:
-        self.predictor, self.files, self.directory = predictor, files, directory
-        self.preprocess, self.collate = predictor.preprocess, predictor.collate
-        self.images: Sequence[ImageReference] = [ImageFile(file) for file in files]
-        self.names: Sequence[str] = [str(file) for file in files]
-
-    def fingerprint(self) -> str:
-        predictor = self.predictor
-        images = [f"{name}:{image.fingerprint()}" for name, image in zip(self.names, self.images, strict=True)]
-        settings = [repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
-        return fingerprint_of([weights_hash(predictor.network), *settings, *images])
-
-    def __call__(self, indices: Sequence[int], batch: Any | None) -> pa.Table:
-        files = [self.files[index] for index in indices]
-        named = {
-            "image": pa.array([file.stem for file in files], pa.string()),
-            "path": pa.array(map(str, files), pa.string()),
-        }
-        return pa.table(named | self.predictor.columns(files, batch, self.directory))

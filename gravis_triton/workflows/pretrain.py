@@ -20,7 +20,7 @@ from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
 from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
-from gravis_triton.training.engine import Training, start_training
+from gravis_triton.training.engine import Training
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job, train_epochs
@@ -131,10 +131,9 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
 
 
 def start(settings: PretrainSettings, job: JobContext, method: Method, data: PretrainingData) -> Training:
-    """Training of a method, ready in all processes: a new run, or one to resume. Raises UserError as `start_training`
-    does."""
+    """Training of a method: a new run, or one to resume. Raises UserError as `Training` does."""
     batches = data.batches
-    training = start_training(
+    training = Training(
         job.accelerator,
         method,
         settings,

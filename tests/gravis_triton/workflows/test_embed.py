@@ -13,7 +13,7 @@ from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.evaluation.features import extract_features
 from gravis_triton.inference import image_table
 from gravis_triton.models import build_encoder, open_encoder, save_encoder
-from gravis_triton.workflows.embed import FeatureRows
+from gravis_triton.workflows import embed as workflow
 
 
 @pytest.fixture
@@ -65,15 +65,15 @@ def test_features_in_half_precision(images, encoder, tmp_path):
 
 def test_interrupted_job_resumes(images, encoder, tmp_path, monkeypatch, small_parts):
     uninterrupted = embed(encoder, images, tmp_path / "whole.parquet").table
-    original, encoded, stop_before = FeatureRows.__call__, [], {12}  # in the second of three parts
+    original, encoded, stop_before = workflow.feature_rows, [], {12}  # in the second of three parts
 
-    def rows(self, indices, squares):
+    def rows(encoder, collection, indices, *arguments, **settings):
         if stop_before & set(indices):
             raise KeyboardInterrupt
         encoded.extend(indices)
-        return original(self, indices, squares)
+        return original(encoder, collection, indices, *arguments, **settings)
 
-    monkeypatch.setattr(FeatureRows, "__call__", rows)
+    monkeypatch.setattr(workflow, "feature_rows", rows)
     with pytest.raises(KeyboardInterrupt):
         embed(encoder, images, tmp_path / "features.parquet")
     assert not (tmp_path / "features.parquet").exists()
@@ -86,7 +86,7 @@ def test_interrupted_job_resumes(images, encoder, tmp_path, monkeypatch, small_p
 
 def test_finished_table_is_not_recomputed(images, encoder, tmp_path, monkeypatch):
     first = embed(encoder, images, tmp_path / "features.parquet")
-    monkeypatch.setattr(FeatureRows, "__call__", None)
+    monkeypatch.setattr(workflow, "feature_rows", None)
     assert embed(encoder, images, tmp_path / "features.parquet").table.equals(first.table)
 
 

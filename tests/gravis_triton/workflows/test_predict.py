@@ -13,7 +13,7 @@ from gravis_triton.inference import image_table
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder
 from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
-from gravis_triton.workflows.predict import PredictionRows
+from gravis_triton.workflows import predict as workflow
 
 CLASSES = ("melanoma", "nevus")
 
@@ -106,15 +106,15 @@ def test_overwrite_is_required(classifier, images, tmp_path):
 def test_interrupted_job_resumes(classifier, images, tmp_path, monkeypatch):
     monkeypatch.setattr(image_table, "_PART_ROWS", 8)
     uninterrupted = predict(classifier, images, tmp_path / "whole").table
-    original, predicted, stop_before = PredictionRows.__call__, [], {12}
+    original, predicted, stop_before = workflow.predicted_rows, [], {"12"}
 
-    def rows(self, indices, squares):
-        if stop_before & set(indices):
+    def rows(predictor, files, *arguments):
+        if stop_before & {file.stem for file in files}:
             raise KeyboardInterrupt
-        predicted.extend(indices)
-        return original(self, indices, squares)
+        predicted.extend(int(file.stem) for file in files)
+        return original(predictor, files, *arguments)
 
-    monkeypatch.setattr(PredictionRows, "__call__", rows)
+    monkeypatch.setattr(workflow, "predicted_rows", rows)
     with pytest.raises(KeyboardInterrupt):
         predict(classifier, images, tmp_path / "out")
     predicted.clear()
@@ -128,7 +128,7 @@ def test_finished_predictions_are_not_recomputed(classifier, images, tmp_path, m
     first = predict(classifier, images, tmp_path / "out", format=kind).table
     (tmp_path / "out" / "submission.csv").unlink()  # a kill came before it
     with monkeypatch.context() as patch:
-        patch.setattr(PredictionRows, "__call__", None)
+        patch.setattr(workflow, "predicted_rows", None)
         assert predict(classifier, images, tmp_path / "out", format=kind).table.equals(first)
     assert (tmp_path / "out" / "submission.csv").is_file()
     file = tmp_path / "out" / f"predictions.{kind}"
