@@ -75,20 +75,19 @@ class ImageTable:
     def write(
         self,
         rows: Rows,
-        processes: PartialState,
-        display: Display,
         settings: EmbedSettings | PredictSettings,
+        display: Display,
         *,
-        verb: str,
         short_side: int,
         collate: Callable[[list[Pixels]], Any],
     ) -> None:
         """Compute the table in all processes, unless it is finished; returns in each of them once the file exists.
 
-        verb: what that is called. short_side: of the images in pixels. collate: makes a batch of them for `rows`.
+        short_side: of the images in pixels. collate: makes a batch of them for `rows`.
         An image that cannot be read is skipped, with a line on stderr. Raises UserError for an existing file that may
         not be overwritten, and a path that cannot be written to.
         """
+        processes = PartialState()
         if self.is_finished() and not settings.overwrite:
             if processes.is_main_process:
                 self._remove_parts()  # left if a process was killed
@@ -110,7 +109,7 @@ class ImageTable:
             workers=default_workers() if settings.num_workers is None else settings.num_workers,
         )
         done, total = 0, sum(len(batch) for _, batch in batches)
-        with display.task(verb) as progress:
+        with display.task(self.path.name) as progress:
             for part, group in groupby(zip(batches, loader, strict=True), key=lambda pair: pair[0][0]):
                 tables = []
                 for (_, indices), batch in group:

@@ -12,7 +12,12 @@ from safetensors.torch import load_file, save_file
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, verify_checksums, write_checksums, write_json
 from gravis_triton.models import Preprocessing, build_encoder
-from gravis_triton.tasks import PREDICTORS, Predictor
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.tasks.base import Predictor
+from gravis_triton.tasks.classification import ClassPredictor
+from gravis_triton.tasks.segmentation import MaskPredictor
+
+_PREDICTORS: dict[str, type[Predictor]] = {predictor.task: predictor for predictor in (ClassPredictor, MaskPredictor)}
 
 
 def save_predictor(predictor: Predictor, directory: Path) -> None:
@@ -32,12 +37,17 @@ def save_predictor(predictor: Predictor, directory: Path) -> None:
         write_checksums(partial)
 
 
+def find_model(run: str | Path) -> Path | None:
+    """The directory of a fine-tuned model: the one given, or that of a run; None if there is none."""
+    return next((d for d in (Path(run), RunDirectory(run).model) if (d / "model.json").is_file()), None)
+
+
 def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
     """The predictor of a fine-tuning run: `load(RUN).predict(image)`.
 
     run: the directory of the run, or its `model` directory. Raises UserError if there is none.
     """
-    directory = next((d for d in (Path(run), Path(run) / "model") if (d / "model.json").is_file()), None)
+    directory = find_model(run)
     if directory is None:
         raise UserError(f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run")
     verify_checksums(directory)
@@ -60,5 +70,4 @@ def _restore(saved: dict[str, Any]) -> Predictor:
     preprocess = Preprocessing(**inputs | {name: tuple(inputs[name]) for name in ("mean", "std")})
     model_args = saved.get("model_args")  # version 0.1 had none
     encoder = build_encoder(saved["architecture"], image_size=preprocess.image_size, model_args=model_args)
-    predictor_class = PREDICTORS[saved["task"]]
-    return predictor_class.restore(encoder, saved, preprocess=preprocess, tta=saved["tta"])
+    return _PREDICTORS[saved["task"]].restore(encoder, saved, preprocess=preprocess, tta=saved["tta"])

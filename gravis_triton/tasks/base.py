@@ -190,28 +190,28 @@ class AnnotatedData:
 class Task(nn.Module):
     """A supervised task, trained like a `Method`: `make_views`, `forward`, `after_step`.
 
-    name: of the task. annotation: what its images need. loss: of
-    predictions and targets. average: exponential moving average of the network's weights, with `--ema`. Its decay at
-    step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so that a short run forgets its random initialization.
+    name: of the task. annotation: what its images need. main_scores: those of `test` to print. loss: of predictions and
+    targets. train_indices: the training images of an epoch, in which some may be repeated. average: exponential moving
+    average of the network's weights, with `--ema`. Its decay at step t is min(decay, 1 - t^(-2/3)) (timm's warm-up), so
+    that a short run forgets its random initialization.
     """
 
     name: ClassVar[str]
     annotation: ClassVar[Annotation]
-
-    loss: nn.Module
+    main_scores: tuple[str, ...]
+    loss: Callable[[Tensor, Tensor], Tensor]
 
     @staticmethod
-    def build_network(
-        encoder: nn.Module, settings: Any, collection: Collection, *, image_size: int
-    ) -> FinetunedNetwork:
-        """The network on top of an encoder."""
+    def build_network(encoder: nn.Module, settings: Any, collection: Collection) -> FinetunedNetwork:
+        """The network on top of an encoder. settings: resolved."""
         raise NotImplementedError
 
-    def __init__(
-        self, network: FinetunedNetwork, data: AnnotatedData, settings: FinetuneSettings, preprocess: Preprocessing
-    ) -> None:
+    def __init__(self, network: FinetunedNetwork, data: AnnotatedData, settings: FinetuneSettings) -> None:
         super().__init__()
+        assert settings.image_size is not None  # resolved
+        preprocess = Preprocessing.of(network, image_size=settings.image_size, cache_size=settings.short_side)
         self.network, self.data, self.preprocess = network, data, preprocess
+        self.train_indices: Sequence[int] = data.split.train
         self.view_maker = LabeledView(settings, size=preprocess.image_size, mean=preprocess.mean, std=preprocess.std)
         decay = settings.ema
         self.average = ModelEmaV3(network, decay=decay, use_warmup=True) if decay else None
@@ -222,16 +222,6 @@ class Task(nn.Module):
     def evaluated(self) -> Any:
         """The network to validate, save and test: the trained one or its moving average."""
         return self.network if self.average is None else self.average.module
-
-    @property
-    def test_scores(self) -> tuple[str, ...]:
-        """Names of the scores of `test` to print."""
-        raise NotImplementedError
-
-    @property
-    def train_indices(self) -> Sequence[int]:
-        """The training images of an epoch, in which some may be repeated."""
-        return self.data.split.train
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[Any]:
         """The loader of the training images with their annotations."""

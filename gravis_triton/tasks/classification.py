@@ -158,40 +158,26 @@ class ClassificationTask(Task):
 
     name = "classification"
     annotation = "label"
+    main_scores: tuple[str, ...] = (
+        "mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error"
+    )  # fmt: skip
 
     @staticmethod
-    def build_network(
-        encoder: nn.Module, settings: ClassificationSettings, collection: Collection, *, image_size: int
-    ) -> Classifier:
+    def build_network(encoder: nn.Module, settings: ClassificationSettings, collection: Collection) -> Classifier:
         return Classifier(encoder, classes=len(collection.classes), dropout=settings.dropout)
 
-    def __init__(
-        self,
-        network: Classifier,
-        data: AnnotatedData,
-        settings: ClassificationSettings,
-        preprocess: Preprocessing,
-    ) -> None:
-        super().__init__(network, data, settings, preprocess)
+    def __init__(self, network: Classifier, data: AnnotatedData, settings: ClassificationSettings) -> None:
+        super().__init__(network, data, settings)
         train, collection = data.split.train, data.collection
         classes = [collection.records[index].classes for index in train]
-        self._train_indices = repeat_rare_classes(train, classes, settings.oversample)
+        self.train_indices = repeat_rare_classes(train, classes, settings.oversample)
         labels = torch.tensor(collection.labels(self.train_indices))
         if collection.multilabel:
+            self.main_scores += tuple(f"auc_{name}" for name in collection.classes)
             counts = torch.stack([(labels == 0).sum(0), labels.sum(0)], dim=1)
         else:
             counts = torch.bincount(labels, minlength=len(collection.classes))
         self.loss = ClassLoss(settings.class_loss, counts)
-
-    @property
-    def train_indices(self) -> Sequence[int]:
-        return self._train_indices
-
-    @property
-    def test_scores(self) -> tuple[str, ...]:
-        names = ("mean_auc", "balanced_accuracy", "mean_average_precision", "expected_calibration_error")
-        own = self.data.collection.classes if self.data.collection.multilabel else ()
-        return (*names, *(f"auc_{name}" for name in own))
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[LabeledBatch]:
         data = self.data

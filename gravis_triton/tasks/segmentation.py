@@ -30,7 +30,7 @@ from gravis_triton.models import ImageLike, Preprocessing, eval_mode, native_siz
 from gravis_triton.report.segmentation import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import SegmentationSettings
-from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task, flat_name
+from gravis_triton.tasks.base import FinetunedNetwork, Predictor, Task, flat_name
 
 
 class Segmenter(FinetunedNetwork):
@@ -107,19 +107,14 @@ def copy_encoder(encoder: nn.Module, pyramid: nn.Module) -> int:
     return len(expected)
 
 
-class MaskLoss(nn.Module):
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean binary cross-entropy of the pixels plus 1 - (2 sum(p m) + 1) / (sum(p) + sum(m) + 1), the smoothed Dice
     loss over all pixels of the batch; p: probabilities, m: masks.
 
     logits, masks: (batch, 1, height, width), masks 0 or 1. A batch without any lesion pixel has no Dice term.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dice = smp.losses.DiceLoss("binary", smooth=0.5)  # half of the 1 in the formula
-
-    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, masks) + self.dice(logits, masks)
+    dice = smp.losses.DiceLoss("binary", smooth=0.5)  # half of the 1 in the formula
+    return F.binary_cross_entropy_with_logits(logits, masks) + dice(logits, masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,22 +197,13 @@ class SegmentationTask(Task):
 
     name = "segmentation"
     annotation = "mask"
+    main_scores = ("jaccard", "thresholded_jaccard", "dice", "accuracy", "sensitivity", "specificity")
+    loss = staticmethod(mask_loss)
 
     @staticmethod
-    def build_network(
-        encoder: nn.Module, settings: SegmentationSettings, collection: Collection, *, image_size: int
-    ) -> Segmenter:
-        return Segmenter(encoder, decoder=settings.decoder, image_size=image_size)
-
-    def __init__(
-        self, network: Segmenter, data: AnnotatedData, settings: SegmentationSettings, preprocess: Preprocessing
-    ) -> None:
-        super().__init__(network, data, settings, preprocess)
-        self.loss = MaskLoss()
-
-    @property
-    def test_scores(self) -> tuple[str, ...]:
-        return ("jaccard", "thresholded_jaccard", "dice", "accuracy", "sensitivity", "specificity")
+    def build_network(encoder: nn.Module, settings: SegmentationSettings, collection: Collection) -> Segmenter:
+        assert settings.image_size is not None  # resolved
+        return Segmenter(encoder, decoder=settings.decoder, image_size=settings.image_size)
 
     def train_loader(self, batches: Sampler[list[int]], workers: int) -> DataLoader[MaskBatch]:
         data = self.data

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -105,11 +105,11 @@ def save_checkpoint(
     accelerator.wait_for_everyone()
 
 
-def find_checkpoint(resume: str | None, run: RunDirectory, notify: Callable[[str], None] = print) -> Path | None:
+def _find_checkpoint(accelerator: Accelerator, resume: str | None, run: RunDirectory) -> Path | None:
     """The checkpoint that `--resume` names: None without the flag, or if "auto" finds none yet.
 
-    For a run, this is its newest intact one; `notify` gets a warning for each newer, damaged one. Raises UserError if
-    a named one is missing or damaged, or if a run has only damaged ones.
+    For a run, this is its newest intact one; prints a warning for each newer, damaged one. Raises UserError if a named
+    one is missing or damaged, or if a run has only damaged ones.
     """
     if resume is None:
         return None
@@ -127,7 +127,7 @@ def find_checkpoint(resume: str | None, run: RunDirectory, notify: Callable[[str
         damage = find_damage(checkpoint)
         if damage is None:
             return checkpoint
-        notify(f"warning: {checkpoint} cannot be used: {damage}")
+        accelerator.print(f"warning: {checkpoint} cannot be used: {damage}")
     raise UserError(f"--resume {resume}: none of its checkpoints can be used ({damage}); start a new run")
 
 
@@ -140,7 +140,6 @@ def start_or_resume(
     optimizer: Optimizer | None = None,
     fingerprint: str = "",
     states: Mapping[str, Any] | None = None,
-    notify: Callable[[str], None] = print,
 ) -> TrainState:
     """Start at step 0, or load model, optimizer, other states and progress from the checkpoint that `--resume` names.
 
@@ -148,18 +147,18 @@ def start_or_resume(
     run that are newer than the loaded one are set aside.
     """
     state = TrainState(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, fingerprint=fingerprint)
-    checkpoint = find_checkpoint(resume, run, notify)
+    checkpoint = _find_checkpoint(accelerator, resume, run)
     if checkpoint is None:
         return state
     if accelerator.is_main_process and run.path.is_dir():
         run.acquire_lock()
-    state = load_checkpoint(accelerator, checkpoint, state, optimizer, states)
+    state = _load_checkpoint(accelerator, checkpoint, state, optimizer, states)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for newer in _checkpoints(run.checkpoints):
             if newer.name > checkpoint.name.removeprefix(_ASIDE):
                 aside = _set_aside(newer)
-                notify(f"resuming from step {state.step}: {newer} renamed to {aside.name}")
+                print(f"resuming from step {state.step}: {newer} renamed to {aside.name}")
     accelerator.wait_for_everyone()
     return state
 
@@ -171,7 +170,7 @@ def _set_aside(checkpoint: Path) -> Path:
     return checkpoint.rename(aside)
 
 
-def load_checkpoint(
+def _load_checkpoint(
     accelerator: Accelerator,
     checkpoint: Path,
     expected: TrainState,

@@ -56,7 +56,6 @@ class Training:
         fingerprint: str,
         states: Mapping[str, Any],
         parameter_groups: list[dict[str, Any]] | None = None,
-        notify: Callable[[str], None] = print,
     ) -> None:
         self.accelerator, self.settings, self.batches, self.loader = accelerator, settings, batches, loader
         self.steps, self.last_step, self.states = steps, min(steps, settings.max_steps or steps), states
@@ -76,7 +75,6 @@ class Training:
             optimizer=self.optimizer,
             fingerprint=fingerprint,
             states=states,
-            notify=notify,
         )
 
     def full_weights(self) -> AbstractContextManager[Any]:

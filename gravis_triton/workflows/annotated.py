@@ -23,7 +23,7 @@ from gravis_triton.report.console import describe_environment, first_few, print_
 from gravis_triton.report.metric_logger import log_images
 from gravis_triton.run_summary import shown
 from gravis_triton.settings import resolved_split_seed
-from gravis_triton.tasks import AnnotatedData
+from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.workflows.job import JobContext
 from gravis_triton.workflows.runs import write_run_report
 
@@ -35,16 +35,16 @@ def load_annotated(
     *,
     annotation: Annotation,
     pretrained_on: frozenset[str],
-    test_data: str | None = None,
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
-    pretrained_on: ids of the images that the encoder was pre-trained on. test_data: the dataset of the test images, if
-    it is another one. Raises UserError for a column to score by that the dataset does not have.
+    pretrained_on: ids of the images that the encoder was pre-trained on. Raises UserError for a column to score by that
+    the dataset of the test images does not have.
     """
     display = job.display
     columns = [column.strip() for column in settings.by.split(",")] if settings.by else []
-    attributes = read_attributes(test_data or settings.data, columns, [record.id for record in opened.records])
+    tested = getattr(settings, "test_data", None) or settings.data
+    attributes = read_attributes(tested, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(opened, settings, annotation=annotation, progress=decoding)
     split = split_collection(

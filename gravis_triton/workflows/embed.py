@@ -82,15 +82,7 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     def rows(indices: Sequence[int], squares: Tensor | None) -> pa.Table:
         return feature_rows(encoder, collection, indices, squares, preprocess=preprocess, dtype=dtype)
 
-    table.write(
-        rows,
-        processes,
-        display,
-        settings,
-        verb="embedding",
-        short_side=preprocess.cache_size,
-        collate=collate_central_squares,
-    )
+    table.write(rows, settings, display, short_side=preprocess.cache_size, collate=collate_central_squares)
     ids = set(pq.read_table(file, columns=["id"])["id"].to_pylist())
     skipped = tuple(record.id for record in records if record.id not in ids)
     display.print(f"features of {len(ids):,} of {len(records):,} images: {file}")

@@ -27,7 +27,7 @@ from gravis_triton.report.classification import write_class_figures
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
 from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
-from gravis_triton.tasks import AnnotatedData
+from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job
@@ -59,14 +59,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     if settings.test_data is not None:
         tested = open_collection(settings.test_data, modality=settings.modality, classes=settings.classes)
         collection = external_test(collection, tested)
-    data = load_annotated(
-        collection,
-        settings,
-        job,
-        annotation="label",
-        pretrained_on=opened.image_ids,
-        test_data=settings.test_data,
-    )
+    data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work
         return EvaluateResult(run.path, None, None)

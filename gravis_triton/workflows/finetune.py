@@ -14,7 +14,7 @@ from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.inference.saved_model import save_predictor
-from gravis_triton.models import OpenedEncoder, Preprocessing, from_published_weights, weights_hash
+from gravis_triton.models import OpenedEncoder, from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import MetricLogger
@@ -24,7 +24,9 @@ from gravis_triton.settings import (
     SegmentationSettings,
     resolve_finetune,
 )
-from gravis_triton.tasks import ClassificationTask, SegmentationTask, Task, parameter_groups
+from gravis_triton.tasks.base import Task, parameter_groups
+from gravis_triton.tasks.classification import ClassificationTask
+from gravis_triton.tasks.segmentation import SegmentationTask
 from gravis_triton.training.checkpoint import TrainState, save_checkpoint
 from gravis_triton.training.engine import Training
 from gravis_triton.training.optimizers import check_optimizer
@@ -70,7 +72,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     settings = resolve_finetune(settings, image_size=opened.image_size)
     settings = replace(settings, mixed_precision=job.accelerator.mixed_precision)
     collection = open_annotated(settings, seed=settings.seed, annotation=task_class.annotation)
-    network = task_class.build_network(opened.encoder, settings, collection, image_size=opened.image_size)
+    network = task_class.build_network(opened.encoder, settings, collection)
     if network.description:
         job.display.print(network.description)
     if settings.freeze_encoder:
@@ -80,8 +82,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
 
     # annotated images: training, validation and test sets
     data = load_annotated(collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids)
-    preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=settings.short_side)
-    task = task_class(network, data, settings, preprocess)
+    task = task_class(network, data, settings)
 
     best = BestWeights()
     training = start(settings, job, task, opened.encoder, best)
@@ -155,7 +156,6 @@ def start(settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.M
         parameter_groups=parameter_groups(
             task.network, encoder, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay
         ),
-        notify=job.display.print,
     )
     if repeated := images - len(split.train):
         job.display.print(f"oversampling: {repeated:,} repeated images of rare classes in an epoch")
@@ -225,7 +225,7 @@ def test(
         }
         logged = {f"test_{name}": value for name, value in scores.items()}
         write_summary(summary, data, job, logged=logged, step=state.step)
-        printed = console.format_scores({name: scores[name] for name in task.test_scores})
+        printed = console.format_scores({name: scores[name] for name in task.main_scores})
         display.print(f"test ({len(data.split.test):,} images): {printed}")
         display.print(f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}")
         display.print(f"scores, predictions, figures, model: {run}")

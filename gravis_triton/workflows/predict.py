@@ -18,7 +18,8 @@ from gravis_triton.inference.image_table import ImageTable, join_processes
 from gravis_triton.inference.saved_model import load
 from gravis_triton.models import weights_hash
 from gravis_triton.settings import PredictSettings
-from gravis_triton.tasks import ClassPredictor, Predictor
+from gravis_triton.tasks.base import Predictor
+from gravis_triton.tasks.classification import ClassPredictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +64,7 @@ def predict(settings: PredictSettings) -> PredictResult:
         return predicted_rows(predictor, [files[index] for index in indices], batch, output)
 
     earlier = _earlier_masks(table.path)
-    table.write(
-        rows,
-        processes,
-        display,
-        settings,
-        verb="predicting",
-        short_side=predictor.preprocess.cache_size,
-        collate=predictor.collate,
-    )
+    table.write(rows, settings, display, short_side=predictor.preprocess.cache_size, collate=predictor.collate)
 
     # the complete table
     predicted = _read(table.path)

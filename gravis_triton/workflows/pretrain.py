@@ -143,7 +143,6 @@ def start(settings: PretrainSettings, job: JobContext, method: Method, data: Pre
         steps=total_steps(settings, job.accelerator.num_processes, steps_per_epoch=len(batches)),
         fingerprint=data.fingerprint,
         states={"stream": batches} if isinstance(batches, StreamedBatches) else {},
-        notify=job.display.print,
     )
     console.print_step(job.display, training, views=settings.views, image_size=settings.image_size)
     return training

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from gravis_triton.evaluation.saliency import grad_cam
 from gravis_triton.models import eval_mode
-from gravis_triton.tasks import Classifier
+from gravis_triton.tasks.classification import Classifier
 
 
 class OneStage(nn.Module):

@@ -10,7 +10,8 @@ from gravis_triton.data import ImageFile, Record, cached_images
 from gravis_triton.errors import UserError
 from gravis_triton.inference.saved_model import load, save_predictor
 from gravis_triton.models import Preprocessing, build_encoder
-from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
+from gravis_triton.tasks.classification import Classifier, ClassPredictor
+from gravis_triton.tasks.segmentation import MaskPredictor, Segmenter
 
 CLASSES = ("melanoma", "nevus")
 

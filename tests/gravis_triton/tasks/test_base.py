@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from gravis_triton.data import Split
 from gravis_triton.errors import UserError
-from gravis_triton.models import Preprocessing, build_encoder
+from gravis_triton.models import build_encoder
 from gravis_triton.settings import FinetuneSettings
-from gravis_triton.tasks import AnnotatedData, Classifier, Segmenter, Task, parameter_groups
+from gravis_triton.tasks.base import AnnotatedData, Task, parameter_groups
+from gravis_triton.tasks.classification import Classifier
+from gravis_triton.tasks.segmentation import Segmenter
 
 
 @pytest.fixture
@@ -95,9 +98,8 @@ def test_layer_decay_without_numbered_layers_raises(unnumbered):
 def test_average_follows_the_weights_with_the_documented_decay(encoder):
     network = Classifier(encoder, classes=2)
     network.classifier.weight.data.fill_(0.0)
-    settings = FinetuneSettings(ema=0.5)
-    preprocess = Preprocessing.of(encoder, image_size=32, cache_size=32)
-    task = Task(network, AnnotatedData(None, None, None, None), settings, preprocess)
+    settings = FinetuneSettings(ema=0.5, image_size=32, cache_size=32)
+    task = Task(network, AnnotatedData(None, None, None, Split((), (), ())), settings)
     network.classifier.weight.data.fill_(1.0)
     task.after_step(3, 10)  # t = 2 keeps 1 - 2^(-2/3) = 0.370
     average = task.evaluated.classifier.weight

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from gravis_triton.data import Collection, Record, Split
-from gravis_triton.models import Preprocessing, build_encoder, normalization
+from gravis_triton.models import build_encoder, normalization
 from gravis_triton.settings import ClassificationSettings
-from gravis_triton.tasks import AnnotatedData, ClassificationTask, Classifier
-from gravis_triton.tasks.classification import ClassLoss, repeat_rare_classes
+from gravis_triton.tasks.base import AnnotatedData
+from gravis_triton.tasks.classification import ClassificationTask, Classifier, ClassLoss, repeat_rare_classes
 
 
 def test_classifier_is_linear_in_the_features():
@@ -92,8 +92,7 @@ def test_an_epoch_repeats_rare_classes_and_the_loss_weighs_what_is_left():
     task = ClassificationTask(
         Classifier(encoder, classes=2),
         AnnotatedData(Collection("moles", records, ("nevus", "melanoma")), None, None, split),
-        ClassificationSettings(),
-        Preprocessing.of(encoder, image_size=32, cache_size=32),
+        ClassificationSettings(image_size=32, cache_size=32),
     )
     assert task.train_indices == [*range(40), 0, 1]
     assert task.loss.weight.tolist() == pytest.approx([42 / 76, 42 / 8])

@@ -7,9 +7,8 @@ import torch
 
 from gravis_triton.errors import UserError
 from gravis_triton.models import build_encoder
-from gravis_triton.tasks import Segmenter
 from gravis_triton.tasks.base import flat_name
-from gravis_triton.tasks.segmentation import MaskLoss, copy_encoder
+from gravis_triton.tasks.segmentation import Segmenter, copy_encoder, mask_loss
 
 DECODERS = ("unet", "unetplusplus", "deeplabv3plus", "fpn")
 
@@ -66,4 +65,4 @@ def test_mask_loss_is_cross_entropy_plus_one_minus_dice():
     masks = torch.tensor([[[[0.0, 1.0]]]])
     entropy = (math.log(2) - math.log(3 / 4)) / 2
     dice = (2 * 0.75 + 1) / (0.5 + 0.75 + 1 + 1)  # smoothed by 1 above and below
-    assert MaskLoss()(logits, masks).item() == pytest.approx(entropy + 1 - dice, rel=1e-5)
+    assert mask_loss(logits, masks).item() == pytest.approx(entropy + 1 - dice, rel=1e-5)

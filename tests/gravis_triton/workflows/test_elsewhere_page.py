@@ -12,7 +12,7 @@ from PIL import Image
 import gravis_triton as gt
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder, save_encoder
-from gravis_triton.tasks import Classifier, ClassPredictor
+from gravis_triton.tasks.classification import Classifier, ClassPredictor
 
 PAGE = Path(__file__).parents[3] / "docs" / "elsewhere.md"
 SECTIONS = dict(re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", PAGE.read_text(), re.DOTALL))

@@ -11,7 +11,8 @@ from timm.data import create_transform, resolve_model_data_config
 import gravis_triton as gt
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder, save_encoder
-from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
+from gravis_triton.tasks.classification import Classifier, ClassPredictor
+from gravis_triton.tasks.segmentation import MaskPredictor, Segmenter
 
 
 @pytest.fixture(params=["encoder", "classifier", "segmenter"])

@@ -12,7 +12,8 @@ import gravis_triton as gt
 from gravis_triton.inference import image_table
 from gravis_triton.inference.saved_model import save_predictor
 from gravis_triton.models import Preprocessing, build_encoder
-from gravis_triton.tasks import Classifier, ClassPredictor, MaskPredictor, Segmenter
+from gravis_triton.tasks.classification import Classifier, ClassPredictor
+from gravis_triton.tasks.segmentation import MaskPredictor, Segmenter
 from gravis_triton.workflows import predict as workflow
 
 CLASSES = ("melanoma", "nevus")
