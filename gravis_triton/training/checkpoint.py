@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
-from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -86,7 +85,8 @@ def save_checkpoint(
             (partial / _STATE).write_text(json.dumps(asdict(state)))
             write_checksums(partial)
             for file in partial.iterdir():
-                _flush_to_disk(file)
+                with file.open("r+b") as opened:  # Windows flushes only what is open for writing
+                    os.fsync(opened.fileno())
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if is_lost_process(error):
@@ -133,26 +133,38 @@ def _find_checkpoint(accelerator: Accelerator, resume: str | None, run: RunDirec
 
 def start_or_resume(
     accelerator: Accelerator,
-    *,
-    resume: str | None,
     run: RunDirectory,
-    steps_per_epoch: int,
+    resume: str | None,
+    start: TrainState,
+    *,
     optimizer: Optimizer | None = None,
-    fingerprint: str = "",
     states: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Start at step 0, or load model, optimizer, other states and progress from the checkpoint that `--resume` names.
+    """`start`, or what the checkpoint that `--resume` names contains: progress, and the loaded states of the prepared
+    model, optimizer and scaler, and of `states`.
 
-    fingerprint: of the images' ids; a checkpoint of a run on different images raises UserError. Checkpoints of the
-    run that are newer than the loaded one are set aside.
+    optimizer: the prepared one; its settings, such as weight decay, stay those of this launch. Checkpoints of the run
+    that are newer than the loaded one are set aside.
+    Raises UserError if this launch differs from that of the checkpoint (in processes, steps per epoch or images), so
+    that training could not continue exactly, or if the checkpoint does not fit the model.
     """
-    state = TrainState(processes=accelerator.num_processes, steps_per_epoch=steps_per_epoch, fingerprint=fingerprint)
     checkpoint = _find_checkpoint(accelerator, resume, run)
     if checkpoint is None:
-        return state
+        return start
     if accelerator.is_main_process and run.path.is_dir():
         run.acquire_lock()
-    state = _load_checkpoint(accelerator, checkpoint, state, optimizer, states)
+    state = _read_state(checkpoint, start)
+    groups = [dict(group) for group in optimizer.param_groups] if optimizer else []
+    try:
+        accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
+        for name, stateful in (states or {}).items():
+            stateful.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
+    except Exception as error:  # the unpickler may raise anything
+        raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
+    for configured, group in zip(groups, optimizer.param_groups if optimizer else [], strict=True):
+        if not configured.keys() <= group.keys():
+            raise UserError(f"{checkpoint} was written with a different optimizer: resume with its original --opt")
+        group.update((name, configured[name]) for name in _SETTINGS if name in configured)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for newer in _checkpoints(run.checkpoints):
@@ -163,65 +175,34 @@ def start_or_resume(
     return state
 
 
-def _set_aside(checkpoint: Path) -> Path:
-    """Rename a checkpoint so that runs ignore it; earlier ones of the same name are kept."""
-    names = (f"{_ASIDE}{checkpoint.name}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
-    aside = next(path for name in names if not (path := checkpoint.with_name(name)).exists())
-    return checkpoint.rename(aside)
-
-
-def _load_checkpoint(
-    accelerator: Accelerator,
-    checkpoint: Path,
-    expected: TrainState,
-    optimizer: Optimizer | None = None,
-    states: Mapping[str, Any] | None = None,
-) -> TrainState:
-    """Load the state of the prepared model, optimizer and scaler, and of `states`.
-
-    optimizer: the prepared one; its settings, such as weight decay, stay those of this launch.
-    Raises UserError if this launch differs (in processes, steps per epoch or images), so that training could not
-    continue exactly, or if the checkpoint does not fit the model.
-    """
+def _read_state(checkpoint: Path, start: TrainState) -> TrainState:
+    """The progress in a checkpoint. Raises UserError if it is not that of a launch like this one, which begins at
+    `start`."""
     try:
         state = TrainState(**json.loads((checkpoint / _STATE).read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{checkpoint}: {_STATE} cannot be read") from error
-    if state.fingerprint != expected.fingerprint:
+    if state.fingerprint != start.fingerprint:
         raise UserError(
             f"{checkpoint} was written by a run on different images or a different split: resume with its original "
             "--data, --seed, --split-seed, --val-fraction, --label-fraction, --shuffle-buffer and --encoder, or start "
             "a new run"
         )
-    for name, what in (("processes", "processes"), ("steps_per_epoch", "steps per epoch")):
-        then, now = getattr(state, name), getattr(expected, name)
+    for name in ("processes", "steps_per_epoch"):
+        then, now = getattr(state, name), getattr(start, name)
         if then != now:
             raise UserError(
-                f"{checkpoint} was written by a run with {then} {what}, this one has {now}: launch it the same way"
+                f"{checkpoint} was written by a run with {then} {name.replace('_', ' ')}, this one has {now}: "
+                "launch it the same way"
             )
-    groups = optimizer.param_groups if optimizer else []
-    names = [set(group) for group in groups]
-    configured = [{name: group[name] for name in _SETTINGS if name in group} for group in groups]
-    try:
-        accelerator.load_state(str(checkpoint))  # reads tensors and plain values only
-        for name, stateful in (states or {}).items():
-            stateful.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
-    except (
-        RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, EOFError,
-        UnpicklingError, SafetensorError,
-    ) as error:  # fmt: skip
-        raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
-    groups = optimizer.param_groups if optimizer else []
-    if any(not known <= set(group) for known, group in zip(names, groups, strict=True)):
-        raise UserError(f"{checkpoint} was written with a different optimizer: resume with its original --opt")
-    for group, settings in zip(groups, configured, strict=True):
-        group.update(settings)
     return state
 
 
-def _flush_to_disk(file: Path) -> None:
-    with file.open("r+b") as opened:  # Windows flushes only what is open for writing
-        os.fsync(opened.fileno())
+def _set_aside(checkpoint: Path) -> Path:
+    """Rename a checkpoint so that runs ignore it; earlier ones of the same name are kept."""
+    names = (f"{_ASIDE}{checkpoint.name}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(path for name in names if not (path := checkpoint.with_name(name)).exists())
+    return checkpoint.rename(aside)
 
 
 def _checkpoints(directory: Path) -> list[Path]:

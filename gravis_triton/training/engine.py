@@ -67,15 +67,9 @@ class Training:
             self.model, self.optimizer = accelerator.prepare(model, optimizer)
         except ValueError as error:
             raise UserError(f"accelerate cannot prepare this model: {error}") from error
-        self.state = start_or_resume(
-            accelerator,
-            resume=settings.resume,
-            run=run,
-            steps_per_epoch=len(batches),
-            optimizer=self.optimizer,
-            fingerprint=fingerprint,
-            states=states,
-        )
+        start = TrainState(processes=accelerator.num_processes, steps_per_epoch=len(batches), fingerprint=fingerprint)
+        resume, optimizer = settings.resume, self.optimizer
+        self.state = start_or_resume(accelerator, run, resume, start, optimizer=optimizer, states=states)
 
     def full_weights(self) -> AbstractContextManager[Any]:
         """The model with all its weights in the first process; all processes enter."""
@@ -129,7 +123,9 @@ def train_epoch(training: Training, stop: StopRequest, on_metrics: Callable[[Met
                 on_metrics(_log_line(training, epoch, meter))
                 state.seconds += meter.seconds
                 meter = StepMeter(accelerator.device)
-                if _any_process(accelerator, bool(stop)):
+                if stop:
+                    accelerator.set_trigger()
+                if accelerator.check_trigger():  # of any process
                     return True
             if ended:
                 break
@@ -251,10 +247,3 @@ def _step_timeout() -> Iterator[None]:
         raise UserError(LOST_PROCESS) from error
     finally:
         group.set_timeout(PATIENCE)
-
-
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    if accelerator.num_processes == 1:
-        return flag
-    count = accelerator.reduce(torch.tensor(int(flag), device=accelerator.device), reduction="sum")
-    return bool(count.item())

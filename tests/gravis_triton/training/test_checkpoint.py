@@ -10,6 +10,8 @@ from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.training.checkpoint import TrainState, save_checkpoint, start_or_resume
 
+START = TrainState(steps_per_epoch=4)
+
 
 @pytest.fixture
 def accelerator():
@@ -29,7 +31,7 @@ def test_a_checkpoint_puts_weights_and_progress_back(tmp_path, accelerator, mode
     save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=7, seconds=1.5, steps_per_epoch=4))
     with torch.no_grad():
         model.weight.zero_()
-    progress = start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+    progress = start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START)
     assert (progress.step, progress.seconds) == (7, 1.5)
     assert torch.equal(model.weight, saved)
 
@@ -54,7 +56,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_checkpoint_the_newest
         patch.setattr(accelerator, "save_state", killed)
         with pytest.raises(KeyboardInterrupt):
             save_checkpoint(accelerator, checkpoints, TrainState(step=2, steps_per_epoch=4))
-    assert start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 1
+    assert start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START).step == 1
 
 
 def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerator, model, monkeypatch):
@@ -74,18 +76,18 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path, accelerato
 
 
 def test_auto_starts_anew_where_there_is_no_checkpoint_yet(tmp_path, accelerator):
-    assert start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4).step == 0
+    assert start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START).step == 0
 
 
 def test_a_named_run_without_a_checkpoint_is_an_error(tmp_path, accelerator):
     with pytest.raises(UserError, match=r"--resume .*: there is no checkpoint"):
-        start_or_resume(accelerator, resume=str(tmp_path), run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, RunDirectory(tmp_path), str(tmp_path), START)
 
 
 def test_a_checkpoint_of_another_launch_is_refused(tmp_path, accelerator, model):
     save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, processes=2, steps_per_epoch=4))
     with pytest.raises(UserError, match=r"written by a run with 2 processes, this one has 1: launch it the same way"):
-        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
@@ -93,7 +95,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, accelerator, model):
     accelerator.free_memory()
     accelerator.prepare(nn.Linear(3, 4))
     with pytest.raises(UserError, match=r"step-00000001 does not fit this model"):
-        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4)
+        start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START)
     accelerator.free_memory()
 
 
@@ -133,13 +135,7 @@ def test_a_run_goes_on_from_the_older_checkpoint_where_the_newest_is_damaged(
             model.weight.fill_(step)
         save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=step, steps_per_epoch=4), {"best": best})
     damage(tmp_path / "checkpoints" / "step-00000002" / name)
-    progress = start_or_resume(
-        accelerator,
-        resume=str(tmp_path),
-        run=RunDirectory(tmp_path),
-        steps_per_epoch=4,
-        states={"best": best},
-    )
+    progress = start_or_resume(accelerator, RunDirectory(tmp_path), str(tmp_path), START, states={"best": best})
     assert progress.step == 1
     assert (model.weight == 1).all()
     printed = capsys.readouterr().out
@@ -152,35 +148,35 @@ def test_a_named_damaged_checkpoint_is_an_error_and_so_is_a_run_with_no_other(tw
     newest = two_checkpoints.checkpoints / "step-00000002"
     flip_a_bit(newest / "model.safetensors")
     with pytest.raises(UserError, match=r"model.safetensors is damaged; use --resume .* for the newest intact one"):
-        start_or_resume(accelerator, resume=str(newest), run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, two_checkpoints, str(newest), START)
     flip_a_bit(two_checkpoints.checkpoints / "step-00000001" / "model.safetensors")
     with pytest.raises(UserError, match=r"none of its checkpoints can be used \(model.safetensors is damaged\)"):
-        start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, two_checkpoints, "auto", START)
 
 
 def test_newer_checkpoints_are_set_aside_when_an_older_one_is_resumed(two_checkpoints, accelerator, model):
     older = two_checkpoints.checkpoints / "step-00000001"
-    progress = start_or_resume(accelerator, resume=str(older), run=two_checkpoints, steps_per_epoch=4)
+    progress = start_or_resume(accelerator, two_checkpoints, str(older), START)
     assert progress.step == 1
     assert sorted(path.name for path in two_checkpoints.checkpoints.iterdir()) == [
         "step-00000001",
         "superseded-step-00000002",
     ]
-    assert start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4).step == 1
+    assert start_or_resume(accelerator, two_checkpoints, "auto", START).step == 1
 
 
 def test_a_run_goes_back_to_a_checkpoint_that_was_set_aside(two_checkpoints, accelerator, model):
     folder = two_checkpoints.checkpoints
-    start_or_resume(accelerator, resume=str(folder / "step-00000001"), run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, two_checkpoints, str(folder / "step-00000001"), START)
     for step in (2, 3):
         save_checkpoint(accelerator, folder, TrainState(step=step, steps_per_epoch=4))
     aside = str(folder / "superseded-step-00000002")
-    assert start_or_resume(accelerator, resume=aside, run=two_checkpoints, steps_per_epoch=4).step == 2
+    assert start_or_resume(accelerator, two_checkpoints, aside, START).step == 2
     save_checkpoint(accelerator, folder, TrainState(step=4, steps_per_epoch=4))
     assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000002", "step-00000004"]
     older = str(folder / "step-00000002")
-    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
-    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, two_checkpoints, older, START)
+    start_or_resume(accelerator, two_checkpoints, older, START)
     assert sorted(path.name for path in folder.glob("superseded-*")) == [
         "superseded-step-00000002",
         "superseded-step-00000003",
@@ -192,9 +188,9 @@ def test_nothing_is_renamed_that_is_already_called_so(two_checkpoints, accelerat
     folder = two_checkpoints.checkpoints
     older = str(folder / "step-00000001")
     for _ in range(2):
-        start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, two_checkpoints, older, START)
         save_checkpoint(accelerator, folder, TrainState(step=2, steps_per_epoch=4))
-    start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+    start_or_resume(accelerator, two_checkpoints, older, START)
     assert sorted(path.name for path in folder.glob("superseded-*")) == [
         "superseded-step-00000002",
         "superseded-step-00000002-2",
@@ -214,7 +210,7 @@ input()
         assert other.stdout.readline() == "locked\n"
         older = str(two_checkpoints.checkpoints / "step-00000001")
         with pytest.raises(UserError, match="another run is writing to"):
-            start_or_resume(accelerator, resume=older, run=two_checkpoints, steps_per_epoch=4)
+            start_or_resume(accelerator, two_checkpoints, older, START)
         assert two_checkpoints.is_locked()
         other.communicate("\n")
     assert not two_checkpoints.is_locked()
@@ -232,7 +228,7 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
     moment = optimizer.state_dict()["state"][0]["exp_avg"].clone()
     for group in optimizer.param_groups:
         group["weight_decay"] = 0.3
-    start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer)
+    start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START, optimizer=optimizer)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3]
     assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], moment)
 
@@ -243,11 +239,11 @@ def test_another_optimizer_is_reported(tmp_path, accelerator, model):
     accelerator._optimizers.clear()
     optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
     with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
-        start_or_resume(accelerator, resume="auto", run=RunDirectory(tmp_path), steps_per_epoch=4, optimizer=optimizer)
+        start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START, optimizer=optimizer)
 
 
 def test_a_run_that_cannot_be_written_to_is_reported(two_checkpoints, accelerator):
     two_checkpoints.lock.unlink(missing_ok=True)
     two_checkpoints.lock.mkdir()  # not even root can open it
     with pytest.raises(UserError, match=r"cannot write to .*: Is a directory; choose another --output-dir"):
-        start_or_resume(accelerator, resume="auto", run=two_checkpoints, steps_per_epoch=4)
+        start_or_resume(accelerator, two_checkpoints, "auto", START)
