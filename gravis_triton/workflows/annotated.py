@@ -71,7 +71,7 @@ def load_annotated(
 
 
 def write_summary(
-    summary: dict[str, Any], data: AnnotatedData, job: JobContext, *, logged: Mapping[str, float], step: int
+    summary: dict[str, Any], data: AnnotatedData, job: JobContext, logged: Mapping[str, float], *, step: int
 ) -> None:
     """Write the summary of a run, with what it was tested on, as JSON and its page.
 

@@ -142,7 +142,7 @@ def _write_results(
         summary |= {f"{method}_{name}": value for name, value in of_method.flat().items()}
         summary[f"{method}_subgroups"] = summarize_subgroups(data, job, method)
     logged = {name: value for name, value in summary.items() if isinstance(value, float)}
-    write_summary(summary, data, job, logged=logged, step=0)
+    write_summary(summary, data, job, logged, step=0)
     job.display.print(f"scores, predictions, figures: {job.run} ({job.seconds():.0f} s)")
 
 

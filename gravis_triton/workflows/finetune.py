@@ -14,7 +14,7 @@ from gravis_triton.data import split_fingerprint, write_split
 from gravis_triton.data.loading.prepare import open_annotated
 from gravis_triton.data.loading.sampler import EpochBatches
 from gravis_triton.inference.saved_model import save_predictor
-from gravis_triton.models import OpenedEncoder, from_published_weights, weights_hash
+from gravis_triton.models import from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import MetricLogger
@@ -77,7 +77,8 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
         job.display.print(network.description)
     if settings.freeze_encoder:
         network.freeze_encoder()
-    if _freezes_statistics(settings, opened):
+    statistics = settings.bn_statistics
+    if statistics == "frozen" or (statistics == "auto" and from_published_weights(opened.encoder)):
         network.freeze_statistics()
 
     # annotated images: training, validation and test sets
@@ -90,11 +91,6 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     scores = test(settings, job, task, training.state, best)
     end_trackers(job.accelerator)
     return FinetuneResult(job.run.path, job.run.model, scores, best.score)
-
-
-def _freezes_statistics(settings: FinetuneSettings, opened: OpenedEncoder) -> bool:
-    statistics = settings.bn_statistics
-    return from_published_weights(opened.encoder) if statistics == "auto" else statistics == "frozen"
 
 
 @dataclass
@@ -223,8 +219,7 @@ def test(
             "steps": state.step,
             "processes": state.processes,
         }
-        logged = {f"test_{name}": value for name, value in scores.items()}
-        write_summary(summary, data, job, logged=logged, step=state.step)
+        write_summary(summary, data, job, {f"test_{name}": value for name, value in scores.items()}, step=state.step)
         printed = console.format_scores({name: scores[name] for name in task.main_scores})
         display.print(f"test ({len(data.split.test):,} images): {printed}")
         display.print(f"best checkpoint: step {best.step:,} of {state.step:,}, validation score {best.score:.3f}")

@@ -3,7 +3,8 @@
 import dataclasses
 import signal
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,15 @@ def choose_run_dir(settings: Any, accelerator: Accelerator, *, name: str) -> Run
         raise UserError("--overwrite would delete the run that --resume needs: drop one of them")
     if resume not in (None, "auto") and not Path(resume).exists():
         raise UserError(f"--resume {resume}: there is no such run or checkpoint")
-    named = _named_or_new(settings.output_dir, resume, name)
-    path = Path(broadcast_object_list([str(named)])[0])
+    if settings.output_dir is not None:
+        path = Path(settings.output_dir)
+    elif resume == "auto":
+        raise UserError("--resume auto needs --output-dir: the run directory whose newest checkpoint it resumes")
+    elif resume is not None:
+        path = RunDirectory.of(resume).path
+    else:
+        path = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
+    path = Path(broadcast_object_list([str(path)])[0])
     run = RunDirectory(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--output-dir {run} is a file")
@@ -75,7 +83,7 @@ def choose_run_dir(settings: Any, accelerator: Accelerator, *, name: str) -> Run
         if not settings.overwrite:
             hint = "--resume auto to resume, " if hasattr(settings, "resume") else ""
             raise UserError(f"{run} is not empty: use {hint}--overwrite, or another --output-dir")
-        check_overwrite(run, {"the data": settings.data, "the encoder": settings.encoder})
+        check_overwrite(run, settings)
     if resume not in (None, "auto") and run.config.exists():
         resumed = RunDirectory.of(resume)
         if resumed.path.resolve() != path.resolve():
@@ -83,40 +91,23 @@ def choose_run_dir(settings: Any, accelerator: Accelerator, *, name: str) -> Run
     return run
 
 
-def check_overwrite(run: RunDirectory, used: Mapping[str, str]) -> None:
+def check_overwrite(run: RunDirectory, settings: Any) -> None:
     """Raise UserError if a directory contains anything but a run, or if deleting it could delete more than that: it is
-    or contains a path that the job uses (by name), or the current or the home directory."""
-    path = run.path.resolve()
-    protected = {"the current directory": Path.cwd(), "the home directory": Path.home()}
-    protected |= {name: Path(path) for name, path in used.items() if Path(path).exists()}
-    for what, where in protected.items():
-        if where.resolve().is_relative_to(path):
-            raise UserError(f"--overwrite: {run} is or contains {what}; choose another --output-dir")
-    if not _is_config(run.config):
+    or contains the data or the encoder, or the current or the home directory."""
+    used = {"data": settings.data, "encoder": settings.encoder, "current directory": ".", "home directory": Path.home()}
+    for what, path in used.items():
+        if Path(path).exists() and Path(path).resolve().is_relative_to(run.path.resolve()):
+            raise UserError(f"--overwrite: {run} is or contains the {what}; choose another --output-dir")
+    job = None
+    with suppress(UserError):
+        job = job_of(read_yaml(run.config))
+    if job is None:
         raise UserError(f"--overwrite: {run} contains files but no run (no config.yaml of one); empty it yourself")
     if foreign := run.foreign_files():
         raise UserError(
             f"--overwrite: {run} also contains {', '.join(foreign[:3])}, not written by a run; "
             "move it away, or choose another --output-dir"
         )
-
-
-def _is_config(file: Path) -> bool:
-    """Whether this config.yaml was written by a run."""
-    try:
-        return job_of(read_yaml(file)) is not None
-    except UserError:
-        return False
-
-
-def _named_or_new(output_dir: str | None, resume: str | None, name: str) -> Path:
-    if output_dir is not None:
-        return Path(output_dir)
-    if resume == "auto":
-        raise UserError("--resume auto needs --output-dir: the run directory whose newest checkpoint it resumes")
-    if resume is not None:
-        return RunDirectory.of(resume).path
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '_')}"
 
 
 def open_initial_encoder(settings: Any, display: Display, *, seed: int = 0) -> OpenedEncoder:

@@ -133,6 +133,12 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
 def start(settings: PretrainSettings, job: JobContext, method: Method, data: PretrainingData) -> Training:
     """Training of a method: a new run, or one to resume. Raises UserError as `Training` does."""
     batches = data.batches
+    if settings.total_views is not None:
+        views_per_step = settings.batch_size * settings.views * job.accelerator.num_processes
+        steps = max(1, round(settings.total_views / views_per_step))
+    else:
+        assert settings.epochs is not None  # resolved
+        steps = settings.epochs * len(batches)
     training = Training(
         job.accelerator,
         method,
@@ -140,20 +146,12 @@ def start(settings: PretrainSettings, job: JobContext, method: Method, data: Pre
         job.run,
         batches=batches,
         loader=data.loader,
-        steps=total_steps(settings, job.accelerator.num_processes, steps_per_epoch=len(batches)),
+        steps=steps,
         fingerprint=data.fingerprint,
         states={"stream": batches} if isinstance(batches, StreamedBatches) else {},
     )
     console.print_step(job.display, training, views=settings.views, image_size=settings.image_size)
     return training
-
-
-def total_steps(settings: PretrainSettings, processes: int, *, steps_per_epoch: int) -> int:
-    """Number of optimizer steps in all epochs, or for --total-views views."""
-    if settings.total_views is None:
-        assert settings.epochs is not None  # resolved
-        return settings.epochs * steps_per_epoch
-    return max(1, round(settings.total_views / (settings.batch_size * settings.views * processes)))
 
 
 def _write_results(
