@@ -31,14 +31,12 @@ def writing(path: Path) -> Iterator[None]:
         gone = isinstance(error, FileNotFoundError | NotADirectoryError) and not path.parent.is_dir()
         if isinstance(error, OSError) and error.errno not in _WRITING and not gone:
             raise
-        reason = f"the directory {path.parent} no longer exists" if gone else _reason(error)
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if gone:
+            reason = f"the directory {path.parent} no longer exists"
         raise UserError(
             f"cannot write {path}: {reason}; {free_space(path.parent)}; earlier files are intact"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
 
 
 def free_space(directory: Path) -> str:

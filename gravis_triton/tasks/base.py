@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from gravis_triton.data import Annotation, CachedImages, Collection, Masks, Split
 from gravis_triton.data.datasets.attributes import Attributes
-from gravis_triton.data.loading.loader import Pixels
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import predict_with_flips
 from gravis_triton.models import Preprocessing, eval_mode, model_args
@@ -121,21 +120,22 @@ def flat_name(name: str) -> str:
     return re.sub(r"^(model\.)?", "", name).replace(".", "_")
 
 
+@dataclass(eq=False)
 class Predictor(ABC):
     """A fine-tuned network that predicts whole images.
 
     task: its name. output: what it predicts, in words. collate: makes a batch of images as in the image cache.
-    tta: average over the four flips of an image.
+    tta: average over the four flips of an image. classes: their names, in order, if it predicts classes.
     """
 
     task: ClassVar[str]
     output: ClassVar[str]
-    activation: nn.Module
-    collate: Callable[[list[Pixels]], Any]
+    collate: ClassVar[Callable[..., Any]]
+    network: FinetunedNetwork
+    _: KW_ONLY
+    preprocess: Preprocessing
+    tta: bool = False
     classes: tuple[str, ...] = ()
-
-    def __init__(self, network: FinetunedNetwork, *, preprocess: Preprocessing, tta: bool = False) -> None:
-        self.network, self.preprocess, self.tta = network, preprocess, tta
 
     @classmethod
     @abstractmethod
@@ -152,6 +152,11 @@ class Predictor(ABC):
 
         directory: for predictions that are files themselves.
         """
+
+    @property
+    def activation(self) -> nn.Module:
+        """Turns the network's outputs into predictions."""
+        return nn.Sigmoid()
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, Self, cast
@@ -89,36 +90,31 @@ def repeat_rare_classes(images: Sequence[int], labels: Sequence[Sequence[int]], 
     return [*images, *chain.from_iterable(missing)]
 
 
+@dataclass(eq=False)
 class ClassPredictor(Predictor):
     """Class probabilities from the central square of an image.
 
     network: images to logits (batch, classes). data_set: name of the collection it was trained on, which determines the
-    submission format. tta: average over the four flips. multilabel: a sigmoid for each class instead of a softmax.
+    submission format. multilabel: a sigmoid for each class instead of a softmax.
     """
 
     task = "classification"
     output = "class probabilities"
     collate = staticmethod(collate_central_squares)
     network: Classifier
+    _: KW_ONLY
+    data_set: str
+    multilabel: bool = False
 
-    def __init__(
-        self,
-        network: Classifier,
-        *,
-        preprocess: Preprocessing,
-        classes: Sequence[str],
-        data_set: str,
-        tta: bool = False,
-        multilabel: bool = False,
-    ) -> None:
-        super().__init__(network, preprocess=preprocess, tta=tta)
-        self.classes, self.data_set, self.multilabel = tuple(classes), data_set, multilabel
-        self.activation = nn.Sigmoid() if multilabel else nn.Softmax(1)
+    @property
+    def activation(self) -> nn.Module:
+        return nn.Sigmoid() if self.multilabel else nn.Softmax(1)
 
     @classmethod
     def restore(cls, encoder: nn.Module, saved: Mapping[str, Any], *, preprocess: Preprocessing, tta: bool) -> Self:
-        own = {"classes": saved["classes"], "data_set": saved["data_set"], "multilabel": saved.get("multilabel", False)}
-        return cls(Classifier(encoder, classes=len(saved["classes"])), preprocess=preprocess, tta=tta, **own)
+        own = {"data_set": saved["data_set"], "multilabel": saved.get("multilabel", False)}
+        network, classes = Classifier(encoder, classes=len(saved["classes"])), tuple(saved["classes"])
+        return cls(network, preprocess=preprocess, tta=tta, classes=classes, **own)
 
     def describe(self) -> dict[str, Any]:
         return {"classes": self.classes, "data_set": self.data_set, "multilabel": self.multilabel}

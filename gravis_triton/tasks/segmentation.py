@@ -121,6 +121,7 @@ class ComparedMask:
     scores: MaskScores
 
 
+@dataclass(eq=False)
 class MaskPredictor(Predictor):
     """Lesion masks from the whole image, resized to a square.
 
@@ -129,7 +130,6 @@ class MaskPredictor(Predictor):
 
     task = "segmentation"
     output = "lesion probability"
-    activation = nn.Sigmoid()
     collate = staticmethod(collate_images)
     network: Segmenter
 

@@ -58,10 +58,7 @@ class TrainState:
 
 
 def save_checkpoint(
-    accelerator: Accelerator,
-    directory: Path,
-    state: TrainState,
-    states: Mapping[str, Any] | None = None,
+    accelerator: Accelerator, directory: Path, state: TrainState, states: Mapping[str, Any] | None = None
 ) -> None:
     """Write `directory`/step-N with everything needed to resume a run; call it in all processes.
 

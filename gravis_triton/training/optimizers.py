@@ -35,11 +35,7 @@ def build_optimizer(
     check_optimizer(settings.opt)
     try:
         return timm.optim.create_optimizer_v2(
-            parameters,
-            opt=settings.opt,
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            momentum=settings.momentum,
+            parameters, opt=settings.opt, lr=settings.lr, weight_decay=settings.weight_decay, momentum=settings.momentum
         )
     except (ValueError, AssertionError, RuntimeError, ImportError) as error:
         raise UserError(f"--opt {settings.opt} cannot be used with these settings: {error}") from error

@@ -29,12 +29,7 @@ from gravis_triton.workflows.runs import write_run_report
 
 
 def load_annotated(
-    opened: Collection,
-    settings: Any,
-    job: JobContext,
-    *,
-    annotation: Annotation,
-    pretrained_on: frozenset[str],
+    opened: Collection, settings: Any, job: JobContext, *, annotation: Annotation, pretrained_on: frozenset[str]
 ) -> AnnotatedData:
     """Decode, split and summarize the annotated images of an opened collection, and warn about leakage.
 
