@@ -5,13 +5,16 @@ writes as JSON: registers, spills, shared memory and, for the loops over positiv
 (similarity, k), the cost of a fused loss per triple of anchor, positive and negative.
 
     python kernels/benchmarks/instructions.py --out FILE
+
+--once, as the tests do: one kernel per launch of the table, all kernels in bfloat16 with 128 dimensions; and
+instructions only of those for Hopper, as disassembling a kernel takes as long as compiling it.
 """
 
 import argparse
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -20,13 +23,18 @@ from typing import Any
 
 os.environ.pop("TRITON_INTERPRET", None)  # read when a kernel is decorated
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # the default, but without the warning
+os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # compiles faster
 
 import torch
 import triton
 from gravis_kernels import configs
-from gravis_kernels.gravis.triton import loss_and_gradient
-from gravis_kernels.settings import GravisSettings
-from loops import Loop, Range, amd_binary, hot_loops, mask_of_tile, nvidia_binary, outside_loops
+from gravis_kernels.clip import triton as clip
+from gravis_kernels.gravis import triton as gravis
+from gravis_kernels.settings import complete_settings
+from gravis_kernels.siglip import triton as siglip
+from gravis_kernels.supcon import triton as supcon
+from loops import Loop, Range, amd_usage, disassembled, hot_loops, mask_of_tile, nvidia_usage, outside_loops
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
@@ -41,16 +49,44 @@ TARGETS = {
 # bytes per block; sm80: of the GeForce GPUs that share its launches
 SHARED_MEMORY = {"sm80": 99 * 1024, "sm90": 227 * 1024, "sm100": 227 * 1024, "gfx942": 64 * 1024}
 DTYPES = {2: torch.bfloat16, 4: torch.float32}
-LOSSES = {
-    "softmax-hinge-mean": GravisSettings(negatives="mean", penalty="hinge"),
-    "softmax-softplus-mean": GravisSettings(negatives="mean", penalty="softplus"),
-    "softmax-sigmoid-mean": GravisSettings(negatives="mean", penalty="sigmoid"),
-    "softmax-hinge-logsumexp": GravisSettings(negatives="logsumexp", penalty="hinge"),
-    "softmax-softplus-logsumexp": GravisSettings(),
-    "uniform-softplus-logsumexp": GravisSettings(attention="uniform"),
-    "softmax-softplus-logsumexp, t = 0.01": GravisSettings(temperature=0.01),
-    "rank": GravisSettings(attention="rank", negatives="mean", penalty="sigmoid"),
+Loss = Callable[[Tensor, int, bool], object]  # of columns (rows, dim), views per source, whether with gradient
+
+
+def grouping(**settings: Any) -> Loss:
+    def loss(columns: Tensor, views: int, gradient: bool) -> None:
+        chosen = complete_settings(**settings)
+        gravis.loss_and_gradient(columns, 0, len(columns), views, chosen, gradient, unit_rows=True)
+
+    return loss
+
+
+def labeled(columns: Tensor, views: int, gradient: bool) -> None:
+    labels = torch.arange(len(columns)) // views
+    supcon.loss_and_gradient(columns, 0, len(columns), labels, 0.2, gradient, unit_rows=True)
+
+
+def two_towers(module: Any) -> Loss:
+    def loss(columns: Tensor, views: int, gradient: bool) -> None:
+        module.loss_and_gradient(columns.unflatten(0, (-1, 2)), torch.zeros(()), 0, len(columns) // 2, gradient)
+
+    return loss
+
+
+DEFAULT, SHIFTED = "softmax-softplus-logsumexp", "softmax-softplus-logsumexp, t = 0.01"
+LOSSES: dict[str, Loss] = {
+    "softmax-hinge-mean": grouping(penalty="hinge"),
+    "softmax-softplus-mean": grouping(penalty="softplus", negatives="mean"),
+    "softmax-sigmoid-mean": grouping(penalty="sigmoid"),
+    "softmax-hinge-logsumexp": grouping(penalty="hinge", negatives="logsumexp"),
+    DEFAULT: grouping(),
+    "uniform-softplus-logsumexp": grouping(attention="uniform"),
+    SHIFTED: grouping(temperature=0.01),
+    "rank": grouping(attention="rank"),
+    "supcon": labeled,
+    "clip": two_towers(clip),
+    "siglip": two_towers(siglip),
 }
+COUNTED = ("sweep", "sum_exp", "sum_exp_shifted", "grad_logsumexp")
 TORCH_TO_TRITON = {
     torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8",
     torch.int32: "*i32",
@@ -116,7 +152,7 @@ def recorded(case: Case, sources: int = 2) -> list[RecordedLaunch]:
     run, machine = JITFunction.run, configs.machine
     try:
         JITFunction.run, configs.machine = record, lambda _: configs.Machine(case.target, 132)
-        loss_and_gradient(columns, 0, len(columns), case.views, LOSSES[case.loss], case.gradient, unit_rows=True)
+        LOSSES[case.loss](columns, case.views, case.gradient)
     finally:
         JITFunction.run, configs.machine = run, machine
     return launches
@@ -131,7 +167,8 @@ def triton_type(argument: Any) -> str:
     return "fp32" if isinstance(argument, float) else "i32"
 
 
-def examined(launch: RecordedLaunch, case: Case) -> Report:
+def examined(launch: RecordedLaunch, case: Case, count: bool) -> Report:
+    """The launch compiled; count: also its instructions, if it has a loop over tiles on a GPU of NVIDIA's."""
     pointers = [i for i, n in enumerate(launch.kernel.arg_names) if launch.signature[n].startswith("*")]
     aligned = {(i,): [["tt.divisibility", 16]] for i in pointers}
     binary = triton.compile(
@@ -139,12 +176,12 @@ def examined(launch: RecordedLaunch, case: Case) -> Report:
         target=TARGETS[case.target],
         options=launch.options,
     )
-    examine = amd_binary if case.target.startswith("gfx") else nvidia_binary
-    registers, spilled, loops, skipped = examine(binary.asm)
+    registers, spilled = (amd_usage if case.target.startswith("gfx") else nvidia_usage)(binary.asm)
     constants = launch.constants
     hot: dict[Range, Loop] = {}
     rest = mask = 0.0
-    if launch.kernel.__name__ in ("sweep", "sum_exp", "sum_exp_shifted", "grad_logsumexp") and loops:
+    if count and launch.kernel.__name__ in COUNTED and "cubin" in binary.asm:
+        loops, skipped = disassembled(binary.asm["cubin"])
         threads = launch.options["num_warps"] * TARGETS[case.target].warp_size
         similarities = constants["BLOCK_M"] * constants["BLOCK_N"] // threads
         if launch.kernel.__name__ == "sweep":
@@ -172,24 +209,31 @@ def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
 
 
 def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
-    """Every launch of the table with its kernels in their most demanding variants, and all other kernels once."""
-    default = "softmax-softplus-logsumexp"
-    launched: dict[configs.Kernel, dict[str, list[str]]] = {
-        "sums": {default: ["sum_exp"], f"{default}, t = 0.01": ["sum_exp_shifted"]},
-        "gradient": {default: ["grad_logsumexp"], f"{default}, t = 0.01": ["grad_logsumexp"]},
-        "sweep": {"softmax-hinge-mean": ["sweep"], "softmax-softplus-mean": ["sweep"]},
+    """Every launch of the table with one kernel; all kernels in bfloat16 with 128 dimensions, and those of the other
+    losses on Hopper also in float32."""
+    launched: dict[configs.Kernel, tuple[str, list[str]]] = {
+        "sums": (DEFAULT, ["sum_exp"]),
+        "gradient": (SHIFTED, ["grad_logsumexp"]),
+        "sweep": ("softmax-hinge-mean", ["sweep"]),
     }
-    others = {
+    kernels = {
         "softmax-hinge-mean": ["thresholds", "tile_bounds", "finish_mean"],
-        default: ["weigh_logsumexp", "finish_logsumexp"],
+        "softmax-softplus-mean": ["sweep"],
+        DEFAULT: ["weigh_logsumexp", "grad_logsumexp", "finish_logsumexp"],
+        SHIFTED: ["sum_exp_shifted"],
         "rank": ["weigh_rank", "finish_rank"],
+        "supcon": ["grad_supcon"],
+        "clip": ["grad_clip"],
+        "siglip": ["grad_siglip"],
     }
-    return [
-        (Case(target, loss, width, element_size, 20, True), kernels)
+    of_launches = [
+        (Case(target, launched[kernel][0], width, element_size, 20, True), launched[kernel][1])
         for kernel, target, element_size, width in configs.TABLE
         if target in targets
-        for loss, kernels in launched[kernel].items()
-    ] + [(Case(target, loss, 128, 2, 20, True), kernels) for target in targets for loss, kernels in others.items()]
+    ]
+    of_losses = [(Case(target, loss, 128, 2, 20, True), kernels[loss]) for target in targets for loss in kernels]
+    in_float32 = [(Case("sm90", loss, 128, 4, 20, True), kernels[loss]) for loss in ("supcon", "clip", "siglip")]
+    return of_launches + of_losses + (in_float32 if "sm90" in targets else [])
 
 
 def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]:
@@ -203,14 +247,17 @@ def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]
                 yield case, index
 
 
-def report(task: tuple[Case, int]) -> Report:
-    case, index = task
-    return examined(recorded(case)[index], case)
+def report(case: Case, index: int, count: bool) -> Report:
+    return examined(recorded(case)[index], case, count)
 
 
-def all_reports(chosen: list[tuple[Case, list[str]]], processes: int) -> list[Report]:
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(report, distinct(chosen)))
+def all_reports(chosen: list[tuple[Case, list[str]]], processes: int, once: bool) -> list[Report]:
+    tasks = [
+        (case, index, not once or (case.target, case.element_size, case.dim) == ("sm90", 2, 128))
+        for case, index in distinct(chosen)
+    ]
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        return list(pool.map(report, *zip(*tasks, strict=True)))
 
 
 def show(reports: list[Report]) -> None:
@@ -229,12 +276,12 @@ def show(reports: list[Report]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
-    parser.add_argument("--once", action="store_true", help="compile one variant of each kernel per launch")
+    parser.add_argument("--once", action="store_true", help="compile one kernel per launch")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    choose = every_kernel if arguments.once else every_variant
-    reports = all_reports(choose(arguments.targets), arguments.processes)
+    chosen = (every_kernel if arguments.once else every_variant)(arguments.targets)
+    reports = all_reports(chosen, arguments.processes, arguments.once)
     show(reports)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -22,36 +22,42 @@ class Loop:
     most_frequent: dict[str, int]
 
 
-def nvidia_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
-    """Registers, bytes spilled, the instructions of every loop, and the ranges that forward branches skip."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(asm["cubin"])
-        file.flush()
-        usage = cuobjdump("--dump-resource-usage", file.name)
-        sass = cuobjdump("--dump-sass", file.name)
+def nvidia_usage(asm: dict[str, Any]) -> tuple[int, int]:
+    """Registers per thread and bytes spilled."""
+    usage = cuobjdump("--dump-resource-usage", asm["cubin"])
     registers, stack, local = (int(re.search(rf"{n}:(\d+)", usage)[1]) for n in ("REG", "STACK", "LOCAL"))
+    return registers, stack + local
+
+
+def amd_usage(asm: dict[str, Any]) -> tuple[int, int]:
+    """Registers per thread and bytes spilled."""
+    registers, spills = (
+        int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")
+    )
+    return registers, 4 * spills
+
+
+def disassembled(cubin: bytes) -> tuple[dict[Range, list[str]], list[Range]]:
+    """The instructions of every loop, and the ranges that forward branches skip. Takes half a second."""
+    sass = cuobjdump("--dump-sass", cubin)
     lines = [(int(a, 16), i) for a, i in re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", sass, re.MULTILINE)]
     jumps = [(a, re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", i)) for a, i in lines]
     targets = [(int(jump[1], 16), a) for a, jump in jumps if jump]
     loops = [(to, a) for to, a in targets if to < a]
     skipped = [(a, to) for to, a in targets if to > a]
-    bodies = {(first, last): [mnemonic(i) for a, i in lines if first <= a <= last] for first, last in loops}
-    return registers, stack + local, bodies, skipped
+    return {(first, last): [mnemonic(i) for a, i in lines if first <= a <= last] for first, last in loops}, skipped
 
 
-def cuobjdump(option: str, path: str) -> str:
+def cuobjdump(option: str, cubin: bytes) -> str:
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    return subprocess.run([tool, option, path], capture_output=True, text=True, check=True).stdout
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
 
 
 def mnemonic(instruction: str) -> str:
     return re.sub(r"^@!?U?P\w+\s+", "", instruction).split()[0].split(".")[0]
-
-
-def amd_binary(asm: dict[str, Any]) -> tuple[int, int, dict[Range, list[str]], list[Range]]:
-    """Registers and bytes spilled; loops and branches are not parsed from AMD assembly."""
-    counts = [int(re.search(rf"\.{n}:\s+(\d+)", asm["amdgcn"])[1]) for n in ("vgpr_count", "vgpr_spill_count")]
-    return counts[0], 4 * counts[1], {}, []
 
 
 def within(inner: Range, outer: Range) -> bool:
