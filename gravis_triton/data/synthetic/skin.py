@@ -18,7 +18,7 @@ BLOOD = np.array([0.10, 0.62, 0.52], np.float32)
 DEEP_MELANIN = np.array([1.05, 0.82, 0.55], np.float32)  # seen through the dermis, pigment looks blue
 _PALE = np.array([0.04, 0.13, 0.17], np.float32)
 
-_TABLE = 64  # cells after which a cell pattern repeats
+_TABLE = 64  # cells after which a cell pattern repeats, a power of two
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,22 @@ def cell_pattern(x: Array, y: Array, rng: Rng, pitch: float, jitter: float) -> C
     offset = (rng.uniform(-0.5, 0.5, (2, _TABLE, _TABLE)) * jitter).astype(np.float32)
     value = rng.uniform(0, 1, (_TABLE, _TABLE)).astype(np.float32)
     row = np.floor(v / row_height + 0.5).astype(np.int32)
-    first = np.full_like(x, np.inf)
+    first = np.full(x.shape, np.inf)
     second = first.copy()
-    draw = np.zeros_like(x)
+    nearest = np.zeros(x.shape, np.int32)
     for r in (row - 1, row, row + 1):
         shift = np.float32(0.5) * (r & 1)
+        height, line = r * row_height, (r & (_TABLE - 1)) * _TABLE
         column = np.floor(u - shift + 0.5).astype(np.int32)
         for c in (column - 1, column, column + 1):
-            entry = (r % _TABLE) * _TABLE + c % _TABLE
-            du = u - (c + shift + offset[0].ravel()[entry])
-            dv = v - (r * row_height + offset[1].ravel()[entry])
+            cell = line + (c & (_TABLE - 1))
+            du = u - (c + shift + offset[0].take(cell))
+            dv = v - (height + offset[1].take(cell))
             distance = np.sqrt(du * du + dv * dv)
-            closer = distance < first
-            second = np.where(closer, first, np.minimum(second, distance))
-            draw = np.where(closer, value.ravel()[entry], draw)
-            first = np.minimum(first, distance)
-    return Cells(first, second - first, draw)
+            np.copyto(nearest, cell, where=distance < first)
+            np.minimum(second, np.maximum(first, distance), out=second)
+            np.minimum(first, distance, out=first)
+    return Cells(first, second - first, value.take(nearest))
 
 
 def strokes(canvas: Canvas, points: NDArray[np.float64], width: NDArray[np.float64]) -> Array:
