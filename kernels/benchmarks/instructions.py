@@ -261,11 +261,11 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int, once: bool
 
 
 def show(reports: list[Report]) -> None:
-    header = f"{'target':8}{'kernel':18}{'loss':28}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
+    header = f"{'target':8}{'kernel':18}{'loss':38}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
     print("Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and in masks")
     print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}{'mask':>7}")
     for r in reports:
-        line = f"{r.target:8}{r.kernel:18}{r.loss:28}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
+        line = f"{r.target:8}{r.kernel:18}{r.loss:38}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
         line += f"{r.shared_bytes / 1024:12.1f}"
         if r.rest_of_tile:
             loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)
