@@ -26,66 +26,56 @@ class Finder:
 
     def __init__(self, directory: Path, paths: Iterable[str]) -> None:
         self.directory = directory
-        self._prefix = os.path.abspath(directory).replace(os.sep, "/") + "/"
-        self._elsewhere: set[str] = set()
-        self._paths = {_normal(path): path for path in paths}
-        self._by_name: dict[str, str] = {}
-        self._namesakes: dict[str, list[str]] = defaultdict(list)
-        for normal, path in self._paths.items():
-            name = normal[normal.rfind("/") + 1 :]
-            for key in (name, stem_of(name)):
-                if self._by_name.setdefault(key, path) is not path:
-                    self._namesakes[key].append(path)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            self._by_stem[stem_of(_name(path))].append(path)
 
     def full(self, path: str) -> str:
         """The full path of a file that was found."""
-        return path if path in self._elsewhere else f"{self.directory}/{path}"
+        return path if os.path.isabs(path) else f"{self.directory}/{path}"
 
     def find(self, frame: Frame, row: int, column: str, cell: str) -> str | None:
         """The file that a cell names, or None. Raises UserError if there are several."""
-        path = self._by_name.get(cell)
-        if path is not None and cell not in self._namesakes:
-            return path
-        path = self._paths.get(_normal(cell))
-        if path is not None or not cell:
-            return path
-        found = self._candidates(cell)
-        if "/" in cell or not found:
+        found = self.match(cell)
+        if cell and (not found or ("/" in cell and _normal(found[0]) != _normal(cell))):
             for around in dict.fromkeys((self.directory, frame.file.parent)):
                 if os.path.isfile(around / cell):  # False for a name that is too long
                     full = os.path.abspath(around / cell).replace(os.sep, "/")
-                    if not full.startswith(self._prefix):
-                        self._elsewhere.add(full)
-                    return full.removeprefix(self._prefix)
+                    return full.removeprefix(os.path.abspath(self.directory).replace(os.sep, "/") + "/")
         if len(found) > 1:
-            first, second, *_ = found
-            raise frame.fault(
-                row,
-                column,
-                f"a path that matches only one file (such as {self.full(first)} or {self.full(second)})",
-            )
+            expected = f"such as {self.full(found[0])} or {self.full(found[1])}"
+            raise frame.fault(row, column, f"a path that matches only one file ({expected})")
         return found[0] if found else None
+
+    def match(self, cell: str) -> list[str]:
+        """The file of this path, else files that end with the cell, else those with its last part as their name."""
+        found = self._by_stem.get(cell, [])
+        if len(found) == 1:
+            return found
+        normal, name = _normal(cell), _name(cell)
+        found = [
+            *self._by_stem.get(name, ()),
+            *(path for path in self._by_stem.get(stem_of(name), ()) if _name(path) == name and stem_of(name) != name),
+        ]
+        ends = (f"/{normal}", f"/{normal}.") if "/" in normal else ()
+        same = [path for path in found if _normal(path) == normal]
+        return same or [path for path in found if any(end in f"/{_normal(path)}" for end in ends)] or found
 
     def knows(self, cells: Sequence[str]) -> bool:
         """Whether cells name files: nearly all of the first ones."""
         some = list(islice(filter(None, cells), _ENOUGH))
-        return bool(some) and sum(bool(self._candidates(cell)) for cell in some) > len(some) / 2
-
-    def _candidates(self, cell: str) -> list[str]:
-        """Files that end with the cell, else those with its last part as their name."""
-        normal = _normal(cell)
-        name = normal[normal.rfind("/") + 1 :]
-        found = [self._by_name[name], *self._namesakes.get(name, ())] if name in self._by_name else []
-        if "/" not in normal:
-            return found
-        ends = (f"/{normal}", f"/{normal}.")
-        whole = [path for path in found if any(end in f"/{_normal(path)}" for end in ends)]
-        return whole or found
+        return sum(bool(self.match(cell)) for cell in some) > len(some) / 2
 
 
 def _normal(name: str) -> str:
     """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent."""
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace("\\", "/")
+
+
+def _name(path: str) -> str:
+    """The normal name of a file, without its folders."""
+    normal = _normal(path)
+    return normal[normal.rfind("/") + 1 :]
 
 
 def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple[Frame, list[str]]:
@@ -128,13 +118,11 @@ def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
         return [name for name in other.header if name in needed]
     has = {name.lower() for name in base.header}
     for kind, accepted in COLUMNS.items():
-        if kind != "image" and not has.intersection(accepted):
-            needed.update(name for name in other.header if name.lower() in accepted)
-        elif kind == "group":
-            needed.update(name for name in other.header if name.lower() in accepted and name.lower() not in has)
+        if kind == "group" or (kind != "image" and has.isdisjoint(accepted)):
+            needed |= {name for name in other.header if name.lower() in accepted and name.lower() not in has}
     if not has.intersection(COLUMNS["label"]) and not needed.intersection(COLUMNS["label"]):
-        binary = [name for name in other.header if name not in base.header and is_binary(other.cells(name))]
-        needed.update(binary if len(binary) > 1 else ())
+        binary = {name for name in other.header if name not in base.header and is_binary(other.cells(name))}
+        needed |= binary if len(binary) > 1 else set()
     return [name for name in other.header if name in needed and name not in base.header]
 
 
@@ -155,4 +143,4 @@ def _rows_of(base: Frame, other: Frame) -> list[int | None] | None:
 
 def _key(cell: str) -> str:
     """An image's name without folders and suffix, or an id."""
-    return stem_of(_normal(cell).rpartition("/")[2])
+    return stem_of(_name(cell))

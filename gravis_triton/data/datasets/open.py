@@ -11,7 +11,7 @@ from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
-from gravis_triton.data.datasets.table import lists_images, open_table, tables_in
+from gravis_triton.data.datasets.table import lists_images, open_table, refuse_shard, tables_in
 from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
@@ -62,6 +62,7 @@ def open_collection(
             return _open_directory(path, columns, root, modality)
         if path.suffix.lower() not in (*TABLE_SUFFIXES, SPREADSHEET):
             raise UserError(f"{path} is a file; give the directory of the images, or a CSV, Parquet or Excel table")
+        refuse_shard(path, path.parent)
         return open_table([path], columns, images=root, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error

@@ -2,9 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -81,56 +79,36 @@ def open_table(
     root = images or directory or files[0].parent
     skipped: Counter[str] = Counter()
     paths = sorted(images_below(root, skipped))
-    image_paths = [path for path in paths if mask_key(path) is None]
-    has_masks = len(image_paths) < len(paths)
-    images_of, named = Finder(root, image_paths), named_columns(columns)
-    frame, unread = join_tables([_read(file) for file in files], named, images_of)
-    known = layout_of_table(frame.header)
-    layout = known.table
-    modality = known.choose_modality(modality)
-    chosen, notes = _columns_of(frame, layout, named, images_of)
-    annotated = _annotate(frame, chosen, layout)
+    mask_paths = {path for path in paths if mask_key(path) is not None}
+    image_paths = [path for path in paths if path not in mask_paths]
+    finder, named = Finder(root, image_paths), named_columns(columns)
+    frame, unread = join_tables([read_frame(file) for file in files], named, finder)
+    layout = layout_of_table(frame.header)
+    modality = layout.choose_modality(modality)
+    chosen, notes = _columns_of(frame, layout.table, named, finder)
+    classes, labels, groups, splits, told = _annotate(frame, chosen, layout.table)
 
-    paired = pair_masks(root, paths) if has_masks and not chosen["mask"] else {}
-    listed = _listed(frame, chosen["image"], layout, modality)
-    mask_paths = sorted({*paths} - {*image_paths}) if has_masks else paths
-    records, told = _records_of_rows(
-        frame, listed, annotated, images_of, Finder(root, mask_paths if chosen["mask"] else []), paired
-    )
-    notes += [*annotated.notes, *told]
+    rows, missing = _rows_of_images(frame, _of_modality(frame, chosen["image"], layout.table, modality), finder)
+    if chosen["mask"]:
+        masks = _named_masks(frame, chosen["mask"][0], rows, Finder(root, sorted(mask_paths) or paths))
+    else:
+        masks = pair_masks(root, paths) if mask_paths else {}
+    notes += [*told, *missing]
     if directory is not None and modality is None:
-        notes += _add_unlisted(records, image_paths, images_of, paired)
-    found = list(records.values())
-    if not any(annotated.splits):
-        splits = split_folders(root, [record.id for record in found])
-        if any(splits):
-            found = [replace(record, split=split) for record, split in zip(found, splits, strict=True)]
-    unread = [name for name in unread if name not in layout.index_files.values()]
-    if unread:
+        notes += _add_unlisted(rows, image_paths, finder, set(masks.values()))
+    by_folder = [None] * len(rows) if any(splits) else split_folders(root, [image.lstrip("/") for image in rows])
+    records = []
+    for (image, row), split in zip(rows.items(), by_folder, strict=True):
+        full = finder.full(image)
+        mask = MaskFile(masks[image], full) if image in masks else None
+        records.append(Record(image.lstrip("/"), ImageFile(full), labels[row], groups[row], splits[row] or split, mask))
+    if unread := [name for name in unread if name not in layout.table.index_files.values()]:
         notes.append(f"tables that are not read: {', '.join(unread)}")
-    if known.name:
-        notes.insert(0, f"read as {known.name} ({known.license})")
-    name = known.name or (directory.name if directory else frame.file.stem)
+    if layout.name:
+        notes.insert(0, f"read as {layout.name} ({layout.license})")
+    name = layout.name or (directory.name if directory else frame.file.stem)
     notes += describe_skipped(skipped)
-    classes, multilabel = annotated.classes, bool(chosen["labels"])
-    return Collection(name, tuple(found), classes, classes, tuple(notes), multilabel)
-
-
-class _Annotations(NamedTuple):
-    """What the rows of a table say, one value per row, and lines for the user."""
-
-    classes: tuple[str, ...]
-    labels: Sequence[int | tuple[int, ...] | None]
-    groups: Sequence[str | None]
-    splits: Sequence[str | None]
-    masks: Sequence[str]
-    mask_column: str
-    notes: Sequence[str]
-
-
-def _read(file: Path) -> Frame:
-    refuse_shard(file, file.parent)
-    return read_frame(file)
+    return Collection(name, tuple(records), classes, classes, tuple(notes), multilabel=bool(chosen["labels"]))
 
 
 def _columns_of(frame: Frame, layout: Table, named: Chosen, images: Finder) -> tuple[Chosen, list[str]]:
@@ -152,107 +130,82 @@ def _joined_by_plus(names: Sequence[str]) -> str:
     return " + ".join(names[:3]) + (" + ..." if len(names) > 3 else "")
 
 
-def _annotate(frame: Frame, chosen: Chosen, layout: Table) -> _Annotations:
+def _annotate(
+    frame: Frame, chosen: Chosen, table: Table
+) -> tuple[tuple[str, ...], list[int | tuple[int, ...] | None], list[str | None], list[str | None], list[str]]:
+    """(classes, labels, groups, splits, lines for the user): a value per row, and a last one for images without a
+    row."""
     labels: Sequence[int | tuple[int, ...] | None]
     if chosen["labels"]:
         classes, labels, notes = read_multilabels(frame, chosen["labels"])
     else:
-        classes, labels, notes = read_labels(frame, chosen["label"], layout)
+        classes, labels, notes = read_labels(frame, chosen["label"], table)
     groups, more = read_groups({name: frame.cells(name) for name in chosen["group"]}, len(frame))
     splits = splits_of(frame, chosen["split"])
-    for split, name in layout.index_files.items():
+    for split, name in table.index_files.items():
         file = frame.file.with_name(name)
         for row in map(int, read_frame(file, ["indexes"]).cells("indexes") if file.is_file() else ()):
             splits[row] = split
-    mask_column = next(iter(chosen["mask"]), "")
-    masks = frame.known(mask_column) if mask_column else [""] * len(frame)
-    if layout.index_files:
-        more.append(f"splits: {', '.join(layout.index_files.values())}")
-    if layout.modalities:
-        more.append(f"modality: {' and '.join(layout.modalities)} images (--modality reads one)")
-    return _Annotations(classes, labels, groups, splits, masks, mask_column, [*notes, *more])
+    if table.index_files:
+        more.append(f"splits: {', '.join(table.index_files.values())}")
+    if table.modalities:
+        more.append(f"modality: {' and '.join(table.modalities)} images (--modality reads one)")
+    return classes, [*labels, None], [*groups, None], [*splits, None], [*notes, *more]
 
 
-def _listed(frame: Frame, columns: Sequence[str], layout: Table, modality: str | None) -> list[tuple[int, str, str]]:
-    """(row, column, cell) of every image that the table names; in tables with several per row, of one modality."""
-    if modality:
-        if modality not in layout.modalities:
-            raise UserError(f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images")
-        columns = [name for name, kind in zip(columns, layout.modalities, strict=False) if kind == modality]
-    return [
-        (row, column, cell)
-        for column in columns
-        for row, cell in enumerate(frame.cells(column))
-        if cell or len(columns) == 1
-    ]
+def _of_modality(frame: Frame, columns: Sequence[str], table: Table, modality: str | None) -> Sequence[str]:
+    """The columns of images, in tables with several per row those of one modality."""
+    if not modality:
+        return columns
+    if modality not in table.modalities:
+        raise UserError(f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images")
+    return [name for name, kind in zip(columns, table.modalities, strict=False) if kind == modality]
 
 
-def _records_of_rows(
-    frame: Frame,
-    listed: Sequence[tuple[int, str, str]],
-    annotated: _Annotations,
-    images: Finder,
-    masks: Finder,
-    paired: Mapping[str, str],
-) -> tuple[dict[str, Record], list[str]]:
-    """(path of an image -> its record, lines for the user). paired: image -> mask file, by folders."""
-    records: dict[str, Record] = {}
+def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tuple[dict[str, int], list[str]]:
+    """(path of an image -> its row, a line about images that do not exist). Raises UserError for more than a few."""
+    rows: dict[str, int] = {}
     missing = []
-    for row, column, cell in listed:
-        image = images.find(frame, row, column, cell)
-        if image is None:
-            missing.append((row, column))
-            continue
-        if image in records:
-            raise frame.fault(row, column, "an image that no other row lists")
-        mask = paired.get(image)
-        if annotated.masks[row]:
-            named = masks.find(frame, row, annotated.mask_column, annotated.masks[row])
-            if named is None:
-                raise frame.fault(row, annotated.mask_column, f"an image in or below {masks.directory}")
-            mask = masks.full(named)
-        full = images.full(image)
-        records[image] = Record(
-            image.lstrip("/"),
-            ImageFile(full),
-            annotated.labels[row],
-            annotated.groups[row],
-            annotated.splits[row],
-            None if mask is None else MaskFile(mask, full),
-        )
-    return records, _describe_missing(frame, missing, len(listed), images.directory)
-
-
-def _add_unlisted(
-    records: dict[str, Record], paths: Sequence[str], images: Finder, paired: Mapping[str, str]
-) -> list[str]:
-    """Add the images that the table does not list and that are no masks; returns a line for the user."""
-    drawn = {record.mask.file for record in records.values() if isinstance(record.mask, MaskFile)}
-    paths = [path for path in paths if images.full(path) not in drawn]
-    check_no_masks(images.directory, paths)
-    unlisted = [path for path in paths if path not in records]
-    for path in unlisted:
-        full, mask = images.full(path), paired.get(path)
-        records[path] = Record(path, ImageFile(full), mask=None if mask is None else MaskFile(mask, full))
-    return [f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}"] if unlisted else []
-
-
-def _describe_missing(frame: Frame, missing: Sequence[tuple[int, str]], listed: int, root: Path) -> list[str]:
-    """A line about images of the table that do not exist. Raises UserError for more than a few."""
+    for column in columns:
+        for row, cell in enumerate(frame.cells(column)):
+            image = finder.find(frame, row, column, cell)
+            if image in rows:
+                raise frame.fault(row, column, "an image that no other row lists")
+            if image is not None:
+                rows[image] = row
+            elif cell or len(columns) == 1:
+                missing.append((row, column))
     if not missing:
-        return []
+        return rows, []
     row, column = missing[0]
-    fault = frame.fault(
-        row,
-        column,
-        f"an image in or below {root} ({len(missing):,} of {listed:,} are missing; --images DIR if elsewhere"
-        f"{archives_hint(root)})",
-    )
+    listed = len(rows) + len(missing)
     if len(missing) > TOLERATED * listed:
-        raise fault
-    return [
-        f"left out: {len(missing):,} of {listed:,} images of the table are missing, e.g. {frame.cells(column)[row]}"
-    ]
+        hint = f"--images DIR if elsewhere{archives_hint(finder.directory)}"
+        place = f"an image in or below {finder.directory} ({len(missing):,} of {listed:,} are missing; {hint})"
+        raise frame.fault(row, column, place)
+    example = frame.cells(column)[row]
+    return rows, [f"left out: {len(missing):,} of {listed:,} images of the table are missing, e.g. {example}"]
+
+
+def _named_masks(frame: Frame, column: str, rows: Mapping[str, int], finder: Finder) -> dict[str, str]:
+    """Image -> mask file, by a column of masks."""
+    cells, masks = frame.known(column), {}
+    for image, row in rows.items():
+        if cells[row]:
+            mask = finder.find(frame, row, column, cells[row])
+            if mask is None:
+                raise frame.fault(row, column, f"an image in or below {finder.directory}")
+            masks[image] = finder.full(mask)
+    return masks
+
+
+def _add_unlisted(rows: dict[str, int], paths: Sequence[str], finder: Finder, masks: set[str]) -> list[str]:
+    """Add the images that the table does not list and that are no masks, with row -1; returns a line for the user."""
+    paths = [path for path in paths if finder.full(path) not in masks] if masks else paths
+    check_no_masks(finder.directory, paths)
+    unlisted = [path for path in paths if path not in rows]
+    rows |= dict.fromkeys(unlisted, -1)
+    return [f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}"] if unlisted else []
 
 
 def _is_table(file: Path) -> bool:
