@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gravis_triton.evaluation.classification import PARTIAL_AUC_SENSITIVITY, argmax_or_tie, as_decisions, is_class
+from gravis_triton.evaluation.classification import (
+    PARTIAL_AUC_SENSITIVITY,
+    argmax_or_tie,
+    as_decisions,
+    is_class,
+    weighted_aucs,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,28 +71,6 @@ def _blocks(resamples: int, images: int) -> list[slice]:
     """Resamples to compute at a time."""
     rows = min(_ROWS, max(1, _MAX_CELLS // images))
     return [slice(start, min(start + rows, resamples)) for start in range(0, resamples, rows)]
-
-
-def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity: float = 0.0) -> Floats:
-    """Area under the ROC curve of each resample, above a sensitivity, (resamples,); a tie counts half. NaN unless both
-    classes occur.
-
-    With w the counts: sum over positive p and negative n of w_p w_n ([s_p > s_n] + [s_p = s_n] / 2), over the sum of
-    all w_p w_n; computed from the sorted scores in O(images) per resample. p are only the lowest of the positives, up
-    to 1 - sensitivity of them, see `partial_auc`.
-    """
-    order = np.argsort(scores, kind="stable")
-    counts, positive, scores = counts[:, order], positive[order], scores[order]
-    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # of runs of equal scores
-    positives = np.add.reduceat(counts * positive, starts, axis=1)
-    negatives = np.add.reduceat(counts * ~positive, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    most = (1 - sensitivity) * positives.sum(1, keepdims=True)
-    used = np.clip(most - (np.cumsum(positives, axis=1) - positives), 0, positives)
-    share = np.divide(used, positives, out=np.zeros_like(used), where=positives > 0)
-    won = (used * (below + 0.5 * share * negatives)).sum(1)
-    pairs = (positives.sum(1) * negatives.sum(1)).astype(np.float64)
-    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
 
 def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: Ints) -> Floats:

@@ -153,8 +153,8 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
         partial_auc=partial_auc(p, positive),
         average_precision=average_precision(p, positive),
         recall=recall,
-        sensitivity=float(_metrics().recall_score(positive, predicted, zero_division=np.nan)),
-        specificity=float(_metrics().recall_score(~positive, ~predicted, zero_division=np.nan)),
+        sensitivity=_fraction(predicted[positive]),
+        specificity=_fraction(~predicted[~positive]),
         sensitivity_at={given: sensitivity_at_specificity(p, positive, given) for given in SPECIFICITIES},
         specificity_at={given: specificity_at_sensitivity(p, positive, given) for given in SENSITIVITIES},
     )
@@ -162,8 +162,10 @@ def _class_scores(name: str, p: Floats, positive: Bools, recall: float) -> Class
 
 def _confusion(predicted: Ints, labels: Ints, *, classes: int) -> Ints:
     if labels.ndim == 2:
-        return _metrics().multilabel_confusion_matrix(labels, predicted)
-    return _metrics().confusion_matrix(labels, predicted, labels=range(classes))
+        return np.stack([_confusion(*column, classes=2) for column in zip(predicted.T, labels.T, strict=True)])
+    known = predicted >= 0
+    cells = labels[known] * classes + predicted[known]
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 def checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, *, classes: int) -> tuple[Floats, Ints]:
@@ -232,22 +234,37 @@ def auc(scores: Floats, positive: Bools) -> float:
 
     NaN unless there are both positive and negative images.
     """
-    return float(_metrics().roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
+    return partial_auc(scores, positive, sensitivity=0.0)
 
 
 def partial_auc(scores: Floats, positive: Bools, *, sensitivity: float = PARTIAL_AUC_SENSITIVITY) -> float:
     """Area between the ROC curve and the line at this sensitivity: 0 to 1 - sensitivity, and (1 - sensitivity)^2 / 2 by
-    chance. At 0.8 it is the score of ISIC 2024.
-
-    It is the area of the mirrored curve, specificity over 1 - sensitivity, up to 1 - sensitivity. NaN unless there are
-    both positive and negative images.
+    chance. At 0.8 it is the score of ISIC 2024. NaN unless there are both positive and negative images.
     """
-    if not 0 < positive.sum() < len(positive):
-        return float("nan")
-    most = 1 - sensitivity
-    chance = most**2 / 2
-    standardized = _metrics().roc_auc_score(~positive, -scores, max_fpr=most)  # 0.5 by chance, 1 at best
-    return float(chance + (most - chance) * (2 * standardized - 1))
+    once = np.ones((1, len(scores)), np.int64)
+    return float(weighted_aucs(scores, positive, once, sensitivity=sensitivity)[0])
+
+
+def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity: float = 0.0) -> Floats:
+    """Area under the ROC curve above a sensitivity, with each image counted as often as in a row of counts (resamples,
+    images): (resamples,). A tie counts half. NaN unless both classes occur.
+
+    With w the counts: sum over positive p and negative n of w_p w_n ([s_p > s_n] + [s_p = s_n] / 2), over the sum of
+    all w_p w_n; computed from the sorted scores in O(images) per resample. p are only the lowest of the positives, up
+    to 1 - sensitivity of them, see `partial_auc`.
+    """
+    order = np.argsort(scores, kind="stable")
+    counts, positive, scores = counts[:, order], positive[order], scores[order]
+    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # of runs of equal scores
+    positives = np.add.reduceat(counts * positive, starts, axis=1)
+    negatives = np.add.reduceat(counts * ~positive, starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    most = (1 - sensitivity) * positives.sum(1, keepdims=True)
+    used = np.clip(most - (np.cumsum(positives, axis=1) - positives), 0, positives)
+    share = np.divide(used, positives, out=np.zeros_like(used), where=positives > 0)
+    won = (used * (below + 0.5 * share * negatives)).sum(1)
+    pairs = (positives.sum(1) * negatives.sum(1)).astype(np.float64)
+    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
 
 def average_precision(scores: Floats, positive: Bools) -> float:
@@ -287,7 +304,12 @@ def argmax_or_tie(probabilities: Floats) -> Ints:
 
 def recalls(predicted: Ints, labels: Ints, *, classes: int) -> Floats:
     """Recall of each class, (classes,); NaN for a class without images. predicted: as labels."""
-    return _metrics().recall_score(labels, predicted, labels=range(classes), average=None, zero_division=np.nan)
+    return np.array([_fraction(is_class(predicted, c)[is_class(labels, c)]) for c in range(classes)])
+
+
+def _fraction(flags: Bools) -> float:
+    """Fraction of the flags that are set; NaN if there are none."""
+    return float(flags.mean()) if len(flags) else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

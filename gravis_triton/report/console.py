@@ -3,10 +3,9 @@
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
-import kornia
-import timm
 import torch
 
 from gravis_triton.report.display import Display
@@ -67,7 +66,7 @@ def format_scores(scores: Mapping[str, float]) -> str:
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """The device and the versions of Python and the main libraries, for a summary."""
     versions = {"python": platform.python_version()}
-    versions |= {library.__name__: str(library.__version__) for library in (torch, timm, kornia)}
+    versions |= {name: version(name) for name in ("torch", "timm", "kornia")}
     return {"device": device_name(device), "versions": versions}
 
 

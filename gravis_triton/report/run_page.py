@@ -166,7 +166,7 @@ def _best_and_worst(predictions: MaskPredictions) -> Table:
 
 
 def curve_sections(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Section]:
-    """All metrics over training steps, in small figures, to stay readable on a narrow screen.
+    """All metrics over training steps, in small figures, to stay readable on a narrow screen; none of a single point.
 
     runs: name of a run -> its lines of metrics.jsonl. For a single run, named "", metrics that share their first word
     (knn_..., similarity/...) share a figure.
@@ -181,7 +181,8 @@ def curve_sections(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Sect
             points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
             if any(value for _, value in points):
                 panels[panel][run or name[len(panel) :].strip("/_") or name] = points
-    pictures = [_draw_curves(panel, curves) for panel, curves in panels.items()]
+    drawn = {panel: curves for panel, curves in panels.items() if max(map(len, curves.values())) > 1}
+    pictures = [_draw_curves(panel, curves) for panel, curves in drawn.items()]
     return [Section("Training", pictures=pictures)] if pictures else []
 
 
@@ -191,8 +192,8 @@ def _first_word(metric: str) -> str:
 
 @styled
 def _draw_curves(title: str, curves: Mapping[str, Points]) -> Picture:
-    figure = Figure(figsize=(3.4, 2.5))
-    axes = figure.subplots()
+    figure = Figure(figsize=(3.4, 2.5), layout="none")  # several times as fast as a constrained one
+    axes = figure.add_axes((0.2, 0.18, 0.74, 0.7))
     for name, points in curves.items():
         x, y = zip(*points[:: max(1, len(points) // _MOST_POINTS)], strict=True)
         axes.plot(x, y, label=shown(name), marker="o" if len(x) < 20 else None)

@@ -34,10 +34,14 @@ def test_runs_side_by_side_have_a_figure_per_metric():
     assert figures(first=LINES, second=LINES[:2])[:3] == [
         "loss over training steps: first, second",
         "similarity/positives over training steps: first, second",
-        "similarity/negatives over training steps: first",
+        "kNN mean AUC over training steps: first, second",
     ]
 
 
 def test_without_metrics_there_are_no_figures():
     assert curve_sections({"": []}) == []
-    assert curve_sections({"": [{"step": 3, "bad_steps": 0}]}) == []
+    assert curve_sections({"": [{"step": 3, "bad_steps": 0}, {"step": 4, "bad_steps": 0}]}) == []
+
+
+def test_a_single_point_has_no_figure():
+    assert curve_sections({"": LINES[:2]}) == []
