@@ -7,8 +7,7 @@ without positive images, is NaN and left out of means, as in the challenges' sco
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,13 +24,6 @@ PARTIAL_AUC_SENSITIVITY = 0.80
 """Sensitivity above which `partial_auc` is the area: that of ISIC 2024."""
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3  # rounding of a softmax in half precision
-
-
-def _metrics() -> Any:
-    """scikit-learn's metrics, whose import takes longer than most of what jobs without labels do."""
-    import sklearn.metrics
-
-    return sklearn.metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,28 +74,19 @@ class ClassificationScores:
     def flat(self) -> dict[str, float]:
         """Every score by name: `mean_auc`, `auc_melanoma`, `sensitivity_at_specificity_95_melanoma`,
         `specificity_at_sensitivity_82_melanoma`, ..."""
-        overall = {
-            "mean_auc": self.mean_auc,
-            "mean_partial_auc": self.mean_partial_auc,
-            "balanced_accuracy": self.balanced_accuracy,
-            "accuracy": self.accuracy,
-            "mean_average_precision": self.mean_average_precision,
-            "expected_calibration_error": self.expected_calibration_error,
-        }
+        named = _floats(self)
         for c in self.classes:
-            overall |= {
-                f"auc_{c.name}": c.auc,
-                f"partial_auc_{c.name}": c.partial_auc,
-                f"average_precision_{c.name}": c.average_precision,
-                f"recall_{c.name}": c.recall,
-                f"sensitivity_{c.name}": c.sensitivity,
-                f"specificity_{c.name}": c.specificity,
-            }
+            named |= {f"{name}_{c.name}": value for name, value in _floats(c).items()}
             for given, value in c.sensitivity_at.items():
-                overall[f"sensitivity_at_specificity_{given * 100:g}_{c.name}"] = value
+                named[f"sensitivity_at_specificity_{given * 100:g}_{c.name}"] = value
             for given, value in c.specificity_at.items():
-                overall[f"specificity_at_sensitivity_{given * 100:g}_{c.name}"] = value
-        return overall
+                named[f"specificity_at_sensitivity_{given * 100:g}_{c.name}"] = value
+        return named
+
+
+def _floats(scores: ClassScores | ClassificationScores) -> dict[str, float]:
+    values = {field.name: getattr(scores, field.name) for field in fields(scores)}
+    return {name: value for name, value in values.items() if isinstance(value, float)}
 
 
 def classification_scores(
@@ -203,8 +186,13 @@ def nanmean(values: Iterable[float] | Floats) -> float:
 def selection_score(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
     """The validation score by which hyperparameters are chosen: the mean AUC of the scored classes, which is finer than
     balanced accuracy on few images, or the balanced accuracy if no scored class has an AUC."""
-    mean_auc = nanmean(auc(probabilities[:, c], is_class(labels, c)) for c in scored)
-    return balanced_accuracy(probabilities, labels) if np.isnan(mean_auc) else mean_auc
+    score = mean_auc(probabilities, labels, scored)
+    return balanced_accuracy(probabilities, labels) if np.isnan(score) else score
+
+
+def mean_auc(probabilities: Floats, labels: Ints, scored: Sequence[int]) -> float:
+    """The mean AUC of the scored classes that have one; NaN if none has."""
+    return nanmean(auc(probabilities[:, c], is_class(labels, c)) for c in scored)
 
 
 def is_class(labels: Ints, index: int) -> Bools:
@@ -274,7 +262,9 @@ def average_precision(scores: Floats, positive: Bools) -> float:
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    return float(_metrics().average_precision_score(positive, scores))
+    from sklearn.metrics import average_precision_score  # takes longer to import than pre-training has for its scores
+
+    return float(average_precision_score(positive, scores))
 
 
 def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
@@ -284,7 +274,9 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    false_positive_rate, true_positive_rate, _ = _metrics().roc_curve(positive, scores, drop_intermediate=False)
+    from sklearn.metrics import roc_curve
+
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores, drop_intermediate=False)
     return float(1 - false_positive_rate[true_positive_rate >= sensitivity].min())
 
 
@@ -346,42 +338,3 @@ def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int
     known = b.images > 0
     gaps = np.abs(b.accuracy[known] - b.confidence[known])
     return float(np.sum(b.images[known] * gaps) / b.images.sum())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassificationCurves:
-    """Curves of predicted class probabilities, by class against the rest; calibration is over all images.
-
-    roc: (1 - specificity, sensitivity). precision_recall: (recall, precision). Classes without positive or negative
-    images have none.
-    """
-
-    roc: dict[str, tuple[Floats, Floats]]
-    precision_recall: dict[str, tuple[Floats, Floats]]
-    auc: dict[str, float]
-    average_precision: dict[str, float]
-    calibration: CalibrationBins
-    expected_calibration_error: float
-
-
-def classification_curves(
-    probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[str], scored: Sequence[str]
-) -> ClassificationCurves:
-    """The curves of the scored classes, all if empty. Arguments and errors as for `classification_scores`."""
-    p, y = checked_probabilities(probabilities, labels, classes=len(classes))
-    columns = {
-        name: (is_class(y, index), p[:, index])
-        for index, name in enumerate(classes)
-        if name in (scored or classes) and 0 < is_class(y, index).sum() < len(y)
-    }
-    precision_recall = {name: _metrics().precision_recall_curve(*column)[:2] for name, column in columns.items()}
-    return ClassificationCurves(
-        roc={name: _metrics().roc_curve(*column)[:2] for name, column in columns.items()},
-        precision_recall={name: (recall, precision) for name, (precision, recall) in precision_recall.items()},
-        auc={name: float(_metrics().roc_auc_score(*column)) for name, column in columns.items()},
-        average_precision={
-            name: float(_metrics().average_precision_score(*column)) for name, column in columns.items()
-        },
-        calibration=calibration_bins(p, y),
-        expected_calibration_error=expected_calibration_error(p, y),
-    )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images
 from gravis_triton.data.splits.label_fractions import label_subset
-from gravis_triton.evaluation.classification import auc, balanced_accuracy, is_class, nanmean, selection_score
+from gravis_triton.evaluation.classification import balanced_accuracy, mean_auc, selection_score
 from gravis_triton.evaluation.features import LabeledFeatures, extract_features
 
 NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -114,7 +114,7 @@ def knn_scores(
     known = query_labels.numpy()
     return KnnScores(
         balanced_accuracy=balanced_accuracy(probabilities, known),
-        mean_auc=nanmean(auc(probabilities[:, c], is_class(known, c)) for c in scored),
+        mean_auc=mean_auc(probabilities, known, scored),
         images=len(known),
     )
 

@@ -15,12 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gravis_triton.data import Collection
-from gravis_triton.evaluation.classification import (
-    ClassificationCurves,
-    ClassificationScores,
-    classification_curves,
-    classification_scores,
-)
+from gravis_triton.evaluation.classification import ClassificationScores, classification_scores
 from gravis_triton.evaluation.segmentation import MaskScores
 from gravis_triton.files import atomic_write, inside
 from gravis_triton.run_directory import RunDirectory
@@ -68,26 +63,21 @@ def write_class_predictions(
     probabilities: ArrayLike,
     *,
     name: str = "",
-) -> tuple[ClassificationScores, ClassificationCurves]:
-    """Scores and curves of the predicted class probabilities (images, classes) of labeled images of a collection.
+) -> ClassificationScores:
+    """The scores of the predicted class probabilities (images, classes) of labeled images of a collection.
 
     Writes image_scores.csv and submission.csv; with a name, image_scores_NAME.csv and so on. Raises ValueError like
     `classification_scores`.
     """
     records = [collection.records[index] for index in indices]
     ids, groups = [record.id for record in records], [record.group for record in records]
-    labels, classes, scored = (
-        np.array(collection.labels(indices)),
-        collection.classes,
-        collection.scored_classes,
-    )
-    scores = classification_scores(probabilities, labels, classes=classes, scored=scored)
-    curves = classification_curves(probabilities, labels, classes=classes, scored=scored)
+    labels, classes = np.array(collection.labels(indices)), collection.classes
+    scores = classification_scores(probabilities, labels, classes=classes, scored=collection.scored_classes)
     file = run.predictions("image_scores.csv", name)
     write_class_probabilities_csv(file, ids, labels, probabilities, classes=classes, groups=groups)
     submission = run.predictions("submission.csv", name)
     write_submission_csv(submission, collection.name, ids, probabilities, classes=classes)
-    return scores, curves
+    return scores
 
 
 def write_class_probabilities_csv(

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
-from gravis_triton.evaluation.classification import CalibrationBins, ClassificationCurves, ClassificationScores
+from gravis_triton.evaluation.classification import ClassificationScores, calibration_bins, is_class
 from gravis_triton.evaluation.saliency import Saliency
 from gravis_triton.report.figures import Pixels, class_label, draw_cases, styled, thinned, write_figure
 from gravis_triton.run_directory import RunDirectory
@@ -22,12 +22,22 @@ _DARKEST = 0.6  # opacity of the shade at zero saliency
 
 
 def write_class_figures(
-    run: RunDirectory, scores: ClassificationScores, curves: ClassificationCurves, *, name: str = "", caption: str = ""
+    run: RunDirectory,
+    scores: ClassificationScores,
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    name: str = "",
+    caption: str = "",
 ) -> None:
-    """Write curves.png and, for one class per image, confusion.png; with a name, confusion_NAME.png and so on."""
+    """Write curves.png and, for one class per image, confusion.png; with a name, confusion_NAME.png and so on.
+
+    probabilities, labels: those that were scored.
+    """
     if scores.confusion.ndim == 2:
         write_figure(draw_confusion(scores), run.predictions("confusion.png", name), caption=caption)
-    write_figure(draw_curves(curves), run.predictions("curves.png", name), caption=caption)
+    figure = draw_curves(scores, np.asarray(probabilities, np.float64), np.asarray(labels))
+    write_figure(figure, run.predictions("curves.png", name), caption=caption)
 
 
 @styled
@@ -56,40 +66,44 @@ def draw_confusion(scores: ClassificationScores) -> Figure:
 
 
 @styled
-def draw_curves(curves: ClassificationCurves) -> Figure:
-    """The ROC and the precision-recall curve of each scored class against the rest, and accuracy by confidence."""
+def draw_curves(scores: ClassificationScores, p: NDArray[np.float64], labels: NDArray[np.int64]) -> Figure:
+    """The ROC and the precision-recall curve of each scored class against the rest, and accuracy by confidence.
+
+    p: the probabilities (images, classes) of which these are the scores.
+    """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     figure = Figure(figsize=(12.6, 4.4))
-    roc, precision, calibration = figure.subplots(1, 3)
+    roc, precisions, calibration = figure.subplots(1, 3)
     roc.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
-    _draw_lines(roc, curves.roc, {name: f"AUC {area:.3f}" for name, area in curves.auc.items()})
+    for index, c in enumerate(scores.classes):
+        if c.name in scores.scored and 0 < c.images < scores.images:
+            column, label = (is_class(labels, index), p[:, index]), class_label(c.name)
+            roc.plot(*roc_curve(*column)[:2], label=f"{label}: AUC {c.auc:.3f}")
+            precision, recall, _ = precision_recall_curve(*column)
+            precisions.plot(recall, precision, label=f"{label}: AP {c.average_precision:.3f}")
+    _draw_calibration(calibration, scores, p, labels)
     roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one vs. rest")
-    areas = {name: f"AP {area:.3f}" for name, area in curves.average_precision.items()}
-    _draw_lines(precision, curves.precision_recall, areas)
-    precision.set(xlabel="recall", ylabel="precision", title="Precision and recall, one vs. rest")
-    _draw_calibration(calibration, curves.calibration, curves.expected_calibration_error)
-    for axes in (roc, precision, calibration):
+    precisions.set(xlabel="recall", ylabel="precision", title="Precision and recall, one vs. rest")
+    for axes in (roc, precisions, calibration):
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     return figure
 
 
-def _draw_lines(
-    axes: Axes, lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], labels: Mapping[str, str]
+def _draw_calibration(
+    axes: Axes, scores: ClassificationScores, p: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> None:
-    for name, (x, y) in lines.items():
-        axes.plot(x, y, label=f"{class_label(name)}: {labels[name]}")
-    if lines:
-        axes.legend()
-
-
-def _draw_calibration(axes: Axes, bins: CalibrationBins, error: float) -> None:
+    bins = calibration_bins(p, labels)
     known = bins.images > 0
     edges = (np.arange(len(known)) / len(known))[known]
     share = bins.images[known] / bins.images.sum()
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     axes.bar(edges, share, 1 / len(known), align="edge", color="0.9", label="fraction of images")
     axes.plot(bins.confidence[known], bins.accuracy[known], marker="o", color="C0", label="accuracy")
-    axes.set(xlabel="confidence", ylabel="fraction", title=f"expected calibration error {error:.3f}")
-    axes.legend(loc="upper left")
+    error = f"expected calibration error {scores.expected_calibration_error:.3f}"
+    axes.set(xlabel="confidence", ylabel="fraction", title=error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,6 @@ class ClassificationTask(Task):
         collection, images, indices = self.data.collection, self.data.images, self.data.split.test
         probabilities = predictor.predict_all(images, indices)
         write_class_cases(run, collection, images, indices, probabilities, predictor.saliency, caption=caption)
-        scores, curves = write_class_predictions(run, collection, indices, probabilities)
-        write_class_figures(run, scores, curves, caption=caption)
+        scores = write_class_predictions(run, collection, indices, probabilities)
+        write_class_figures(run, scores, probabilities, collection.labels(indices), caption=caption)
         return scores.flat()

@@ -80,8 +80,8 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     # scores on the test set
     def score(name: str, method: str, parameter: str, probabilities: Tensor) -> ClassificationScores:
         caption = caption_of(opened.architecture, settings.encoder, method, collection.name)
-        scores, curves = write_class_predictions(run, collection, data.split.test, probabilities, name=name)
-        write_class_figures(run, scores, curves, name=name, caption=caption)
+        scores = write_class_predictions(run, collection, data.split.test, probabilities, name=name)
+        write_class_figures(run, scores, probabilities, test.labels, name=name, caption=caption)
         display.print(
             f"{'kNN' if name == 'knn' else method} ({parameter}): mean AUC {scores.mean_auc:.3f}, "
             f"balanced accuracy {scores.balanced_accuracy:.3f} on {scores.images:,} test images"

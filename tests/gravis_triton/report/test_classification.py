@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gravis_triton.evaluation.classification import classification_curves, classification_scores
+from gravis_triton.evaluation.classification import classification_scores
 from gravis_triton.report.classification import (
     ClassCase,
     choose_class_cases,
@@ -27,7 +27,7 @@ def predictions() -> tuple[np.ndarray, np.ndarray]:
 
 
 def curves(p: np.ndarray, y: np.ndarray, scored: tuple[str, ...] = ()):
-    return draw_curves(classification_curves(p, y, classes=CLASSES, scored=scored)).axes
+    return draw_curves(classification_scores(p, y, classes=CLASSES, scored=scored), p, y).axes
 
 
 def legend(axes) -> list[str]:
@@ -82,9 +82,9 @@ def test_a_confusion_matrix_of_very_many_classes_is_no_larger_than_that_of_many(
 
 def test_figures_are_named_after_the_classifier(tmp_path):
     p, y = predictions()
-    scores, areas = (f(p, y, classes=CLASSES, scored=()) for f in (classification_scores, classification_curves))
-    write_class_figures(RunDirectory(tmp_path), scores, areas, name="knn")
-    write_class_figures(RunDirectory(tmp_path), scores, areas)
+    scores = classification_scores(p, y, classes=CLASSES, scored=())
+    write_class_figures(RunDirectory(tmp_path), scores, p, y, name="knn")
+    write_class_figures(RunDirectory(tmp_path), scores, p, y)
     names = {"confusion_knn.png", "curves_knn.png", "confusion.png", "curves.png"}
     assert {file.name for file in tmp_path.iterdir()} == names
     for name in names:
