@@ -28,11 +28,6 @@ class LabeledFeatures:
     labels: Tensor
 
 
-def labeled_features(features: Tensor, labels: Sequence[int]) -> LabeledFeatures:
-    """Features with the labels of their images. Raises UserError for features that are not finite."""
-    return LabeledFeatures(finite_features(features), torch.tensor(labels))
-
-
 def finite_features(features: Tensor) -> Tensor:
     """Return the features unchanged. Raises UserError for NaN or infinity, e.g. from a diverged encoder."""
     if not features.isfinite().all():

@@ -20,6 +20,8 @@ from gravis_triton.evaluation.segmentation import MaskScores
 from gravis_triton.files import atomic_write, inside
 from gravis_triton.run_directory import RunDirectory
 
+_Row = Sequence[str | float]
+
 
 def write_submission_csv(
     file: Path, data_set: str, ids: Sequence[str], probabilities: ArrayLike, *, classes: Sequence[str]
@@ -34,11 +36,9 @@ def write_submission_csv(
     header, columns = _submission_columns(data_set, classes)
     if not set(columns.values()) <= set(classes):  # an image folder of that name with other classes
         header, columns = _submission_columns("", classes)
-    p = np.asarray(probabilities, np.float64)
-    values = [p[:, classes.index(name)] for name in columns.values()]
-    rows = ([name, *map(_number, row)] for name, *row in zip(ids, *values, strict=True))
-    titles = [] if header is None else [[header, *columns]]
-    atomic_write(file, _csv([*titles, *rows]))
+    p = np.asarray(probabilities, np.float64)[:, [classes.index(name) for name in columns.values()]]
+    rows = [[image_id, *row] for image_id, row in zip(ids, p.tolist(), strict=True)]
+    _write_csv(file, rows if header is None else [[header, *columns], *rows])
 
 
 def _submission_columns(data_set: str, classes: Sequence[str]) -> tuple[str | None, Mapping[str, str]]:
@@ -91,13 +91,11 @@ def write_class_probabilities_csv(
 ) -> None:
     """One row per image: image_id, group if any image has one, label (the name of its true class), and the probability
     of each class. For several classes per image: labels, their names between bars."""
-    known = np.asarray(labels)
-    is_single = known.ndim == 1
-    of_image = known[:, None].tolist() if is_single else [np.flatnonzero(row).tolist() for row in known]
+    known, p = np.asarray(labels), np.asarray(probabilities, np.float64)
+    of_image = known[:, None].tolist() if known.ndim == 1 else [np.flatnonzero(row).tolist() for row in known]
     names = ["|".join(classes[index] for index in own) for own in of_image]
-    rows = zip(names, np.asarray(probabilities, np.float64), strict=True)
-    lines = [[name, *map(_number, values)] for name, values in rows]
-    atomic_write(file, _csv(_with_images(ids, groups, [["label" if is_single else "labels", *classes], *lines])))
+    rows = [[name, *row] for name, row in zip(names, p.tolist(), strict=True)]
+    _write_image_csv(file, ids, groups, ["label" if known.ndim == 1 else "labels", *classes], rows)
 
 
 def write_mask_scores_csv(
@@ -108,18 +106,26 @@ def write_mask_scores_csv(
     groups: Sequence[str | None] | None = None,
 ) -> None:
     """One row per image: image_id, group if any image has one, jaccard, dice, accuracy, sensitivity, specificity."""
-    lines = [list(map(_number, asdict(of_image).values())) for of_image in scores]
-    atomic_write(file, _csv(_with_images(ids, groups, [list(MaskScores.__dataclass_fields__), *lines])))
+    rows = [list(asdict(of_image).values()) for of_image in scores]
+    _write_image_csv(file, ids, groups, list(MaskScores.__dataclass_fields__), rows)
 
 
-def _with_images(
-    ids: Sequence[str], groups: Sequence[str | None] | None, rows: Sequence[Sequence[str]]
-) -> Iterable[Sequence[str]]:
-    """Prepend the image ids and groups to the rows, of which the first is the header."""
-    images: list[list[str]] = [["image_id"], *([image_id] for image_id in ids)]
+def _write_image_csv(
+    file: Path, ids: Sequence[str], groups: Sequence[str | None] | None, header: Sequence[str], rows: Iterable[_Row]
+) -> None:
+    """One row per image: image_id, group if any image has one, and the given columns."""
+    images = {"image_id": ids}
     if groups is not None and any(groups):
-        images = [[*row, group or ""] for row, group in zip(images, ["group", *groups], strict=True)]
-    return [[*image, *row] for image, row in zip(images, rows, strict=True)]
+        images["group"] = [group or "" for group in groups]
+    joined = zip(zip(*images.values(), strict=True), rows, strict=True)
+    _write_csv(file, [[*images, *header], *([*image, *row] for image, row in joined)])
+
+
+def _write_csv(file: Path, rows: Iterable[_Row]) -> None:
+    text = io.StringIO()
+    written = ([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(written)
+    atomic_write(file, text.getvalue())
 
 
 def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
@@ -138,13 +144,3 @@ def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
 def mask_file(directory: Path, image_id: str) -> Path:
     """The file that `save_mask` writes. Raises UserError for an id that points outside the directory."""
     return inside(directory, f"{image_id}_segmentation.png")
-
-
-def _number(value: float) -> str:
-    return f"{value:.9g}"
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -134,13 +134,13 @@ def weight_and_bias(problem: LogisticProblem, solution: Floats) -> tuple[Floats,
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
     """weight (known classes, dim) and bias (known classes,), float64, of the logits of the `known` classes, those with
-    training images. inverse_penalty: C of the logistic regression, chosen on the validation set. classes: number of
-    all classes."""
+    training images. inverse_penalty: C of the logistic regression, chosen on the validation set; None if nothing was
+    fitted. classes: number of all classes."""
 
     weight: Tensor
     bias: Tensor
     known: Tensor
-    inverse_penalty: float
+    inverse_penalty: float | None
     classes: int
 
     def probabilities(self, features: Tensor) -> Tensor:
@@ -193,39 +193,36 @@ def fit_probe(
 
 @dataclass(frozen=True, slots=True)
 class MultilabelProbe:
-    """probes: of the decision between no and yes for each class; the label itself where all training images have the
-    same."""
+    """probes: of the decision between no and yes for each class."""
 
-    probes: tuple[LinearProbe | int, ...]
+    probes: tuple[LinearProbe, ...]
 
     @property
     def inverse_penalty(self) -> list[float | None]:
         """C for each class."""
-        return [None if isinstance(probe, int) else probe.inverse_penalty for probe in self.probes]
+        return [probe.inverse_penalty for probe in self.probes]
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(images, classes) float64."""
-        constant = torch.ones(len(features), dtype=torch.float64)
-        columns = [
-            probe * constant if isinstance(probe, int) else probe.probabilities(features)[:, 1] for probe in self.probes
-        ]
-        return torch.stack(columns, dim=1)
+        return torch.stack([probe.probabilities(features)[:, 1] for probe in self.probes], dim=1)
 
 
 def fit_multilabel_probe(
     train: LabeledFeatures, validation: LabeledFeatures, *, progress: Callable[[int, int], None] | None = None
 ) -> MultilabelProbe:
-    """`fit_probe` for each column of labels (images, classes), with its own C. progress: called with (done, total)
-    classes."""
-    probes: list[LinearProbe | int] = []
-    for index, column in enumerate(train.labels.unbind(1)):
+    """`fit_probe` for each column of labels (images, classes), with its own C; where all training images have the same
+    label, the probability is that label. progress: called with (done, total) classes."""
+    probes: list[LinearProbe] = []
+    dim = train.features.shape[1]
+    for column, known in zip(train.labels.unbind(1), validation.labels.unbind(1), strict=True):
         if column.min() == column.max():
-            probes.append(int(column[0]))
+            none = torch.zeros(1, dim, dtype=torch.float64)
+            probes.append(LinearProbe(none, none[:, 0], column[:1], None, 2))
         else:
-            known = LabeledFeatures(validation.features, validation.labels[:, index])
-            probes.append(fit_probe(LabeledFeatures(train.features, column), known, classes=2, scored=[1]))
+            parts = LabeledFeatures(train.features, column), LabeledFeatures(validation.features, known)
+            probes.append(fit_probe(*parts, classes=2, scored=[1]))
         if progress is not None:
-            progress(index + 1, train.labels.shape[1])
+            progress(len(probes), train.labels.shape[1])
     return MultilabelProbe(tuple(probes))
 
 

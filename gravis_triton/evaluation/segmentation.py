@@ -5,7 +5,7 @@ Each image is scored at the native size of its mask, and scores are averaged ove
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import segmentation_models_pytorch.metrics as smp_metrics
 import torch
@@ -30,28 +30,6 @@ class MaskScores:
     accuracy: float
     sensitivity: float
     specificity: float
-
-    @property
-    def thresholded_jaccard(self) -> float:
-        """The Jaccard index, or 0 if it is below 0.65 (ISIC 2018, task 1)."""
-        return self.jaccard if self.jaccard >= JACCARD_THRESHOLD else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentationScores:
-    """Means over images of `MaskScores`. ISIC 2017 ranks by jaccard, ISIC 2018 by thresholded_jaccard."""
-
-    images: int
-    jaccard: float
-    thresholded_jaccard: float
-    dice: float
-    accuracy: float
-    sensitivity: float
-    specificity: float
-
-    def flat(self) -> dict[str, float]:
-        """Every score by name, without the number of images."""
-        return {name: value for name, value in asdict(self).items() if name != "images"}
 
 
 def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
@@ -80,13 +58,16 @@ def mask_scores(predicted: Tensor, truth: Tensor) -> MaskScores:
     return MaskScores(**{name: metric(*counts, zero_division=1.0).item() for name, metric in metrics.items()})
 
 
-def segmentation_scores(scores: Sequence[MaskScores]) -> SegmentationScores:
-    """The mean of each score over images. Raises ValueError if there are none."""
+def segmentation_scores(scores: Sequence[MaskScores]) -> dict[str, float]:
+    """The mean of each score over images, by name; ISIC 2017 ranks by jaccard.
+
+    thresholded_jaccard, by which ISIC 2018 ranks, counts an index below 0.65 as 0. Raises ValueError without images.
+    """
     if not scores:
         raise ValueError("no masks to score")
-    names = [field.name for field in fields(SegmentationScores) if field.name != "images"]
-    means = {name: sum(getattr(of_image, name) for of_image in scores) / len(scores) for name in names}
-    return SegmentationScores(images=len(scores), **means)
+    columns = {name: [getattr(of_image, name) for of_image in scores] for name in MaskScores.__dataclass_fields__}
+    columns["thresholded_jaccard"] = [value if value >= JACCARD_THRESHOLD else 0.0 for value in columns["jaccard"]]
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:

@@ -215,7 +215,7 @@ class SegmentationTask(Task):
         data = self.data
         compared = self.predictor(tta=False).compare(data.collection, data.images, data.split.validation)
         scores = segmentation_scores([case.scores for case in compared])
-        return {"jaccard": scores.jaccard, "dice": scores.dice}
+        return {name: scores[name] for name in ("jaccard", "dice")}
 
     def test(self, predictor: MaskPredictor, run: RunDirectory, *, caption: str) -> dict[str, float]:
         collection, images, indices = self.data.collection, self.data.images, self.data.split.test
@@ -231,4 +231,4 @@ class SegmentationTask(Task):
             groups=[record.group for record in tested],
         )
         write_mask_cases(run, collection, images, indices, scores, caption=caption)
-        return segmentation_scores(scores).flat()
+        return segmentation_scores(scores)

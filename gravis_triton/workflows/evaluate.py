@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from gravis_triton.data import external_test, open_collection, write_split
@@ -16,7 +17,7 @@ from gravis_triton.evaluation.features import (
     FlipAveraged,
     LabeledFeatures,
     extract_features,
-    labeled_features,
+    finite_features,
 )
 from gravis_triton.evaluation.knn import choose_neighbors, knn_probabilities
 from gravis_triton.evaluation.prediction_files import write_class_predictions
@@ -119,8 +120,10 @@ def _encode(
             device=accelerator.device,
             workers=settings.workers,
             progress=encoding,
-        ).split([len(part) for part in parts])
-    return [labeled_features(rows, data.collection.labels(part)) for rows, part in zip(features, parts, strict=True)]
+        )
+    rows = finite_features(features).split([len(part) for part in parts])
+    labels = [torch.tensor(data.collection.labels(part)) for part in parts]
+    return [LabeledFeatures(*pair) for pair in zip(rows, labels, strict=True)]
 
 
 def _write_results(

