@@ -192,7 +192,8 @@ def _first_word(metric: str) -> str:
 
 @styled
 def _draw_curves(title: str, curves: Mapping[str, Points]) -> Picture:
-    figure = Figure(figsize=(3.4, 2.5), layout="none")  # several times as fast as a constrained one
+    figure = Figure(figsize=(3.4, 2.5))
+    figure.set_layout_engine("none")  # several times as fast as the constrained layout
     axes = figure.add_axes((0.2, 0.18, 0.74, 0.7))
     for name, points in curves.items():
         x, y = zip(*points[:: max(1, len(points) // _MOST_POINTS)], strict=True)

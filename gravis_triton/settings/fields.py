@@ -80,9 +80,13 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
     return get_args(value_type(hint)) if get_origin(value_type(hint)) is Literal else ()
 
 
-@cache
 def settings_of(kind: type[Any]) -> dict[str, Setting]:
     """Name -> setting, group by group, those of the job itself first. Raises ValueError for a name in two groups."""
+    return _settings_of(kind)  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _settings_of(kind: type[Any]) -> dict[str, Setting]:
     hints, own = get_type_hints(kind, include_extras=True), {field.name: field for field in fields(kind)}
     settings: dict[str, Setting] = {}
     for group, names in _groups(kind):

@@ -56,7 +56,7 @@ def run(runs, with_pages, run_here, cache, monkeypatch):
         flags += f" --output-dir {directory}"
         more = {
             "pretrain": "--model test_resnet --views 3 --max-steps 2 --log-every 1",
-            "finetune_classification": "--encoder random --model test_resnet --max-steps 2",
+            "finetune_classification": "--encoder random --model test_resnet --max-steps 2 --log-every 1",
             "finetune_segmentation": "--encoder random --model test_resnet --max-steps 2",
             "evaluate": "--encoder random --model test_resnet",
         }
