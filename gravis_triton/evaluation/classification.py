@@ -255,6 +255,15 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity:
     return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
 
+def operating_points(scores: Floats, positive: Bools) -> tuple[Ints, Ints]:
+    """Numbers of negative and of positive images at or above each threshold, from above all scores to the lowest:
+    (distinct scores + 1,) each. The points of the ROC and the precision-recall curve."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.diff(scores[order], append=np.nan))  # of runs of equal scores
+    negatives, positives = (np.append(0, np.cumsum(flags[order])[ends]) for flags in (~positive, positive))
+    return negatives, positives
+
+
 def average_precision(scores: Floats, positive: Bools) -> float:
     """Sum over the thresholds, from the highest, of (recall gained) * precision, without interpolation.
 
@@ -262,9 +271,9 @@ def average_precision(scores: Floats, positive: Bools) -> float:
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    from sklearn.metrics import average_precision_score  # takes longer to import than pre-training has for its scores
-
-    return float(average_precision_score(positive, scores))
+    negatives, positives = operating_points(scores, positive)
+    precision = positives[1:] / (negatives + positives)[1:]
+    return float((np.diff(positives) * precision).sum() / positives[-1])
 
 
 def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: float) -> float:
@@ -274,10 +283,8 @@ def specificity_at_sensitivity(scores: Floats, positive: Bools, sensitivity: flo
     """
     if not 0 < positive.sum() < len(positive):
         return float("nan")
-    from sklearn.metrics import roc_curve
-
-    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores, drop_intermediate=False)
-    return float(1 - false_positive_rate[true_positive_rate >= sensitivity].min())
+    negatives, positives = operating_points(scores, positive)
+    return float(1 - negatives[positives / positives[-1] >= sensitivity].min() / negatives[-1])
 
 
 def sensitivity_at_specificity(scores: Floats, positive: Bools, specificity: float) -> float:

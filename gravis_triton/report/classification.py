@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gravis_triton.data import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
-from gravis_triton.evaluation.classification import ClassificationScores, calibration_bins, is_class
+from gravis_triton.evaluation.classification import ClassificationScores, calibration_bins, is_class, operating_points
 from gravis_triton.evaluation.saliency import Saliency
 from gravis_triton.report.figures import Pixels, class_label, draw_cases, styled, thinned, write_figure
 from gravis_triton.run_directory import RunDirectory
@@ -71,16 +71,15 @@ def draw_curves(scores: ClassificationScores, p: NDArray[np.float64], labels: ND
 
     p: the probabilities (images, classes) of which these are the scores.
     """
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
     figure = Figure(figsize=(12.6, 4.4))
     roc, precisions, calibration = figure.subplots(1, 3)
     roc.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     for index, c in enumerate(scores.classes):
         if c.name in scores.scored and 0 < c.images < scores.images:
-            column, label = (is_class(labels, index), p[:, index]), class_label(c.name)
-            roc.plot(*roc_curve(*column)[:2], label=f"{label}: AUC {c.auc:.3f}")
-            precision, recall, _ = precision_recall_curve(*column)
+            negatives, positives = operating_points(p[:, index], is_class(labels, index))
+            recall, label = positives / positives[-1], class_label(c.name)
+            precision = np.append(1, positives[1:] / (negatives + positives)[1:])
+            roc.plot(negatives / negatives[-1], recall, label=f"{label}: AUC {c.auc:.3f}")
             precisions.plot(recall, precision, label=f"{label}: AP {c.average_precision:.3f}")
     _draw_calibration(calibration, scores, p, labels)
     roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one vs. rest")

@@ -23,10 +23,12 @@ def read_attributes(data: str, columns: Sequence[str], ids: Iterable[str]) -> At
     about several. The first row of an image counts.
     Raises UserError for a column that no table has for any of the images.
     """
+    if not columns:
+        return {}
     images = _by_name(ids)
     found: dict[str, dict[str, str]] = {column: {} for column in columns}
     seen: dict[str, None] = {}
-    for frame in _tables(data, columns, seen) if columns else ():
+    for frame in _tables(data, columns, seen):
         named = _named_images(frame, images)
         for column in found.keys() & set(frame.header):
             values = frame.known(column)

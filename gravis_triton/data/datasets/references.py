@@ -48,7 +48,7 @@ class ImageFile(Encoded):
         return self.path
 
     def fingerprint(self) -> str:
-        return file_fingerprint(self.path)
+        return file_fingerprint(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class HDF5Image(Encoded):
         return io.BytesIO(value.tobytes() if hasattr(value, "tobytes") else value)
 
     def fingerprint(self) -> str:
-        return f"{file_fingerprint(Path(self.file))}:{self.key}"
+        return f"{file_fingerprint(self.file)}:{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class MaskFile:
         return self.read().size
 
     def fingerprint(self) -> str:
-        return ":".join(file_fingerprint(Path(file)) for file in (self.file, self.image) if file is not None)
+        return ":".join(file_fingerprint(file) for file in (self.file, self.image) if file is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +149,14 @@ class SyntheticMask(SyntheticImage):
         return f"{_generator_version()}:{self.seed}:{self.index}:mask"
 
 
-def file_fingerprint(path: Path) -> str:
+def file_fingerprint(path: str | Path) -> str:
     """Name, size and modification time of a file; "missing" if it cannot be read."""
+    name = os.path.basename(path)
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
-        return f"{path.name}:missing"
-    return f"{path.name}:{status.st_size}:{status.st_mtime_ns}"
+        return f"{name}:missing"
+    return f"{name}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def hdf5_keys(file: Path) -> list[str]:

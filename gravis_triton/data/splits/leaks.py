@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,7 +150,7 @@ def _count(pairs: Sequence[Pair]) -> str:
 
 def _identity(image_id: str) -> str:
     """What an image's ids in different datasets have in common."""
-    stem = PurePosixPath(image_id).stem.removesuffix("_downsampled")
+    stem = splitext(basename(image_id))[0].removesuffix("_downsampled")
     return stem if _ISIC_ID.fullmatch(stem) else image_id
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import auc as area
-from sklearn.metrics import roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from gravis_triton.evaluation.classification import (
     argmax_or_tie,
@@ -14,6 +14,7 @@ from gravis_triton.evaluation.classification import (
     classification_scores,
     expected_calibration_error,
     nanmean,
+    operating_points,
     partial_auc,
     recalls,
     sensitivity_at_specificity,
@@ -94,6 +95,19 @@ def test_average_precision_is_not_interpolated():
     assert average_precision(p, flags(1, 0, 1, 0, 1)) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
     # a tie is one threshold: both at once, precision 1/2
     assert average_precision(scores_of(0.5, 0.5), flags(1, 0)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_and_operating_points_equal_those_of_scikit_learn(seed):
+    generator = np.random.default_rng(seed)
+    positive = generator.random(300) < 0.2
+    p = (generator.random(300) + 0.3 * positive).round(2)  # with ties
+    assert average_precision(p, positive) == pytest.approx(average_precision_score(positive, p), abs=1e-12)
+    assert auc(p, positive) == pytest.approx(roc_auc_score(positive, p), abs=1e-12)
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, p, drop_intermediate=False)
+    negatives, positives = operating_points(p, positive)
+    assert negatives / (~positive).sum() == pytest.approx(false_positive_rate)
+    assert positives / positive.sum() == pytest.approx(true_positive_rate)
 
 
 def test_specificity_is_at_the_first_threshold_with_the_sensitivity():

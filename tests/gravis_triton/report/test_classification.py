@@ -59,8 +59,8 @@ def test_curves_are_those_of_the_scored_classes_with_their_areas():
     # melanoma: 0.6 and 0.3 against 0.5, 0.1, 0.4: 3 + 1 of 6 pairs; keratosis: 0.4 against 0.3, 0.2, 0.3, 0.4: 3.5 of 4
     assert legend(roc) == ["melanoma: AUC 0.667", "seborrheic keratosis: AUC 0.875"]
     melanoma = roc.lines[1]
-    assert np.array(melanoma.get_xdata()).tolist() == pytest.approx([0, 0, 2 / 3, 2 / 3, 1])
-    assert np.array(melanoma.get_ydata()).tolist() == pytest.approx([0, 0.5, 0.5, 1, 1])
+    assert np.array(melanoma.get_xdata()).tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 2 / 3, 1])
+    assert np.array(melanoma.get_ydata()).tolist() == pytest.approx([0, 0.5, 0.5, 0.5, 1, 1])
     # melanoma: precision 1 at recall 1/2, 2/4 at recall 1; keratosis: 1/2 at recall 1
     assert legend(precision) == ["melanoma: AP 0.750", "seborrheic keratosis: AP 0.500"]
     # confidences 0.4 (a tie: wrong), 0.5 twice (wrong), 0.6 twice (correct)
