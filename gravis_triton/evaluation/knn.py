@@ -18,7 +18,7 @@ NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
 MAX_SCORED_IMAGES = 20_000
 """Per set; more would change the scores by less than their error."""
 _ROWS = 1024  # queries compared with the whole reference set at a time, at most
-_MAX_SIMILARITIES = 2**27  # at a time
+_MAX_SIMILARITIES = 2**22  # at a time: 16 MB, which are reused, not mapped anew
 
 
 @dataclass(frozen=True, slots=True)
