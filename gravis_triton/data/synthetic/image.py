@@ -1,6 +1,6 @@
 """Procedural dermoscopy: lesions of three classes, with an exact mask, on skin with artifacts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from gravis_triton.data.synthetic.skin import (
     cell_pattern,
     lattice_noise,
     paint_skin,
+    rgb,
     shine,
     smooth_step,
     wave_noise,
@@ -84,14 +85,16 @@ def render(seed: int, index: int, size: int) -> RenderedImage:
     Raises UserError for a negative seed or index and for a size below 16.
     """
     canvas, traits, lesion = _scene(seed, index, size)
-    flat = np.exp(-paint_skin(canvas, _stream(seed, index, 4)).reshape(-1, 3))
-    flat[lesion.where] = _paint(lesion, flat, traits, _stream(seed, index, 5), _stream(seed, index, 6))
-    image = flat.reshape(canvas.size, canvas.size, 3)
+    image = np.exp(-paint_skin(canvas, _stream(seed, index, 4)))
+    flat = image.reshape(3, -1)
+    flat[:, lesion.where] = _paint(lesion, flat, traits, _stream(seed, index, 5), _stream(seed, index, 6))
     add_artifacts(image, canvas, _stream(seed, index, 8))
     image = shine(image, canvas, _stream(seed, index, 9))
-    image += 0.012 * lattice_noise(canvas, _stream(seed, index, 10), _FINEST)[..., None]
+    image += 0.012 * lattice_noise(canvas, _stream(seed, index, 10), _FINEST)
     pixels = np.rint(255 * np.clip(_average(image, size), 0, 1)).astype(np.uint8)
-    return RenderedImage(pixels, _mask(canvas, lesion, size), label_of(seed, index))
+    return RenderedImage(
+        np.ascontiguousarray(np.moveaxis(pixels, 0, 2)), _mask(canvas, lesion, size), label_of(seed, index)
+    )
 
 
 def render_mask(seed: int, index: int, size: int) -> NDArray[np.uint8]:
@@ -116,7 +119,8 @@ class _Lesion:
 
     where: flat indices of those pixels; u, v: position relative to the center in units of the mean radius;
     depth: how far inside the border, in the same units (negative outside); cover: 0 outside to 1 inside, 0.5
-    on the border; fingers: 0 to 1 along the streaks that radiate from it; radius: the mean radius in frame units.
+    on the border; fingers: 0 to 1 along the streaks that radiate from it; radius: the mean radius in frame units;
+    noise: `wave_noise` at the pixels, from random numbers and a wavelength in units of the mean radius.
     """
 
     where: NDArray[np.intp]
@@ -126,9 +130,7 @@ class _Lesion:
     cover: Array
     fingers: Array
     radius: float
-
-    def noise(self, rng: Rng, wavelength: float) -> Array:
-        return wave_noise(self.u, self.v, rng, wavelength)
+    noise: Callable[[Rng, float], Array]
 
 
 def _scene(seed: int, index: int, size: int) -> tuple[Canvas, Traits, _Lesion]:
@@ -171,14 +173,17 @@ def _outline(canvas: Canvas, traits: Traits, place: Rng, rng: Rng) -> _Lesion:
     radius = float(np.exp(place.uniform(np.log(0.54), np.log(0.84))))
     center = place.uniform(-1, 1, 2) * max(0.05, 0.9 - radius) * 0.5
     elongation, turn = place.uniform(1.0, 1.35), place.uniform(0, np.pi)
-    x, y = canvas.x - np.float32(center[0]), canvas.y - np.float32(center[1])
-    reach = np.flatnonzero(x * x + y * y < (1.75 * radius) ** 2)
-    u, v = x.ravel()[reach] / np.float32(radius), y.ravel()[reach] / np.float32(radius)
+    columns, rows = ((canvas.axis - np.float32(c)) / np.float32(radius) for c in center)
+    reach = np.flatnonzero(np.add.outer(rows**2, columns**2) < 1.75**2)
+    u, v = columns[reach % canvas.size], rows[reach // canvas.size]
+
+    def noise(rng: Rng, wavelength: float) -> Array:
+        return wave_noise(columns, rows, rng, wavelength).ravel()[reach]
 
     # an irregular border departs from the star shape
     warp = np.float32(0.5 * traits["irregularity"])
-    wu = u + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
-    wv = v + warp * (wave_noise(u, v, rng, 0.6) + 0.5 * wave_noise(u, v, rng, 0.25))
+    wu = u + warp * (noise(rng, 0.6) + 0.5 * noise(rng, 0.25))
+    wv = v + warp * (noise(rng, 0.6) + 0.5 * noise(rng, 0.25))
     angle, distance = np.arctan2(wv, wu), np.sqrt(wu * wu + wv * wv)
     ellipse = 1 / np.hypot(np.cos(_ANGLES - turn) / elongation, np.sin(_ANGLES - turn) * elongation) ** 0.5
     border = ellipse * np.exp(
@@ -187,12 +192,18 @@ def _outline(canvas: Canvas, traits: Traits, place: Rng, rng: Rng) -> _Lesion:
     fingers = _fingers(rng) * traits["streaks"]
     border = border * (1 + 0.16 * fingers)
     border /= np.sqrt(np.mean(border**2))  # the area does not reveal the class
-    depth = np.interp(angle, _ANGLES, border).astype(np.float32) - distance
-
     softness = traits["softness"] * np.exp(traits["abruptness"] * _ring(rng, 1, 2, 0.0))
-    width = np.interp(angle, _ANGLES, np.clip(softness, 0.02, 0.4)).astype(np.float32)
-    along = np.interp(angle, _ANGLES, fingers).astype(np.float32)
-    return _Lesion(reach, u, v, depth, smooth_step(depth / width), along, radius)
+    border_distance, width, along = _interpolate(angle, border, np.clip(softness, 0.02, 0.4), fingers)
+    depth = border_distance - distance
+    return _Lesion(reach, u, v, depth, smooth_step(depth / width), along, radius, noise)
+
+
+def _interpolate(angle: Array, *curves: Array) -> list[Array]:
+    """Each curve, given at _ANGLES, at the angles in between."""
+    position = (angle + np.float32(np.pi)) * np.float32((len(_ANGLES) - 1) / (2 * np.pi))
+    left = np.clip(position.astype(np.intp), 0, len(_ANGLES) - 2)
+    share = position - left.astype(np.float32)
+    return [c[left] + share * np.diff(c)[left] for c in (curve.astype(np.float32) for curve in curves)]
 
 
 def _ring(rng: Rng, lowest: int, highest: int, decay: float) -> NDArray[np.float64]:
@@ -214,42 +225,42 @@ def _fingers(rng: Rng) -> NDArray[np.float64]:
 def _mask(canvas: Canvas, lesion: _Lesion, size: int) -> NDArray[np.uint8]:
     inside = np.zeros(canvas.size**2, np.float32)
     inside[lesion.where] = lesion.depth > 0
-    share = _average(inside.reshape(canvas.size, -1, 1), size)[..., 0]
+    share = _average(inside.reshape(canvas.size, -1), size)
     return np.where(share > 0.5, 255, 0).astype(np.uint8)
 
 
 def _average(image: Array, size: int) -> Array:
-    """(size, size, channels): mean over square blocks of pixels."""
-    factor = image.shape[0] // size
-    return image.reshape(size, factor, size, factor, -1).mean((1, 3))
+    """(..., size, size): mean over square blocks of pixels."""
+    factor = image.shape[-1] // size
+    blocks = (image[..., row::factor, column::factor] for row in range(factor) for column in range(factor))
+    return sum(blocks, np.float32(0)) / factor**2
 
 
 def _paint(lesion: _Lesion, skin: Array, traits: Traits, tone: Rng, rng: Rng) -> Array:
-    """Colors (n, 3) of the lesion's pixels on `skin` (pixels, 3).
+    """Colors (3, n) of the lesion's pixels on `skin` (3, pixels).
 
     tone draws the lesion's mean darkness and hue, whatever the class; the painted lesion is adjusted to match.
     """
-    darkness = np.exp(tone.uniform(np.log(0.55), np.log(1.25)))
-    hue = np.exp(tone.normal(0, [0.08, 0.04, 0.08])).astype(np.float32)
-    under = skin[lesion.where]
-    inside = lesion.depth > 0
+    darkness = float(np.exp(tone.uniform(np.log(0.55), np.log(1.25))))
+    hue = np.exp(rgb(*tone.normal(0, [0.08, 0.04, 0.08])))
+    under = skin[:, lesion.where]
+    inside = (lesion.depth > 0).astype(np.float32)
+    inside /= inside.sum()  # a product with it is the mean over the lesion
 
     shade = 1 + tone.uniform(-0.3, 0.7) * np.clip(lesion.depth, -0.3, 1)
-    relative = (
-        _pigment(lesion, traits, rng) * _structures(lesion, traits, rng)[:, None] * (lesion.cover * shade)[:, None]
-    )
-    color = under * np.exp(-darkness * relative * MELANIN.mean() / relative[inside].mean())
+    relative = _pigment(lesion, traits, rng) * (_structures(lesion, traits, rng) * lesion.cover * shade)
+    color = under * np.exp(relative * (-darkness * MELANIN.mean() / (relative @ inside).mean()))
     daylight = 0.35 + skin.mean()
     for opacity, paint in _overlays(lesion, traits, rng):
-        color += opacity[:, None] * (np.array(paint, np.float32) * daylight - color)
-    expected = np.exp(-darkness * hue * MELANIN) * under[inside].mean(0)
-    return color * (expected / color[inside].mean(0)) ** lesion.cover[:, None]
+        color += opacity * (paint * daylight - color)
+    expected = np.exp(-darkness * hue * MELANIN) * (under @ inside)[:, None]
+    return color * np.exp(lesion.cover * np.log(expected / (color @ inside)[:, None]))
 
 
 def _pigment(lesion: _Lesion, traits: Traits, rng: Rng) -> Array:
-    """Relative optical density (n, 3) of the lesion's base color, before structures; of order 1."""
+    """Relative optical density (3, n) of the lesion's base color, before structures; of order 1."""
     palette = _palette(int(traits["colors"]), rng)
-    ground = _shares(lesion, traits, rng) @ palette
+    ground = palette @ _shares(lesion, traits, rng)
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.float32(2 * np.cos(angle)) * lesion.u + np.float32(2 * np.sin(angle)) * lesion.v
     tilt = 1 + 0.45 * traits["eccentricity"] * np.tanh(slope)
@@ -258,39 +269,38 @@ def _pigment(lesion: _Lesion, traits: Traits, rng: Rng) -> Array:
         mottle += rng.uniform(0.04, 0.11) * lesion.noise(rng, wavelength / lesion.radius)
     blotch = smooth_step(lesion.noise(rng, 0.9) - rng.uniform(0.6, 1.6))
     mottle += rng.uniform(0.2, 0.7) * blotch
-    return ground * (tilt * np.maximum(mottle, 0.2))[:, None]
+    return ground * (tilt * np.maximum(mottle, 0.2))
 
 
 def _palette(colors: int, rng: Rng) -> Array:
-    """(colors, 3) densities: browns first, then black, blue-gray and red in a random order."""
+    """(3, colors) densities: browns first, then black, blue-gray and red in a random order."""
     if colors == 1:
-        return np.stack([MELANIN])
+        return MELANIN
     palette = [0.5 * MELANIN, 1.25 * MELANIN]
     if colors > 2:
         rare = [1.5 * MELANIN + 0.6, 0.75 * DEEP_MELANIN + 0.3 * MELANIN, 0.35 * MELANIN + 0.7 * BLOOD]
         palette += [rare[i] for i in rng.permutation(3)[: colors - 2]]
-    return np.stack(palette)
+    return np.hstack(palette)
 
 
 def _shares(lesion: _Lesion, traits: Traits, rng: Rng) -> Array:
-    """Share of each color at each pixel, (n, colors), summing to 1: two in rings, more in compartments."""
+    """Share of each color at each pixel, (colors, n), summing to 1: two in rings, more in compartments."""
     colors, u, v = int(traits["colors"]), lesion.u, lesion.v
     if colors == 1:
-        return np.ones((len(u), 1), np.float32)
+        return np.ones((1, len(u)), np.float32)
     if colors == 2:  # a dark center, or a pale one
         inside = smooth_step((lesion.depth - np.float32(rng.uniform(0.25, 0.6))) / np.float32(0.3))
         dark = inside if rng.uniform() < 0.65 else 1 - inside
-        return np.stack([1 - dark, dark], 1)
+        return np.stack([1 - dark, dark])
     lean = 2.0 * traits["eccentricity"]
     score = np.stack(
         [
             1.2 * lesion.noise(rng, 1.3) + lean * (np.float32(np.cos(d)) * u + np.float32(np.sin(d)) * v)
             for d in rng.uniform(0, 2 * np.pi, colors)
-        ],
-        1,
+        ]
     )
-    share = np.exp(3.0 * (score - score.max(1, keepdims=True)))
-    return share / share.sum(1, keepdims=True)
+    share = np.exp(3.0 * (score - score.max(0)))
+    return share / share.sum(0)
 
 
 def _structures(lesion: _Lesion, traits: Traits, rng: Rng) -> Array:
@@ -343,18 +353,18 @@ def _globules(lesion: _Lesion, disorder: float, rng: Rng) -> Array:
     return 1.3 * (total - 0.25) * gathered
 
 
-def _overlays(lesion: _Lesion, traits: Traits, rng: Rng) -> list[tuple[Array, tuple[float, float, float]]]:
+def _overlays(lesion: _Lesion, traits: Traits, rng: Rng) -> list[tuple[Array, Array]]:
     """Layers to paint on top: opacity (n,) and color of blue-white veil, regression, milia-like cysts."""
-    layers: list[tuple[Array, tuple[float, float, float]]] = []
+    layers = []
     inside = smooth_step((lesion.depth - 0.08) / 0.12)
     if traits["veil"]:
-        layers.append((0.62 * traits["veil"] * _patch(lesion, rng, 0.5) * inside, (0.56, 0.57, 0.66)))
+        layers.append((0.62 * traits["veil"] * _patch(lesion, rng, 0.5) * inside, rgb(0.56, 0.57, 0.66)))
     if traits["regression"]:
-        layers.append((0.7 * traits["regression"] * _patch(lesion, rng, 0.45) * inside, (0.88, 0.80, 0.79)))
+        layers.append((0.7 * traits["regression"] * _patch(lesion, rng, 0.45) * inside, rgb(0.88, 0.80, 0.79)))
     if traits["cysts"]:
         pattern = cell_pattern(lesion.u, lesion.v, rng, rng.uniform(0.10, 0.17) / lesion.radius, 0.95)
         spots = pattern.spots(pattern.draw > 0.5, 0.08, 0.16, 0.18) * inside
-        layers.append((0.75 * traits["cysts"] * spots, (0.97, 0.93, 0.82)))
+        layers.append((0.75 * traits["cysts"] * spots, rgb(0.97, 0.93, 0.82)))
     return layers
 
 

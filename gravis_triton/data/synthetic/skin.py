@@ -12,20 +12,28 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Rng = np.random.Generator
 
-# Optical density in red, green, blue of one unit of each skin chromophore; matched to images by eye.
-MELANIN = np.array([0.50, 0.86, 1.16], np.float32)
-BLOOD = np.array([0.10, 0.62, 0.52], np.float32)
-DEEP_MELANIN = np.array([1.05, 0.82, 0.55], np.float32)  # seen through the dermis, pigment looks blue
-_PALE = np.array([0.04, 0.13, 0.17], np.float32)
 
-_TABLE = 64  # cells after which a cell pattern repeats, a power of two
+def rgb(red: float, green: float, blue: float) -> Array:
+    """(3, 1): to be broadcast with pixels (n,)."""
+    return np.array([[red], [green], [blue]], np.float32)
+
+
+# Optical density in red, green, blue of one unit of each skin chromophore; matched to images by eye.
+MELANIN = rgb(0.50, 0.86, 1.16)
+BLOOD = rgb(0.10, 0.62, 0.52)
+DEEP_MELANIN = rgb(1.05, 0.82, 0.55)  # seen through the dermis, pigment looks blue
+_PALE = rgb(0.04, 0.13, 0.17)
+
+_TABLE = 64  # cells after which a cell pattern repeats; a power of two
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixel centers of a square image. size: pixels per side; x to the right, y down, both (size, size)."""
+    """Pixel centers of a square image. size: pixels per side; axis: of a row or column; x to the right, y down, both
+    (size, size)."""
 
     size: int
+    axis: Array
     x: Array
     y: Array
 
@@ -39,7 +47,7 @@ class Canvas:
 def canvas_of(size: int) -> Canvas:
     """The canvas with `size` pixels per side."""
     centers = ((np.arange(size) + 0.5) * (2.0 / size) - 1.0).astype(np.float32)
-    return Canvas(size, *np.meshgrid(centers, centers))
+    return Canvas(size, centers, *np.meshgrid(centers, centers))
 
 
 @lru_cache(maxsize=32)
@@ -54,20 +62,22 @@ def _spline_weights(size: int, cells: int) -> Array:
 def lattice_noise(canvas: Canvas, rng: Rng, cells: int) -> Array:
     """Smooth Gaussian noise of about unit variance with `cells` lattice cells across the frame."""
     weights = _spline_weights(canvas.size, cells)
-    lattice = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
     # the spline keeps (151 / 315)² of the variance
-    return np.float32(315 / 151) * (weights @ lattice @ weights.T)
+    lattice = np.float32(315 / 151) * rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
+    return weights @ lattice @ weights.T
 
 
 def wave_noise(x: Array, y: Array, rng: Rng, wavelength: float, waves: int = 12) -> Array:
-    """Noise of unit variance in one octave around `wavelength` at the points (x, y): a sum of plane waves."""
+    """Noise of unit variance in one octave around `wavelength`: a sum of plane waves, (height, width), at the columns
+    x (width,) and the rows y (height,)."""
     number = 2 * np.pi / (wavelength * rng.uniform(0.75, 1.4, waves))
     direction = (np.arange(waves) + rng.uniform(0, 1, waves)) * (np.pi / waves)
     phase = rng.uniform(0, 2 * np.pi, waves)
-    total = np.zeros_like(x)
-    for k, d, p in zip(number, direction, phase, strict=True):
-        total += np.cos(np.float32(k * np.cos(d)) * x + np.float32(k * np.sin(d)) * y + np.float32(p))
-    return total * np.float32(np.sqrt(2 / waves))
+    across = (np.outer(x, number * np.cos(direction)) + phase).astype(np.float32)
+    down = np.outer(y, number * np.sin(direction)).astype(np.float32)
+    scale = np.float32(np.sqrt(2 / waves))
+    # cos(a + b) = cos(a) cos(b) - sin(a) sin(b): products of matrices instead of a cosine at every point
+    return (scale * np.cos(down)) @ np.cos(across).T - (scale * np.sin(down)) @ np.sin(across).T
 
 
 def smooth_step(value: Array) -> Array:
@@ -99,26 +109,28 @@ def cell_pattern(x: Array, y: Array, rng: Rng, pitch: float, jitter: float) -> C
     turn = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(turn) / pitch), np.float32(np.sin(turn) / pitch)
     u, v = cos * x - sin * y, sin * x + cos * y
+    offset = rng.uniform(-0.5, 0.5, (2, _TABLE, _TABLE)) * jitter
+    cells = np.stack([*offset, rng.uniform(0, 1, (_TABLE, _TABLE))]).astype(np.float32)
+    neighbors = [(c, np.roll(cells, -c, 2).reshape(3, -1)) for c in (-1, 0, 1)]
     row_height = np.float32(np.sqrt(3) / 2)
-    offset = (rng.uniform(-0.5, 0.5, (2, _TABLE, _TABLE)) * jitter).astype(np.float32)
-    value = rng.uniform(0, 1, (_TABLE, _TABLE)).astype(np.float32)
-    row = np.floor(v / row_height + 0.5).astype(np.int32)
-    first = np.full(x.shape, np.inf)
-    second = first.copy()
-    nearest = np.zeros(x.shape, np.int32)
-    for r in (row - 1, row, row + 1):
-        shift = np.float32(0.5) * (r & 1)
-        height, line = r * row_height, (r & (_TABLE - 1)) * _TABLE
-        column = np.floor(u - shift + 0.5).astype(np.int32)
-        for c in (column - 1, column, column + 1):
-            cell = line + (c & (_TABLE - 1))
-            du = u - (c + shift + offset[0].take(cell))
-            dv = v - (height + offset[1].take(cell))
-            distance = np.sqrt(du * du + dv * dv)
-            np.copyto(nearest, cell, where=distance < first)
-            np.minimum(second, np.maximum(first, distance), out=second)
-            np.minimum(first, distance, out=first)
-    return Cells(first, second - first, value.take(nearest))
+    row = np.floor(v / row_height + 0.5)
+    first = np.full_like(u, np.inf)
+    second, draw = first.copy(), np.zeros_like(u)
+    for r in (-1, 0, 1):
+        line = row.astype(np.intp) + r
+        shifted = u - np.float32(0.5) * (line & 1).astype(np.float32)
+        column = np.floor(shifted + 0.5)
+        entry = (line & (_TABLE - 1)) * _TABLE + (column.astype(np.intp) & (_TABLE - 1))
+        du, dv = shifted - column, v - (row + r) * row_height
+        for c, table in neighbors:
+            x_offset, y_offset, value = (values.take(entry) for values in table)
+            distance = (du - c - x_offset) ** 2 + (dv - y_offset) ** 2
+            closer = distance < first
+            second = np.minimum(second, np.maximum(first, distance))
+            np.putmask(draw, closer, value)
+            first = np.minimum(first, distance)
+    nearest = np.sqrt(first)
+    return Cells(nearest, np.sqrt(second) - nearest, draw)
 
 
 def strokes(canvas: Canvas, points: NDArray[np.float64], width: NDArray[np.float64]) -> Array:
@@ -154,7 +166,7 @@ def strokes(canvas: Canvas, points: NDArray[np.float64], width: NDArray[np.float
 
 
 def paint_skin(canvas: Canvas, rng: Rng) -> Array:
-    """Optical density (size, size, 3) of bare skin: pigment, furrows, freckles, blood, vessels and grain.
+    """Optical density (3, size, size) of bare skin: pigment, furrows, freckles, blood, vessels and grain.
 
     Its phototype runs from very fair to dark brown.
     """
@@ -168,7 +180,8 @@ def paint_skin(canvas: Canvas, rng: Rng) -> Array:
     blood = np.maximum(flush * (1 + 0.3 * lattice_noise(canvas, rng, 7)), 0)
     blood += _vessels(canvas, rng)
     grain = rng.uniform(0.006, 0.018) * (lattice_noise(canvas, rng, 40) + lattice_noise(canvas, rng, 90))
-    return _PALE + pigment[..., None] * MELANIN + blood[..., None] * BLOOD + grain[..., None]
+    density = _PALE + MELANIN * pigment.ravel() + BLOOD * blood.ravel() + grain.ravel()
+    return density.reshape(3, canvas.size, canvas.size)
 
 
 def _freckles(canvas: Canvas, rng: Rng) -> Array:
@@ -192,7 +205,7 @@ def _vessels(canvas: Canvas, rng: Rng) -> Array:
 
 
 def add_artifacts(image: Array, canvas: Canvas, rng: Rng) -> None:
-    """Paint hairs, a ruler and gel bubbles into `image` (size, size, 3), the same in all classes."""
+    """Paint hairs, a ruler and gel bubbles into `image` (3, size, size), the same in all classes."""
     _add_hairs(image, canvas, rng)
     _add_ruler(image, canvas, rng)
     _add_bubbles(image, canvas, rng)
@@ -211,10 +224,10 @@ def _add_hairs(image: Array, canvas: Canvas, rng: Rng) -> None:
     step = np.stack([np.cos(turned), np.sin(turned)], 2) * (length[:, None, None] / len(t))
     points = rng.uniform(-1.1, 1.1, (count, 1, 2)) + np.cumsum(step, 1) - step.sum(1, keepdims=True) / 2
     thickness = rng.uniform(0.010, 0.024) * rng.uniform(0.6, 1.3, (count, 1))
-    cover = strokes(canvas, points, thickness * np.linspace(1.0, 0.25, len(t)))[..., None]
+    cover = strokes(canvas, points, thickness * np.linspace(1.0, 0.25, len(t)))
     light = rng.uniform() < 0.2
     color = rng.uniform(0.75, 0.9) if light else rng.uniform(0.05, 0.3)
-    image += 0.85 * cover * (np.array([1.0, 0.9, 0.8], np.float32) * np.float32(color) - image)
+    image += 0.85 * cover * ((rgb(1.0, 0.9, 0.8) * np.float32(color))[..., None] - image)
 
 
 def _add_ruler(image: Array, canvas: Canvas, rng: Rng) -> None:
@@ -231,7 +244,7 @@ def _add_ruler(image: Array, canvas: Canvas, rng: Rng) -> None:
     lines = np.stack([foot, foot + depth[:, None] * inwards], 1)
     if rng.uniform() < 0.6:
         lines = np.concatenate([lines, [[foot[0], foot[-1]]]])
-    cover = strokes(canvas, lines, np.full(lines.shape[:2], rng.uniform(0.012, 0.02)))[..., None]
+    cover = strokes(canvas, lines, np.full(lines.shape[:2], rng.uniform(0.012, 0.02)))
     image += 0.8 * cover * (np.float32(rng.uniform(0.05, 0.25)) - image)
 
 
@@ -252,22 +265,22 @@ def _add_bubbles(image: Array, canvas: Canvas, rng: Rng) -> None:
         rim = np.exp(-(((distance - 0.9) / 0.13) ** 2))
         spot = np.exp(-((dx - 0.5 * np.cos(light)) ** 2 + (dy - 0.5 * np.sin(light)) ** 2) / 0.03)
         gain = 0.06 * (distance < 1) + 0.22 * rim * lit + 0.45 * spot
-        image[window] += gain[..., None].astype(np.float32)
+        image[:, *window] += gain.astype(np.float32)
 
 
 def shine(image: Array, canvas: Canvas, rng: Rng) -> Array:
     """The image under uneven light and a camera's color cast, exposure and dark corners."""
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.16)
-    level = 1 + slope * (np.cos(angle) * canvas.x + np.sin(angle) * canvas.y)
+    level = 1 + np.float32(slope * np.cos(angle)) * canvas.x + np.float32(slope * np.sin(angle)) * canvas.y
     level += 0.03 * lattice_noise(canvas, rng, 3)
-    cx, cy = rng.normal(0, 0.07, 2)
+    cx, cy = rng.normal(0, 0.07, 2).astype(np.float32)
     from_center = np.hypot(canvas.x - cx, canvas.y - cy)
     level -= rng.uniform(0, 0.16) * from_center**2
     warm, green = rng.normal(0, 0.04), rng.normal(0, 0.015)
-    cast = np.exp([warm, green, -1.2 * warm])
-    lit = (image * (level[..., None] * cast * rng.uniform(0.86, 1.1))).astype(np.float32)
+    cast = np.exp(rgb(warm, green, -1.2 * warm)) * rng.uniform(0.86, 1.1)
+    lit = image * level * cast[..., None]
     if rng.uniform() < 0.3:
         radius, blur = rng.uniform(1.0, 1.3), rng.uniform(0.02, 0.1)
-        lit *= smooth_step((radius - from_center) / np.float32(blur))[..., None]
+        lit *= smooth_step((radius - from_center) / np.float32(blur))
         lit += 0.02
     return lit
