@@ -355,7 +355,7 @@ def _globules(lesion: _Lesion, disorder: float, rng: Rng) -> Array:
 
 def _overlays(lesion: _Lesion, traits: Traits, rng: Rng) -> list[tuple[Array, Array]]:
     """Layers to paint on top: opacity (n,) and color of blue-white veil, regression, milia-like cysts."""
-    layers = []
+    layers: list[tuple[Array, Array]] = []
     inside = smooth_step((lesion.depth - 0.08) / 0.12)
     if traits["veil"]:
         layers.append((0.62 * traits["veil"] * _patch(lesion, rng, 0.5) * inside, rgb(0.56, 0.57, 0.66)))
