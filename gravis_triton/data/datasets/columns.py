@@ -1,7 +1,8 @@
 """Which columns of a table hold images, labels, groups, masks and splits, and what they say about each image."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,12 +15,12 @@ COLUMNS = {
     "image": ("image", "image_path", "image_id", "image_name", "isic_id", "file_name", "filename", "file", "path"),
     "label": ("label", "class", "diagnosis", "dx", "target", "malignant", "benign_malignant"),
     "labels": (),
-    "group": ("patient_id", "lesion_id", "patient", "lesion", "group"),
+    "group": ("patient_id", "subject_id", "lesion_id", "patient", "lesion", "group"),
     "mask": ("mask", "mask_path", "segmentation"),
     "split": ("split", "part", "subset"),
 }  # fmt: skip
-"""Kind of column -> accepted names: the first present one counts, for groups all; `columns` names others.
-labels: any number of classes per image."""
+"""Kind of column -> accepted names, also as "Image ID" or ImageID: the first present one counts, for groups all;
+`columns` names others. labels: any number of classes per image."""
 
 SPLITS = {
     "train": "train",
@@ -31,8 +32,11 @@ SPLITS = {
     "testing": "test",
 }
 
-_RIVALS = COLUMNS["label"][:5]  # of these only one can be meant
+_RIVALS = (COLUMNS["label"][:5], COLUMNS["label"][5:])  # of each only one can be meant
 _LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
+
+_LIKE_GROUPS = re.compile(r"(patient|lesion|subject|case|person|participant)[\W_]*(id|no|nr|num|number|code|key)?")
+_LIKE_SPLITS = re.compile(r"split|fold|phase|usage|partition|(^|[\W_]|data)set$")
 
 Chosen = dict[str, tuple[str, ...]]
 
@@ -62,32 +66,63 @@ def choose_columns(frame: Frame, named: Chosen) -> tuple[Chosen, list[str]]:
                 raise UserError(
                     f"--columns {kind}={name}: {frame.file} has no column {name!r}{did_you_mean(name, frame.header)}"
                 )
-    by_lower = {name.lower(): name for name in frame.header}
     taken = {name for names in named.values() for name in names}
-    chosen, notes = dict(named), []
+    free = [name for name in frame.header if name not in taken]
+    chosen = dict(named)
+    notes: list[str] = []
     for kind, accepted in COLUMNS.items():
-        present = [by_lower[one] for one in accepted if one in by_lower and by_lower[one] not in taken]
         if kind not in named:
+            present = columns_named(free, accepted)
             chosen[kind] = tuple(present if kind == "group" else present[:1])
+    if "split" not in named:
+        chosen["split"], notes = _split_column(frame, free)
     if chosen["labels"]:
         chosen["label"] = ()
     elif "label" not in named:
-        if chosen["label"]:
-            notes += _check_rivals(frame, [by_lower[name] for name in _RIVALS if name in by_lower])
-            read = {*_RIVALS, chosen["label"][0].lower()}
-            if others := [name for name in _like_labels(frame, taken) if name.lower() not in read]:
-                notes.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
-        else:
-            chosen["label"], notes = _one_hot(frame, taken | {name for names in chosen.values() for name in names})
+        free = [name for name in free if not any(name in names for kind, names in chosen.items() if kind != "label")]
+        chosen["label"], told = _label_columns(frame, free, chosen["label"])
+        notes += told
     if "group" not in named:
         _check_group_column(frame, chosen["group"])
-    if "split" not in named and chosen["split"] and by_lower.get("split") != chosen["split"][0]:
-        column = chosen["split"][0]  # "part" may be a part of the body
-        values = {cell.lower() for cell in frame.known(column)} - {""}
-        if values.isdisjoint(SPLITS):
-            chosen["split"] = ()
-            notes.append(f"{column} is not read: its values are no splits ({some(sorted(values))})")
+        like = [name for name in frame.header if _LIKE_GROUPS.fullmatch(name.lower())]
+        if others := [name for name in like if not any(name in names for names in chosen.values())]:
+            notes.append(f"not read as groups: {', '.join(others)} (--columns group=NAME)")
     return chosen, notes
+
+
+def columns_named(header: Sequence[str], accepted: Iterable[str]) -> list[str]:
+    """The columns that have one of the accepted names, but for capitals, spaces and signs, in their order."""
+    plain = {_plain(name): name for name in reversed(header)}
+    return [plain[_plain(name)] for name in accepted if _plain(name) in plain]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def _label_columns(frame: Frame, free: Sequence[str], named: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """(the column with an accepted name, or 0/1 columns, lines for the user)."""
+    if not named:
+        return _one_hot(frame, free)
+    rivals = next((one for names in _RIVALS if named[0] in (one := columns_named(free, names))), list(named))
+    notes = _check_rivals(frame, rivals)
+    if others := [name for name in _like_labels(free) if name not in rivals]:
+        notes.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
+    return named, notes
+
+
+def _split_column(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """(the column of splits, lines for the user): by an accepted name, else a like one whose values are splits."""
+    named = columns_named(free, COLUMNS["split"])
+    notes: list[str] = []
+    for column in [*named, *(name for name in free if name not in named and _LIKE_SPLITS.search(name.lower()))]:
+        values = {cell.lower() for cell in frame.known(column)} - {""}
+        splits = values & SPLITS.keys()
+        if _plain(column) == "split" or (splits and (column in named or splits == values)):
+            return (column,), notes
+        if column in named:  # "part" may be a part of the body
+            notes.append(f"{column} is not read: its values are no splits ({some(sorted(values))})")
+    return (), notes
 
 
 def _check_rivals(frame: Frame, columns: Sequence[str]) -> list[str]:
@@ -108,10 +143,10 @@ def _check_rivals(frame: Frame, columns: Sequence[str]) -> list[str]:
 
 
 def _check_group_column(frame: Frame, columns: Sequence[str]) -> None:
-    """Raise UserError for a column named group with a few large values: the arms of a study."""
+    """Raise UserError for a column named group or lesion with a few large values: arms of a study, kinds of lesions."""
     for column in columns:
         sizes = Counter(filter(None, frame.known(column)))
-        if column.lower() == "group" and sizes and len(sizes) <= 5 and sum(sizes.values()) > 5 * len(sizes):
+        if _plain(column) in ("group", "lesion") and len(sizes) <= 5 and sum(sizes.values()) > 5 * len(sizes):
             raise UserError(
                 f"{frame.file}: the column {column} has only {len(sizes)} values ({some(sizes)}), the largest of "
                 f"{max(sizes.values()):,} images: if these are lesions or patients, which are never split, give "
@@ -119,21 +154,31 @@ def _check_group_column(frame: Frame, columns: Sequence[str]) -> None:
             )
 
 
-def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The longest run of 0/1 columns of which exactly one is 1 in every row, or none and a line about labels."""
-    binary = [name for name in frame.header if name not in taken and is_binary(frame.cells(name))]
+def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The longest run of 0/1 columns of which exactly one is 1 in every row, or none and a line about labels.
+
+    Raises UserError if there are two.
+    """
+    binary = [name for name in free if is_binary(frame.cells(name))]
     ones = [are_ones(frame.cells(name)) for name in binary]
     sums = np.cumsum([[False] * len(frame), *ones], axis=0)
     runs = [
-        (start, end)
+        binary[start:end]
         for start in range(len(binary))
         for end in range(start + 2, len(binary) + 1)
         if len(frame) and (sums[end] - sums[start] == 1).all()
     ]
+    runs.sort(key=len, reverse=True)
+    apart = [run for run in runs if not set(run) & set(runs[0])]
+    if apart and len(apart[0]) == len(runs[0]):
+        choices = " or ".join(f"--columns label={'+'.join(run)}" for run in (runs[0], apart[0]))
+        raise UserError(
+            f"{frame.file}: two groups of 0/1 columns may be the labels; give {choices}, or label= for none"
+        )
     if runs:
-        start, end = max(runs, key=lambda run: run[1] - run[0])
-        return tuple(binary[start:end]), [f"labels: the 0/1 columns {some(binary[start:end])}"]
-    like = _like_labels(frame, taken)
+        rivals = [f"not read as labels: {some(apart[0])} (--columns label=A+B)"] if apart else []
+        return tuple(runs[0]), [f"labels: the 0/1 columns {some(runs[0])}", *rivals]
+    like = _like_labels(free) or [name for name in free if _has_few_values(frame, name)][:5]
     hint = [f"--columns label={name}" for name in like] or ["--columns label=NAME"]
     if len(binary) > 1:
         kind = "label" if (sums[-1] <= 1).all() else "labels"
@@ -141,9 +186,16 @@ def _one_hot(frame: Frame, taken: set[str]) -> tuple[tuple[str, ...], list[str]]
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
 
 
-def _like_labels(frame: Frame, taken: set[str]) -> list[str]:
+def _like_labels(names: Sequence[str]) -> list[str]:
     """Columns that may hold labels, by their names."""
-    return [name for name in frame.header if name not in taken and any(one in name.lower() for one in _LIKE_LABELS)]
+    return [name for name in names if any(one in name.lower() for one in _LIKE_LABELS)]
+
+
+def _has_few_values(frame: Frame, column: str) -> bool:
+    """Whether a column may hold classes: 0 and 1, or a few words."""
+    values = set(frame.known(column)) - {""}
+    has_words = not any(value[-1:].isdigit() for value in values)
+    return 1 < len(values) <= len(frame) / 2 and (is_binary(values) or (has_words and len(values) <= 50))
 
 
 def splits_of(frame: Frame, columns: Sequence[str]) -> list[str | None]:

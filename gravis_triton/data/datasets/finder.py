@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gravis_triton.data.datasets.columns import COLUMNS, Chosen
-from gravis_triton.data.datasets.folder import stem_of
+from gravis_triton.data.datasets.columns import COLUMNS, Chosen, columns_named
+from gravis_triton.data.datasets.folder import is_image, stem_of
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
 from gravis_triton.data.datasets.labels import is_binary
@@ -29,10 +29,15 @@ class Finder:
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             self._by_stem[stem_of(_name(path))].append(path)
+        self._by_plain_stem: dict[str, list[str]] = defaultdict(list)
 
     def full(self, path: str) -> str:
         """The full path of a file that was found."""
         return path if os.path.isabs(path) else f"{self.directory}/{path}"
+
+    def example(self) -> str:
+        """The words ", such as NAME" with one of the files."""
+        return "".join(f", such as {found[0]}" for found in islice(self._by_stem.values(), 1))
 
     def find(self, frame: Frame, row: int, column: str, cell: str) -> str | None:
         """The file that a cell names, or None. Raises UserError if there are several."""
@@ -57,9 +62,17 @@ class Finder:
             *self._by_stem.get(name, ()),
             *(path for path in self._by_stem.get(stem_of(name), ()) if _name(path) == name and stem_of(name) != name),
         ]
+        found = found or self._alike(name)
         ends = (f"/{normal}", f"/{normal}.") if "/" in normal else ()
         same = [path for path in found if _normal(path) == normal]
         return same or [path for path in found if any(end in f"/{_normal(path)}" for end in ends)] or found
+
+    def _alike(self, name: str) -> list[str]:
+        """Files whose names differ from this one in capitals, or in the suffix of an image."""
+        if not self._by_plain_stem:
+            for stem, paths in self._by_stem.items():
+                self._by_plain_stem[stem.casefold()] += paths
+        return self._by_plain_stem.get((stem_of(name) if is_image(name) else name).casefold(), [])
 
     def knows(self, cells: Sequence[str]) -> bool:
         """Whether cells name files: nearly all of the first ones."""
@@ -68,7 +81,9 @@ class Finder:
 
 
 def _normal(name: str) -> str:
-    """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent."""
+    """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent. Of an
+    address, without what follows a question mark."""
+    name = name.partition("?")[0] if "://" in name else name
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace("\\", "/")
 
 
@@ -105,8 +120,7 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
 def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
     """The number of rows of a table that names images, else 0."""
     of_layout = layout_of_table(frame.header).table.columns.get("image", ())
-    accepted = {*named.get("image", ()), *of_layout, *COLUMNS["image"]}
-    listing = [name for name in frame.header if name in accepted or name.lower() in accepted]
+    listing = columns_named(frame.header, (*named.get("image", ()), *of_layout, *COLUMNS["image"]))
     return len(frame) if any(images.knows(frame.cells(name)) for name in listing) else 0
 
 
@@ -116,11 +130,11 @@ def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
     needed = {name for names in (*named.values(), *of_layout.values()) for name in names} - set(base.header)
     if of_layout:
         return [name for name in other.header if name in needed]
-    has = {name.lower() for name in base.header}
+    lacked = [name for name in other.header if not columns_named(base.header, [name])]
     for kind, accepted in COLUMNS.items():
-        if kind == "group" or (kind != "image" and has.isdisjoint(accepted)):
-            needed |= {name for name in other.header if name.lower() in accepted and name.lower() not in has}
-    if not has.intersection(COLUMNS["label"]) and not needed.intersection(COLUMNS["label"]):
+        if kind == "group" or (kind != "image" and not columns_named(base.header, accepted)):
+            needed.update(columns_named(lacked, accepted))
+    if not columns_named([*base.header, *needed], COLUMNS["label"]):
         binary = {name for name in other.header if name not in base.header and is_binary(other.cells(name))}
         needed |= binary if len(binary) > 1 else set()
     return [name for name in other.header if name in needed and name not in base.header]
@@ -129,8 +143,8 @@ def _lacking(base: Frame, other: Frame, named: Chosen) -> list[str]:
 def _rows_of(base: Frame, other: Frame) -> list[int | None] | None:
     """The row of another table for each row of the base, by the first key that both have and that is unique."""
     for keys in (COLUMNS["image"], LESIONS, PATIENTS, (layout_of_table(base.header).table.joined,)):
-        mine = next((name for name in base.header if name.lower() in keys), None)
-        its = next((name for name in other.header if name.lower() in keys), None)
+        mine = next(iter(columns_named(base.header, keys)), None)
+        its = next(iter(columns_named(other.header, keys)), None)
         if mine is None or its is None:
             continue
         cells = [_key(cell) for cell in other.cells(its)]

@@ -127,8 +127,6 @@ def inner_folder(directory: Path) -> Path:
     if is_named or layout_of_folder(folders[0]) or RunDirectory(inner).is_written():
         return directory
     _, below, files = next(walk(inner), (inner, [], []))
-    if any(map(layout_of_folder, below)):
-        return directory
     holds_tables = any(name.lower().endswith(TABLE_SUFFIXES) for name in files)
     return inner_folder(inner) if below and (holds_tables or not any(map(is_image, files))) else directory
 

@@ -78,6 +78,10 @@ class Frame:
         self.header = [*self.header, *columns]
         self._joined |= {name: (other, list(rows)) for name in columns}
 
+    def joined(self) -> list[str]:
+        """Names of the other tables whose columns it has."""
+        return sorted({other.file.name for other, _ in self._joined.values()})
+
     def fault(self, row: int, column: str, expected: str) -> UserError:
         """An error about one cell. row: from 0."""
         frame, found = self, self.cells(column)[row]

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gravis_triton.data.datasets.columns import columns_named
 from gravis_triton.data.datasets.frame import is_unknown
 
-PATIENTS = frozenset({"patient_id", "patient"})
-LESIONS = frozenset({"lesion_id", "lesion"})
+PATIENTS = ("patient_id", "subject_id", "patient")
+LESIONS = ("lesion_id", "lesion")
 
 
 def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
@@ -54,8 +55,8 @@ def read_groups(columns: Mapping[str, Sequence[object]], rows: int) -> tuple[lis
         text = {cell: "" if cell is None or is_unknown(str(cell)) else str(cell) for cell in set(cells)}
         known[title] = [text[cell] for cell in cells]
     notes = []
-    patients = next((cells for title, cells in known.items() if title.lower() in PATIENTS), None)
-    for title in [title for title in known if title.lower() in LESIONS and patients]:
+    patients = next((known[title] for title in columns_named(list(known), PATIENTS)), None)
+    for title in columns_named(list(known), LESIONS) if patients else []:
         owners = Counter(lesion for lesion, patient in set(zip(known[title], patients or (), strict=True)) if patient)
         shared = {lesion for lesion, number in owners.items() if lesion and number > 1}
         if shared:

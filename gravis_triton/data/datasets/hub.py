@@ -111,7 +111,7 @@ def image_columns(features: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 def _is_bytes(kind: Any) -> bool:
     """Whether a column holds encoded images that it does not declare as images."""
-    return getattr(kind, "dtype", None) in ("binary", "large_binary")
+    return (isinstance(kind, dict) and "bytes" in kind) or getattr(kind, "dtype", None) in ("binary", "large_binary")
 
 
 def label_column(features: Mapping[str, Any]) -> str | None:

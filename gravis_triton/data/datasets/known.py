@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, is_image
+from gravis_triton.data.datasets.columns import COLUMNS, columns_named
+from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, images_below, is_image
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
 from gravis_triton.data.datasets.labels import read_labels
@@ -76,7 +77,12 @@ def _is_evidence(part: Part, directory: Path) -> bool:
 
 
 def _check_labels_alone(directory: Path) -> None:
-    """Raise UserError for official labels without image folders: they would silently go unused."""
+    """Raise UserError for official labels without image folders: they would silently go unused, unless a table that
+    lists images is with them, and images."""
+    files = [file for file in directory.iterdir() if file.suffix.lower() in TABLE_SUFFIXES]
+    listing = any(columns_named(header_of(file), COLUMNS["image"]) for file in files)
+    if listing and next(images_below(directory), None):
+        return
     for layout in layouts():
         for part in layout.parts:
             for name in [name for table in part.tables if "label" in table.columns for name in table.files]:

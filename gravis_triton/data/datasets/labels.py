@@ -44,7 +44,7 @@ def read_labels(
         return classes, _by_name(frame, columns[0], table, classes), []
     (column,) = columns
     marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
-    values = [table.values.get(cell.lower(), _heaviest(cell)) for cell in spelled(frame.known(column))]
+    values = [table.values.get(cell.lower(), _name(cell)) for cell in spelled(frame.known(column))]
     found = sorted_classes(values)
     _check_classes(frame, column, values, found)
     notes = []
@@ -108,7 +108,7 @@ def read_multilabels(
 ) -> tuple[tuple[str, ...], list[tuple[int, ...] | None], list[str]]:
     """(classes, those of each row, lines for the user) by one 0/1 column per class, or by one column with several names
     in a cell, between the first of `_SEPARATORS` that it has. A row with an unknown cell has no label."""
-    cells = [frame.known(column) for column in columns]
+    cells = [list(map(_name, frame.known(column))) for column in columns]
     if len(columns) > 1 or is_binary({*cells[0], "0"} - {""}):
         known = ([cell or "0" for cell in of_column] for of_column in cells)
         ones = [_ones(frame, column, of_column) for column, of_column in zip(columns, known, strict=True)]
@@ -135,8 +135,11 @@ def are_cases(classes: int, images: int) -> bool:
     return classes >= _CASES[0] and images <= _CASES[1] * classes
 
 
-def _heaviest(cell: str) -> str:
-    """The class of most weight in a cell such as {'Eczema': 0.67, 'Acne': 0.33}, "" if several have; or the cell."""
+def _name(cell: str) -> str:
+    """The class of most weight in a cell such as {'Eczema': 0.67, 'Acne': 0.33}, "" if several have; the names in one
+    such as ['Eczema', 'Acne'] without signs; or the cell."""
+    if cell[:1] == "[":
+        return re.sub(r"""[]["']""", "", cell)
     if cell[:1] != "{":
         return cell
     weights = {name: float(weight) for _, name, weight in _WEIGHT.findall(cell)}
@@ -151,8 +154,10 @@ def sorted_classes(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def spelled(cells: Sequence[str]) -> list[str]:
-    """The cells, with whole numbers in one spelling if all are numbers."""
+    """The cells, with whole numbers in one spelling if all are numbers, and likewise false and true."""
     names = set(cells) - {""}
+    if {name.lower() for name in names} <= {"false", "true"}:
+        return [cell.capitalize() for cell in cells]
     if not all(map(_is_number, names)):
         return list(cells)
     spelling = {name: str(int(float(name))) for name in names if float(name).is_integer()}

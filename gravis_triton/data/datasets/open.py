@@ -11,7 +11,7 @@ from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
-from gravis_triton.data.datasets.table import lists_images, open_table, refuse_shard, tables_in
+from gravis_triton.data.datasets.table import lists_images, open_table, other_tables, refuse_shard, tables_in
 from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
@@ -79,8 +79,9 @@ def _open_directory(given: Path, columns: str | None, images: Path | None, modal
         )
     collection = known or _open_unknown(directory, columns, images, modality)
     outer = [] if directory == given else [f"{given} holds one folder: {directory.relative_to(given)} is read"]
-    sheets = [] if known else [file.name for file in directory.glob(f"*{SPREADSHEET}") if file.name[0] not in ".~"]
-    unread = [f"tables that are not read: {', '.join(sorted(sheets))} (give one as --data)"] if sheets else []
+    others = [] if known else other_tables(directory, collection.notes)
+    more = ", ..." if len(others) > 6 else ""
+    unread = [f"tables that are not read: {', '.join(others[:6])}{more} (give one as --data)"] if others else []
     return replace(collection, notes=(*outer, *collection.notes, *unread))
 
 
@@ -94,12 +95,9 @@ def _open_unknown(directory: Path, columns: str | None, images: Path | None, mod
     if tables and (tables[0].parent == directory or asked):
         return open_table(tables, columns, directory=directory, images=images, modality=modality)
     collection = open_folder(directory)
-    if not tables:
-        return collection
     if not collection.classes and any(lists_images(file) for file in tables):
         return open_table(tables, directory=directory)
-    names = ", ".join(str(file.relative_to(directory)) for file in tables)
-    return replace(collection, notes=(*collection.notes, f"tables that are not read: {names}"))
+    return collection
 
 
 def _open_synthetic(seed: int, images: int) -> Collection:

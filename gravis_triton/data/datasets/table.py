@@ -1,5 +1,6 @@
 """Images listed in CSV or Parquet tables."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from gravis_triton.data.datasets.columns import (
     COLUMNS,
     Chosen,
     choose_columns,
+    columns_named,
     named_columns,
     splits_of,
 )
@@ -33,27 +35,41 @@ from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 
+_LIKE_TABLE = re.compile(r"(?!readme|licen|requirements|[.~]).*\.(xlsx?|ods|jsonl?|txt|mat)")
+
 OUTPUT_KEY = b"gravis_triton"
 """Metadata key of the Parquet files that jobs write, with a fingerprint of what the rows depend on."""
 
 
 def tables_in(directory: Path) -> list[Path]:
-    """The CSV and Parquet files directly in `directory`, else in a folder below it that has no images, except features
-    that `gravis embed` has written. Raises UserError for shards."""
+    """The CSV and Parquet files directly in `directory`, else in a folder below it that has no images, else in the only
+    one that has some, except features that `gravis embed` has written. Raises UserError for shards."""
+    beside_images = []
     for folder, _, names in walk(directory):
         tables = [folder / name for name in sorted(names) if _is_table(folder / name)]
+        for file in tables:
+            refuse_shard(file, directory)
         if tables and (folder == directory or not any(map(is_image, names))):
-            for file in tables:
-                refuse_shard(file, directory)
             return tables
-    return []
+        beside_images += [tables] if tables else []
+    return beside_images[0] if len(beside_images) == 1 else []
+
+
+def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
+    """Files below `directory` that may be tables about its images, and that the lines for the user do not name."""
+    named = " ".join(notes)
+    return sorted(
+        (folder / name).relative_to(directory).as_posix()
+        for folder, _, names in walk(directory)
+        for name in names
+        if name not in named and (_is_table(folder / name) or _LIKE_TABLE.fullmatch(name.lower()))
+    )
 
 
 def lists_images(file: Path) -> bool:
     """Whether a table has a column of images by its name."""
     header = header_of(file)
-    accepted = {name.lower() for name in header}.intersection(COLUMNS["image"])
-    return bool(accepted or layout_of_table(header).name)
+    return bool(columns_named(header, COLUMNS["image"]) or layout_of_table(header).name)
 
 
 def open_table(
@@ -102,6 +118,8 @@ def open_table(
         full = finder.full(image)
         mask = MaskFile(masks[image], full) if image in masks else None
         records.append(Record(image.lstrip("/"), ImageFile(full), labels[row], groups[row], splits[row] or split, mask))
+    if joined := frame.joined():
+        notes.append(f"columns of other tables: {', '.join(joined)}")
     if unread := [name for name in unread if name not in layout.table.index_files.values()]:
         notes.append(f"tables that are not read: {', '.join(unread)}")
     if layout.name:
@@ -181,8 +199,8 @@ def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tup
     listed = len(rows) + len(missing)
     if len(missing) > TOLERATED * listed:
         hint = f"--images DIR if elsewhere{archives_hint(finder.directory)}"
-        place = f"an image in or below {finder.directory} ({len(missing):,} of {listed:,} are missing; {hint})"
-        raise frame.fault(row, column, place)
+        place = f"an image in or below {finder.directory}{finder.example()}"
+        raise frame.fault(row, column, f"{place} ({len(missing):,} of {listed:,} are missing; {hint})")
     example = frame.cells(column)[row]
     return rows, [f"left out: {len(missing):,} of {listed:,} images of the table are missing, e.g. {example}"]
 
@@ -195,6 +213,8 @@ def _named_masks(frame: Frame, column: str, rows: Mapping[str, int], finder: Fin
             mask = finder.find(frame, row, column, cells[row])
             if mask is None:
                 raise frame.fault(row, column, f"an image in or below {finder.directory}")
+            if mask == image:
+                raise frame.fault(row, column, "a mask, not the image itself")
             masks[image] = finder.full(mask)
     return masks
 

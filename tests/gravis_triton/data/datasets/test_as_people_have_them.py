@@ -176,7 +176,7 @@ def test_a_table_in_a_folder_below_does_not_replace_class_folders(tmp_path: Path
     (tmp_path / "notes" / "reader.csv").write_text("file,label\nelsewhere.jpg,x\n")
     collection = open_collection(str(tmp_path))
     assert collection.classes == ("mel", "nv")
-    assert collection.notes == ("tables that are not read: notes/reader.csv",)
+    assert collection.notes == ("tables that are not read: notes/reader.csv (give one as --data)",)
 
 
 def test_folders_of_the_system_are_skipped_and_counted(tmp_path: Path, images) -> None:
@@ -266,3 +266,104 @@ def test_lines_of_faults_count_blank_lines_and_quoted_breaks(table) -> None:
     data = table('image,note,split\n0,"two\nlines",train\n\n1,,fold7\n')
     with pytest.raises(UserError, match=r"table\.csv, line 5, column split"):
         open_collection(str(data))
+
+
+def test_columns_are_known_in_any_writing(table) -> None:
+    collection = open_collection(str(table(rows("Image ID,Diagnosis,PatientID", "nv,P0", "mel,P0", "mel,P1"))))
+    assert collection.classes == ("mel", "nv")
+    assert [record.group for record in collection.records[:3]] == ["P0", "P0", "P1"]
+
+
+def test_a_column_whose_values_are_splits_holds_the_splits(table) -> None:
+    collection = open_collection(str(table(rows("image,dataset,data_set", "ham,Train", "ham,Val", "ham,Test"))))
+    assert [record.split for record in collection.records[:3]] == ["train", "validation", "test"]
+
+
+def test_other_columns_that_may_be_groups_are_named(table) -> None:
+    collection = open_collection(str(table(rows("image,case_id,lesion_type", "1,macule", "1,plaque"))))
+    assert "not read as groups: case_id (--columns group=NAME)" in collection.notes
+
+
+def test_kinds_of_lesions_are_no_groups(table) -> None:
+    data = table(rows("image,label,lesion", *["nv,macule"] * 7))
+    with pytest.raises(UserError, match="column lesion has only 1 values"):
+        open_collection(str(data))
+
+
+def test_columns_of_malignancy_that_differ_are_a_question(table) -> None:
+    data = table(rows("image,malignant,benign_malignant", "1,malignant", "0,malignant"))
+    with pytest.raises(UserError, match="name one with --columns label=malignant or --columns label=benign_malignant"):
+        open_collection(str(data))
+
+
+def test_two_groups_of_0_and_1_columns_are_a_question(table) -> None:
+    header = "image,male,female,age,MEL,NV"
+    data = table(rows(header, "1,0,50,0,1", "0,1,60,0,1", "0,1,70,1,0"))
+    with pytest.raises(UserError, match=r"give --columns label=male\+female or --columns label=MEL\+NV, or label= for"):
+        open_collection(str(data))
+    longer = table(rows(f"{header},BCC", "1,0,50,0,1,0", "0,1,60,0,0,1", "0,1,70,1,0,0"))
+    collection = open_collection(str(longer))
+    assert collection.classes == ("MEL", "NV", "BCC")
+    assert "not read as labels: male, female (--columns label=A+B)" in collection.notes
+
+
+@pytest.mark.parametrize(("column", "values"), [("melanoma", "0101"), ("category", "xyyx")])
+def test_columns_of_few_values_are_what_to_type(table, column: str, values: str) -> None:
+    notes = open_collection(str(table(rows(f"image,{column},age", *(f"{one},{ord(one)}" for one in values))))).notes
+    assert any(note.endswith(f"give --columns label={column}") for note in notes)
+
+
+def test_true_and_false_are_one_spelling(table) -> None:
+    assert labels(table(rows("image,malignant", "TRUE", "true", "False")))[:3] == ["True", "True", "False"]
+
+
+def test_lists_of_names_are_classes_or_a_question(table) -> None:
+    data = table(rows("image,label", "['nv']", "['mel']"))
+    assert labels(data)[:2] == ["nv", "mel"]
+    data = table(rows("image,label", "['nv']", "['mel']", "\"['nv', 'mel']\""))
+    with pytest.raises(UserError, match="several classes in one cell"):
+        open_collection(str(data))
+    assert open_collection(str(data), columns="labels=label").records[2].label == (0, 1)
+
+
+def test_names_in_other_capitals_or_with_another_suffix_are_found(tmp_path: Path, images) -> None:
+    images(tmp_path, ["A.JPG", "b.jpg", "c.jpg"])
+    (tmp_path / "table.csv").write_text("image,dx\na.jpg,nv\nB.png,mel\nhttps://x.org/c.jpg?s=1,mel\n")
+    assert labels(tmp_path) == ["nv", "mel", "mel"]
+
+
+def test_missing_images_are_compared_with_one_that_is_there(table) -> None:
+    data = table("image,dx\n007,nv\n")
+    (data / "images_2.zip").touch()
+    message = r"such as photos/0\.jpg \(1 of 1 are missing; --images DIR if elsewhere; unpack images_2\.zip\)"
+    with pytest.raises(UserError, match=message):
+        open_collection(str(data))
+
+
+def test_an_image_is_not_its_own_mask(table) -> None:
+    with pytest.raises(UserError, match="column mask: expected a mask, not the image itself"):
+        open_collection(str(table(rows("image,mask", "0.png"))))
+
+
+def test_tables_of_any_kind_that_are_not_read_are_named(tmp_path: Path, images) -> None:
+    for split in ("train", "valid"):
+        images(tmp_path / split, ["1.jpg"])
+        (tmp_path / split / "_classes.csv").write_text("filename,MEL\n1.jpg,1\n")
+    for name in ("labels.json", "README.txt"):
+        (tmp_path / name).touch()
+    (note,) = open_collection(str(tmp_path)).notes
+    assert note.startswith("tables that are not read: labels.json, train/_classes.csv, valid/_classes.csv (give")
+
+
+def test_the_only_table_is_read_also_beside_the_images(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", ["a.jpg", "b.jpg"])
+    (tmp_path / "images" / "labels.csv").write_text("image,label\na,nv\nb,mel\n")
+    assert labels(tmp_path) == ["nv", "mel"]
+
+
+def test_official_tables_are_read_with_images_in_another_folder(tmp_path: Path, images) -> None:
+    images(tmp_path / "all", ["ISIC_1.jpg", "ISIC_2.jpg"])
+    (tmp_path / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\nH1,ISIC_1,nv\nH2,ISIC_2,mel\n")
+    collection = open_collection(str(tmp_path))
+    assert labels(tmp_path) == ["nv", "mel"]
+    assert [record.group for record in collection.records] == ["H1", "H2"]

@@ -141,6 +141,8 @@ def test_a_directory_without_images_names_the_file_types(tmp_path: Path) -> None
 def test_a_challenge_further_down_is_not_read_as_a_plain_folder(tmp_path: Path, images, masks) -> None:
     images(tmp_path / "isic" / "ISIC-2017_Training_Data", ["ISIC_0000000.jpg"])
     masks(tmp_path / "isic" / "ISIC-2017_Training_Part1_GroundTruth", ["ISIC_0000000_segmentation.png"])
+    assert open_collection(str(tmp_path)).name == "ISIC 2017"  # inside of a single folder
+    images(tmp_path / "others", ["1.jpg"])
     with pytest.raises(UserError, match=r"isic holds ISIC 2017 .*: give this folder as --data"):
         open_collection(str(tmp_path))
 

@@ -239,3 +239,11 @@ def test_a_column_of_encoded_images_need_not_be_declared_as_images(tmp_path: Pat
         "groups: 2 images of 1 lesion_id, the largest group '1' with 2 images; 1 images have none",
     )
     assert collection.records[1].image.read().getpixel((2, 2)) == (9, 99, 199)
+
+
+def test_images_that_are_not_declared_as_images_are_read(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    cells = {"image": [image(10), image(20)], "label": ["nv", "mel"]}
+    pa.parquet.write_table(pa.table(cells), tmp_path / "data" / "train-00000-of-00001.parquet")
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert [record.image.read().getpixel((0, 0))[0] for record in collection.records] == [10, 20]

@@ -423,7 +423,11 @@ def test_two_challenges_in_one_folder_are_refused(isic_2017: Path, images) -> No
 
 
 def test_official_labels_beside_a_folder_of_another_name_are_not_silently_unused(tmp_path: Path, images) -> None:
-    images(tmp_path / "images", ["ISIC_1.jpg"])
-    write(tmp_path / "ISIC_2019_Training_GroundTruth.csv", HEADER_2019, one_hot("ISIC_1", 0, 9))
+    write(
+        tmp_path / "ISIC_2019_Training_GroundTruth.csv", HEADER_2019, one_hot("ISIC_1", 0, 9), one_hot("ISIC_2", 1, 9)
+    )
     with pytest.raises(UserError, match=r"holds the labels .* expected the folder ISIC_2019_Training_Input beside"):
         open_collection(str(tmp_path))
+    images(tmp_path / "images", ["ISIC_0.jpg", "ISIC_1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert [collection.class_names(record) for record in collection.records] == ["MEL", "NV"]
