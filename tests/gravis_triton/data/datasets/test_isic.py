@@ -428,6 +428,6 @@ def test_official_labels_beside_a_folder_of_another_name_are_not_silently_unused
     )
     with pytest.raises(UserError, match=r"holds the labels .* expected the folder ISIC_2019_Training_Input beside"):
         open_collection(str(tmp_path))
-    images(tmp_path / "images", ["ISIC_0.jpg", "ISIC_1.jpg"])
+    images(tmp_path / "images", ["ISIC_1.jpg", "ISIC_2.jpg"])
     collection = open_collection(str(tmp_path))
     assert [collection.class_names(record) for record in collection.records] == ["MEL", "NV"]
