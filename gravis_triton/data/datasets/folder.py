@@ -202,7 +202,7 @@ def stem_of(name: str) -> str:
 
 def is_image(name: str) -> bool:
     """Whether a file with this name is read as an image."""
-    return name[0] != "." and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+    return name[:1] != "." and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterator[str]:
