@@ -15,6 +15,7 @@ from typing import TypeAlias
 import yaml
 
 from gravis_triton.comparison.results import SCORES
+from gravis_triton.report.html import Table
 
 DOCS = Path(__file__).parent
 PAGES = (DOCS / "results.md", DOCS.parent / "README.md")
@@ -57,8 +58,7 @@ def table(name: str, parts: list[tuple[str, ...]], only: list[str]) -> str:
         for cells, row in zip(rows, found, strict=True):
             cells.append(mean_of(row, with_spread=not only))
             cells += [difference_of(row)] * compared
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return Table("", header, rows).markdown()
 
 
 def mean_of(row: Row | None, *, with_spread: bool) -> str:

@@ -17,8 +17,8 @@ from gravis_triton import cli
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 PAGES = [
-    "workflows.pretrain._find_examples", "workflows.pretrain.write_examples", "workflows.pretrain.write_run_report",
-    "workflows.annotated.write_run_report",
+    "workflows.pretrain._find_examples", "workflows.pretrain.write_examples", "workflows.pretrain.write_run_page",
+    "workflows.annotated.write_run_page",
 ]  # fmt: skip
 FIGURES = [
     "tasks.classification.write_class_cases", "tasks.classification.write_class_figures",

@@ -5,6 +5,7 @@ Images of one lesion or patient are drawn together, since they are not independe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ Bools = NDArray[np.bool_]
 
 RESAMPLES = 1000
 LEVEL = 0.95
+_BOUNDS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)  # of an interval, as fractions of the replicates
 _ROWS = 100  # resamples at a time, at most
 _MAX_CELLS = 2**22  # resamples x images at a time
 
@@ -77,8 +79,7 @@ def weighted_balanced_accuracies(probabilities: Floats, labels: Ints, counts: In
     """Balanced accuracy of each resample, (resamples,): the mean recall of the classes that occur; see
     `balanced_accuracy`."""
     if labels.ndim == 2:
-        columns = [slice(index, index + 1) for index in range(labels.shape[1])]
-        decisions = [as_decisions(probabilities[:, c], labels[:, c]) for c in columns]
+        decisions = [as_decisions(probabilities[:, [c]], labels[:, [c]]) for c in range(labels.shape[1])]
         return _mean_of_known([weighted_balanced_accuracies(*column, counts) for column in decisions])
     right = argmax_or_tie(probabilities) == labels
     # a class may not be drawn if all its images are grouped with images of rarer classes
@@ -166,9 +167,10 @@ class MaskPredictions:
         return {name: counts @ values / counts.sum(1) for name, values in self.values.items()}
 
 
-def resampled_scores(
-    predictions: ClassPredictions | MaskPredictions, *, resamples: int = RESAMPLES
-) -> dict[str, Floats]:
+Predictions: TypeAlias = ClassPredictions | MaskPredictions
+
+
+def resampled_scores(predictions: Predictions, *, resamples: int = RESAMPLES) -> dict[str, Floats]:
     """Every score of each resample of the test images, (resamples,); the same images have the same resamples."""
     counts, group_of = draw_groups(predictions.strata, predictions.groups, resamples=resamples)
     chunks = [
@@ -177,11 +179,10 @@ def resampled_scores(
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def score_intervals(predictions: ClassPredictions | MaskPredictions) -> dict[str, tuple[float, float, float]]:
+def score_intervals(predictions: Predictions) -> dict[str, tuple[float, float, float]]:
     """Every score with the bounds of its 95% bootstrap interval over the images, or their lesions and patients."""
     observed = predictions.scores(np.ones((1, len(predictions.ids)), np.int64))
-    tail = (1 - LEVEL) / 2
-    bounds = {name: np.quantile(values, [tail, 1 - tail]) for name, values in resampled_scores(predictions).items()}
+    bounds = {name: np.quantile(values, _BOUNDS) for name, values in resampled_scores(predictions).items()}
     return {name: (float(observed[name][0]), float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
@@ -203,6 +204,5 @@ def paired_interval(observed: Sequence[float], resampled: Sequence[Floats], *, s
     if same_images:
         drawn = np.repeat(np.arange(resamples)[:, None], seeds, axis=1)
     replicates = differences[drawn_seeds, drawn].mean(1)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
+    low, high = np.quantile(replicates, _BOUNDS)
     return Interval(float(np.mean(observed)), float(low), float(high), seeds)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.evaluation.features import COLOR_HISTOGRAM
@@ -26,13 +26,12 @@ from gravis_triton.settings import (
     resolve,
     settings_of,
 )
-from gravis_triton.settings.resolve import Kind
 
 Values = Mapping[str, Any]
 JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
 
 PRETRAIN = "pretrain"
-TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | SegmentationSettings]] = {
+TASKS: Mapping[str, type[EvaluateSettings | FinetuneSettings]] = {
     "evaluate": EvaluateSettings,
     "classification": ClassificationSettings,
     "segmentation": SegmentationSettings,
@@ -42,10 +41,6 @@ TASKS: Mapping[str, type[EvaluateSettings | ClassificationSettings | Segmentatio
 _BY_NAME = ("random", "imagenet", COLOR_HISTOGRAM)  # encoders
 _LENGTH = "total_views"  # of pre-training; a list makes one encoder per value
 _BY_GRID = {"data", "output_dir", "overwrite", "resume", "config", "seed", "split_seed", "label_fraction"}
-_HINTS = {
-    "data": str, "output_dir": str, "baseline": str, "encoders": dict, "common": dict, "pretrain": dict,
-    "tasks": dict, "label_fractions": tuple[float, ...], "seeds": tuple[int, ...], "official_split": bool,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +54,13 @@ class Grid:
     name in `encoders`; the baseline may be one.
     """
 
-    encoders: Mapping[str, str | Values]
-    tasks: Mapping[str, Values]
+    encoders: dict[Any, Any]
+    tasks: dict[Any, Any]
     baseline: str
     data: str = "synthetic"
     output_dir: str = "runs/comparison"
-    common: Values = field(default_factory=dict)
-    pretrain: Values = field(default_factory=dict)
+    common: dict[Any, Any] = field(default_factory=dict)
+    pretrain: dict[Any, Any] = field(default_factory=dict)
     label_fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0, 1, 2)
     official_split: bool = False
@@ -108,55 +103,55 @@ def read_grid(file: Path) -> Grid:
 
     Raises UserError for unknown and missing names; `plan_runs` checks the settings of the jobs.
     """
+    hints = get_type_hints(Grid)
+    del hints["curves"]
     try:
         raw = read_yaml(file)
-        values = check_values(raw, _HINTS, dict.fromkeys(raw, "grid"))
-        tasks = {name: given or {} for name, given in values.pop("tasks", {}).items()}
-        named = {str(name): given for name, given in values.pop("encoders", {}).items()}
-        _check_names(named, tasks, values.get("baseline"))
-        pretrain = dict(values.pop("pretrain", {}))
-        encoders, curves = _one_per_length(named, pretrain.pop(_LENGTH, None))
-        baseline = values.pop("baseline", next(iter(named)))
-        return Grid(encoders=encoders, tasks=tasks, baseline=baseline, pretrain=pretrain, curves=curves, **values)
+        values = check_values(raw, hints, dict.fromkeys(raw, "grid"))
+        named = {str(name): given for name, given in values.get("encoders", {}).items()}
+        tasks = {name: given or {} for name, given in values.get("tasks", {}).items()}
+        if not named or not tasks:
+            raise UserError(f"no {'tasks' if named else 'encoders'} given")
+        baseline = values.setdefault("baseline", next(iter(named)))
+        if baseline not in named:
+            raise UserError(f"baseline: there is no encoder {baseline!r}{did_you_mean(baseline, named)}")
+        for name, given in tasks.items():
+            if name not in TASKS:
+                raise UserError(f"unknown task {name!r}; tasks: {', '.join(TASKS)}")
+            _check_lines(name, given)
+        pretrain = dict(values.get("pretrain", {}))
+        length = pretrain.pop(_LENGTH) if isinstance(pretrain.get(_LENGTH), list) else None
+        encoders, curves = _one_per_length(named, length)
+        return Grid(**values | {"encoders": encoders, "curves": curves, "tasks": tasks, "pretrain": pretrain})
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 
 
-def _check_names(encoders: Values, tasks: Values, baseline: str | None) -> None:
-    """Raise UserError for a missing, unknown or unfit name of an encoder or a task, and for settings without names."""
-    if not encoders or not tasks:
-        raise UserError(f"no {'tasks' if encoders else 'encoders'} given")
-    if baseline not in (None, *encoders):
-        raise UserError(f"baseline: there is no encoder {baseline!r}{did_you_mean(baseline, encoders)}")
-    for name in encoders:
-        if not re.fullmatch(r"[\w.-]+", name):
-            raise UserError(f"the encoder name {name!r} is used in paths: use letters, digits, dots, dashes")
-    for name in tasks:
-        if name not in TASKS:
-            raise UserError(f"unknown task {name!r}; tasks: {', '.join(TASKS)}")
-    for name, given in {**encoders, **tasks}.items():
-        if not isinstance(given, dict) and (name in tasks or not isinstance(given, str)):
-            raise UserError(f"{name} must contain `name: value` lines, not {given!r}")
-
-
-def _one_per_length(
-    given: Mapping[str, str | Values], length: Any
-) -> tuple[dict[str, str | Values], dict[str, dict[int, str]]]:
-    """The encoders, one for each value of a list of total_views, and the curves; `length` is that of `pretrain`."""
-    encoders: dict[str, str | Values] = {}
+def _one_per_length(given: Values, of_all: list[int] | None) -> tuple[dict[str, Any], dict[str, dict[int, str]]]:
+    """The encoders, one for each value of a list of total_views, and the curves; `of_all` is that of `pretrain`."""
+    encoders: dict[str, Any] = {}
     curves: dict[str, dict[int, str]] = {}
     for name, encoder in given.items():
-        views = length if isinstance(encoder, str) else encoder.get(_LENGTH, length)
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise UserError(f"the encoder name {name!r} is used in paths: use letters, digits, dots, dashes")
         if isinstance(encoder, str):
             encoders[name] = str(Path(encoder).expanduser())
-        elif not isinstance(views, list):
-            encoders[name] = encoder if views is None else {**encoder, _LENGTH: views}
-        else:
+            continue
+        _check_lines(name, encoder)
+        views = encoder.get(_LENGTH, of_all)
+        if isinstance(views, list):
             curves[name] = {count: f"{name}-{count}" for count in views}
             if not views or given.keys() & set(curves[name].values()):
                 raise UserError(f"the encoder {name}: {_LENGTH} {views} must make encoders with new names, NAME-NUMBER")
-            encoders |= {f"{name}-{count}": {**encoder, _LENGTH: count} for count in views}
+            encoders |= {own: {**encoder, _LENGTH: count} for count, own in curves[name].items()}
+        else:
+            encoders[name] = encoder
     return encoders, curves
+
+
+def _check_lines(name: str, given: Any) -> None:
+    if not isinstance(given, dict):
+        raise UserError(f"{name} must contain `name: value` lines, not {given!r}")
 
 
 def plan_runs(grid: Grid) -> list[PlannedRun]:
@@ -181,46 +176,46 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
 def _runs_of(grid: Grid, name: str, seed: int) -> Iterator[PlannedRun]:
     given, output = grid.encoders[name], Path(grid.output_dir)
     fixed = {"data": grid.data, "seed": seed, **({} if grid.official_split else {"split_seed": seed})}
-    network: dict[str, Any] = {}
     if isinstance(given, str):
         encoder = given.replace("{seed}", str(seed))
     else:
-        run = output / "encoders" / f"{name}-{seed}"
+        run = RunDirectory(output / "encoders" / f"{name}-{seed}")
         own = {**grid.pretrain, **given}
-        values = _known(grid.common, pretrain_settings(own)) | own
-        yield PlannedRun(PRETRAIN, name, _resolve(pretrain_settings, f"{PRETRAIN} {name}", run, values, fixed))
-        encoder = str(RunDirectory(run).encoder)
+        common = _known(grid.common, pretrain_settings(own))
+        yield _plan(PRETRAIN, name, run, {**common, **own}, fixed)
+        encoder = str(run.encoder)
+    common = {key: value for key, value in grid.common.items() if key != "model"}
     if encoder in ("random", "imagenet") or encoder.endswith(WEIGHTS_FILES):  # others have an architecture
         of_all = {**grid.common, **grid.pretrain}
-        network = {key: of_all[key] for key in ("model", "image_size") if key in of_all}
+        common = {key: of_all[key] for key in ("model", "image_size") if key in of_all} | common
     for task, of_task in grid.tasks.items():
         if encoder == COLOR_HISTOGRAM and task != "evaluate":
             continue  # nothing to fine-tune
         if "model" in of_task:
             raise UserError(f"{task}: the encoder determines the model: set it in common or pretrain")
-        common = {key: value for key, value in _known(grid.common, TASKS[task]).items() if key != "model"}
+        values = {**_known(common, TASKS[task]), **of_task}
         for fraction in grid.label_fractions:
-            run = output / task / f"{name}-{fraction:g}-{seed}"
-            cell = {**fixed, "encoder": encoder, "label_fraction": fraction}
-            values = {**network, **common, **of_task}
-            yield PlannedRun(task, name, _resolve(TASKS[task], f"{task} {name}", run, values, cell))
+            run = RunDirectory(output / task / f"{name}-{fraction:g}-{seed}")
+            yield _plan(task, name, run, values, {**fixed, "encoder": encoder, "label_fraction": fraction})
 
 
 def _known(values: Values, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in settings_of(kind)}
 
 
-def _resolve(kind: Kind[JobSettings], where: str, directory: Path, given: Values, fixed: Values) -> JobSettings:
-    """The settings of a run: those in the grid file, and those that its place in the grid fixes."""
+def _plan(task: str, encoder: str, run: RunDirectory, given: Values, fixed: Values) -> PlannedRun:
+    """A run with the settings in the grid file, and those that its place in the grid fixes."""
+    where = f"{task} {encoder}"
     if clash := given.keys() & (_BY_GRID | fixed.keys()):
         raise UserError(f"{where}: {min(clash)} is set by the grid itself: remove it")
-    settings = resolve(kind, {**given, **fixed}, where=where)
+    kind = pretrain_settings if task == PRETRAIN else TASKS[task]
+    settings: JobSettings = resolve(kind, {**given, **fixed}, where=where)
     try:
         _completed(settings, {})
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    again: dict[str, Any] = {"resume": "auto"} if hasattr(settings, "resume") else {"overwrite": True}
-    return replace(settings, output_dir=str(directory), **again)
+    again: dict[str, Any] = {"overwrite": True} if task == "evaluate" else {"resume": "auto"}
+    return PlannedRun(task, encoder, replace(settings, output_dir=str(run), **again))
 
 
 def check_encoders(grid: Grid) -> None:
@@ -229,7 +224,7 @@ def check_encoders(grid: Grid) -> None:
     for name, given in grid.encoders.items():
         if not isinstance(given, str) or given in _BY_NAME or given.startswith("hf:"):
             continue
-        for path in {given.replace("{seed}", str(seed)) for seed in grid.seeds}:
+        for path in dict.fromkeys(given.replace("{seed}", str(seed)) for seed in grid.seeds):
             if not Path(path).exists():
                 raise UserError(
                     f"encoder {name}: there is no {path}; give {', '.join(_BY_NAME)}, hf:OWNER/NAME, a run or a file "

@@ -19,9 +19,9 @@ from gravis_triton.comparison.bootstrap import (
     Interval,
     Ints,
     MaskPredictions,
+    Predictions,
     paired_interval,
     resampled_scores,
-    score_intervals,
 )
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import JACCARD_THRESHOLD
@@ -57,19 +57,6 @@ class Result:
     values: dict[str, float]
     directory: Path
     predictions: Path
-
-
-@dataclass(frozen=True, slots=True)
-class RunScores:
-    """The main scores of a finished run on its test images, and the predictions that they are from.
-
-    name: knn, probe, or empty. intervals: score -> its value in the summary, and the bounds of its 95% bootstrap
-    interval over the test images, or over their lesions and patients.
-    """
-
-    name: str
-    intervals: dict[str, tuple[float | None, float, float]]
-    predictions: ClassPredictions | MaskPredictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +96,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Tested:
-    """A result with its test images (ids and labels) and its bootstrap scores, name -> (resamples,)."""
+    """The scores of a run, its test images (their ids and strata), and its bootstrap scores, name -> (resamples,)."""
 
     result: Result
     ids: tuple[str, ...]
-    labels: bytes
+    strata: bytes
     resampled: dict[str, Floats]
+
+    def value(self, score: str) -> float:
+        return self.result.values.get(score, math.nan)
 
 
 def read_results(runs: Iterable["PlannedRun"]) -> list[Result]:
@@ -125,7 +115,6 @@ def read_results(runs: Iterable["PlannedRun"]) -> list[Result]:
 def _read(run: "PlannedRun") -> Iterable[Result]:
     assert run.label_fraction is not None
     summary = read_json(run.directory.summary)
-    numbers = {name: value for name, value in summary.items() if type(value) in (int, float)}
     frozen = run.task == "evaluate"
     for task in _FROZEN if frozen else (run.task,):
         others = tuple(f"{name}_" for name in _FROZEN if name != task)
@@ -135,14 +124,16 @@ def _read(run: "PlannedRun") -> Iterable[Result]:
             label_fraction=run.label_fraction,
             seed=run.seed,
             values={
-                name.removeprefix(f"{task}_"): number for name, number in numbers.items() if not name.startswith(others)
+                name.removeprefix(f"{task}_"): value
+                for name, value in summary.items()
+                if type(value) in (int, float) and not name.startswith(others)
             },
             directory=run.directory.path,
             predictions=run.directory.predictions("image_scores.csv", task if frozen else ""),
         )
 
 
-def read_predictions(file: Path, scored: Sequence[str]) -> ClassPredictions | MaskPredictions:
+def read_predictions(file: Path, scored: Sequence[str]) -> Predictions:
     """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged, all if empty.
 
     Raises UserError if the file is missing or incomplete.
@@ -150,59 +141,43 @@ def read_predictions(file: Path, scored: Sequence[str]) -> ClassPredictions | Ma
     try:
         with file.open(newline="") as opened:
             header, *rows = csv.reader(opened)
-        rows.sort()
-        first = 2 if header[1] == "group" else 1  # column of values
-        ids = tuple(row[0] for row in rows)
-        groups = tuple(row[1] if first == 2 else "" for row in rows)
-        header, rows = header[first:], [row[first:] for row in rows]
-        if header[0] not in ("label", "labels"):
-            return _masks(header, rows, ids, groups)
-        classes = header[1:]
-        labels = _ones(classes, rows) if header[0] == "labels" else np.array([classes.index(row[0]) for row in rows])
-        probabilities = np.array([row[1:] for row in rows], np.float64)
-        averaged = tuple(classes.index(name) for name in scored or classes)
-        return ClassPredictions(ids, groups, labels, probabilities, averaged)
-    except (OSError, ValueError, IndexError) as error:
+        if header[1] != "group":
+            header, *rows = ([row[0], "", *row[1:]] for row in (header, *rows))
+        ids, groups, *columns = zip(*sorted(rows), strict=True)
+        kind, *classes = header[2:]
+        if kind not in ("label", "labels"):
+            values = dict(zip(header[2:], np.array(columns, np.float64), strict=True))
+            values["thresholded_jaccard"] = np.where(values["jaccard"] >= JACCARD_THRESHOLD, values["jaccard"], 0.0)
+            return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
+        labels = (
+            np.array([classes.index(name) for name in columns[0]]) if kind == "label" else _ones(classes, columns[0])
+        )
+        probabilities = np.array(columns[1:], np.float64).T.copy()
+        return ClassPredictions(ids, groups, labels, probabilities, tuple(map(classes.index, scored or classes)))
+    except (OSError, ValueError, IndexError, KeyError) as error:
         raise UserError(f"{file} cannot be read ({error}): delete {file.parent} to repeat the run") from error
 
 
-def _ones(classes: list[str], rows: list[list[str]]) -> Ints:
+def _ones(classes: Sequence[str], cells: Sequence[str]) -> Ints:
     """0 and 1 (images, classes) from the names of their classes, between bars."""
-    labels = np.zeros((len(rows), len(classes)), np.int64)
-    for row, cells in enumerate(rows):
-        labels[row, [classes.index(name) for name in cells[0].split("|") if name]] = 1
+    labels = np.zeros((len(cells), len(classes)), np.int64)
+    for row, cell in enumerate(cells):
+        labels[row, [classes.index(name) for name in cell.split("|") if name]] = 1
     return labels
 
 
-def _masks(header: list[str], rows: list[list[str]], ids: tuple[str, ...], groups: tuple[str, ...]) -> MaskPredictions:
-    values = dict(zip(header, np.array(rows, np.float64).T, strict=True))
-    jaccard = values["jaccard"]
-    values["thresholded_jaccard"] = np.where(jaccard >= JACCARD_THRESHOLD, jaccard, 0.0)
-    return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
-
-
-def read_run_scores(run: RunDirectory, summary: Mapping[str, Any]) -> list[RunScores]:
-    """The scores of every set of predictions in the directory of a run; empty for a pre-training run."""
-    scores = []
-    for name in ("", *_FROZEN):
-        file = run.predictions("image_scores.csv", name)
-        if not file.is_file():
-            continue
-        predictions = read_predictions(file, summary.get("scored_classes") or ())
-        prefix = f"{name}_" if name else ""
-        intervals: dict[str, tuple[float | None, float, float]] = {
-            score: (summary.get(prefix + score, value), low, high)
-            for score, (value, low, high) in score_intervals(predictions).items()
-        }
-        scores.append(RunScores(name, intervals, predictions))
-    return scores
+def read_run_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> dict[str, Predictions]:
+    """The predictions in the directory of a run by what made them: knn and probe, or "" for a fine-tuned network; none
+    for a pre-training run."""
+    files = {name: run.predictions("image_scores.csv", name) for name in ("", *_FROZEN)}
+    scored = summary.get("scored_classes") or ()
+    return {name: read_predictions(file, scored) for name, file in files.items() if file.is_file()}
 
 
 def compare(
     results: Sequence[Result], *, baseline: str, scored: Sequence[str], curves: Curves | None = None
 ) -> Comparison:
-    """Means and spreads over seeds, and differences from the encoder `baseline`; if it was pre-trained with several
-    numbers of views, from the one with the same number.
+    """Compare every encoder with the baseline; with that of the same number of views, if the baseline is a curve.
 
     A difference is over the same task, label fraction and seeds; its interval is that of `paired_interval` over the
     test images' predictions. scored: the classes whose AUCs are averaged, all if empty.
@@ -211,19 +186,28 @@ def compare(
     curves = curves or {}
     groups: dict[tuple[str, float], dict[str, dict[int, _Tested]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
-        groups[result.task, result.label_fraction][result.encoder][result.seed] = _read_tested(result, scored)
-    entries: list[Entry] = []
-    for (task, _), encoders in groups.items():
+        read = read_predictions(result.predictions, scored)
+        tested = _Tested(result, read.ids, read.strata.tobytes(), resampled_scores(read))
+        groups[result.task, result.label_fraction][result.encoder][result.seed] = tested
+    entries = []
+    for (task, fraction), encoders in groups.items():
         for name, seeds in encoders.items():
-            base = _baseline_of(name, baseline, curves)
-            base_seeds = encoders.get(base, {}) if base != name else {}
-            entries += [_entry(seeds, score, _against(seeds, base_seeds, score)) for score in SCORES[task]]
+            base = encoders.get(_baseline_of(name, baseline, curves), {})
+            for score in SCORES[task]:
+                values = {seed: tested.value(score) for seed, tested in seeds.items()}
+                entries.append(
+                    Entry(
+                        task=task,
+                        label_fraction=fraction,
+                        encoder=name,
+                        score=score,
+                        values=values,
+                        mean=float(np.mean(list(values.values()))),
+                        spread=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+                        against_baseline=None if base is seeds else _against(seeds, base, score),
+                    )
+                )
     return Comparison(baseline, tuple(entries), curves)
-
-
-def _read_tested(result: Result, scored: Sequence[str]) -> _Tested:
-    predictions = read_predictions(result.predictions, scored)
-    return _Tested(result, predictions.ids, predictions.strata.tobytes(), resampled_scores(predictions))
 
 
 def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
@@ -234,36 +218,22 @@ def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
     return curves[baseline].get(views[0] if views else max(curves[baseline]), "")
 
 
-def _entry(seeds: Mapping[int, _Tested], score: str, against: Interval | None) -> Entry:
-    first = next(iter(seeds.values())).result
-    values = {seed: tested.result.values.get(score, math.nan) for seed, tested in seeds.items()}
-    numbers = list(values.values())
-    return Entry(
-        task=first.task,
-        label_fraction=first.label_fraction,
-        encoder=first.encoder,
-        score=score,
-        values=values,
-        mean=float(np.mean(numbers)),
-        spread=float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
-        against_baseline=against,
-    )
-
-
 def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: str) -> Interval | None:
     """The interval of the differences from the baseline, seed by seed; None if they share no seed."""
-    pairs = [(seeds[seed], base[seed]) for seed in seeds if seed in base]
-    if not pairs:
-        return None
+    pairs = [(tested, base[seed]) for seed, tested in seeds.items() if seed in base]
     for own, other in pairs:
-        if (own.ids, own.labels) != (other.ids, other.labels):
+        if (own.ids, own.strata) != (other.ids, other.strata):
             raise UserError(
                 f"{own.result.predictions} and {other.result.predictions} have different test images: "
                 "delete the older run"
             )
-    observed = [a.result.values.get(score, math.nan) - b.result.values.get(score, math.nan) for a, b in pairs]
-    differences = [a.resampled[score] - b.resampled[score] for a, b in pairs]
-    return paired_interval(observed, differences, same_images=len({own.ids for own, _ in pairs}) == 1)
+    if not pairs:
+        return None
+    return paired_interval(
+        [own.value(score) - other.value(score) for own, other in pairs],
+        [own.resampled[score] - other.resampled[score] for own, other in pairs],
+        same_images=len({own.ids for own, _ in pairs}) == 1,
+    )
 
 
 def write_comparison(file: Path, comparison: Comparison) -> None:
@@ -275,13 +245,12 @@ def write_comparison(file: Path, comparison: Comparison) -> None:
 def write_results_csv(file: Path, results: Sequence[Result]) -> None:
     """One row per result: encoder, task, label_fraction, seed, the name of the main score and its value, then every
     number of the summaries under its name; empty if a task does not have it."""
-    columns = list(dict.fromkeys(name for result in results for name in result.values))
+    columns = dict.fromkeys(name for result in results for name in result.values)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["encoder", "task", "label_fraction", "seed", "score_name", "score", *columns, "directory"])
     for result in results:
         main = SCORES[result.task][0]
-        numbers = [result.values.get(name, "") for name in (main, *columns)]
         key = [result.encoder, result.task, f"{result.label_fraction:g}", result.seed, main]
-        writer.writerow([*key, *numbers, result.directory])
+        writer.writerow([*key, *(result.values.get(name, "") for name in (main, *columns)), result.directory])
     atomic_write(file, text.getvalue())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gravis_triton.comparison.bootstrap import ClassPredictions, Ints, MaskPredictions, score_intervals
+from gravis_triton.comparison.bootstrap import ClassPredictions, Ints, MaskPredictions, Predictions, score_intervals
 
 FEWEST = 5
 """Lesions or patients, else images, of a class below which a subgroup is not scored on the class."""
@@ -33,7 +33,7 @@ class Subgroup:
 
 
 def score_subgroups(
-    predictions: ClassPredictions | MaskPredictions,
+    predictions: Predictions,
     attributes: Mapping[str, Mapping[str, str]],
     *,
     classes: Sequence[str],
@@ -61,9 +61,7 @@ def score_subgroups(
     return subgroups
 
 
-def _scorable(
-    predictions: ClassPredictions | MaskPredictions,
-) -> tuple[ClassPredictions | MaskPredictions, list[int]]:
+def _scorable(predictions: Predictions) -> tuple[Predictions, list[int]]:
     """The predictions of the images whose class has enough lesions, patients or images among them, and the classes left
     out; for several classes per image, those of the classes that enough have and enough do not have."""
     units = np.array([group or image for group, image in zip(predictions.groups, predictions.ids, strict=True)])

@@ -1,6 +1,7 @@
 """A comparison of encoders: its tables for the terminal, as Markdown and on a page, and its figures."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gravis_triton.comparison.results import SCORES, Comparison, Entry, Result
 from gravis_triton.report.figures import COLORS, styled
-from gravis_triton.report.html import Page, Picture, Section, Table, write_page
+from gravis_triton.report.html import Picture, Section, Table, write_page
 from gravis_triton.run_summary import shown
 
 _APART = 0.035  # of the axis between two encoders at one label fraction, so that error bars stay readable
@@ -19,28 +20,23 @@ _PANEL, _NAME = 3.3, 1.3  # widths in inches of a panel, and of an encoder's nam
 
 def write_comparison_page(comparison: Comparison, results: Sequence[Result], directory: Path, *, data: str) -> None:
     """Write report.html of a comparison, with links to the pages of its runs. data: name of the dataset."""
-    tables = [
-        Table(f"{shown(task)}: {shown(SCORES[task][0])}", *score_rows(comparison, task, SCORES[task][0]))
-        for task in comparison.tasks
-    ]
-    sections = [Section("Scores", tables=tables)]
     drawn = {"label fraction": draw_against_labels}
     if comparison.curves:
         drawn["views"] = draw_against_views
+    tables = [score_table(comparison, task, SCORES[task][0]) for task in comparison.tasks]
+    sections = [Section("Scores", tables=tables)]
     for axis, draw in drawn.items():
-        pictures = [
-            Picture.from_figure(draw(comparison, [task]), f"{shown(task)}: score against {axis}")
-            for task in comparison.tasks
-        ]
+        figures = {f"{shown(task)}: score against {axis}": draw(comparison, [task]) for task in comparison.tasks}
+        pictures = [Picture.from_figure(figure, alt) for alt, figure in figures.items()]
         sections.append(Section(f"Score against {axis}", pictures=pictures))
-    pages = {result.directory.relative_to(directory) for result in results}
+    runs = sorted({result.directory.relative_to(directory) for result in results})
     links = [
-        (f"{page.parent.name}/{page.name}", f"{page}/report.html")
-        for page in sorted(pages)
-        if (directory / page / "report.html").is_file()
+        (f"{run.parent.name}/{run.name}", f"{run}/report.html")
+        for run in runs
+        if (directory / run / "report.html").is_file()
     ]
     title = f"Comparison with {comparison.baseline} on {data}"
-    write_page(Page(title, describe(comparison), sections, links), directory / "report.html")
+    write_page(directory / "report.html", title, describe(comparison), sections, links=links)
 
 
 def describe(comparison: Comparison) -> str:
@@ -54,42 +50,39 @@ def describe(comparison: Comparison) -> str:
     )
 
 
-def score_rows(comparison: Comparison, task: str, score: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of a score, one row per encoder: for each label fraction, mean and standard
-    deviation, and the difference from the baseline with its interval."""
+def score_table(comparison: Comparison, task: str, score: str) -> Table:
+    """One row per encoder: for each label fraction, mean and standard deviation of a score over the seeds, and the
+    difference from the baseline with its interval."""
     entries = {(entry.encoder, entry.label_fraction): entry for entry in comparison.of(task, score)}
-    encoders = list(dict.fromkeys(encoder for encoder, _ in entries))
-    fractions = list(dict.fromkeys(fraction for _, fraction in entries))
+    encoders, fractions = (list(dict.fromkeys(names)) for names in zip(*entries, strict=True))
     header = ["encoder"]
     for fraction in fractions:
         header += [f"{fraction * 100:g}% of labels", f"against {comparison.baseline}"]
     rows = [
         [name, *(text for fraction in fractions for text in _cells(entries.get((name, fraction))))] for name in encoders
     ]
-    return header, rows
+    return Table(f"{shown(task)}: {shown(score)}", header, rows)
 
 
 def _cells(entry: Entry | None) -> tuple[str, str]:
     if entry is None:
         return "", ""
-    spread = "" if entry.spread is None else f" ± {entry.spread:.3f}"
+    mean = f"{entry.mean:.3f}" + ("" if entry.spread is None else f" ± {entry.spread:.3f}")
     against = entry.against_baseline
     if against is None or np.isnan(against.difference):
-        return f"{entry.mean:.3f}{spread}", ""
-    return f"{entry.mean:.3f}{spread}", f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
+        return mean, ""
+    return mean, f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
 
 
 def markdown(comparison: Comparison) -> str:
     """All scores as Markdown tables, one section per task, the main score first."""
-    blocks = [describe(comparison)]
+    blocks = [f"{describe(comparison)}\n"]
     for task in comparison.tasks:
-        blocks.append(f"## {task}")
+        blocks.append(f"## {task}\n")
         for score in SCORES[task]:
-            header, rows = score_rows(comparison, task, score)
-            rule = ["---", *["---:"] * (len(header) - 1)]
-            table = ([shown(score), *header[1:]], rule, *rows)
-            blocks.append("\n".join(f"| {' | '.join(row)} |" for row in table))
-    return "\n\n".join(blocks) + "\n"
+            table = score_table(comparison, task, score)
+            blocks.append(replace(table, header=[shown(score), *table.header[1:]]).markdown())
+    return "\n".join(blocks)
 
 
 def draw_against_labels(comparison: Comparison, tasks: Sequence[str]) -> Figure:
@@ -104,7 +97,6 @@ def draw_against_labels(comparison: Comparison, tasks: Sequence[str]) -> Figure:
             own = sorted((e for e in entries if e.encoder == name), key=lambda entry: entry.label_fraction)
             shift = 10 ** (_APART * width * (number - (len(encoders) - 1) / 2))
             _draw_line(axes, [entry.label_fraction * shift for entry in own], own, name, number)
-        axes.set_xscale("log")
         axes.set_xlim(fractions[0] * 10 ** (-0.15 * width), fractions[-1] * 10 ** (0.15 * width))
         axes.set_xticks(fractions, [f"{fraction * 100:g}%" for fraction in fractions])
         axes.set_xlabel("fraction of training labels")
@@ -128,7 +120,6 @@ def draw_against_views(comparison: Comparison, tasks: Sequence[str]) -> Figure:
             _draw_line(axes, list(curve), list(curve.values()), name, number)
             if name in entries:
                 axes.axhline(entries[name].mean, color=COLORS[number % len(COLORS)], linestyle="--", label=name)
-        axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{views:,}" for views in ticks])
         axes.set_xlabel(f"views in pre-training ({most * 100:g}% of labels)")
 
@@ -142,6 +133,7 @@ def _draw_panels(tasks: Sequence[str], names: Sequence[str], draw: Callable[[Axe
     figure = Figure(figsize=(width, 4.0))
     handles: dict[str, Artist] = {}
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        axes.set_xscale("log")
         draw(axes, task)
         axes.minorticks_off()
         axes.set(ylabel=shown(SCORES[task][0]), title=shown(task))

@@ -1,7 +1,7 @@
 """Console output of the jobs about data, steps, scores and files, and what their summaries contain."""
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -28,26 +28,26 @@ def print_data(display: Display, description: str, notes: Sequence[str], skipped
 def print_skipped(display: Display, skipped: Sequence[tuple[str, str]]) -> None:
     """Print the first few of the unreadable images, (id, reason), if any."""
     if skipped:
-        named = first_few((f"{name} ({reason})" for name, reason in skipped), len(skipped), "; ")
+        named = first_few([f"{name} ({reason})" for name, reason in skipped], "; ")
         display.print(f"skipped: {len(skipped)} unreadable images: {named}")
 
 
-def first_few(texts: Iterable[str], count: int, separator: str = ", ") -> str:
-    """The first five of `count` texts, and how many more there are."""
-    named = [text for text, _ in zip(texts, range(_MAX_NAMED), strict=False)]
-    return separator.join([*named, *([f"and {count - _MAX_NAMED:,} more"] if count > _MAX_NAMED else [])])
+def first_few(texts: Sequence[str], separator: str = ", ") -> str:
+    """The first five texts, and how many more there are."""
+    more = [f"and {len(texts) - _MAX_NAMED:,} more"] if len(texts) > _MAX_NAMED else []
+    return separator.join([*texts[:_MAX_NAMED], *more])
 
 
 def print_step(display: Display, training: Training, *, views: int = 1, image_size: int | None = None) -> None:
     """Print the size of a step and the number of steps. image_size: of the views in pixels."""
     batches, processes = training.batches, training.accelerator.num_processes
-    size = f"{batches.batch_size} images"
-    size += f" x {views} views" if views > 1 else ""
-    size += f" x {processes} process{'es' if processes > 1 else ''}"
+    size = f"{processes} process{'es' if processes > 1 else ''}"
     if views > 1:
-        size += f" = {batches.batch_size * views * processes:,} views of {image_size} px"
+        size = f"{views} views x {size} = {batches.batch_size * views * processes:,} views of {image_size} px"
     epochs = training.steps / len(batches)
-    display.print(f"step: {size}; {len(batches):,} steps per epoch, {round(epochs, 1):g} epochs")
+    display.print(
+        f"step: {batches.batch_size} images x {size}; {len(batches):,} steps per epoch, {round(epochs, 1):g} epochs"
+    )
 
 
 def log_scores(

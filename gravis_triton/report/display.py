@@ -1,6 +1,5 @@
 """Console output of the main process: a live display on a terminal and in a notebook, plain lines elsewhere."""
 
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,11 +7,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.jupyter import JupyterMixin
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 _PLAIN_SECONDS = 5.0  # between two plain lines about the same task
@@ -86,7 +85,9 @@ class Display:
             def show(metrics: Metrics) -> None:
                 epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
                 bar.update(task, completed=metrics["step"], description=epoch)
-                update(_Rows(bar, *_metrics_tables(format_metrics(metrics), self.console.width)))
+                texts = format_metrics(metrics).items()
+                cells = [Text.assemble((name, "cyan"), f"\n{text}", justify="right") for name, text in texts]
+                update(_Rows(bar, Columns(cells, padding=(0, 2))))
 
             yield show
 
@@ -130,20 +131,3 @@ def _bar(console: Console, *, transient: bool = False) -> Progress:
     times = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
     return Progress(*columns, console=console, transient=transient)
-
-
-def _metrics_tables(texts: Mapping[str, str], width: int) -> list[Table]:
-    """Names above values, in as many tables as the width requires."""
-    tables: list[Table] = []
-    free = 0
-    for name, text in texts.items():
-        needed = max(len(name), len(text)) + 2  # a space on either side
-        if needed > free:
-            tables.append(Table(box=None, pad_edge=False))
-            free = width
-        tables[-1].add_column(Text(name, "cyan"), justify="right", no_wrap=True)
-        free -= needed
-    values = iter(texts.values())
-    for table in tables:
-        table.add_row(*itertools.islice(values, len(table.columns)))
-    return tables

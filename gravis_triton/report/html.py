@@ -29,6 +29,11 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def markdown(self) -> str:
+        """The table without its caption; all columns but the first are aligned to the right."""
+        rule = ["---", *["---:"] * (len(self.header) - 1)]
+        return "".join(f"| {' | '.join(row)} |\n" for row in (self.header, rule, *self.rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -64,46 +69,35 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
-    """A point of a map, in percent from the left and the top; its thumbnail shows on hover."""
-
-    left: float
-    top: float
-    color: str
-    picture: Picture
-
-
-@dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with text, tables, figures (each with its caption below), rows of thumbnails, each with a mark ("",
-    "right" or "wrong"), and a map of dots with its legend of (class, color)."""
+    """A heading, and what is below it, in this order.
+
+    thumbnails: rows of small pictures, each with a mark: right, wrong or "". dots: of a map, (left, top, color,
+    picture), in percent from the left and the top; the picture shows on hover. legend: (name, color).
+    """
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     thumbnails: Sequence[Sequence[tuple[Picture, str]]] = ()
-    dots: Sequence[Dot] = ()
+    dots: Sequence[tuple[float, float, str, Picture]] = ()
     legend: Sequence[tuple[str, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """title: of the document and its first heading. lead: the result in one sentence. links: (text, URL) of its runs,
-    at the end."""
+def write_page(
+    file: Path, title: str, lead: str, sections: Sequence[Section], *, links: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Write a self-contained page, atomically.
 
-    title: str
-    lead: str
-    sections: Sequence[Section]
-    links: Sequence[tuple[str, str]] = ()
-
-
-def write_page(page: Page, file: Path) -> None:
-    """Write a self-contained page, atomically."""
+    title: of the document and its first heading. lead: the result in one sentence. links: (text, URL) of its runs, at
+    the end.
+    """
     templates = Environment(
         loader=PackageLoader("gravis_triton.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    atomic_write(file, templates.get_template("page.html.j2").render(page=page))
+    page = templates.get_template("page.html.j2")
+    atomic_write(file, page.render(title=title, lead=lead, sections=sections, links=links))
 
 
 def write_dataset_page(
@@ -119,7 +113,7 @@ def write_dataset_page(
         chosen = members[:: -(-len(members) // _PER_SECTION)]
         row = [(Picture.from_pixels(np.asarray(image), record.id), "") for record, image in chosen]
         sections.append(Section(f"{title} ({len(row)} of {len(members):,})", thumbnails=[row]))
-    write_page(Page(collection.name, summary.removeprefix(f"{collection.name}\n"), sections), file)
+    write_page(file, collection.name, summary.removeprefix(f"{collection.name}\n"), sections)
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -1,16 +1,15 @@
 """The model card of a run for the Hugging Face Hub."""
 
-from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gravis_triton.comparison.results import RunScores
-from gravis_triton.report.run_page import score_table
-from gravis_triton.run_summary import job_of, result_of
+from gravis_triton.comparison.results import read_run_predictions
+from gravis_triton.report.run_page import score_table, scores_of
+from gravis_triton.run_directory import RunDirectory
+from gravis_triton.run_summary import job_of, read_run, result_of
 
 _TAGS = ["dermatology", "medical", "gravis"]
 _KINDS = {
@@ -25,13 +24,12 @@ _SETTINGS = (
 """The main settings; the others are in config.yaml."""
 
 
-def model_card(
-    config: Mapping[str, Any], summary: Mapping[str, Any], scores: Sequence[RunScores], *, repository: str, license: str
-) -> str:
-    """README.md of a repository with the encoder or the fine-tuned model of a run.
+def model_card(run: RunDirectory, *, repository: str, license: str) -> str:
+    """README.md of a repository with the encoder or the fine-tuned model of a finished run.
 
-    config, summary: contents of config.yaml and summary.json. license: of the training images.
+    license: of the training images.
     """
+    config, summary = read_run(run)
     job = str(job_of(config))
     task, description = _KINDS[job]
     pretrained = job == "pretrain"
@@ -54,6 +52,9 @@ def model_card(
         data=Path(str(config["data"])).name,
         summary=summary,
         license=license,
-        tables=[score_table(tested) for tested in scores],
+        tables=[
+            score_table(predictions, scores_of(summary, name))
+            for name, predictions in read_run_predictions(run, summary).items()
+        ],
         settings=[(name, Path(str(config[name])).name) for name in _SETTINGS if config.get(name) is not None],
     )

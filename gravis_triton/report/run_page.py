@@ -11,14 +11,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
-from gravis_triton.comparison.results import RunScores
+from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions, Predictions, score_intervals
+from gravis_triton.comparison.results import read_run_predictions
 from gravis_triton.comparison.subgroups import FEWEST
 from gravis_triton.files import read_metrics, reading
 from gravis_triton.report.figures import COLORS, class_label, styled
-from gravis_triton.report.html import Dot, Page, Picture, Section, Table, write_page
+from gravis_triton.report.html import Picture, Section, Table, write_page
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import job_of, method_settings, read_run, result_of, shown, shown_number
+from gravis_triton.run_summary import (
+    changed_from_defaults,
+    job_of,
+    method_settings,
+    read_run,
+    result_of,
+    shown,
+    shown_number,
+)
 from gravis_triton.settings import IRRELEVANT
 
 Points = Sequence[tuple[int, float]]
@@ -27,6 +35,7 @@ _NOT_METRICS = ("step", "epoch", "epochs")
 _IN_THE_TITLE = ("data", "model")
 _MOST_POINTS = 500  # drawn per curve
 _CASES = 8  # best and worst ones
+_FIGURES = {"confusion.png": "Confusion matrix", "curves.png": "ROC and precision-recall curves, and calibration"}
 _TITLES = {"knn": "Nearest neighbors", "probe": "Linear probe", "": "Test images"}
 _CLASS_SCORES = {
     "auc": "AUC",
@@ -42,59 +51,52 @@ _IMAGES = {
 }
 
 
-def write_run_page(
-    run: RunDirectory,
-    config: Mapping[str, Any],
-    summary: Mapping[str, Any],
-    scores: Sequence[RunScores],
-    changed: Mapping[str, tuple[Any, Any]],
-) -> None:
-    """Write report.html of a finished run.
-
-    config, summary: contents of config.yaml and summary.json. changed: setting -> (value, default) where they differ.
-    """
-    page = Page(
-        title=f"{config.get('model') or config.get('encoder')} on {Path(config['data']).name}: {job_of(config)}",
-        lead=result_of(summary),
-        sections=[
-            *(_scores(run, summary, tested) for tested in scores),
-            *curve_sections({"": read_metrics(run.metrics)}),
-            *_images(run),
-            *_examples(run),
-            _settings(config, changed),
-            _summary(summary),
-        ],
-    )
-    write_page(page, run.report)
+def write_run_page(run: RunDirectory) -> None:
+    """Write report.html of a finished run. Raises UserError for a directory without one."""
+    config, summary = read_run(run)
+    sections = [
+        *(_scores(run, name, tested, summary) for name, tested in read_run_predictions(run, summary).items()),
+        *curve_sections({"": read_metrics(run.metrics)}),
+        *_images(run),
+        *_examples(run),
+        Section("Settings", tables=_settings(config)),
+        Section("Summary", tables=[_summary(summary)]),
+    ]
+    title = f"{config.get('model') or config.get('encoder')} on {Path(config['data']).name}: {job_of(config)}"
+    write_page(run.report, title, result_of(summary), sections)
 
 
-def _scores(run: RunDirectory, summary: Mapping[str, Any], scores: RunScores) -> Section:
+def _scores(run: RunDirectory, name: str, predictions: Predictions, summary: Mapping[str, Any]) -> Section:
     """Scores with intervals, per-class tables and figures of one set of predictions."""
-    files = {"confusion.png": "Confusion matrix", "curves.png": "ROC and precision-recall curves, and calibration"}
     pictures = [
         Picture.from_file(file, alt)
-        for name, alt in files.items()
-        if (file := run.predictions(name, scores.name)).is_file()
+        for kind, alt in _FIGURES.items()
+        if (file := run.predictions(kind, name)).is_file()
     ]
-    predictions = scores.predictions
-    prefix = f"{scores.name}_" if scores.name else ""
-    tables = [score_table(scores), *_by_subgroup(summary.get(f"{prefix}subgroups") or ())]
+    own = scores_of(summary, name)
+    tables = [score_table(predictions, own), *_by_subgroup(own.get("subgroups") or ())]
     if isinstance(predictions, ClassPredictions):
-        classes = [name.removeprefix(f"{prefix}auc_") for name in summary if name.startswith(f"{prefix}auc_")]
-        tables += [_per_class(classes, summary, prefix), _hardest(predictions, classes)]
+        classes = [score.removeprefix("auc_") for score in own if score.startswith("auc_")]
+        tables += [_per_class(classes, own), _hardest(predictions, classes)]
     else:
         tables.append(_best_and_worst(predictions))
-    return Section(_TITLES[scores.name], tables=tables, pictures=pictures)
+    return Section(_TITLES[name], tables=tables, pictures=pictures)
 
 
-def score_table(scores: RunScores) -> Table:
+def scores_of(summary: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The part of a summary that is about the predictions of this name, without the name."""
+    prefix = f"{name}_" if name else ""
+    return {key.removeprefix(prefix): value for key, value in summary.items() if key.startswith(prefix)}
+
+
+def score_table(predictions: Predictions, scores: Mapping[str, Any]) -> Table:
     """The main scores with 95% bootstrap intervals over the test images, or over their lesions and patients."""
     rows = [
-        (shown(name), shown_number(value), f"{low:.3f} to {high:.3f}")
-        for name, (value, low, high) in scores.intervals.items()
+        (shown(name), shown_number(scores.get(name, value)), f"{low:.3f} to {high:.3f}")
+        for name, (value, low, high) in score_intervals(predictions).items()
     ]
-    drawn = "lesions and patients" if any(scores.predictions.groups) else "images"
-    caption = f"Scores on {len(scores.predictions.ids):,} test images"
+    drawn = "lesions and patients" if any(predictions.groups) else "images"
+    caption = f"Scores on {len(predictions.ids):,} test images"
     return Table(caption, ("score", "value", f"95% CI (bootstrap over {drawn})"), rows)
 
 
@@ -104,17 +106,20 @@ def _by_subgroup(subgroups: Sequence[Mapping[str, Any]]) -> list[Table]:
     for column in dict.fromkeys(subgroup["column"] for subgroup in subgroups):
         members = [subgroup for subgroup in subgroups if subgroup["column"] == column]
         scores = list(dict.fromkeys(score for member in members for score in member["scores"]))
-        header = [column, "images", *map(shown, scores)]
-        rows = []
-        for member in members:
-            intervals = [_with_interval(member["scores"].get(score)) for score in scores]
-            rows.append([member["name"], f"{member['images']:,}", *intervals])
-        if any(member["left_out"] for member in members):
-            header.append(f"classes not scored (fewer than {FEWEST})")
-            for row, member in zip(rows, members, strict=True):
-                row.append(", ".join(map(class_label, member["left_out"])) or "none")
+        header = [column, "images", *map(shown, scores), f"classes not scored (fewer than {FEWEST})"]
+        rows = [
+            [
+                member["name"],
+                f"{member['images']:,}",
+                *(_with_interval(member["scores"].get(score)) for score in scores),
+                ", ".join(map(class_label, member["left_out"])) or "none",
+            ]
+            for member in members
+        ]
+        columns = slice(None if any(member["left_out"] for member in members) else -1)
         cut = f" ({members[0]['cut']})" if members[0]["cut"] else ""
-        tables.append(Table(f"Scores by {column}{cut}, with 95% CI", header, rows))
+        caption = f"Scores by {column}{cut}, with 95% CI"
+        tables.append(Table(caption, header[columns], [row[columns] for row in rows]))
     return tables
 
 
@@ -125,12 +130,12 @@ def _with_interval(score: Sequence[float | None] | None) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _per_class(classes: Iterable[str], summary: Mapping[str, Any], prefix: str) -> Table:
+def _per_class(classes: Sequence[str], scores: Mapping[str, Any]) -> Table:
     rows = [
-        (class_label(name), *(shown_number(summary.get(f"{prefix}{score}_{name}")) for score in _CLASS_SCORES))
+        (class_label(name), *(shown_number(scores.get(f"{score}_{name}")) for score in _CLASS_SCORES))
         for name in classes
     ]
-    alike = [class_label(name) for name in classes if summary.get(f"{prefix}auc_{name}") is None]
+    alike = [class_label(name) for name in classes if scores.get(f"auc_{name}") is None]
     left_out = f"; left out of the means, as all or no test images are of them: {', '.join(alike)}" if alike else ""
     return Table(f"Per-class scores (one vs. rest){left_out}", ("class", *_CLASS_SCORES.values()), rows)
 
@@ -223,7 +228,9 @@ def _examples(run: RunDirectory) -> list[Section]:
         Picture.from_pixels(pixels, f"{name}, {classes[label]}")
         for pixels, name, label in zip(examples["thumbnails"], examples["ids"], examples["labels"], strict=True)
     ]
-    sections = [_heat_maps(examples["similarity"], examples["attention"])] if len(examples["similarity"]) else []
+    sections = []
+    if len(examples["similarity"]):
+        sections.append(_heat_maps(examples["similarity"], examples["attention"]))
     if len(examples["neighbors"]):
         sections.append(_neighbors(examples["neighbors"], examples["labels"], thumbnails))
     if len(examples["map"]):
@@ -269,7 +276,7 @@ def _map(places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbna
     low, high = places.min(0), places.max(0)
     percent = 3 + 94 * (places - low) / np.maximum(high - low, 1e-9)
     dots = [
-        Dot(float(left), float(top), COLORS[label % len(COLORS)], thumbnail)
+        (float(left), float(top), COLORS[label % len(COLORS)], thumbnail)
         for (left, top), label, thumbnail in zip(percent, labels, thumbnails, strict=False)  # neighbors have no place
     ]
     return Section(
@@ -280,48 +287,42 @@ def _map(places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbna
     )
 
 
-def _settings(config: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]]) -> Section:
+def _settings(config: Mapping[str, Any]) -> list[Table]:
     rows = [
         (name, str(value), "" if default is None else str(default))
-        for name, (value, default) in changed.items()
+        for name, (value, default) in changed_from_defaults(config).items()
         if name not in (*IRRELEVANT, *_IN_THE_TITLE)
     ]
     tables = [Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)]
     if own := method_settings(config):
-        rows_of_method = [(name, str(value)) for name, value in own.items()]
-        tables.append(Table("Settings of the method", ("setting", "value"), rows_of_method))
-    return Section("Settings", tables=tables)
+        tables.append(Table("Settings of the method", ("setting", "value"), [(name, str(own[name])) for name in own]))
+    return tables
 
 
-def _summary(summary: Mapping[str, Any]) -> Section:
+def _summary(summary: Mapping[str, Any]) -> Table:
     numbers = {shown(name): shown_number(v) for name, v in summary.items() if not isinstance(v, dict | list)}
-    rows = [*numbers.items(), *summary.get("versions", {}).items()]
-    return Section("Summary", tables=[Table("summary.json", ("name", "value"), rows)])
+    return Table("summary.json", ("name", "value"), [*numbers.items(), *summary.get("versions", {}).items()])
 
 
 def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
     """Write a page of finished runs side by side. Raises UserError for a directory without a finished run."""
-    configs, summaries = zip(*(read_run(run) for run in runs), strict=True)
+    configs, summaries = zip(*map(read_run, runs), strict=True)
     names = _names(runs)
-    results = [
-        (name, str(job_of(config)), result_of(summary))
-        for name, config, summary in zip(names, configs, summaries, strict=True)
-    ]
+    results = list(zip(names, map(str, map(job_of, configs)), map(result_of, summaries), strict=True))
     settings = {
         key: [str(config.get(key, "")) for config in configs]
-        for key in dict.fromkeys(key for config in configs for key in config)
+        for key in dict.fromkeys(chain(*configs))
         if key not in ("job", *IRRELEVANT)
     }
     differing = [(key, *values) for key, values in settings.items() if len(set(values)) > 1]
-    links = [
-        (name, run.report.resolve().as_uri()) for name, run in zip(names, runs, strict=True) if run.report.is_file()
-    ]
     sections = [
         Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),
         Section("Settings", tables=[Table("Settings that differ", ("setting", *names), differing)]),
         *curve_sections({name: read_metrics(run.metrics) for name, run in zip(names, runs, strict=True)}),
     ]
-    write_page(Page("Runs side by side", ", ".join(names), sections, links), file)
+    pages = {name: run.report.resolve() for name, run in zip(names, runs, strict=True) if run.report.is_file()}
+    links = [(name, page.as_uri()) for name, page in pages.items()]
+    write_page(file, "Runs side by side", ", ".join(names), sections, links=links)
 
 
 def _names(runs: Sequence[RunDirectory]) -> list[str]:

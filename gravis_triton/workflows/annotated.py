@@ -21,11 +21,11 @@ from gravis_triton.data.loading.prepare import describe_masks, prepare_annotated
 from gravis_triton.files import write_json
 from gravis_triton.report.console import describe_environment, first_few, print_data
 from gravis_triton.report.metric_logger import log_images
+from gravis_triton.report.run_page import write_run_page
 from gravis_triton.run_summary import shown
 from gravis_triton.settings import resolved_split_seed
 from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.workflows.job import JobContext
-from gravis_triton.workflows.runs import write_run_report
 
 
 def load_annotated(
@@ -56,8 +56,7 @@ def load_annotated(
     if masks is not None:
         lines += describe_masks(collection, masks)
         if empty := [collection.records[i].id for i in used if not masks[i].any()]:
-            named = first_few(empty, len(empty))
-            lines.append(f"warning: {len(empty):,} masks of training images are empty (no lesion): {named}")
+            lines.append(f"warning: {len(empty):,} masks of training images are empty (no lesion): {first_few(empty)}")
     if job.accelerator.is_main_process:
         lines += describe_leaks(find_leaks(collection, split, images=images, seen=pretrained_on))
     for line in lines:
@@ -83,7 +82,7 @@ def write_summary(
         **describe_environment(accelerator.device),
     }
     write_json(job.run.summary, summary)
-    write_run_report(job.run)
+    write_run_page(job.run)
     accelerator.log(dict(logged), step=step)
     log_images(accelerator, job.run, step)
 

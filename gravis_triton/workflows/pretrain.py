@@ -18,13 +18,13 @@ from gravis_triton.models import eval_mode, normalization
 from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
+from gravis_triton.report.run_page import write_run_page
 from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
 from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
 from gravis_triton.training.engine import Training
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.views import ViewMaker
 from gravis_triton.workflows.job import JobContext, create_run_dir, open_initial_encoder, setup_job, train_epochs
-from gravis_triton.workflows.runs import write_run_report
 
 _PREVIEW, _HEAT_MAPS = 8, 4  # images whose views, and whose views' similarities are shown
 
@@ -178,7 +178,7 @@ def _write_results(
         )
         write_examples(_find_examples(method, data, accelerator.device), run.examples)
         write_json(run.summary, asdict(summary))
-        write_run_report(run)
+        write_run_page(run)
         console.print_summary(display, summary, run)
         if settings.streaming:
             console.print_skipped(display, skipped)

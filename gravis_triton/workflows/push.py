@@ -13,7 +13,6 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from gravis_triton.comparison.results import read_run_scores
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, atomic_write
 from gravis_triton.report.model_card import model_card
@@ -41,13 +40,11 @@ def push(settings: PushSettings) -> PushResult:
         validate_repo_id(settings.repository)
     except HFValidationError as error:
         raise UserError(f"{settings.repository} is not a valid repository: use OWNER/NAME") from error
-    config, summary = read_run(run)
+    config, _ = read_run(run)
     source = run.model if run.model.is_dir() else run.encoder
     if not source.is_dir():
         raise UserError(f"{run} contains no model or encoder: give a pre-training or fine-tuning run")
-    card = model_card(
-        config, summary, read_run_scores(run, summary), repository=settings.repository, license=settings.license
-    )
+    card = model_card(run, repository=settings.repository, license=settings.license)
     if settings.dry_run is not None:
         directory = Path(settings.dry_run)
         if directory.exists():

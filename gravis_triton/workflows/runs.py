@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gravis_triton.comparison.results import read_run_scores
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.run_summary import changed_from_defaults, job_of, read_run, result_of
+from gravis_triton.run_summary import job_of, result_of
 from gravis_triton.settings import ReportSettings, RunsSettings, read_yaml
 
 _FILE_WIDTH = 200  # characters per line without a terminal
@@ -104,23 +103,15 @@ def write_report(settings: ReportSettings) -> ReportResult:
     """
     if not settings.runs:
         raise UserError("no runs given: list run directories; gravis runs shows them")
+    from gravis_triton.report.run_page import write_run_page, write_runs_page  # imports matplotlib
+
     runs = [RunDirectory(path) for path in settings.runs]
     for run in runs:
-        write_run_report(run)
+        write_run_page(run)
     pages = [run.report for run in runs]
     if len(runs) > 1:
         pages.append(Path(settings.output))
-        from gravis_triton.report.run_page import write_runs_page  # imports matplotlib
-
         write_runs_page(runs, pages[-1])
     for page in pages:
         print(page)
     return ReportResult(tuple(pages))
-
-
-def write_run_report(run: RunDirectory) -> None:
-    """Write report.html of a finished run. Raises UserError for a directory without one."""
-    from gravis_triton.report.run_page import write_run_page  # imports matplotlib
-
-    config, summary = read_run(run)
-    write_run_page(run, config, summary, read_run_scores(run, summary), changed_from_defaults(config))

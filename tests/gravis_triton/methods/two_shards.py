@@ -41,7 +41,7 @@ def run(name, **given):
     gt.pretrain(**SHARDED | {"evaluate": False} | given, cache_dir=cache, output_dir=f"{out}/{name}")
 
 
-with patch.object(pretrain, "write_run_report"):
+with patch.object(pretrain, "write_run_page"):
     run("replicated")
     with patch.object(setup, "Accelerator", ShardingAccelerator), patch.dict(os.environ, FSDP):
         run("sharded")
