@@ -11,7 +11,7 @@ from gravis_triton.settings import (
     EvaluateSettings,
     PretrainSettings,
     SegmentationSettings,
-    complete,
+    complete_as_saved,
     read_yaml,
     resolve,
     settings_of,
@@ -45,11 +45,15 @@ def changed_from_defaults(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any
     The settings of a method are not among them, see `method_settings`.
     """
     kind = _SETTINGS[str(job_of(config))]
-    values = {name: value for name, value in config.items() if name in settings_of(kind)}
+    settings = settings_of(kind)
+    values = {name: value for name, value in config.items() if name in settings}
     changed = {}
     for name, value in values.items():
         others = {other: given for other, given in values.items() if other != name}
-        default = getattr(complete(resolve(kind, others, where="config.yaml"), values), name)
+        try:
+            default = getattr(complete_as_saved(resolve(kind, others, where="config.yaml"), values), name)
+        except UserError:  # another setting needs this one
+            default = settings[name].default
         if value != default:
             changed[name] = value, default
     return changed

@@ -17,7 +17,7 @@ from gravis_triton.comparison.grid import plan_runs, read_grid
 from gravis_triton.data import ImageFile, Record, hold_out
 from gravis_triton.data.loading.prepare import prepare_images
 from gravis_triton.models import open_encoder
-from gravis_triton.settings import PretrainSettings, find_config, resolve_pretrain
+from gravis_triton.settings import PretrainSettings, complete, find_config
 from gravis_triton.training.checkpoint import export_encoder
 
 ENCODER = "lightly-train"  # its name in the grid
@@ -41,7 +41,7 @@ def pretrain(settings: PretrainSettings, seed: int, encoder: Path) -> None:
     """Train on the images that `gravis pretrain` with these settings trains on, and write the encoder as it does."""
     if encoder.is_dir():
         return
-    settings = resolve_pretrain(settings)
+    settings = complete(settings)
     model, size = settings.model, settings.image_size
     assert size is not None
     collection, _ = prepare_images(settings, seed=seed, progress=lambda done, total: None)

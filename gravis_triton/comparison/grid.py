@@ -21,11 +21,12 @@ from gravis_triton.settings import (
     SegmentationSettings,
     changed_settings,
     check_values,
-    complete,
+    complete_as_saved,
     read_yaml,
     resolve,
     settings_of,
 )
+from gravis_triton.settings.resolve import Kind
 
 Values = Mapping[str, Any]
 JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
@@ -208,12 +209,8 @@ def _plan(task: str, encoder: str, run: RunDirectory, given: Values, fixed: Valu
     where = f"{task} {encoder}"
     if clash := given.keys() & (_BY_GRID | fixed.keys()):
         raise UserError(f"{where}: {min(clash)} is set by the grid itself: remove it")
-    kind = pretrain_settings if task == PRETRAIN else TASKS[task]
-    settings: JobSettings = resolve(kind, {**given, **fixed}, where=where)
-    try:
-        _completed(settings, {})
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+    kind: Kind[JobSettings] = pretrain_settings if task == PRETRAIN else TASKS[task]
+    settings = resolve(kind, {**given, **fixed}, where=where)
     again: dict[str, Any] = {"overwrite": True} if task == "evaluate" else {"resume": "auto"}
     return PlannedRun(task, encoder, replace(settings, output_dir=str(run), **again))
 
@@ -255,7 +252,7 @@ def check_consistent(run: PlannedRun) -> None:
 
 def _completed(settings: JobSettings, saved: Values) -> JobSettings:
     """The settings as a run saves them."""
-    settings = complete(settings, saved)
+    settings = complete_as_saved(settings, saved)
     if isinstance(settings, PretrainSettings):
         return find_method(settings.method).complete(settings)
     return settings

@@ -60,6 +60,10 @@ def _settings_with(name: str) -> type[PretrainSettings]:
             __doc__ = PretrainSettings.__doc__
             method: MethodName = name
 
+            def check(self) -> None:
+                super().check()
+                find_method(name).complete(self)
+
     except TypeError as error:
         raise UserError(f"--method {name}: its Settings must be a dataclass(frozen=True)") from error
     return MethodPretrainSettings

@@ -5,12 +5,10 @@ from gravis_triton.settings.config import IRRELEVANT, changed_settings, find_con
 from gravis_triton.settings.defaults import (
     DEFAULT_MODEL,
     complete,
+    complete_as_saved,
     default_cache_size,
     default_image_size,
     default_workers,
-    resolve_data,
-    resolve_finetune,
-    resolve_pretrain,
     resolved_split_seed,
 )
 from gravis_triton.settings.fields import Argument, flag, settings_of
@@ -32,4 +30,4 @@ from gravis_triton.settings.jobs import (
     SegmentationSettings,
     ShardsSettings,
 )
-from gravis_triton.settings.resolve import augmentation, check_values, read_settings, resolve
+from gravis_triton.settings.resolve import augmentation, check_values, resolve

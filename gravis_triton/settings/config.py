@@ -18,8 +18,7 @@ IRRELEVANT = (
 """Settings that do not change any result."""
 
 _PACKAGE = Path(__file__).parents[1]
-CONFIG_DIRECTORIES = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "configs")
-"""Directories of the shipped configs: in a wheel, and in the repository."""
+_SHIPPED = (_PACKAGE / "configs", _PACKAGE.parent / "recipes" / "configs")  # in a wheel, and in the repository
 
 
 def changed_settings(settings: Any, saved: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -39,14 +38,11 @@ def find_config(name: str | Path) -> Path:
     """The file of this name, else the shipped config of this name, with or without `.yaml`."""
     if Path(name).exists():
         return Path(name)
-    for directory in CONFIG_DIRECTORIES:
-        for shipped in (directory / name, directory / f"{name}.yaml"):
-            if shipped.is_file():
-                return shipped
-    shipped_names = {file.stem for directory in CONFIG_DIRECTORIES for file in directory.glob("*.yaml")}
+    shipped = {file.stem: file for directory in _SHIPPED for file in sorted(directory.glob("*.yaml"))}
+    if (stem := str(name).removesuffix(".yaml")) in shipped:
+        return shipped[stem]
     raise UserError(
-        f"{name}: no such config file{did_you_mean(name, shipped_names)}; "
-        f"shipped configs: {', '.join(sorted(shipped_names))}"
+        f"{name}: no such config file{did_you_mean(name, shipped)}; shipped configs: {', '.join(sorted(shipped))}"
     )
 
 

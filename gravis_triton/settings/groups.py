@@ -7,6 +7,9 @@ from pydantic import BeforeValidator, Field
 
 from gravis_triton.settings.fields import Argument
 
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Epochs = Annotated[int | None, Field(ge=1, le=1_000_000)]
+ImageSize = Annotated[int | None, Field(ge=1, le=4096)]
 Workers = Annotated[int | None, Field(ge=0, le=256), Argument(default="one per core, at most 8")]
 
 
@@ -50,13 +53,13 @@ class DataSettings(ReadSettings):
 
     @property
     def short_side(self) -> int:
-        """`cache_size`, once `resolve_data` has filled it in."""
+        """`cache_size`, once `complete` has filled it in."""
         assert self.cache_size is not None
         return self.cache_size
 
     @property
     def workers(self) -> int:
-        """`num_workers`, once `resolve_data` has filled it in."""
+        """`num_workers`, once `complete` has filled it in."""
         assert self.num_workers is not None
         return self.num_workers
 
@@ -81,9 +84,7 @@ class EncoderSettings:
     """random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or color-histogram (evaluate)."""
     model: Annotated[str | None, Argument(default="the encoder directory's, else resnet18")] = None
     """timm backbone for a random or imagenet encoder or a weights file: resnet50, convnext_tiny, ..."""
-    image_size: Annotated[
-        int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224, or 64 for synthetic images")
-    ] = None
+    image_size: Annotated[ImageSize, Argument(default="the encoder's, else 224, or 64 for synthetic images")] = None
     """Size of the square input images in pixels."""
 
 
@@ -101,11 +102,9 @@ class ModelSettings(EncoderSettings):
 class OptimizationSettings:
     """Optimizer and learning rate schedule."""
 
-    epochs: Annotated[int | None, Field(ge=1, le=1_000_000), Argument(default="8 for synthetic images, else 100")] = (
-        None
-    )
+    epochs: Annotated[Epochs, Argument(default="8 for synthetic images, else 100")] = None
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 24
+    batch_size: BatchSize = 24
     """Images per step and process; each gives --views views."""
     opt: str = "adamw"
     """Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb, ..."""
@@ -137,9 +136,9 @@ class PretrainOptimizationSettings(OptimizationSettings):
 class FinetuneOptimizationSettings(OptimizationSettings):
     """Optimizer and learning rate schedule of fine-tuning."""
 
-    epochs: Annotated[int | None, Field(ge=1, le=1_000_000), Argument(default="6 for synthetic images, else 50")] = None
+    epochs: Annotated[Epochs, Argument(default="6 for synthetic images, else 50")] = None
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    batch_size: BatchSize = 32
     """Images per step and process, or all if there are fewer."""
     min_steps: Annotated[int, Field(ge=0)] = 200
     """Minimum number of optimizer steps; epochs are added to reach it."""

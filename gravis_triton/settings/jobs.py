@@ -5,13 +5,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from gravis_triton.errors import UserError
 from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
 from gravis_triton.settings.fields import Argument
 from gravis_triton.settings.groups import (
+    BatchSize,
     DataSettings,
     EncoderSettings,
     FinetuneOptimizationSettings,
     FinetuneTrainingSettings,
+    ImageSize,
     ModelSettings,
     PretrainOptimizationSettings,
     ReadSettings,
@@ -42,6 +45,20 @@ class PretrainSettings(
     job: ClassVar[str] = "pretrain"
     method: MethodName = "gravis"
     """gravis, gravis-rank, nt-xent, triplet, byol, vicreg, dino, or your own as package.module:Class."""
+
+    def check(self) -> None:
+        """Raise UserError for settings that contradict each other."""
+        if self.pretrained and self.encoder not in ("random", "imagenet"):
+            raise UserError(f"--pretrained conflicts with --encoder {self.encoder}: drop one of them")
+        if self.total_views is not None and self.epochs is not None:
+            raise UserError("--total-views and --epochs both set the training length: drop one of them")
+        if self.steps_per_epoch is not None and not self.streaming:
+            raise UserError("--steps-per-epoch has no effect without --streaming: drop it")
+        for name, value in self.reading().items():
+            if value is not None and self.streaming:
+                raise UserError(f"--{name} is for tables, but --streaming reads shards: drop one of them")
+        if self.eval_every is not None and not self.evaluate:
+            raise UserError("--eval-every has no effect with --no-evaluate: drop one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +96,13 @@ class FinetuneSettings(
     LabeledViewSettings,
 ):
     """Settings shared by all fine-tuning tasks."""
+
+    def check(self) -> None:
+        """Raise UserError for settings that contradict each other."""
+        if self.freeze_encoder and self.layer_decay != 1:
+            raise UserError("--layer-decay has no effect with --freeze-encoder: drop one of them")
+        if self.freeze_encoder and self.bn_statistics == "batch":
+            raise UserError("--bn-statistics batch has no effect with --freeze-encoder: drop one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +174,11 @@ class EmbedSettings(ReadSettings):
     """Replace an existing file."""
     model: Annotated[str | None, Argument(default="resnet18")] = None
     """timm backbone for an imagenet or random encoder."""
-    image_size: Annotated[int | None, Field(ge=1, le=4096), Argument(default="the encoder's, else 224")] = None
+    image_size: Annotated[ImageSize, Argument(default="the encoder's, else 224")] = None
     """Size of the square input images in pixels."""
     dtype: Literal["float32", "float16"] = "float32"
     """Data type of the features in the file."""
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    batch_size: BatchSize = 64
     """Images per batch and process."""
     num_workers: Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""
@@ -177,7 +201,7 @@ class PredictSettings:
     """File format of the predictions."""
     overwrite: bool = False
     """Overwrite earlier predictions in a non-empty directory."""
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    batch_size: BatchSize = 64
     """Images per batch and process."""
     num_workers: Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""

@@ -15,7 +15,7 @@ from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.settings.config import find_config, read_yaml
 from gravis_triton.settings.fields import BOUNDS, choices_of, flag, settings_of, value_type
-from gravis_triton.settings.jobs import PretrainSettings
+from gravis_triton.settings.jobs import FinetuneSettings, PretrainSettings
 
 Settings = TypeVar("Settings")
 Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
@@ -40,7 +40,7 @@ def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> 
 
     where: prefix of messages; "" for values from the command line, which are named by their flags.
     Raises UserError for a config file that is missing, malformed or of another job; for an unknown or missing setting;
-    and for a value of a wrong type or out of range.
+    for a value of a wrong type or out of range; and for settings that contradict each other.
     """
     values, sources = gather(kind, given, where)
     final = type_of(kind, values)
@@ -50,13 +50,13 @@ def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> 
         checked = augmentation(checked.get("augment", settings["augment"].default)) | checked
     if missing := [name for name, setting in settings.items() if setting.required and name not in checked]:
         raise UserError(f"{where or 'command line'}: missing setting {', '.join(missing)}")
-    return final(**checked)
-
-
-def read_settings(kind: Kind[Settings], file: str | Path) -> Settings:
-    """The settings in a YAML file of `name: value` lines; the others have their defaults. Raises UserError like
-    `resolve`."""
-    return resolve(kind, _read_config(kind, file), where=str(file))
+    resolved = final(**checked)
+    if isinstance(resolved, PretrainSettings | FinetuneSettings):
+        try:
+            resolved.check()
+        except UserError as error:
+            raise UserError(f"{where}: {error}" if where else str(error)) from error
+    return resolved
 
 
 def type_of(kind: Kind[Settings], values: Mapping[str, Any]) -> type[Settings]:
@@ -157,7 +157,7 @@ def _expected(error: ErrorDetails, hint: Any, value: Any) -> str:
 def augmentation(name: str) -> dict[str, Any]:
     """Strengths of all steps of a preset, or of a YAML file of `name: value` lines on top of the defaults.
 
-    Raises UserError if the name is neither, and for a file like `read_settings`.
+    Raises UserError if the name is neither, and for a file like `resolve`.
     """
     if name in PRESETS:
         steps = PRESETS[name]

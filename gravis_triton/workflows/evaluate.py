@@ -27,7 +27,7 @@ from gravis_triton.report import console
 from gravis_triton.report.classification import write_class_figures
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
-from gravis_triton.settings import EvaluateSettings, default_image_size, resolve_data
+from gravis_triton.settings import EvaluateSettings, complete, default_image_size
 from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary
@@ -53,7 +53,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
 
     # the encoder
     opened = _open_any_encoder(settings, display)
-    settings = resolve_data(settings, opened.image_size)
+    settings = complete(settings, image_size=opened.image_size)
 
     # labeled images: training, validation and test sets
     collection = open_annotated(settings, seed=settings.seed, annotation="label")

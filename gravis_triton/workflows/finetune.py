@@ -18,7 +18,7 @@ from gravis_triton.models import from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import MetricLogger
-from gravis_triton.settings import ClassificationSettings, FinetuneSettings, SegmentationSettings, resolve_finetune
+from gravis_triton.settings import ClassificationSettings, FinetuneSettings, SegmentationSettings, complete
 from gravis_triton.tasks.base import Task, parameter_groups
 from gravis_triton.tasks.classification import ClassificationTask
 from gravis_triton.tasks.segmentation import SegmentationTask
@@ -64,7 +64,7 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
 
     # the pre-trained encoder, and the network on top of it
     opened = open_initial_encoder(settings, job.display, seed=settings.seed)
-    settings = resolve_finetune(settings, image_size=opened.image_size)
+    settings = complete(settings, image_size=opened.image_size)
     settings = replace(settings, mixed_precision=job.accelerator.mixed_precision)
     collection = open_annotated(settings, seed=settings.seed, annotation=task_class.annotation)
     network = task_class.build_network(opened.encoder, settings, collection)

@@ -19,7 +19,7 @@ from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.report.run_page import write_run_page
-from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, resolve_pretrain
+from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, complete
 from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
 from gravis_triton.training.engine import Training
 from gravis_triton.training.setup import end_trackers
@@ -110,7 +110,7 @@ def build_method(settings: PretrainSettings, job: JobContext) -> tuple[PretrainS
     """
     start = replace(settings, encoder="imagenet") if settings.pretrained else settings
     opened = open_initial_encoder(start, job.display, seed=settings.seed)
-    settings = resolve_pretrain(settings, model=opened.architecture, image_size=opened.image_size)
+    settings = complete(settings, model=opened.architecture, image_size=opened.image_size)
     mean, std = normalization(opened.encoder)
     view_maker = ViewMaker(settings, size=opened.image_size, mean=mean, std=std)
     method = find_method(settings.method)(opened.encoder, view_maker, settings)

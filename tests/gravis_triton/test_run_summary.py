@@ -1,12 +1,12 @@
 import pytest
 
 from gravis_triton.run_summary import changed_from_defaults, job_of, method_settings, result_of
-from gravis_triton.settings import PretrainSettings, resolve, resolve_pretrain
+from gravis_triton.settings import PretrainSettings, complete, resolve
 
 
 def config(**values):
     """config.yaml of a pre-training run with these settings."""
-    return {"job": "pretrain", **vars(resolve_pretrain(resolve(PretrainSettings, values)))}
+    return {"job": "pretrain", **vars(complete(resolve(PretrainSettings, values)))}
 
 
 def test_settings_that_follow_from_others_are_not_changes():
@@ -18,6 +18,15 @@ def test_settings_that_follow_from_others_are_not_changes():
     assert changed_from_defaults(config(data="hub", epochs=8)) == {
         "data": ("hub", "synthetic"),
         "epochs": (8, 100),
+    }
+
+
+def test_a_setting_that_another_one_needs_is_a_change():
+    streamed = config(data="hub", streaming=True, steps_per_epoch=5)
+    assert changed_from_defaults(streamed) == {
+        "data": ("hub", "synthetic"),
+        "streaming": (True, False),
+        "steps_per_epoch": (5, None),
     }
 
 

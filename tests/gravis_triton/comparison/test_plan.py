@@ -9,7 +9,7 @@ import yaml
 from gravis_triton.comparison.grid import Grid, check_consistent, check_encoders, plan_runs
 from gravis_triton.errors import UserError
 from gravis_triton.methods import find_method
-from gravis_triton.settings import resolve_pretrain, write_settings
+from gravis_triton.settings import complete, write_settings
 
 
 def values(run) -> Any:
@@ -155,7 +155,7 @@ def saved(run):
     """The run directory as pre-training leaves it."""
     run.directory.path.mkdir(parents=True)
     file = run.directory.config
-    settings = resolve_pretrain(run.settings)
+    settings = complete(run.settings)
     write_settings(find_method(settings.method).complete(settings), file)
     return file
 

@@ -19,11 +19,10 @@ from gravis_triton.settings import (
     RunSettings,
     SegmentationSettings,
     changed_settings,
+    complete,
     flag,
-    read_settings,
     read_yaml,
     resolve,
-    resolve_pretrain,
     settings_of,
     write_settings,
 )
@@ -43,6 +42,11 @@ def parse_settings(kind, args) -> Any:
 def parse(kind, args) -> Any:
     """The parsed settings by their flat names."""
     return flat(parse_settings(kind, args))
+
+
+def read_settings(kind, file) -> Any:
+    """The settings in a file."""
+    return replace(resolve(kind, {"config": str(file)}), config=None)
 
 
 def flat(settings) -> Any:
@@ -86,14 +90,14 @@ def test_numbers_and_words_of_yaml_1_1_are_what_they_look_like(tmp_path):
 
 
 def test_written_settings_read_back_equal(tmp_path):
-    settings = resolve_pretrain(pretrain_settings({"method": "triplet"})(margin=0.3, lr=1e-5))
+    settings = complete(pretrain_settings({"method": "triplet"})(margin=0.3, lr=1e-5))
     write_settings(settings, tmp_path / "config.yaml")
     assert read_settings(pretrain_settings, tmp_path / "config.yaml") == settings
 
 
 def test_the_published_recipe_is_what_the_authors_ran():
     file = Path(__file__).parents[3] / "recipes" / "configs" / "isic2017.yaml"
-    settings = flat(resolve_pretrain(read_settings(pretrain_settings, file)))
+    settings = flat(complete(read_settings(pretrain_settings, file)))
     assert (settings.model, settings.image_size, settings.epochs) == ("resnet50", 224, 240)
     assert (settings.batch_size, settings.views, settings.projection_dim) == (16, 20, 128)
     assert (settings.opt, settings.lr, settings.momentum, settings.weight_decay) == (
@@ -217,7 +221,7 @@ def test_keyword_arguments_are_checked_as_a_file_is():
 
 def test_sizes_and_epochs_follow_the_data_unless_given():
     synthetic, real, given = (
-        flat(resolve_pretrain(pretrain_settings({})(**values)))
+        flat(complete(pretrain_settings({})(**values)))
         for values in ({"data": "synthetic"}, {"data": "somewhere"}, {"image_size": 80, "cache_size": 100})
     )
     assert (synthetic.image_size, synthetic.cache_size) == (64, 96)
@@ -335,14 +339,14 @@ def test_a_checkpoint_belongs_to_its_run(tmp_path):
     ],
 )
 def test_settings_of_pre_training_that_contradict_each_other_are_an_error(values, message):
-    with pytest.raises(UserError, match=message):
-        resolve_pretrain(pretrain_settings({})(**values))
+    with pytest.raises(UserError, match=f"^pretrain: {message}"):
+        resolve(pretrain_settings, values, where="pretrain")
 
 
 def test_pretrained_means_imagenet_and_an_opened_encoder_decides_what_is_left_open():
-    settings = flat(resolve_pretrain(pretrain_settings({})(pretrained=True)))
+    settings = flat(complete(pretrain_settings({})(pretrained=True)))
     assert (settings.encoder, settings.model) == ("imagenet", "resnet18")
-    opened = flat(resolve_pretrain(pretrain_settings({})(), model="vit_tiny_patch16_224", image_size=96))
+    opened = flat(complete(pretrain_settings({})(), model="vit_tiny_patch16_224", image_size=96))
     assert (opened.model, opened.image_size) == ("vit_tiny_patch16_224", 96)
 
 
