@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gravis_triton.data.datasets.folder import walk
+from gravis_triton.data.datasets.finder import Finder
+from gravis_triton.data.datasets.folder import stem_of, walk
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.hub import hub_table
 from gravis_triton.errors import UserError, did_you_mean
@@ -25,15 +26,14 @@ def read_attributes(data: str, columns: Sequence[str], ids: Iterable[str]) -> At
     """
     if not columns:
         return {}
-    images = _by_name(ids)
+    finder = Finder(Path(), ids)
     found: dict[str, dict[str, str]] = {column: {} for column in columns}
     seen: dict[str, None] = {}
     for frame in _tables(data, columns, seen):
-        named = _named_images(frame, images)
+        named = _named_images(frame, finder)
         for column in found.keys() & set(frame.header):
-            values = frame.known(column)
             for of_rows in named:
-                for image, value in zip(of_rows, values, strict=True):
+                for image, value in zip(of_rows, frame.known(column), strict=True):
                     if image is not None and value:
                         found[column].setdefault(image, value)
     for column, of_image in found.items():
@@ -61,14 +61,16 @@ def _tables(data: str, columns: Sequence[str], seen: dict[str, None]) -> Iterato
                 yield read_frame(file)
 
 
-def _named_images(frame: Frame, images: Mapping[str, str]) -> list[list[str | None]]:
+def _named_images(frame: Frame, finder: Finder) -> list[list[str | None]]:
     """The image of each row by each column that names images: by the one that names most, then by those that name only
     others."""
-    named = []
-    for column in frame.header:
-        cells = frame.cells(column)
-        if any(_image(cell, images) for cell in cells[:: len(cells) // _SAMPLE + 1]):
-            named.append([_image(cell, images) for cell in cells])
+
+    def images(cells: Sequence[str]) -> list[str | None]:
+        matches = (finder.match(cell) or finder.match(stem_of(cell)) for cell in cells)  # ids may have no suffix
+        return [found[0] if len(found) == 1 else None for found in matches]
+
+    cells = [frame.cells(column) for column in frame.header]
+    named = [images(column) for column in cells if any(images(column[:: len(column) // _SAMPLE + 1]))]
     chosen: list[list[str | None]] = []
     taken: set[str | None] = set()
     for of_rows in sorted(named, key=lambda of_rows: len(set(of_rows)), reverse=True):
@@ -77,22 +79,3 @@ def _named_images(frame: Frame, images: Mapping[str, str]) -> list[list[str | No
             chosen.append(of_rows)
             taken |= own
     return chosen
-
-
-def _names(name: str) -> tuple[str, str, str]:
-    """What an image may be called: its path, its file name, and that without its suffix."""
-    file = name.replace("\\", "/").rpartition("/")[2]
-    return name, file, file.rpartition(".")[0] or file
-
-
-def _by_name(ids: Iterable[str]) -> dict[str, str]:
-    """Name -> id of the only image that is called so."""
-    found: dict[str, set[str]] = {}
-    for image in ids:
-        for name in _names(image):
-            found.setdefault(name, set()).add(image)
-    return {name: next(iter(images)) for name, images in found.items() if len(images) == 1}
-
-
-def _image(cell: str, images: Mapping[str, str]) -> str | None:
-    return next((images[name] for name in _names(cell) if name in images), None)

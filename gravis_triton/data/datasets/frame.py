@@ -32,7 +32,8 @@ _UNKNOWN = frozenset(
 
 def is_unknown(cell: str) -> bool:
     """Whether a cell is empty or a mark of an unknown value, such as NA, unknown or -1."""
-    return cell.strip().casefold() in _UNKNOWN or cell.strip() == "None"  # "none" may be a class
+    text = cell.strip()
+    return text.casefold() in _UNKNOWN or text == "None"  # "none" may be a class
 
 
 class Frame:
@@ -44,7 +45,6 @@ class Frame:
         self._table = table
         self._joined: dict[str, tuple[Frame, list[int | None]]] = {}
         self._cells: dict[str, list[str]] = {}
-        self._known: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -52,31 +52,23 @@ class Frame:
     def cells(self, column: str) -> list[str]:
         """One cell per row, "" if it is empty."""
         if column not in self._cells:
-            self._cells[column] = self._read(column)
+            cells = self._table.column(column).to_pylist()
+            self._cells[column] = ["" if cell is None else str(cell).strip() for cell in cells]
         return self._cells[column]
 
     def known(self, column: str) -> list[str]:
         """The cells, with "" for marks of unknown values."""
-        if column not in self._known:
-            cells = self.cells(column)
-            marks = set(filter(is_unknown, set(cells)))
-            self._known[column] = ["" if cell in marks else cell for cell in cells] if marks - {""} else cells
-        return self._known[column]
-
-    def _read(self, column: str) -> list[str]:
-        if column in self._joined:
-            other, rows = self._joined[column]
-            found = other.cells(column)
-            return ["" if row is None else found[row] for row in rows]
-        cells = self._table.column(column)
-        if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
-            cells = pa.chunked_array([[None if cell is None else str(cell) for cell in cells.to_pylist()]], pa.string())
-        return pc.fill_null(pc.utf8_trim_whitespace(cells), "").to_pylist()
+        cells = self.cells(column)
+        known = {cell: "" if is_unknown(cell) else cell for cell in set(cells)}
+        return [known[cell] for cell in cells]
 
     def join(self, other: "Frame", rows: Sequence[int | None], columns: Sequence[str]) -> None:
         """Add columns of another table. rows: its row for each row here, or None."""
         self.header = [*self.header, *columns]
         self._joined |= {name: (other, list(rows)) for name in columns}
+        for name in columns:
+            cells = other.cells(name)
+            self._cells[name] = ["" if row is None else cells[row] for row in rows]
 
     def joined(self) -> list[str]:
         """Names of the other tables whose columns it has."""

@@ -12,7 +12,7 @@ PATIENTS = ("patient_id", "subject_id", "patient")
 LESIONS = ("lesion_id", "lesion")
 
 
-def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
+def joined_groups(columns: Mapping[str, Sequence[str | None]]) -> list[str | None]:
     """The group of each row: rows that share a cell of any column, directly or through other rows, are one group.
 
     columns: title -> one cell per row, None or "" if unknown. A group is named after a cell of its first column, with
@@ -20,18 +20,18 @@ def joined_groups(columns: Mapping[str, Sequence[object]]) -> list[str | None]:
     """
     if len(columns) == 1:
         (cells,) = columns.values()
-        return [None if cell in (None, "") else str(cell) for cell in cells]
+        return [cell or None for cell in cells]
     # a node for each row, and after them one for each cell, in the order in which they give the name
     rows = len(next(iter(columns.values())))
     names: list[str] = []
     sources: list[int] = []
     targets: list[int] = []
-    for title, column in columns.items():
-        texts = ["" if cell is None else str(cell) for cell in column]
-        nodes = {text: place for place, text in enumerate(sorted({*texts} - {""}), rows + len(names))}
-        names += [f"{title} {text}" for text in nodes]
-        sources += [row for row, text in enumerate(texts) if text]
-        targets += [nodes[text] for text in texts if text]
+    for title, cells in columns.items():
+        filled = [row for row, cell in enumerate(cells) if cell]
+        nodes = {cell: place for place, cell in enumerate(sorted(set(filter(None, cells))), rows + len(names))}
+        names += [f"{title} {cell}" for cell in nodes]
+        sources += filled
+        targets += [nodes[cell] for cell in filter(None, cells)]
     if not targets:
         return [None] * rows
     from scipy.sparse import coo_array
