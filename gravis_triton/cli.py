@@ -79,9 +79,15 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     interrupts = _noted_interrupts()
     try:
         check_launch()
-        result = _run(name, args, prog)
+        if name not in JOBS:
+            raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
+        job = JOBS[name]
+        settings = resolve(job.kind, read_flags(job.kind, args, prog))  # before torch is imported
+        result = job.load()(settings)
         status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
-        _leave_process_group()
+        distributed = sys.modules.get("torch.distributed")  # a job that never imported it has no process group
+        if distributed is not None and distributed.is_initialized():
+            distributed.destroy_process_group()
     except UserError as error:
         rank = os.environ.get("RANK", "0")
         message = str(error).rsplit("UserError: ", 1)[-1].strip()  # without the traceback of a worker process
@@ -103,14 +109,6 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
     sys.exit(status)
 
 
-def _run(name: str, args: Sequence[str] | None, prog: str | None) -> object:
-    if name not in JOBS:
-        raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
-    job = JOBS[name]
-    settings = resolve(job.kind, read_flags(job.kind, args, prog))  # before torch is imported
-    return job.load()(settings)
-
-
 def _noted_interrupts() -> list[int]:
     """A list to which each Ctrl-C is added before it becomes a KeyboardInterrupt."""
     noted: list[int] = []
@@ -122,12 +120,6 @@ def _noted_interrupts() -> list[int]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     return noted
-
-
-def _leave_process_group() -> None:
-    distributed = sys.modules.get("torch.distributed")  # a job that never imported it has no group
-    if distributed is not None and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def _usage() -> str:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gravis_triton.settings.config import read_yaml, shipped_configs
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -92,25 +94,6 @@ PRESETS: Mapping[str, ViewSettings] = {
     "published": ViewSettings(
         augment="published", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, grayscale=0.2
     ),
-    "dermoscopy": ViewSettings(
-        augment="dermoscopy",
-        rotation=180.0,  # dermoscopy has no up
-        vertical_flip=0.5,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.2,
-        hue=0.03,  # color is diagnostic: skin and light vary in separate steps
-        grayscale=0.2,
-        stain=0.5,
-        hair=0.3,
-        ink=0.05,
-        ruler=0.1,
-        bubbles=0.15,
-        defocus=0.2,
-        blur=0.3,  # together with defocus about half of the views are blurred, as published
-        vignette=0.15,
-        illuminant=0.5,
-        constancy=0.2,
-    ),
+    "dermoscopy": ViewSettings(augment="dermoscopy", **read_yaml(shipped_configs()["augmentation"])),
 }
 """Preset name -> strengths of the steps; the number of views is not part of a preset."""

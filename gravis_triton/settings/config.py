@@ -34,11 +34,16 @@ def write_settings(settings: Any, file: Path) -> None:
     atomic_write(file, yaml.safe_dump({"job": settings.job, **values}, sort_keys=False))
 
 
+def shipped_configs() -> dict[str, Path]:
+    """Name of a shipped config -> its file."""
+    return {file.stem: file for directory in _SHIPPED for file in sorted(directory.glob("*.yaml"))}
+
+
 def find_config(name: str | Path) -> Path:
     """The file of this name, else the shipped config of this name, with or without `.yaml`."""
     if Path(name).exists():
         return Path(name)
-    shipped = {file.stem: file for directory in _SHIPPED for file in sorted(directory.glob("*.yaml"))}
+    shipped = shipped_configs()
     if (stem := str(name).removesuffix(".yaml")) in shipped:
         return shipped[stem]
     raise UserError(

@@ -68,7 +68,7 @@ def gather(kind: Kind[Any], given: Mapping[str, Any], where: str = "") -> tuple[
     """Raw values by name, and where each comes from: `given` on top of the config file or the run that it names."""
     given = {_ALIASES.get(name, name): _plain(value) for name, value in given.items()}
     sources = dict.fromkeys(given, where)
-    file = _config_file(given)
+    file = _config_file(given.get("config"), given.get("resume"), given.get("output_dir"))
     if file is None:
         return given, sources
     saved = _read_config(kind, file)
@@ -80,12 +80,12 @@ def gather(kind: Kind[Any], given: Mapping[str, Any], where: str = "") -> tuple[
     return saved | given, dict.fromkeys(saved, str(file)) | sources
 
 
-def _config_file(given: Mapping[str, Any]) -> str | Path | None:
-    """The file of `config`, else that of the run that `resume` names or continues, if there is one."""
-    if given.get("config") is not None:
-        return str(given["config"])
-    resumed = given.get("output_dir") if given.get("resume") == "auto" else given.get("resume")
-    saved = RunDirectory.of(resumed).config if isinstance(resumed, str) else None
+def _config_file(config: Any, resume: Any, output_dir: Any) -> str | Path | None:
+    """The config file, else that of the run that `resume` names or continues, if there is one."""
+    if config is not None:
+        return str(config)
+    run = output_dir if resume == "auto" else resume
+    saved = RunDirectory.of(run).config if isinstance(run, str) else None
     return saved if saved is not None and saved.is_file() else None
 
 

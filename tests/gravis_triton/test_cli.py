@@ -9,32 +9,30 @@ from gravis_triton import cli
 from gravis_triton.errors import Interrupted, UserError
 
 
-def run(monkeypatch, *args, result=None, error=None) -> int:
-    """The exit status of the command line where the job returns `result` or raises `error`."""
+def run(monkeypatch, *args, error=None) -> int:
+    """The exit status of the command line where the job raises `error`."""
 
-    def job(*_):
-        if error is not None:
-            raise error
-        return result
+    def job(_settings):
+        raise error
 
-    monkeypatch.setattr(cli, "_run", job)
+    monkeypatch.setattr(cli.Job, "load", lambda _self: job)
     with pytest.raises(SystemExit) as exit:
         cli.main(args)
     return exit.value.code
 
 
 def test_an_error_of_the_user_is_one_line_and_status_2(monkeypatch, capsys):
-    assert run(monkeypatch, "pretrain", error=UserError("no such directory: x")) == 2
+    assert run(monkeypatch, "runs", error=UserError("no such directory: x")) == 2
     assert capsys.readouterr().err == "error: no such directory: x\n"
 
 
 def test_ctrl_c_is_one_line_and_status_130(monkeypatch, capsys):
-    assert run(monkeypatch, "pretrain", error=KeyboardInterrupt()) == 130
+    assert run(monkeypatch, "runs", error=KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_run_stopped_by_a_signal_says_how_to_resume_and_has_its_status(monkeypatch, capsys):
-    assert run(monkeypatch, "pretrain", error=Interrupted("stopped; resume with --resume RUN", 15)) == 143
+    assert run(monkeypatch, "runs", error=Interrupted("stopped; resume with --resume RUN", 15)) == 143
     assert capsys.readouterr().out == "stopped; resume with --resume RUN\n"
 
 
@@ -98,17 +96,17 @@ def test_reports_are_written_without_torch():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_ctrl_c_is_one_line_whatever_becomes_of_it(monkeypatch, capsys, error):
-    def interrupted(*_args):
+    def interrupted(_settings):
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             raise error("of C code") from None
 
-    monkeypatch.setattr(cli, "_run", interrupted)
+    monkeypatch.setattr(cli.Job, "load", lambda _self: interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(SystemExit) as end:
-            cli.run_job("check", [])
+            cli.run_job("runs", [])
     finally:
         signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
@@ -116,9 +114,5 @@ def test_ctrl_c_is_one_line_whatever_becomes_of_it(monkeypatch, capsys, error):
 
 
 def test_an_error_without_ctrl_c_stays_what_it_is(monkeypatch):
-    def wrong(*_args):
-        raise ValueError("a bug")
-
-    monkeypatch.setattr(cli, "_run", wrong)
     with pytest.raises(ValueError, match="a bug"):
-        cli.run_job("check", [])
+        run(monkeypatch, "runs", error=ValueError("a bug"))

@@ -84,7 +84,7 @@ def test_openmp_threads_spin_briefly_unless_the_user_decides(monkeypatch, before
 def test_the_command_line_decides_before_torch_is_imported():
     code = """
 import os, sys, gravis_triton.cli as cli
-cli._run = lambda *job: print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT"))
+cli.Job.load = lambda job: lambda settings: print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT"))
 cli.run_job("runs", [])
 """
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}

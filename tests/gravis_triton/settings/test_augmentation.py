@@ -97,8 +97,13 @@ def test_a_resumed_run_keeps_its_augmentation_even_if_its_file_has_changed_or_go
     assert strengths(again) == strengths(settings) == strengths(ViewSettings(hair=0.6, vertical_flip=0.5))
 
 
-def test_the_example_file_is_the_dermoscopy_augmentation_spelled_out():
+def test_dermoscopy_has_every_step_but_no_up_and_little_hue():
     assert strengths(parsed("--augment", CONFIGS / "augmentation.yaml")) == strengths(PRESETS["dermoscopy"])
+    assert PRESETS["dermoscopy"] == ViewSettings(
+        augment="dermoscopy", rotation=180.0, vertical_flip=0.5, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.03,
+        grayscale=0.2, stain=0.5, hair=0.3, ink=0.05, ruler=0.1, bubbles=0.15, defocus=0.2, blur=0.3, vignette=0.15,
+        illuminant=0.5, constancy=0.2,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
