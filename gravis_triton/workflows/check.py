@@ -25,8 +25,7 @@ from gravis_triton.data.cache.pixels import (
     most_are_suspect,
     other_levels,
 )
-from gravis_triton.data.datasets.folder import SUPERPIXELS
-from gravis_triton.data.datasets.unused import unused_files
+from gravis_triton.data.datasets.folder import SUPERPIXELS, unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.data.splits.split import alike_classes
 from gravis_triton.errors import UserError

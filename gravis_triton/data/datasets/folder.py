@@ -43,6 +43,9 @@ _CASE_FOLDER = re.compile(r"(patient|pat|subject|person|case|lesion)[-_ ]*\d+", 
 SUPERPIXELS = "_superpixels"
 """Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
+_NOT_READ = frozenset(
+    {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".ppm", ".psd", ".svs", ".tga"}
+)  # fmt: skip
 _SAMPLE = 32  # files whose pixels are looked at
 
 
@@ -161,9 +164,7 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 def mask_key(path: str) -> str | None:
     """The path that a mask shares with its image, but for words such as _mask in its name, without suffix and without
     folders named masks or images; None for an image."""
-    if not _holds_masks(path[: max(0, path.rfind("/"))]):
-        return None
-    return _key(path, IMAGE_FOLDERS | MASK_FOLDERS)
+    return _key(path, IMAGE_FOLDERS | MASK_FOLDERS) if _holds_masks(path.rpartition("/")[0]) else None
 
 
 @lru_cache
@@ -217,8 +218,10 @@ def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterat
         below = folder.relative_to(directory).as_posix()
         prefix = "" if below == "." else f"{below}/"
         for name in filter(is_image, files):
+            if name != os.fsencode(name).decode(errors="replace"):
+                raise UserError(f"{folder}: file name {name!r} is not UTF-8: rename it")
             if not stem_of(name).lower().endswith(SUPERPIXELS):
-                yield prefix + _checked_name(folder, name)
+                yield prefix + name
             elif skipped is not None:
                 skipped[f"*{SUPERPIXELS}"] += 1
 
@@ -302,16 +305,6 @@ def archives_hint(directory: Path) -> str:
     return f"; unpack {', '.join(archives[:3])}" if archives else ""
 
 
-def _checked_name(folder: Path, name: str) -> str:
-    if name.isascii():
-        return name
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{folder}: file name {name!r} is not UTF-8: rename it") from error
-    return name
-
-
 def _refuse(error: OSError) -> None:
     raise UserError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
@@ -340,20 +333,26 @@ def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
 
     Raises UserError if other images then are outside of splits.
     """
-    folders = [[*_folders(path), "", ""] for path in paths]
-    tops = [names[0] for names in folders]
-    splits = list(map(_split_named, tops))
+    named = [_splits_named(path.rpartition("/")[0]) for path in paths]
+    splits = [outer for outer, _ in named]
     if "train" not in splits and None in splits:  # a study may have arms named test and control
-        inner = [_split_named(names[1]) for names in folders]
+        inner = [below for _, below in named]
         return inner if "train" in inner and None not in inner else [None] * len(paths)
     if None in splits:
-        split = tops[splits.index("train")]
+        split = _folders(paths[splits.index("train")])[0]
         outside = paths[splits.index(None)]
         raise UserError(
             f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images are "
             f"outside of splits, e.g. {outside}: move these into {split} or remove them, or rename {split}"
         )
     return splits
+
+
+@lru_cache
+def _splits_named(path: str) -> tuple[str | None, str | None]:
+    """The splits that the first two folders in the path of a folder hold."""
+    first, second, *_ = [*_folders(f"{path}/"), "", ""]
+    return _split_named(first), _split_named(second)
 
 
 @lru_cache
@@ -365,8 +364,6 @@ def _split_named(folder: str) -> str | None:
 
 def _folders(path: str) -> list[str]:
     """The folders in a path, except those named images."""
-    if "/" not in path:
-        return []
     return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS]
 
 
@@ -387,3 +384,22 @@ def _check_no_class_images(directory: Path, paths: Sequence[str], folders: Seque
                 f"{directory} holds {parent} beside class folders: {os.path.basename(parent)} is not a class; rename "
                 "it, or give only that folder as --data"
             )
+
+
+def unused_files(collection: Collection, directory: Path) -> list[str]:
+    """Image files below `directory`, relative to it and sorted, that are neither an image nor a mask of the collection:
+    superpixels, masks whose image is missing, formats that are not read, other images."""
+    used = {
+        reference.path.resolve()
+        for record in collection.records
+        for reference in (record.image, record.mask)
+        if isinstance(reference, ImageFile | MaskFile)
+    }
+    if not used:  # a collection that is not read from files
+        return []
+    found = (folder / name for folder, _, names in walk(directory) for name in filter(_is_any_image, names))
+    return sorted(str(file.relative_to(directory)) for file in found if file.resolve() not in used)
+
+
+def _is_any_image(name: str) -> bool:
+    return is_image(name) or (not name.startswith(".") and Path(name).suffix.lower() in _NOT_READ)

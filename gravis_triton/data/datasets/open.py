@@ -38,66 +38,64 @@ def open_collection(
     classes: "common" for the diagnoses that datasets have in common (see `common_classes`).
     Raises UserError if nothing is found, or if labels and images do not match.
     """
-    if classes is not None:
-        reading = {"columns": columns, "images": images, "modality": modality}
-        return common_classes(open_collection(spec, seed=seed, synthetic_images=synthetic_images, **reading))
-    given = {"--columns": columns, "--images": images, "--modality": modality}
-    for flag, value in given.items():
-        if value is not None and (spec == "synthetic" or spec.startswith("hf:")):
-            raise UserError(f"{flag} {value}: {spec} is not a table; leave it out")
-    if spec == "synthetic":
-        return _open_synthetic(seed, synthetic_images)
-    if spec.startswith("hf:"):
-        return open_hub(spec.removeprefix("hf:"))
-    path = Path(os.path.abspath(Path(spec).expanduser()))
+    flags = {"--columns": columns, "--images": images, "--modality": modality}
+    given = next((f"{flag} {value}" for flag, value in flags.items() if value is not None), "")
+    if spec != "synthetic" and not spec.startswith("hf:"):
+        collection = _open_path(spec, columns, images, modality, given)
+    elif given:
+        raise UserError(f"{given}: {spec} is not a table; leave it out")
+    else:
+        collection = (
+            _open_synthetic(seed, synthetic_images) if spec == "synthetic" else open_hub(spec.removeprefix("hf:"))
+        )
+    return collection if classes is None else common_classes(collection)
+
+
+def _open_path(spec: str, columns: str | None, images: str | None, modality: str | None, given: str) -> Collection:
+    """given: the first of the flags and its value, "" without one."""
+    path, root = (Path(os.path.abspath(Path(name).expanduser())) for name in (spec, images or ""))
     if not path.exists():
         raise UserError(f"{spec}: no such file or directory; give synthetic, a directory, a table, or hf:OWNER/NAME")
     if not (path.is_file() or path.is_dir()):
         raise UserError(f"{spec} is neither a regular file nor a directory")
-    root = None if images is None else Path(os.path.abspath(Path(images).expanduser()))
-    if root is not None and not root.is_dir():
+    if not root.is_dir():
         raise UserError(f"--images {images}: no such directory")
     try:
         if path.is_dir():
-            return _open_directory(path, columns, root, modality)
+            return _open_directory(path, columns, root if images else None, modality, given)
         if path.suffix.lower() not in (*TABLE_SUFFIXES, SPREADSHEET):
             raise UserError(f"{path} is a file; give the directory of the images, or a CSV, Parquet or Excel table")
         refuse_shard(path, path.parent)
-        return open_table([path], columns, images=root, modality=modality)
+        return open_table([path], columns, images=root if images else None, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
 
 
-def _open_directory(given: Path, columns: str | None, images: Path | None, modality: str | None) -> Collection:
-    directory = inner_folder(given)
+def _open_directory(
+    outer: Path, columns: str | None, images: Path | None, modality: str | None, given: str
+) -> Collection:
+    """A data set known by name, else tables in the directory, else class folders, else tables in a folder below, else
+    images."""
+    directory = inner_folder(outer)
+    notes = [] if directory == outer else [f"{outer} holds one folder: {directory.relative_to(outer)} is read"]
     known = open_known(directory, modality=modality)
-    if known is not None and (columns or images):
-        raise UserError(
-            f"--columns {columns}: {directory} is read as {known.name}; give a table as --data"
-            if columns
-            else f"--images {images}: {directory} is read as {known.name}; leave it out"
-        )
-    collection = known or _open_unknown(directory, columns, images, modality)
-    outer = [] if directory == given else [f"{given} holds one folder: {directory.relative_to(given)} is read"]
-    others = [] if known else other_tables(directory, collection.notes)
+    if known is not None:
+        if columns or images:
+            raise UserError(f"{given}: {directory} is read as {known.name}; leave it out, or give a table as --data")
+        return replace(known, notes=(*notes, *known.notes))
+    tables = tables_in(directory)
+    if given and not tables:
+        raise UserError(f"{given}: no CSV or Parquet table in {directory}")
+    is_table = bool(tables) and (tables[0].parent == directory or bool(given))
+    if not is_table:
+        collection = open_folder(directory)
+        is_table = not collection.classes and any(map(lists_images, tables))
+    if is_table:
+        collection = open_table(tables, columns, directory=directory, images=images, modality=modality)
+    others = other_tables(directory, collection.notes)
     more = ", ..." if len(others) > 6 else ""
     unread = [f"tables that are not read: {', '.join(others[:6])}{more} (give one as --data)"] if others else []
-    return replace(collection, notes=(*outer, *collection.notes, *unread))
-
-
-def _open_unknown(directory: Path, columns: str | None, images: Path | None, modality: str | None) -> Collection:
-    """Tables in the directory, else class folders, else tables in a folder below, else images."""
-    tables = tables_in(directory)
-    given = {"--columns": columns, "--images": images, "--modality": modality}
-    asked = next(((flag, value) for flag, value in given.items() if value is not None), None)
-    if asked and not tables:
-        raise UserError(f"{asked[0]} {asked[1]}: no CSV or Parquet table in {directory}")
-    if tables and (tables[0].parent == directory or asked):
-        return open_table(tables, columns, directory=directory, images=images, modality=modality)
-    collection = open_folder(directory)
-    if not collection.classes and any(lists_images(file) for file in tables):
-        return open_table(tables, directory=directory)
-    return collection
+    return replace(collection, notes=(*notes, *collection.notes, *unread))
 
 
 def _open_synthetic(seed: int, images: int) -> Collection:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gravis_triton.data.datasets.folder import unused_files
 from gravis_triton.data.datasets.open import open_collection
-from gravis_triton.data.datasets.unused import unused_files
 from gravis_triton.errors import UserError
 
 
