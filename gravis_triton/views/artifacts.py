@@ -56,6 +56,21 @@ def stroke_cover(
     return flat.view(samples, 1, margin_height, margin_width)[..., 1:-1, 1:-1]
 
 
+def _cover(images: Tensor, drawn: dict[str, Tensor], *, longest: float, widest: float, soft: float) -> Tensor:
+    """`stroke_cover` of images with lengths in short sides; edges fade over at least a pixel."""
+    height, width = images.shape[-2:]
+    short = min(height, width)
+    return stroke_cover(
+        drawn["control"] * short,
+        drawn["thickness"] * short,
+        height=height,
+        width=width,
+        longest=longest * short,
+        widest=widest * short,
+        soft=max(1.0, soft * short),
+    )
+
+
 _LONGEST_HAIR = 1.4  # length of a hair, in short sides
 
 
@@ -79,8 +94,7 @@ class RandomHair(PerSampleStep):
         p: float = 0.5,
         same_on_batch: bool = False,
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"count": count, "thickness": thickness, "light": light}
+        super().__init__(p, same_on_batch, count=count, thickness=thickness, light=light)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         (fewest, most), thickness = self.flags["count"], self.flags["thickness"]
@@ -110,16 +124,8 @@ class RandomHair(PerSampleStep):
         }
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        height, width = images.shape[-2:]
-        short = min(height, width)
-        cover = stroke_cover(
-            drawn["control"] * short,
-            drawn["thickness"] * short,
-            height=height,
-            width=width,
-            longest=_LONGEST_HAIR * short,
-            widest=1.33 * self.flags["thickness"][1] * short,
-        )
+        widest = 1.33 * self.flags["thickness"][1]
+        cover = _cover(images, drawn, longest=_LONGEST_HAIR, widest=widest, soft=0)
         return images.lerp(planes(drawn["color"]), cover * planes(drawn["opacity"]))
 
 
@@ -138,9 +144,6 @@ class RandomMarkerInk(PerSampleStep):
 
     Input and output are images (batch, 3, height, width) in [0, 1].
     """
-
-    def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         around = uniform(samples, _STROKES, high=2 * torch.pi)
@@ -169,17 +172,7 @@ class RandomMarkerInk(PerSampleStep):
         }
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        height, width = images.shape[-2:]
-        short = min(height, width)
-        cover = stroke_cover(
-            drawn["control"] * short,
-            drawn["thickness"] * short,
-            height=height,
-            width=width,
-            longest=_LONGEST_STROKE * short,
-            widest=_WIDEST * short,
-            soft=max(1.0, 0.012 * short),
-        )
+        cover = _cover(images, drawn, longest=_LONGEST_STROKE, widest=_WIDEST, soft=0.012)
         absorbed = planes(drawn["density"].unsqueeze(1) * (1 - drawn["transmittance"]))
         return images * (1 - cover * absorbed)
 
@@ -193,9 +186,6 @@ class RandomRuler(PerSampleStep):
 
     Input and output are images (batch, 3, height, width) in [0, 1].
     """
-
-    def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         spacing = uniform(samples, low=0.035, high=0.11)
@@ -255,9 +245,6 @@ class RandomGelBubbles(PerSampleStep):
 
     Images (batch, 3, height, width) in [0, 1]; the output is clamped to [0, 1].
     """
-
-    def __init__(self, p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         extent = torch.tensor([width, height]) / min(height, width)

@@ -102,8 +102,7 @@ class RandomStainShift(PerSampleStep):
     """
 
     def __init__(self, scale: float = 0.25, shift: float = 0.08, p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"scale": scale, "shift": shift}
+        super().__init__(p, same_on_batch, scale=scale, shift=shift)
         mix = torch.tensor([_MELANIN, _HEMOGLOBIN, _SHADING], dtype=torch.float64).T
         self.mix, self.unmix = mix, mix.inverse()
 
@@ -134,8 +133,7 @@ class ShadesOfGray(PerSampleStep):
     """
 
     def __init__(self, power: int = 6, p: float = 1.0, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"power": power}
+        super().__init__(p, same_on_batch, power=power)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         return {}
@@ -159,8 +157,7 @@ class RandomIlluminant(PerSampleStep):
     """
 
     def __init__(self, warmth: float = 0.2, tint: float = 0.08, p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"warmth": warmth, "tint": tint}
+        super().__init__(p, same_on_batch, warmth=warmth, tint=tint)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         warm = uniform(samples, low=-self.flags["warmth"], high=self.flags["warmth"])

@@ -68,8 +68,7 @@ class RandomDefocus(PerSampleStep):
     """
 
     def __init__(self, radius: tuple[float, float] = (1.0, 3.0), p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"radius": radius}
+        super().__init__(p, same_on_batch, radius=radius)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         low, high = self.flags["radius"]
@@ -99,8 +98,7 @@ class RandomVignette(PerSampleStep):
     """
 
     def __init__(self, radius: tuple[float, float] = (0.4, 0.62), p: float = 0.5, same_on_batch: bool = False) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"radius": radius}
+        super().__init__(p, same_on_batch, radius=radius)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         low, high = self.flags["radius"]

@@ -64,7 +64,12 @@ class ChosenSamples(IntensityAugmentationBase2D):
 
 
 class PerSampleStep(ChosenSamples):
-    """Base class of the steps of this package; subclasses implement `draw` and `change`."""
+    """Base class of the steps of this package; subclasses implement `draw` and `change`, and find their settings in
+    `flags`."""
+
+    def __init__(self, p: float = 0.5, same_on_batch: bool = False, **flags: Any) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch)
+        self.flags = flags
 
     @abstractmethod
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
@@ -97,10 +102,7 @@ def log_uniform(samples: int, *shape: int, low: float, high: float) -> Tensor:
 
 def frame(images: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates of pixel centers from the upper left corner, in short sides: y (height, 1) and x (width,)."""
-    height, width = images.shape[-2:]
-    short = min(height, width)
-    y = (torch.arange(height, device=images.device) + 0.5) / short
-    x = (torch.arange(width, device=images.device) + 0.5) / short
+    y, x = ((torch.arange(side, device=images.device) + 0.5) / min(images.shape[-2:]) for side in images.shape[-2:])
     return y.unsqueeze(1), x
 
 

@@ -23,8 +23,7 @@ class RandomCutout(PerSampleStep):
     def __init__(
         self, holes: int, side: float, value: float = 0.0, p: float = 1.0, same_on_batch: bool = False
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch)
-        self.flags = {"holes": holes, "side": side, "value": value}
+        super().__init__(p, same_on_batch, holes=holes, side=side, value=value)
 
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         room = torch.tensor([height, width]) - self._pixels(height, width) + 1
@@ -49,7 +48,31 @@ _CPU_VALUES = 2**20  # view values generated at a time on a CPU
 _PUBLISHED_SIZE = 224  # pixels; lengths in the settings refer to views of this size
 
 
-class ViewMaker(nn.Module):
+class _CropAndNormalize(nn.Module):
+    """What the two kinds of views have in common."""
+
+    def __init__(
+        self,
+        settings: ViewSettings | LabeledViewSettings,
+        *,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        max_crop_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.crop = RandomResizedRotatedCrop(
+            size,
+            scale=(settings.crop_scale, max_crop_scale),
+            degrees=settings.rotation,
+            flip=settings.flip,
+            vertical_flip=settings.vertical_flip,
+        )
+        self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
+
+
+class ViewMaker(_CropAndNormalize):
     """Turn uint8 images into normalized views, drawn independently per view.
 
     Input: images (images, 3, height, width) uint8 and image_sizes (images, 2), the true (height, width) of each image
@@ -69,19 +92,10 @@ class ViewMaker(nn.Module):
         std: tuple[float, ...],
         max_crop_scale: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(settings, size=size, mean=mean, std=std, max_crop_scale=max_crop_scale)
         self.settings, self.size = settings, size
-        self.crop = RandomResizedRotatedCrop(
-            size,
-            scale=(settings.crop_scale, max_crop_scale),
-            degrees=settings.rotation,
-            flip=settings.flip,
-            vertical_flip=settings.vertical_flip,
-        )
         self.photometry = nn.ModuleList(photometric_steps(settings, size))
         self.cutout = RandomCutout(settings.cutout_holes, min(1.0, settings.cutout_side / _PUBLISHED_SIZE))
-        self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -120,7 +134,7 @@ def photometric_steps(settings: ViewSettings, size: int) -> list[ChosenSamples]:
     return [step for step in steps if step.p > 0]
 
 
-class LabeledView(nn.Module):
+class LabeledView(_CropAndNormalize):
     """Turn uint8 images into one normalized random view each, and masks into the same crops.
 
     Input: images (batch, 3, height, width) uint8 and image_sizes (batch, 2), the true (height, width) of each image on
@@ -132,17 +146,8 @@ class LabeledView(nn.Module):
     def __init__(
         self, settings: LabeledViewSettings, *, size: int, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
-        super().__init__()
-        self.crop = RandomResizedRotatedCrop(
-            size,
-            scale=(settings.crop_scale, 1.0),
-            degrees=settings.rotation,
-            flip=settings.flip,
-            vertical_flip=settings.vertical_flip,
-        )
+        super().__init__(settings, size=size, mean=mean, std=std)
         self.jitter = FusedColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=1.0)
-        self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:

@@ -104,11 +104,17 @@ def cached_images(
             )
 
     folder = cache_directory(directory) / f"images-{short_side}"
-    keys = [key_of(_FORMAT, short_side, record.id, record.image.fingerprint()) for record in records]
-    items = [Item(f"the image {r.id}", partial(_image_pixels, r.image, short_side)) for r in records]
+    items = [
+        Item(
+            key_of(_FORMAT, short_side, record.id, record.image.fingerprint()),
+            f"the image {record.id}",
+            partial(_image_pixels, record.image, short_side),
+        )
+        for record in records
+    ]
     stored, errors = open_stored(
         folder,
-        list(zip(keys, items, strict=True)),
+        items,
         channels=(3,),
         workers=_local_workers(workers),
         progress=progress,
@@ -117,7 +123,7 @@ def cached_images(
     skipped = tuple((records[index].id, errors[index]) for index in sorted(errors))
     readable = [index for index in range(len(records)) if index not in errors]
     stored = replace(stored, places=stored.places[readable])
-    file = folder / key_of(*dict.fromkeys(keys)).hex()
+    file = folder / key_of(*dict.fromkeys(item.key for item in items)).hex()
     return CachedImages(tuple(records[index] for index in readable), skipped, stored, file)
 
 
@@ -136,14 +142,14 @@ def cached_masks(
     Raises UserError if a mask cannot be read or does not fit its image (`check_fit`), or if the disk is full or not
     writable.
     """
-    items: list[tuple[bytes, Item] | None] = []
+    items: list[Item | None] = []
     for record, (height, width) in zip(images.records, images.stored.places[:, 2:].tolist(), strict=True):
         if record.mask is None:
             items.append(None)
         else:
             key = key_of(_FORMAT, "mask", height, width, record.id, record.mask.fingerprint())
             pixels = partial(_mask_pixels, record.mask, record.image, height, width)
-            items.append((key, Item(f"the mask of {record.id}", pixels)))
+            items.append(Item(key, f"the mask of {record.id}", pixels))
     masks, errors = open_stored(
         cache_directory(directory) / "masks",
         items,

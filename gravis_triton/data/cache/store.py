@@ -20,7 +20,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -46,12 +45,13 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image or a mask to store, with its name for messages.
+    """An image or a mask to store. key: as of `key_of`. name: for messages.
 
     pixels: a function that decodes it to (height, width, 3) or (height, width), and raises OSError or ValueError if it
     cannot.
     """
 
+    key: bytes
     name: str
     pixels: Callable[[], Pixels]
 
@@ -108,14 +108,14 @@ class StoredPixels:
 
 def open_stored(
     folder: Path,
-    items: Sequence[tuple[bytes, Item] | None],
+    items: Sequence[Item | None],
     channels: tuple[int, ...],
     *,
     workers: int,
     progress: Progress,
     check: Callable[[dict[int, str]], None],
 ) -> tuple[StoredPixels, dict[int, str]]:
-    """The pixels of `items` (key and item, or None), and index -> reason of those that cannot be decoded.
+    """The pixels of `items`, and index -> reason of those that cannot be decoded.
 
     Items that are in no file of `folder` yet are decoded by `workers` processes (0: in this one) and added. One process
     at a time does this; others wait, and go on with what it has added. A damaged file is deleted and its items decoded
@@ -145,7 +145,10 @@ def open_stored(
         except Timeout:
             add(_intact_files(folder))
         except OSError as error:
-            raise UserError(f"cannot use {folder} for the image cache ({error}): set GRAVIS_CACHE") from error
+            raise UserError(
+                f"cannot use {folder} for the image cache ({error}): free some space, or set GRAVIS_CACHE to a folder "
+                "on another disk; finished files are reused"
+            ) from error
     stored = rows.stored(channels)
     with suppress(OSError):  # a folder of another user
         folder.joinpath(f"{key_of(*rows.keys).hex()}.files").write_text(
@@ -186,8 +189,8 @@ class _Rows:
     keys: key -> index of its item. places: as in `StoredPixels`. errors: index -> why it cannot be decoded.
     """
 
-    def __init__(self, items: Sequence[tuple[bytes, Item] | None]) -> None:
-        self.keys = {item[0]: index for index, item in enumerate(items) if item is not None}
+    def __init__(self, items: Sequence[Item | None]) -> None:
+        self.keys = {item.key: index for index, item in enumerate(items) if item is not None}
         self.indices = np.fromiter(self.keys.values(), np.int64, len(self.keys))
         self.files: dict[Path, int] = {}
         self.places = np.full((len(items), 4), -1)
@@ -270,7 +273,7 @@ def _checksum(file: Path) -> str:
     return f"{zlib.crc32(_mapped(file)) if file.stat().st_size else 0:08x}"
 
 
-def _write(folder: Path, items: Sequence[tuple[bytes, Item]], workers: int) -> Generator[Path, None, None]:
+def _write(folder: Path, items: Sequence[Item], workers: int) -> Generator[Path, None, None]:
     """Decode items into new files on `workers` processes; yields each file when it is finished.
 
     loky's processes neither fork this one, with its threads, nor import its main module.
@@ -302,45 +305,27 @@ def _start_worker() -> None:
     signal_on_parents_death(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def write_file(folder: Path, items: Sequence[tuple[bytes, Item]]) -> Path:
-    """Decode items into a new file, written atomically. Raises UserError if the disk is full or fails."""
+def write_file(folder: Path, items: Sequence[Item]) -> Path:
+    """Decode items into a new file, written atomically."""
     temporary = folder / f"{uuid.uuid4().hex}.tmp"
-    try:
-        with open_for_writing(temporary) as stream:
-            with pa.ipc.new_stream(stream, _SCHEMA) as writer:
-                for start in range(0, len(items), _BATCH):
-                    rows = [(key, *_decode(item)) for key, item in items[start : start + _BATCH]]
-                    columns = zip(_SCHEMA.names, zip(*rows, strict=True), strict=True)
-                    writer.write_batch(pa.record_batch(dict(columns), schema=_SCHEMA))
-            stream.flush()
-            os.fsync(stream.fileno())
-        file = folder / f"{temporary.stem}-{_checksum(temporary)}.arrow"
-        os.replace(temporary, file)
-        return file
-    except OSError as error:
-        raise _write_error(folder, error) from error
+    with temporary.open("wb") as stream:
+        with pa.ipc.new_stream(stream, _SCHEMA) as writer:
+            for start in range(0, len(items), _BATCH):
+                rows = map(_decode, items[start : start + _BATCH])
+                columns = dict(zip(_SCHEMA.names, zip(*rows, strict=True), strict=True))
+                writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return temporary.rename(folder / f"{temporary.stem}-{_checksum(temporary)}.arrow")
 
 
-def open_for_writing(file: Path) -> BinaryIO:
-    return file.open("wb")
-
-
-def _decode(item: Item) -> tuple[int, int, bytes, str]:
-    """(height, width, pixels, ""), or (0, 0, no pixels, the reason)."""
+def _decode(item: Item) -> tuple[bytes, int, int, bytes, str]:
+    """A row: (key, height, width, pixels, ""), or (key, 0, 0, no pixels, the reason)."""
     try:
         pixels = item.pixels()
-        return pixels.shape[0], pixels.shape[1], pixels.tobytes(), ""
+        return item.key, pixels.shape[0], pixels.shape[1], pixels.tobytes(), ""
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EISDIR):
             # A disk or permission error may be temporary: do not store the item as damaged.
             raise UserError(f"reading {item.name} failed ({error}): fix this, then run again") from error
-        return 0, 0, b"", str(error) or type(error).__name__
-
-
-def _write_error(folder: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UserError(
-            f"disk full while writing the image cache in {folder}: free some space, or set GRAVIS_CACHE to a "
-            "folder on another disk; finished files are reused"
-        )
-    return UserError(f"cannot write the image cache in {folder}: {error}")
+        return item.key, 0, 0, b"", str(error) or type(error).__name__

@@ -393,7 +393,7 @@ def test_what_killed_runs_left_is_removed(build: Callable[..., CachedImages], tm
 
 def store_items(folder: Path, *pixels: Callable[[], object], progress: Progress = lambda *done: None) -> None:
     """Store 32 items for each of these functions, so that each is a file of its own, on two workers."""
-    items = [(b"%d" % i, store.Item(f"image {i}", pixels[i // 32])) for i in range(32 * len(pixels))]
+    items = [store.Item(b"%d" % i, f"image {i}", pixels[i // 32]) for i in range(32 * len(pixels))]
     store.open_stored(folder, items, (3,), workers=2, progress=progress, check=lambda errors: None)
 
 
