@@ -241,8 +241,11 @@ def _examples(run: RunDirectory) -> list[Section]:
 @styled
 def _heat_maps(similarity: np.ndarray, attention: np.ndarray) -> Section:
     count = len(similarity)
-    figure = Figure(figsize=(2.3 * count + 0.8, 4.6))
-    panels = figure.subplots(2, count, squeeze=False)
+    width = 2.3 * count + 0.8
+    figure = Figure(figsize=(width, 4.6))
+    figure.set_layout_engine("none")
+    margins = {"left": 0.3 / width, "right": 1 - 0.4 / width, "bottom": 0.02, "top": 0.98}
+    panels = figure.subplots(2, count, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05, **margins})
     rows = (("similarity", similarity, -1.0), ("attention", attention, 0.0))
     for axes_row, (name, matrices, low) in zip(panels, rows, strict=True):
         for axes, matrix in zip(axes_row, matrices, strict=True):
