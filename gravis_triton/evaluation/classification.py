@@ -330,12 +330,9 @@ def calibration_bins(probabilities: Floats, labels: Ints, *, bins: int = CALIBRA
     correct = argmax_or_tie(probabilities) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     images = np.bincount(bin_of, minlength=bins)
-    none, known = np.full(bins, np.nan), images > 0
-    return CalibrationBins(
-        images=images,
-        confidence=np.divide(np.bincount(bin_of, confidence, minlength=bins), images, out=none.copy(), where=known),
-        accuracy=np.divide(np.bincount(bin_of, correct, minlength=bins), images, out=none.copy(), where=known),
-    )
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(bin_of, values, minlength=bins) / images for values in (confidence, correct)]
+    return CalibrationBins(images, *means)
 
 
 def expected_calibration_error(probabilities: Floats, labels: Ints, *, bins: int = CALIBRATION_BINS) -> float:
