@@ -3,10 +3,9 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -88,35 +87,29 @@ def settings_of(kind: type[Any]) -> dict[str, Setting]:
 @cache
 def _settings_of(kind: type[Any]) -> dict[str, Setting]:
     hints, own = get_type_hints(kind, include_extras=True), {field.name: field for field in fields(kind)}
-    settings: dict[str, Setting] = {}
-    for group, names in _groups(kind):
-        descriptions = _descriptions(group)  # type: ignore[arg-type]
-        for name in names:
-            if name in settings:
-                if issubclass(settings[name].group, group):
-                    continue  # overridden
-                raise ValueError(f"{name} is a setting of {group.__name__} and of another group: rename it")
-            default, factory = own[name].default, own[name].default_factory
-            settings[name] = Setting(
-                name=name,
-                hint=hints[name],
-                default=default if factory is MISSING else factory(),
-                description=descriptions.get(name, ""),
-                group=group,
-            )
+    settings = {}
+    for name, group in _groups(kind).items():
+        default, factory = own[name].default, own[name].default_factory
+        settings[name] = Setting(
+            name=name,
+            hint=hints[name],
+            default=default if factory is MISSING else factory(),
+            description=_descriptions(group).get(name, ""),  # type: ignore[arg-type]
+            group=group,
+        )
     return settings
 
 
-def _groups(kind: type[Any]) -> Iterator[tuple[type[Any], list[str]]]:
-    """The dataclasses that a job's settings are composed of, with the names of their fields."""
+def _groups(kind: type[Any]) -> dict[str, type[Any]]:
+    """Name of each setting -> the dataclass that declares it, of those that a job's settings are composed of."""
     bases = [base for base in kind.__bases__ if is_dataclass(base)]
-    names = [field.name for field in fields(kind)]
     if len(bases) < 2:
-        yield kind, names
-        return
-    yield kind, [name for name in names if name in inspect.get_annotations(kind)]
-    for base in bases:
-        yield from _groups(base)
+        return {field.name: kind for field in fields(kind)}
+    groups = {field.name: kind for field in fields(kind) if field.name in inspect.get_annotations(kind)}
+    for name, group in chain(*(_groups(base).items() for base in bases)):
+        if not issubclass(groups.setdefault(name, group), group):  # else it is overridden
+            raise ValueError(f"{name} is a setting of {group.__name__} and of another group: rename it")
+    return groups
 
 
 @cache

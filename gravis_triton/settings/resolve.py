@@ -1,7 +1,7 @@
 """The one step from raw values to settings: a config file or the run to resume, then flags or keyword arguments on top,
 the job's type, and a single validation by pydantic."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -120,8 +120,10 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: M
     for name, value in values.items():
         source = sources[name]
         if name not in hints:
-            aliases = [alias for alias, setting in _ALIASES.items() if setting in hints]
-            raise UserError(_unknown(name, [*hints, *aliases], source))
+            known = [*hints, *(alias for alias, setting in _ALIASES.items() if setting in hints)]
+            if source:
+                raise UserError(f"{source}: unknown setting {name!r}{did_you_mean(name, known)}")
+            raise UserError(f"unknown flag {flag(name)}{did_you_mean(flag(name), map(flag, known))}")
         is_number = value_type(hints[name]) in (int, float)
         plain = str(value) if is_number and isinstance(value, bool) else value  # pydantic would take true for 1
         try:
@@ -135,12 +137,6 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: M
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
-
-
-def _unknown(name: str, known: Iterable[str], source: str) -> str:
-    if source:
-        return f"{source}: unknown setting {name!r}{did_you_mean(name, known)}"
-    return f"unknown flag {flag(name)}{did_you_mean(flag(name), map(flag, known))}"
 
 
 def _expected(error: ErrorDetails, hint: Any, value: Any) -> str:
