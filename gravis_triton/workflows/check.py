@@ -177,8 +177,10 @@ def _findings(
         "lesions or patients in two splits": [group for group, splits in splits_of.items() if len(splits) > 1],
     }
     suspect = [r.id for r, one in zip(records, looked, strict=True) if one.suspect_mask]
+    empty = [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask]
     if most_are_suspect(len(suspect), sum(record.mask is not None for record in records)):
         faults["masks, most of all, are empty or cover nearly everything: are they inverted?"] = suspect
+        suspect = []
     some_labels, some_masks = bool(collection.classes), any(record.mask for record in records)
     warnings = {
         "images without a label": [r.id for r in records if some_labels and r.label is None],
@@ -202,7 +204,10 @@ def _findings(
         "masks of two other values than 0 and 255, read as background and lesion": [
             f"{r.id} ({one.mask_levels})" for r, one in zip(records, looked, strict=True) if one.mask_levels
         ],
-        "empty masks": [r.id for r, one in zip(records, looked, strict=True) if one.empty_mask],
+        "masks that cover nearly everything, or all corners: are they inverted?": [
+            name for name in suspect if name not in empty
+        ],
+        "empty masks": empty,
         "pairs of identical images in one split": across(exact, apart=False),
         "pairs of nearly identical images in one split": across(near, apart=False),
     }

@@ -70,7 +70,7 @@ def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     between = sizes[32:224] if len(levels) <= 8 else sizes[96:160]
     has_steps = len(levels) > 2 and values.size >= 1024 and between.sum() > values.size / 10
     if is_dark or has_steps:
-        shown = ", ".join(map(str, levels[:8]))
+        shown = ", ".join(map(str, levels)) if len(levels) <= 8 else f"{levels[0]} to {levels[-1]}"
         raise ValueError(f"mask has the values {shown}: lesion must be 255, all else 0")
     return _above(values)
 

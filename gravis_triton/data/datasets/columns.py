@@ -146,7 +146,8 @@ def _check_group_column(frame: Frame, columns: Sequence[str]) -> None:
     """Raise UserError for a column named group or lesion with a few large values: arms of a study, kinds of lesions."""
     for column in columns:
         sizes = Counter(filter(None, frame.known(column)))
-        if _plain(column) in ("group", "lesion") and len(sizes) <= 5 and sum(sizes.values()) > 5 * len(sizes):
+        is_plain = _plain(column) == "group" or (_plain(column) == "lesion" and not any(map(str.isdecimal, sizes)))
+        if is_plain and len(sizes) <= 5 and sum(sizes.values()) > 5 * len(sizes):
             raise UserError(
                 f"{frame.file}: the column {column} has only {len(sizes)} values ({some(sizes)}), the largest of "
                 f"{max(sizes.values()):,} images: if these are lesions or patients, which are never split, give "

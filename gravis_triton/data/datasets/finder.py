@@ -1,13 +1,14 @@
 """Find the image files that tables name, and the tables that belong together."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gravis_triton.data.datasets.columns import COLUMNS, Chosen, columns_named
+from gravis_triton.data.datasets.columns import COLUMNS, SPLITS, Chosen, columns_named
 from gravis_triton.data.datasets.folder import is_image, stem_of
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
@@ -96,18 +97,24 @@ def _name(path: str) -> str:
 def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple[Frame, list[str]]:
     """(the table that lists images, with columns that it lacks from the others; names of those that are not read).
 
-    Rows belong together by image, lesion or patient. Raises UserError if two tables list images.
+    Rows belong together by image, lesion or patient. Tables with the names of splits are one. Raises UserError if two
+    others list images.
     """
     if len(frames) == 1:
         return frames[0], []
     base = max(frames, key=lambda frame: _listed_images(frame, named, images))
+    splits = {split: frame for frame in frames if (split := _split_of(frame)) and _listed_images(frame, named, images)}
+    is_split = "train" in splits and len(splits) > 1
+    if is_split:
+        base = Frame.stacked(splits)
+        frames = [frame for frame in frames if frame not in splits.values()]
     unread = []
     for other in [frame for frame in frames if frame is not base]:
         wanted = _lacking(base, other, named)
         rows = _rows_of(base, other) if wanted else None
         if rows:
             base.join(other, rows, wanted)
-        elif _listed_images(other, named, images):
+        elif not is_split and _listed_images(other, named, images):
             names = ", ".join(frame.file.name for frame in frames)
             raise UserError(
                 f"{base.file.parent} holds {len(frames)} tables ({names}): give one of these files as --data"
@@ -115,6 +122,13 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
         else:
             unread.append(other.file.name)
     return base, unread
+
+
+def _split_of(frame: Frame) -> str | None:
+    """The split that the name of a table without a column of splits has among its words, such as test_labels.csv."""
+    words = re.split(r"[\W_]+", frame.file.stem.lower())
+    splits = {SPLITS[word] for word in words if word in SPLITS}
+    return splits.pop() if len(splits) == 1 and "split" not in map(str.lower, frame.header) else None
 
 
 def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:

@@ -44,7 +44,7 @@ SUPERPIXELS = "_superpixels"
 """Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _NOT_READ = frozenset(
-    {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".ppm", ".psd", ".svs", ".tga"}
+    {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".npy", ".ppm", ".psd", ".svs", ".tga"}
 )  # fmt: skip
 _SAMPLE = 32  # files whose pixels are looked at
 
@@ -73,7 +73,7 @@ def open_folder(directory: Path) -> Collection:
         )
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
-    below = [_label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
+    below = [label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
     folders = [next(iter(names), None) for names in below]
     _check_no_class_images(directory, paths, folders)
     classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below])
@@ -367,13 +367,11 @@ def _folders(path: str) -> list[str]:
     return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS]
 
 
-def _label_folders(path: str, *, has_splits: bool) -> list[str]:
-    """The folders in a path, except those named images and the first one that is a split."""
+def label_folders(path: str, *, has_splits: bool) -> list[str]:
+    """The folders in a path, except those named images and the split."""
     folders = _folders(path)
-    split = next((folder for folder in folders if has_splits and _split_named(folder)), None)
-    if split is not None:
-        folders.remove(split)
-    return folders
+    split = next(filter(None, map(_split_named, folders)), None) if has_splits else None
+    return folders if split is None else [folder for folder in folders if _split_named(folder) != split]
 
 
 def _check_no_class_images(directory: Path, paths: Sequence[str], folders: Sequence[str | None]) -> None:

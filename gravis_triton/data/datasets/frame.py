@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -41,10 +41,24 @@ class Frame:
 
     def __init__(self, file: Path, table: pa.Table) -> None:
         self.file = file
+        self.name = file.name
+        self._parts: Sequence[Frame] = ()
         self.header: list[str] = table.column_names
         self._table = table
         self._joined: dict[str, tuple[Frame, list[int | None]]] = {}
         self._cells: dict[str, list[str]] = {}
+
+    @classmethod
+    def stacked(cls, frames: Mapping[str, "Frame"]) -> "Frame":
+        """The rows of tables, value of the column split -> table, one after another."""
+        tables = [
+            pa.table({name: frame.cells(name) for name in frame.header} | {"split": [split] * len(frame)})
+            for split, frame in frames.items()
+        ]
+        parts = list(frames.values())
+        frame = cls(parts[0].file, pa.concat_tables(tables, promote_options="default"))
+        frame.name, frame._parts = " + ".join(part.name for part in parts), parts
+        return frame
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -84,6 +98,10 @@ class Frame:
 
     def place(self, row: int) -> str:
         """File and line of a row (from 0); in Parquet files the first row is line 1."""
+        for part in self._parts:
+            if row < len(part):
+                return part.place(row)
+            row -= len(part)
         if self.file.suffix.lower() == ".parquet":
             return f"{self.file}, line {row + 1}"
         rows = _csv_rows(_text(self.file))

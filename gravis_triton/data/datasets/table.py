@@ -22,6 +22,7 @@ from gravis_triton.data.datasets.folder import (
     describe_skipped,
     images_below,
     is_image,
+    label_folders,
     mask_key,
     pair_masks,
     split_folders,
@@ -29,7 +30,7 @@ from gravis_triton.data.datasets.folder import (
 )
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.labels import read_labels, read_multilabels
+from gravis_triton.data.datasets.labels import read_labels, read_multilabels, some
 from gravis_triton.data.datasets.layouts import Table, layout_of_table
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -113,6 +114,12 @@ def open_table(
     if directory is not None and modality is None:
         notes += _add_unlisted(rows, image_paths, finder, set(masks.values()))
     by_folder = [None] * len(rows) if any(splits) else split_folders(root, [image.lstrip("/") for image in rows])
+    if not classes and directory:
+        below = (
+            label_folders(image, has_splits=split is not None) for image, split in zip(rows, by_folder, strict=True)
+        )
+        if len(folders := sorted({names[0] for names in below if names})) > 1:
+            notes.append(f"not read as labels: the folders {some(folders)} (they are without a table beside them)")
     records = []
     for (image, row), split in zip(rows.items(), by_folder, strict=True):
         full = finder.full(image)
@@ -134,6 +141,8 @@ def _columns_of(frame: Frame, layout: Table, named: Chosen, images: Finder) -> t
     of_layout = {kind: tuple(name for name in names if name in frame.header) for kind, names in layout.columns.items()}
     chosen, notes = choose_columns(frame, of_layout | named)
     if not chosen["image"]:
+        if any(map(images.match, frame.header)):
+            raise UserError(f"{frame.file} has no header: its first line must be the names of its columns")
         like = next((f"image={name}" for name in frame.header if images.knows(frame.cells(name))), "")
         hint = f" (here: --columns {like})" if like else ""
         raise UserError(
@@ -141,7 +150,7 @@ def _columns_of(frame: Frame, layout: Table, named: Chosen, images: Finder) -> t
             f"{', '.join(COLUMNS['image'])}); name it with --columns image=NAME{hint}, or move the table elsewhere"
         )
     used = ", ".join(f"{kind} = {_joined_by_plus(names)}" for kind, names in chosen.items() if names)
-    return chosen, [f"table: {frame.file.name}, {len(frame):,} rows; columns {used}", *notes]
+    return chosen, [f"table: {frame.name}, {len(frame):,} rows; columns {used}", *notes]
 
 
 def _joined_by_plus(names: Sequence[str]) -> str:
@@ -188,7 +197,7 @@ def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tup
         for row, cell in enumerate(frame.cells(column)):
             image = finder.find(frame, row, column, cell)
             if image in rows:
-                raise frame.fault(row, column, "an image that no other row lists")
+                raise frame.fault(row, column, "an image that no other row lists: remove one row")
             if image is not None:
                 rows[image] = row
             elif cell or len(columns) == 1:

@@ -161,3 +161,15 @@ def test_classes_that_differ_only_in_case_and_placeholders_are_warnings(data: Pa
     warnings = check(CheckSettings(data=str(data))).warnings
     assert "classes that differ only in case or signs (1): Nevus and nevus" in warnings
     assert "images of a few pixels (1): train/nevus/placeholder.jpg" in warnings
+
+
+def test_some_inverted_masks_are_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for number in range(4):
+        draw(tmp_path / "images" / f"{number}.jpg", number)
+        mask = np.zeros((64, 64), np.uint8)
+        mask[16:48, 16:48] = 255
+        Image.fromarray(mask if number else 255 - mask).save(tmp_path / "masks" / f"{number}.png")
+    result = check(CheckSettings(data=str(tmp_path)))
+    assert result.faults == ()
+    assert any("or all corners: are they inverted? (1): images/0.jpg" in warning for warning in result.warnings)

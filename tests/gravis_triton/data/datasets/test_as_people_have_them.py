@@ -367,3 +367,37 @@ def test_official_tables_are_read_with_images_in_another_folder(tmp_path: Path, 
     collection = open_collection(str(tmp_path))
     assert labels(tmp_path) == ["nv", "mel"]
     assert [record.group for record in collection.records] == ["H1", "H2"]
+
+
+def test_tables_with_the_names_of_splits_are_one(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", ["a.jpg", "b.jpg", "c.jpg"])
+    for name, row in (("train", "a,nv"), ("val_labels", "b,mel"), ("test", "c,nv")):
+        (tmp_path / f"{name}.csv").write_text(f"image,label\n{row}\n")
+    collection = open_collection(str(tmp_path))
+    assert sorted((record.id, collection.class_names(record), record.split) for record in collection.records) == [
+        ("images/a.jpg", "nv", "train"), ("images/b.jpg", "mel", "validation"), ("images/c.jpg", "nv", "test"),
+    ]  # fmt: skip
+    assert "table: test.csv + train.csv + val_labels.csv, 3 rows" in collection.notes[0]
+    (tmp_path / "sample_submission.csv").write_text("image,label\nc,0.5\n")
+    assert "tables that are not read: sample_submission.csv" in open_collection(str(tmp_path)).notes
+    (tmp_path / "val_labels.csv").write_text("image,label\nb,mel\na,nv\n")
+    with pytest.raises(UserError, match=r"val_labels\.csv, line 3, column image: expected an image that no other row"):
+        open_collection(str(tmp_path))
+
+
+def test_numbers_of_lesions_are_no_kinds(table) -> None:
+    collection = open_collection(str(table(rows("image,patient,lesion", *["P0,1"] * 6, *["P1,1"] * 3))))
+    assert len({record.group for record in collection.records[:9]}) == 2
+
+
+def test_class_folders_beside_a_table_without_labels_are_named(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv"):
+        images(tmp_path / name, [f"{name}.jpg"])
+    (tmp_path / "table.csv").write_text("image,age\nmel,50\nnv,60\n")
+    notes = open_collection(str(tmp_path)).notes
+    assert "not read as labels: the folders mel, nv (they are without a table beside them)" in notes
+
+
+def test_a_table_without_a_header_says_so(table) -> None:
+    with pytest.raises(UserError, match=r"table\.csv has no header"):
+        open_collection(str(table("0.jpg,nv\n1.jpg,mel\n")))

@@ -1,6 +1,7 @@
 """Any folder of images: classes, splits, what is ignored, what is refused."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,9 @@ def test_splits_may_be_inside_of_classes(tmp_path: Path, images) -> None:
     for kind in ("mel", "nv"):
         for split in ("train", "val"):
             images(tmp_path / kind / split, ["1.jpg"])
+            images(tmp_path / "repeated" / split / split / kind, ["1.jpg"])
+    assert open_collection(str(tmp_path / "repeated")).classes == ("mel", "nv")
+    shutil.rmtree(tmp_path / "repeated")
     collection = open_collection(str(tmp_path))
     assert collection.classes == ("mel", "nv")
     assert [record.split for record in collection.records] == ["train", "validation"] * 2
