@@ -18,31 +18,16 @@ STOP_SIGNALS = tuple(
 """Signals by which users, launchers and clusters ask a run to stop; Windows has only the first two."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_CGROUPS = Path("/sys/fs/cgroup")
 _OTHER_ENGINES = ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 _PROCESS_COUNTS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}  # of torchrun and MPI
 _SPIN_COUNT = "1000"  # iterations of a loop; libgomp's default is 300,000
 
 
-def available_cores(cgroups: Path = _CGROUPS) -> int:
+def available_cores() -> int:
     """Cores that this process may use: its CPU affinity, limited by its container's quota; at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroups)
-    return allowed if quota is None else max(1, min(allowed, int(quota)))
+    from joblib import cpu_count
 
-
-def _quota(cgroups: Path) -> float | None:
-    """The container's CPU quota in cores (cgroup v2 or v1); None without a limit."""
-    for limit, period in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            values = (cgroups / limit).read_text().split()
-            values += (cgroups / period).read_text().split() if period else []
-            quota, length = (int(value) for value in values)
-        except (OSError, ValueError):  # no such file, or "max": no limit
-            continue
-        if quota > 0:
-            return quota / length
-    return None
+    return cpu_count()
 
 
 def limit_openmp_spin() -> None:

@@ -52,7 +52,12 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
         raise UserError(f"{run}: no fine-tuned model found (no model/model.json); give the directory of a finished run")
     verify_checksums(directory)
     try:
-        predictor = _restore(json.loads((directory / "model.json").read_text()))
+        saved = json.loads((directory / "model.json").read_text())
+        inputs = saved["inputs"]
+        preprocess = Preprocessing(**inputs | {name: tuple(inputs[name]) for name in ("mean", "std")})
+        model_args = saved.get("model_args")  # version 0.1 had none
+        encoder = build_encoder(saved["architecture"], image_size=preprocess.image_size, model_args=model_args)
+        predictor = _PREDICTORS[saved["task"]].restore(encoder, saved, preprocess=preprocess, tta=saved["tta"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{directory / 'model.json'} is damaged ({error}): fine-tune again") from error
     file = directory / "model.safetensors"
@@ -62,12 +67,3 @@ def load(run: str | Path, *, device: str | torch.device = "cpu") -> Any:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from error
     predictor.network.eval().to(device)
     return predictor
-
-
-def _restore(saved: dict[str, Any]) -> Predictor:
-    """The predictor that model.json describes, not trained yet."""
-    inputs = saved["inputs"]
-    preprocess = Preprocessing(**inputs | {name: tuple(inputs[name]) for name in ("mean", "std")})
-    model_args = saved.get("model_args")  # version 0.1 had none
-    encoder = build_encoder(saved["architecture"], image_size=preprocess.image_size, model_args=model_args)
-    return _PREDICTORS[saved["task"]].restore(encoder, saved, preprocess=preprocess, tta=saved["tta"])

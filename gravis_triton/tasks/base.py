@@ -166,18 +166,15 @@ class Predictor(ABC):
         """Activated outputs of the network, float32 on the CPU. Raises UserError for NaN or infinity."""
 
         def predict(inputs: Tensor) -> Tensor:
-            return self.activation(_check_finite(self.network(inputs).float()))
+            outputs = self.network(inputs).float()
+            if not outputs.isfinite().all():
+                raise UserError(
+                    "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"
+                )
+            return self.activation(outputs)
 
         with eval_mode(self.network):
             return (predict_with_flips(predict, inputs, masks=masks) if self.tta else predict(inputs)).cpu()
-
-
-def _check_finite(predictions: Tensor) -> Tensor:
-    if not torch.isfinite(predictions).all():
-        raise UserError(
-            "the network's predictions are not finite: lower --lr, or train with --mixed-precision bf16 or no"
-        )
-    return predictions
 
 
 @dataclass(frozen=True, slots=True)

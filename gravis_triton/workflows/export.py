@@ -1,8 +1,12 @@
 """Export the encoder or the fine-tuned model of a run for other software."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import timm
 import torch
@@ -41,14 +45,13 @@ def export(settings: ExportSettings) -> ExportResult:
     if directory.exists() and not (directory / _PREPROCESSING).is_file() and any(directory.iterdir()):
         raise UserError(f"--overwrite: {directory} contains something other than an export; choose another --output")
     network = open_portable(settings.run)
-    write, run = FORMATS[settings.format]
     images = network.example(3)  # a batch size other than the traced one
-    with torch.no_grad():
-        expected = network(images)
     with atomic_directory(directory) as partial:
-        write(network, partial)
+        write_network(network, settings.format, partial)
         write_json(partial / _PREPROCESSING, _preprocessing(network, is_complete=settings.format != "timm"))
-        difference = (run(partial, images) - expected).abs().max().item()
+        with torch.no_grad():
+            expected = network(images)
+            difference = (run_network(settings.format, partial, images) - expected).abs().max().item()
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
             raise UserError(
@@ -80,25 +83,17 @@ class Portable(nn.Module):
     """RGB images (batch, 3, size, size) in [0, 1] to features (batch, dim), class probabilities (batch, classes) or
     lesion probabilities (batch, 1, size, size). It needs only PyTorch, and is in evaluation mode.
 
-    output: features, class probabilities or lesion probability. classes: their names, in order; empty otherwise.
-    averages_flips: whether the model averages over flips (--tta) in prediction; this module never does.
+    model: a `Predictor`, or what else has its attributes. output: features, class probabilities or lesion probability.
+    classes: their names, in order; empty otherwise. averages_flips: whether the model averages over flips (--tta) in
+    prediction; this module never does.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        preprocess: Preprocessing,
-        *,
-        output: str,
-        activation: nn.Module,
-        classes: tuple[str, ...] = (),
-        averages_flips: bool = False,
-    ) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.network, self.activation, self.output, self.classes = network, activation, output, classes
-        self.image_size, self.averages_flips = preprocess.image_size, averages_flips
-        self.mean = nn.Buffer(torch.tensor(preprocess.mean).view(3, 1, 1))
-        self.std = nn.Buffer(torch.tensor(preprocess.std).view(3, 1, 1))
+        self.network, self.activation, self.output = model.network, model.activation, model.output
+        self.classes, self.averages_flips, self.image_size = model.classes, model.tta, model.preprocess.image_size
+        self.mean = nn.Buffer(torch.tensor(model.preprocess.mean).view(3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(model.preprocess.std).view(3, 1, 1))
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,97 +107,71 @@ class Portable(nn.Module):
 
 def open_portable(run: str) -> Portable:
     """The fine-tuned model of a run, else its encoder. Raises UserError if there is neither."""
-    if find_model(run) is None:
-        opened = open_encoder(run, model=None, image_size=None, default_size=224)
-        size = opened.image_size
-        preprocess = Preprocessing.of(opened.encoder, image_size=size, cache_size=size)
-        return Portable(opened.encoder, preprocess, output="features", activation=nn.Identity())
-    model = load(run)
-    return Portable(
-        model.network,
-        model.preprocess,
-        output=model.output,
-        activation=model.activation,
-        classes=model.classes,
-        averages_flips=model.tta,
-    )
+    if find_model(run) is not None:
+        return Portable(load(run))
+    opened = open_encoder(run, model=None, image_size=None, default_size=224)
+    preprocess = Preprocessing.of(opened.encoder, image_size=opened.image_size, cache_size=opened.image_size)
+    features = {"output": "features", "activation": nn.Identity(), "classes": (), "tta": False}
+    return Portable(SimpleNamespace(network=opened.encoder, preprocess=preprocess, **features))
 
 
-def write_torch_export(network: Portable, directory: Path) -> None:
-    """Write model.pt2, for `torch.export.load`, with a dynamic batch."""
-    shapes = {"images": {0: Dim("batch")}}
-    program = torch.export.export(network, (network.example(2),), dynamic_shapes=shapes)
-    torch.export.save(program, directory / "model.pt2")
+def write_network(network: Portable, format: str, directory: Path) -> None:
+    """Write a network in a format to a directory.
 
+    torch-export: model.pt2, for `torch.export.load`, with a dynamic batch. onnx: model.onnx (input `images`, output
+    `output`, dynamic batch). timm: config.json and model.safetensors, for `timm.create_model("local-dir:DIRECTORY",
+    pretrained=True)`, without normalization and activation.
 
-def run_torch_export(directory: Path, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.export.load(directory / "model.pt2").module()(images)
-
-
-def write_onnx(network: Portable, directory: Path) -> None:
-    """Write model.onnx (input `images`, output `output`, dynamic batch). Raises UserError without onnxscript."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides warnings about unneeded opsets
-    try:
-        torch.onnx.export(
-            network,
-            (network.example(2),),
-            directory / "model.onnx",
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_shapes={"images": {0: Dim("batch")}},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    except ImportError as error:
-        raise _not_installed(error) from error
-
-
-def run_onnx(directory: Path, images: Tensor) -> Tensor:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _not_installed(error) from error
-    session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-
-
-def _not_installed(error: ImportError) -> UserError:
-    return UserError(
-        f"--format onnx needs {error.name or 'onnx'}: pip install onnx onnxscript onnxruntime, or use torch-export"
-    )
-
-
-def write_timm(network: Portable, directory: Path) -> None:
-    """Write config.json and model.safetensors, for `timm.create_model("local-dir:DIRECTORY", pretrained=True)`; without
-    normalization and activation.
-
-    Raises UserError for a segmentation network, and as `save_classifier` does.
+    Raises UserError without onnxscript, for a segmentation network in timm's format, and as `save_classifier` does.
     """
-    model, size = network.network, network.image_size
-    if network.output == "features":
-        save_encoder(model, directory, image_size=size)
+    model, example, shapes = network.network, (network.example(2),), {"images": {0: Dim("batch")}}
+    if format == "torch-export":
+        torch.export.save(torch.export.export(network, example, dynamic_shapes=shapes), directory / "model.pt2")
+    elif format == "onnx":
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides warnings about unneeded opsets
+        with _onnx_installed():
+            torch.onnx.export(
+                network,
+                example,
+                directory / "model.onnx",
+                input_names=["images"],
+                output_names=["output"],
+                dynamic_shapes=shapes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    elif network.output == "features":
+        save_encoder(model, directory, image_size=network.image_size)
     elif isinstance(model, Classifier):
         mean, std, classes = network.mean.flatten().tolist(), network.std.flatten().tolist(), network.classes
-        save_classifier(
-            model.encoder, model.classifier, directory, image_size=size, mean=mean, std=std, classes=classes
-        )
+        size, encoder, head = network.image_size, model.encoder, model.classifier
+        save_classifier(encoder, head, directory, image_size=size, mean=mean, std=std, classes=classes)
     else:
         raise UserError("--format timm does not support segmentation networks; use onnx or torch-export")
 
 
-def run_timm(directory: Path, images: Tensor) -> Tensor:
+def run_network(format: str, directory: Path, images: Tensor) -> Tensor:
+    """The outputs of a written network for RGB images in [0, 1]. Raises UserError without onnxruntime."""
+    if format == "torch-export":
+        return torch.export.load(directory / "model.pt2").module()(images)
+    if format == "onnx":
+        with _onnx_installed():
+            import onnxruntime
+        session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     model = timm.create_model(f"local-dir:{directory}", pretrained=True).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization(model))
-    with torch.no_grad():
-        output = model((images - mean) / std)
+    output = model((images - mean) / std)
     return output.softmax(1) if model.num_classes else output
 
 
-FORMATS = {
-    "timm": (write_timm, run_timm),
-    "onnx": (write_onnx, run_onnx),
-    "torch-export": (write_torch_export, run_torch_export),
-}
-"""How to write a network to a directory, and to run it from there on RGB in [0, 1]."""
+@contextmanager
+def _onnx_installed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        package = error.name or "onnx"
+        raise UserError(
+            f"--format onnx needs {package}: pip install onnx onnxscript onnxruntime, or use torch-export"
+        ) from error

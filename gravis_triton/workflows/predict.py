@@ -42,7 +42,10 @@ def predict(settings: PredictSettings) -> PredictResult:
     stderr. Call it in every process of a distributed launch. Raises UserError for anything the user can fix.
     """
     files = list(_image_files(settings.images))
-    _check_distinct_names(files)
+    by_name: dict[str, Path] = {}
+    for file in files:  # predictions are named after their images
+        if (other := by_name.setdefault(file.stem, file)) is not file:
+            raise UserError(f"{other} and {file} have the same name: predict them separately")
     processes, display = join_processes()
     predictor = load(settings.model, device=processes.device)
 
@@ -77,8 +80,12 @@ def predict(settings: PredictSettings) -> PredictResult:
     if processes.is_main_process:
         for mask in earlier.difference(masks):
             (output / mask).unlink(missing_ok=True)
-        if isinstance(predictor, ClassPredictor):
-            _write_submission(predictor, predicted, output / "submission.csv")
+        if isinstance(predictor, ClassPredictor) and len(predicted):
+            ids, *columns = (predicted[name].to_pylist() for name in ("image", *predictor.classes))
+            probabilities = list(zip(*columns, strict=True))
+            write_submission_csv(
+                output / "submission.csv", predictor.data_set, ids, probabilities, classes=predictor.classes
+            )
     done = set(predicted["path"].to_pylist())
     display.print(f"{len(done):,} of {len(files):,} images predicted: {output}")
     return PredictResult(output, len(files), tuple(f for f in files if str(f) not in done), predicted)
@@ -111,14 +118,6 @@ def _image_files(names: Sequence[str]) -> Iterator[Path]:
             raise UserError(f"{path}: no such file or directory")
 
 
-def _check_distinct_names(files: Sequence[Path]) -> None:
-    """Predictions are named after their images, so no two images may have the same name."""
-    by_name: dict[str, Path] = {}
-    for file in files:
-        if (other := by_name.setdefault(file.stem, file)) is not file:
-            raise UserError(f"{other} and {file} have the same name: predict them separately")
-
-
 def _earlier_masks(table: Path) -> set[str]:
     """Names of the masks of earlier predictions; none if there are none, or their table is damaged."""
     try:
@@ -137,10 +136,3 @@ def _read(file: Path) -> pa.Table:
         return pq.read_table(file)
     text = dict.fromkeys(("image", "path", "mask"), pa.string())  # "0001" is a name, not a number
     return pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(column_types=text))
-
-
-def _write_submission(predictor: ClassPredictor, predicted: pa.Table, file: Path) -> None:
-    """Write the probabilities in the format of the challenge."""
-    if rows := list(zip(*(predicted[name].to_pylist() for name in predictor.classes), strict=True)):
-        ids = predicted["image"].to_pylist()
-        write_submission_csv(file, predictor.data_set, ids, rows, classes=predictor.classes)
