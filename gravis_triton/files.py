@@ -74,9 +74,8 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         mode = partial.stat().st_mode & 0o666  # that of the directory follows the umask
-        for file in partial.rglob("*"):
-            if file.is_file():
-                file.chmod(mode)
+        for file in filter(Path.is_file, partial.rglob("*")):
+            file.chmod(mode)
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(partial, directory)
 

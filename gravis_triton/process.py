@@ -68,12 +68,11 @@ def die_with_launcher() -> None:
 def check_launch() -> None:
     """Raise UserError if the launcher was asked for what does not happen: another engine than DDP and FSDP, or more
     processes or machines than one where accelerate starts a single process, as on CPUs."""
-    for engine in _OTHER_ENGINES:
-        if launcher_asks_for(engine):
-            raise UserError(
-                f"the launcher asks for {engine}, which is not supported: start it with "
-                "--multi_gpu, with --use_fsdp --fsdp_version 2, or by torchrun"
-            )
+    if engine := next(filter(launcher_asks_for, _OTHER_ENGINES), None):
+        raise UserError(
+            f"the launcher asks for {engine}, which is not supported: start it with "
+            "--multi_gpu, with --use_fsdp --fsdp_version 2, or by torchrun"
+        )
     started_by = None if _PROCESS_COUNTS & os.environ.keys() else launcher()
     processes, machines = requested_processes([] if started_by is None else started_by.cmdline())
     if processes > 1 or machines > 1:

@@ -55,9 +55,11 @@ class RunDirectory:
         )
 
     def acquire_lock(self) -> None:
-        """Lock the directory against other processes until this one ends. Raises UserError if one holds the lock."""
+        """Create the directory, and lock it against other processes until this one ends. Raises UserError if one holds
+        the lock, and if that cannot be written."""
         lock = self._lock()
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             self.owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:

@@ -102,12 +102,9 @@ class ImageTable:
         processes.wait_for_everyone()
 
         batches = list(self._batches(processes, settings.batch_size))
-        loader = decoded_loader(
-            ([(index, self.images[index]) for index in batch] for _, batch in batches),
-            short_side=short_side,
-            collate=collate,
-            workers=default_workers() if settings.num_workers is None else settings.num_workers,
-        )
+        images = ([(index, self.images[index]) for index in batch] for _, batch in batches)
+        workers = default_workers() if settings.num_workers is None else settings.num_workers
+        loader = decoded_loader(images, short_side=short_side, collate=collate, workers=workers)
         done, total = 0, sum(len(batch) for _, batch in batches)
         with display.task(self.path.name) as progress:
             for part, group in groupby(zip(batches, loader, strict=True), key=lambda pair: pair[0][0]):

@@ -104,7 +104,7 @@ class PretrainSummary:
     versions: dict[str, str]
 
 
-def summarize(metric_logger: MetricLogger, training: Training, *, views: int, **sizes: Any) -> PretrainSummary:
+def summarize(metric_logger: MetricLogger, training: Training, views: int, **sizes: Any) -> PretrainSummary:
     """The summary of a pre-training run from its metrics. sizes: seconds of this launch, validation_images, skipped."""
     last = ("loss", "knn_balanced_accuracy", "knn_mean_auc", "knn_all_balanced_accuracy", "knn_all_mean_auc")
     untrained = ("knn_balanced_accuracy", "knn_mean_auc")

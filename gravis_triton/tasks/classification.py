@@ -194,13 +194,10 @@ class ClassificationTask(Task):
         )
 
     def validate(self) -> dict[str, float]:
-        data, indices = self.data, self.data.split.validation
-        scores = classification_scores(
-            self.predictor(tta=False).predict_all(data.images, indices),
-            data.collection.labels(indices),
-            classes=data.collection.classes,
-            scored=data.collection.scored_classes,
-        )
+        collection, indices = self.data.collection, self.data.split.validation
+        probabilities = self.predictor(tta=False).predict_all(self.data.images, indices)
+        labels, classes, scored = collection.labels(indices), collection.classes, collection.scored_classes
+        scores = classification_scores(probabilities, labels, classes=classes, scored=scored)
         return {"mean_auc": scores.mean_auc, "balanced_accuracy": scores.balanced_accuracy}
 
     def test(self, predictor: ClassPredictor, run: RunDirectory, *, caption: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from gravis_triton.data import Collection, native_mask
+from gravis_triton.data import Collection, Record, native_mask
 from gravis_triton.data.loading.loader import (
     ImageBatch,
     Images,
@@ -112,15 +112,6 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, masks) + dice(logits, masks)
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedMask:
-    """A predicted mask, bool (height, width) at the native size of the true mask, and its scores."""
-
-    id: str
-    predicted: Tensor
-    scores: MaskScores
-
-
 @dataclass(eq=False)
 class MaskPredictor(Predictor):
     """Lesion masks from the whole image, resized to a square.
@@ -149,11 +140,6 @@ class MaskPredictor(Predictor):
         batch = collate_images([open_image(image, self.preprocess.cache_size)])
         return resize_probability(self.probabilities(batch)[0], native_size(image)).numpy()
 
-    def predict_all(self, images: Images, indices: Sequence[int]) -> Iterator[Tensor]:
-        """The lesion probability (size, size), float32 on the CPU, of each of the cached images `indices`."""
-        for batch in whole_image_loader(images, indices, batch_size=64, workers=0):
-            yield from self.probabilities(batch)
-
     def probabilities(self, batch: ImageBatch) -> Tensor:
         """Lesion probabilities (images, size, size), float32 on the CPU, of whole images."""
         images = [
@@ -178,13 +164,18 @@ class MaskPredictor(Predictor):
             "lesion_fraction": pa.array([fraction for _, fraction in written], pa.float32()),
         }
 
-    def compare(self, collection: Collection, images: Images, indices: Sequence[int]) -> Iterator[ComparedMask]:
-        """Compare each predicted mask with the true mask, at its native size, as the challenges do."""
-        for index, probability in zip(indices, self.predict_all(images, indices), strict=True):
+    def compare(
+        self, collection: Collection, images: Images, indices: Sequence[int]
+    ) -> Iterator[tuple[Record, Tensor, MaskScores]]:
+        """The record, the predicted mask, bool (height, width) at the native size of the true mask, and its scores, as
+        the challenges compute them, of each of the cached images `indices`."""
+        batches = whole_image_loader(images, indices, batch_size=64, workers=0)
+        probabilities = (probability for batch in batches for probability in self.probabilities(batch))
+        for index, probability in zip(indices, probabilities, strict=True):
             record = collection.records[index]
             truth = torch.from_numpy(native_mask(record)) > 0
             predicted = resize_probability(probability, (truth.shape[0], truth.shape[1]))
-            yield ComparedMask(record.id, predicted, mask_scores(predicted, truth))
+            yield record, predicted, mask_scores(predicted, truth)
 
 
 class SegmentationTask(Task):
@@ -214,21 +205,17 @@ class SegmentationTask(Task):
     def validate(self) -> dict[str, float]:
         data = self.data
         compared = self.predictor(tta=False).compare(data.collection, data.images, data.split.validation)
-        scores = segmentation_scores([case.scores for case in compared])
+        scores = segmentation_scores([own for _, _, own in compared])
         return {name: scores[name] for name in ("jaccard", "dice")}
 
     def test(self, predictor: MaskPredictor, run: RunDirectory, *, caption: str) -> dict[str, float]:
         collection, images, indices = self.data.collection, self.data.images, self.data.split.test
-        scores = []
-        for case in predictor.compare(collection, images, indices):
-            save_mask(run.masks, case.id, case.predicted)
-            scores.append(case.scores)
-        tested = [collection.records[index] for index in indices]
-        write_mask_scores_csv(
-            run.predictions("image_scores.csv"),
-            [record.id for record in tested],
-            scores,
-            groups=[record.group for record in tested],
-        )
+        records, scores = [], []
+        for record, predicted, own in predictor.compare(collection, images, indices):
+            save_mask(run.masks, record.id, predicted)
+            records.append(record)
+            scores.append(own)
+        ids, groups = [record.id for record in records], [record.group for record in records]
+        write_mask_scores_csv(run.predictions("image_scores.csv"), ids, scores, groups=groups)
         write_mask_cases(run, collection, images, indices, scores, caption=caption)
         return segmentation_scores(scores)

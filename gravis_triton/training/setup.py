@@ -35,10 +35,8 @@ def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelera
             hint = did_you_mean(settings.tracker, known) or f"; known: {', '.join(known)}"
             raise UserError(f"unknown --tracker {settings.tracker}{hint}")
         if settings.tracker not in available:
-            raise UserError(
-                f"--tracker {settings.tracker} is not installed; "
-                f"installed: {', '.join(available) or 'none of those that accelerate supports'}"
-            )
+            listed = ", ".join(available) or "none of those that accelerate supports"
+            raise UserError(f"--tracker {settings.tracker} is not installed; installed: {listed}")
     plugin = fsdp_plugin()
     AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:

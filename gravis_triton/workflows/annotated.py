@@ -42,12 +42,8 @@ def load_annotated(
     attributes = read_attributes(tested, columns, [record.id for record in opened.records])
     with job.accelerator.local_main_process_first(), display.task("decoding images") as decoding:
         collection, images, masks = prepare_annotated(opened, settings, annotation=annotation, progress=decoding)
-    split = split_collection(
-        collection,
-        val_fraction=settings.val_fraction,
-        seed=resolved_split_seed(settings, settings.seed),
-        annotation=annotation,
-    )
+    seed = resolved_split_seed(settings, settings.seed)
+    split = split_collection(collection, val_fraction=settings.val_fraction, seed=seed, annotation=annotation)
     used = label_subset(collection, split.train, fraction=settings.label_fraction, seed=settings.seed)
     print_data(display, f"{collection.name}, {len(images):,} images", collection.notes, images.skipped)
     lines = describe_split(split, collection, annotation)

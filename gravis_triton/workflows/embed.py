@@ -59,9 +59,8 @@ def embed(settings: EmbedSettings) -> EmbedResult:
 
     # the encoder
     opened = open_initial_encoder(settings, display)
-    preprocess = Preprocessing.of(
-        opened.encoder, image_size=opened.image_size, cache_size=default_cache_size(opened.image_size)
-    )
+    size = opened.image_size
+    preprocess = Preprocessing.of(opened.encoder, image_size=size, cache_size=default_cache_size(size))
 
     # the images, and the table of their features
     collection = open_collection(settings.data, synthetic_images=DataSettings.synthetic_images, **settings.reading())
@@ -72,12 +71,8 @@ def embed(settings: EmbedSettings) -> EmbedResult:
     records = collection.records
     described = [f"{r.id}:{r.label}:{r.split}:{r.group}:{r.image.fingerprint()}" for r in records]
     network = [weights_hash(encoder), repr(preprocess), str(pa.from_numpy_dtype(dtype))]
-    table = ImageTable(
-        file,
-        images=[record.image for record in records],
-        names=[record.id for record in records],
-        fingerprint=fingerprint_of([*network, *collection.classes, *described]),
-    )
+    images, names = [record.image for record in records], [record.id for record in records]
+    table = ImageTable(file, images, names, fingerprint_of([*network, *collection.classes, *described]))
 
     def rows(indices: Sequence[int], squares: Tensor | None) -> pa.Table:
         return feature_rows(encoder, collection, indices, squares, preprocess=preprocess, dtype=dtype)

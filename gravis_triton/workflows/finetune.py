@@ -127,13 +127,8 @@ def start(settings: FinetuneSettings, job: JobContext, task: Task, encoder: nn.M
     accelerator, processes = job.accelerator, job.accelerator.num_processes
     split, images = task.data.split, len(task.train_indices)
     assert settings.epochs is not None  # resolved
-    batches = EpochBatches(
-        images,
-        batch_size=max(1, min(settings.batch_size, images // processes)),
-        process=accelerator.process_index,
-        processes=processes,
-        seed=settings.seed,
-    )
+    size, process = max(1, min(settings.batch_size, images // processes)), accelerator.process_index
+    batches = EpochBatches(images, batch_size=size, process=process, processes=processes, seed=settings.seed)
     training = Training(
         accelerator,
         task,

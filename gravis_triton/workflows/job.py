@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import Interrupted, UserError
+from gravis_triton.files import writing
 from gravis_triton.models import OpenedEncoder, open_encoder
 from gravis_triton.report.console import device_name
 from gravis_triton.report.display import Display
@@ -50,9 +51,8 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     run = choose_run_dir(settings, accelerator, name=name)
     display = Display(accelerator.is_main_process)
     if trains:
-        display.print(
-            f"device: {device_name(accelerator.device)}, precision {_PRECISIONS[accelerator.mixed_precision]}"
-        )
+        precision = _PRECISIONS[accelerator.mixed_precision]
+        display.print(f"device: {device_name(accelerator.device)}, precision {precision}")
     return JobContext(accelerator, display, run, start)
 
 
@@ -116,12 +116,8 @@ def open_initial_encoder(settings: Any, display: Display, *, seed: int = 0) -> O
     Raises UserError as `open_encoder` does.
     """
     seed_step(seed, 0, 0)
-    opened = open_encoder(
-        settings.encoder,
-        model=settings.model,
-        image_size=settings.image_size,
-        default_size=default_image_size(settings.data),
-    )
+    model, size, default = settings.model, settings.image_size, default_image_size(settings.data)
+    opened = open_encoder(settings.encoder, model=model, image_size=size, default_size=default)
     display.print(opened.loaded)
     return opened
 
@@ -133,15 +129,12 @@ def create_run_dir(run: RunDirectory, settings: Any, accelerator: Accelerator, *
     Raises UserError if another run is writing to it or has just done so, and if it cannot be written to.
     """
     if accelerator.is_main_process:
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            run.acquire_lock()
-            if settings.overwrite:
+        run.acquire_lock()
+        if settings.overwrite:
+            with writing(run.path):
                 run.clear()
-            elif run.config.exists() and getattr(settings, "resume", None) is None:
-                raise UserError(f"another run has just written to {run}: choose another --output-dir")
-        except OSError as error:
-            raise UserError(f"cannot write to {run}: {error.strerror}") from error
+        elif run.config.exists() and getattr(settings, "resume", None) is None:
+            raise UserError(f"another run has just written to {run}: choose another --output-dir")
         resumed = run.config.exists()
         if resumed and (changed := changed_settings(settings, read_yaml(run.config))):
             what = "these settings change nothing any more" if finished else "resuming with changed settings"

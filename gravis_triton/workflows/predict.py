@@ -54,9 +54,8 @@ def predict(settings: PredictSettings) -> PredictResult:
     images, names = [ImageFile(file) for file in files], [str(file) for file in files]
     network = [weights_hash(predictor.network), repr(predictor.preprocess), str(predictor.tta), *predictor.classes]
     inputs = [f"{name}:{image.fingerprint()}" for name, image in zip(names, images, strict=True)]
-    table = ImageTable(
-        output / f"predictions.{settings.format}", images, names, fingerprint=fingerprint_of([*network, *inputs])
-    )
+    file = output / f"predictions.{settings.format}"
+    table = ImageTable(file, images, names, fingerprint_of([*network, *inputs]))
     if output.exists() and not output.is_dir():
         raise UserError(f"--output-dir {output} is a file")
     is_used = output.is_dir() and any(output.iterdir())

@@ -122,10 +122,9 @@ def load_data(settings: PretrainSettings, job: JobContext) -> PretrainingData:
     """The images, decoded once or streamed; validation images are not trained on."""
     open_data = streamed_data if settings.streaming else cached_data
     accelerator, display = job.accelerator, job.display
+    process, processes = accelerator.process_index, accelerator.num_processes
     with accelerator.local_main_process_first(), display.task("decoding images") as decoding:
-        data = open_data(
-            settings, process=accelerator.process_index, processes=accelerator.num_processes, progress=decoding
-        )
+        data = open_data(settings, process=process, processes=processes, progress=decoding)
     console.print_data(display, data.description, data.collection.notes, data.skipped)
     return data
 
@@ -168,14 +167,8 @@ def _write_results(
     summary = None
     if accelerator.is_main_process:
         export_encoder(method.encoder, run.encoder, image_size=method.view_maker.size, image_ids=ids)
-        summary = console.summarize(
-            metric_logger,
-            training,
-            views=settings.views,
-            seconds=job.seconds(),
-            validation_images=len(data.validation),
-            skipped=len(skipped),
-        )
+        sizes = {"validation_images": len(data.validation), "skipped": len(skipped)}
+        summary = console.summarize(metric_logger, training, settings.views, seconds=job.seconds(), **sizes)
         write_examples(_find_examples(method, data, accelerator.device), run.examples)
         write_json(run.summary, asdict(summary))
         write_run_page(run)

@@ -45,26 +45,19 @@ def push(settings: PushSettings) -> PushResult:
     if not source.is_dir():
         raise UserError(f"{run} contains no model or encoder: give a pre-training or fine-tuning run")
     card = model_card(run, repository=settings.repository, license=settings.license)
-    if settings.dry_run is not None:
-        directory = Path(settings.dry_run)
-        if directory.exists():
-            raise UserError(f"{directory} exists: choose another directory for --dry-run")
-        with atomic_directory(directory) as partial:
-            _fill(partial, source, config, card)
-        print(f"dry run: written to {directory}, not uploaded")
-        return PushResult(str(directory))
-    with TemporaryDirectory() as temporary:
-        _fill(Path(temporary), source, config, card)
-        where = _upload(Path(temporary), settings)
-    print(where)
+    where = settings.dry_run
+    if where is not None and Path(where).exists():
+        raise UserError(f"{where} exists: choose another directory for --dry-run")
+    with TemporaryDirectory() if where is None else atomic_directory(Path(where)) as opened:
+        directory = Path(opened)
+        for file in source.iterdir():
+            shutil.copyfile(file, directory / file.name)
+        atomic_write(directory / "config.yaml", yaml.safe_dump(_without_folders(config), sort_keys=False))
+        atomic_write(directory / "README.md", card)
+        if where is None:
+            where = _upload(directory, settings)
+    print(where if settings.dry_run is None else f"dry run: written to {where}, not uploaded")
     return PushResult(where)
-
-
-def _fill(directory: Path, source: Path, config: dict[str, Any], card: str) -> None:
-    for file in source.iterdir():
-        shutil.copyfile(file, directory / file.name)
-    atomic_write(directory / "config.yaml", yaml.safe_dump(_without_folders(config), sort_keys=False))
-    atomic_write(directory / "README.md", card)
 
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
