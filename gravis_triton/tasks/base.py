@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 import torch
@@ -33,8 +33,7 @@ class FinetunedNetwork(nn.Module):
     """
 
     description = ""
-    frozen = False
-    frozen_statistics = False
+    frozen = ""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -51,23 +50,19 @@ class FinetunedNetwork(nn.Module):
         """timm's name of the encoder's architecture."""
         return self.pretrained_cfg["architecture"]
 
-    def freeze_encoder(self) -> None:
-        """Stop updating the weights of the encoder and the statistics of its BatchNorm."""
-        self.frozen = True
-        self.pretrained.requires_grad_(False)
-        self.train(self.training)
-
-    def freeze_statistics(self) -> None:
-        """Let the encoder's BatchNorm normalize by the statistics of pre-training instead of those of each batch. Its
-        weights and biases are still trained."""
-        self.frozen_statistics = True
+    def freeze(self, part: Literal["encoder", "statistics"]) -> None:
+        """Stop updating the weights of the encoder and the statistics of its BatchNorm, or only the statistics: it then
+        normalizes by those of pre-training instead of those of each batch; its weights and biases are trained."""
+        self.frozen = part
+        if part == "encoder":
+            self.pretrained.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self.frozen:
+        if self.frozen == "encoder":
             self.pretrained.eval()
-        elif self.frozen_statistics:
+        elif self.frozen == "statistics":
             for module in self.pretrained.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()

@@ -74,12 +74,11 @@ class Segmenter(FinetunedNetwork):
 
     def _build(self, image_size: int) -> nn.Module:
         arguments = {name: value for name, value in self.model_args.items() if name not in ("global_pool", "in_chans")}
-        arguments |= {"encoder_weights": None, "classes": 1}
-        name = f"tu-{self.architecture}"
+        arguments |= {"encoder_name": f"tu-{self.architecture}", "encoder_weights": None, "classes": 1}
         try:  # as in `create_backbone`
-            return smp.create_model(self.decoder, name, **arguments, img_size=image_size)
+            return smp.create_model(self.decoder, **arguments, img_size=image_size)
         except TypeError:
-            return smp.create_model(self.decoder, name, **arguments)
+            return smp.create_model(self.decoder, **arguments)
 
 
 @torch.no_grad()

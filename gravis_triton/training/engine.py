@@ -90,21 +90,19 @@ def train_epoch(training: Training, stop: StopRequest, on_metrics: Callable[[Met
     t.batches.start(epoch, state.step % state.steps_per_epoch)
     t.model.train()
     meter = StepMeter(accelerator.device)
-    # float16's scaler does its own check
-    guard = NonFiniteGuard(t.model) if settings.max_bad_steps and accelerator.scaler is None else None
+    skips_bad_steps = settings.max_bad_steps > 0 and accelerator.scaler is None  # float16's scaler does its own check
     with _step_timeout():
         for batch in t.loader:
             meter.data_arrived()
             seed_step(settings.seed, state.step, accelerator.process_index)
             t.scheduler.step_update(state.step)
-            if guard:
-                guard.remember()
+            buffers = [buffer.clone() for buffer in t.model.buffers()] if skips_bad_steps else []
 
             batch = type(batch)(*(part.to(accelerator.device, non_blocking=True) for part in batch))
             views = method.make_views(batch)
             loss, metrics = t.model(views, batch, state.step)
             accelerator.backward(loss)
-            is_bad = guard is not None and guard.undo()
+            is_bad = skips_bad_steps and undo_bad_step(t.model, buffers)
             if not is_bad:
                 if settings.clip_grad is not None:
                     accelerator.clip_grad_norm_(t.model.parameters(), settings.clip_grad)
@@ -138,29 +136,19 @@ def seed_step(seed: int, step: int, process: int) -> None:
     torch.manual_seed(int(state) >> 1)
 
 
-class NonFiniteGuard:
-    """Undo what a step with a non-finite gradient did to a model: its gradient and its buffers, such as BatchNorm's."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.before: list[Tensor] = []
-
-    @torch.no_grad()
-    def remember(self) -> None:
-        """Save the buffers that a step may corrupt; call before each step."""
-        self.before = [buffer.clone() for buffer in self.model.buffers()]
-
-    @torch.no_grad()
-    def undo(self) -> bool:
-        """Undo the last step if it was bad; returns whether it was. All processes agree, as they share the gradient."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if all_finite(gradients):
-            return False
-        for gradient in gradients:
-            gradient.zero_()
-        for buffer, value in zip(self.model.buffers(), self.before, strict=True):
-            buffer.copy_(value)
-        return True
+@torch.no_grad()
+def undo_bad_step(model: nn.Module, buffers: Iterable[Tensor]) -> bool:
+    """Undo what a backward pass with a non-finite gradient did to a model: set its gradient to zero, and its buffers,
+    such as BatchNorm's, to what they were. Returns whether it was one; all processes agree, as they share the gradient.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if all_finite(gradients):
+        return False
+    for gradient in gradients:
+        gradient.zero_()
+    for buffer, value in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(value)
+    return True
 
 
 def _check_bad_steps(state: TrainState, allowed: int | None) -> None:

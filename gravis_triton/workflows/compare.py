@@ -55,8 +55,6 @@ def compare(settings: CompareSettings) -> CompareResult:
     file = find_config(settings.grid)
     grid = read_grid(file)
     grid = dataclasses.replace(grid, data=settings.data or grid.data, output_dir=settings.output_dir or grid.output_dir)
-    reading: dict[str, Any] = {name: grid.common.get(name) for name in ("columns", "images", "modality", "classes")}
-    collection = open_collection(grid.data, **reading)  # a wrong --data fails before anything runs
     try:
         check_encoders(grid)
         runs = plan_runs(grid)
@@ -64,6 +62,7 @@ def compare(settings: CompareSettings) -> CompareResult:
         raise UserError(f"{file}: {error}") from error
     for run in runs:
         check_consistent(run)
+    collection = open_collection(grid.data, **runs[0].settings.reading())  # a wrong --data fails before anything runs
 
     # one run after another, the same in all processes
     accelerator = start_accelerator(runs[0].settings)

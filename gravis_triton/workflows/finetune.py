@@ -70,11 +70,11 @@ def finetune(settings: FinetuneSettings, task_class: type[Task]) -> FinetuneResu
     network = task_class.build_network(opened.encoder, settings, collection)
     if network.description:
         job.display.print(network.description)
-    if settings.freeze_encoder:
-        network.freeze_encoder()
     statistics = settings.bn_statistics
-    if statistics == "frozen" or (statistics == "auto" and from_published_weights(opened.encoder)):
-        network.freeze_statistics()
+    if settings.freeze_encoder:
+        network.freeze("encoder")
+    elif statistics == "frozen" or (statistics == "auto" and from_published_weights(opened.encoder)):
+        network.freeze("statistics")
 
     # annotated images: training, validation and test sets
     data = load_annotated(collection, settings, job, annotation=task_class.annotation, pretrained_on=opened.image_ids)

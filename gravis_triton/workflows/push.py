@@ -62,11 +62,8 @@ def push(settings: PushSettings) -> PushResult:
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
     """Reduce paths to their last part, so as not to publish local directories; names on the hub are kept."""
-
-    def is_path(value: Any) -> bool:
-        return isinstance(value, str) and os.sep in value and not _ON_THE_HUB.fullmatch(value)
-
-    return {name: Path(value).name if is_path(value) else value for name, value in config.items()}
+    texts = {name: value for name, value in config.items() if isinstance(value, str) and os.sep in value}
+    return config | {name: Path(text).name for name, text in texts.items() if not _ON_THE_HUB.fullmatch(text)}
 
 
 def _upload(directory: Path, settings: PushSettings) -> str:

@@ -44,12 +44,9 @@ def shards(settings: ShardsSettings) -> ShardsResult:
     for record in random.Random(0).sample(collection.records, len(collection.records)):
         splits[record.split or "train"].append(record)
     skipped: list[str] = []
-    try:
-        with atomic_directory(output) as directory:
-            for split, records in splits.items():
-                skipped += _write_split(directory, split, records, collection, settings)
-    except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror or error}") from error
+    with atomic_directory(output) as directory:
+        for split, records in splits.items():
+            skipped += _write_split(directory, split, records, collection, settings)
     written = len(collection.records) - len(skipped)
     print(f"{written:,} of {len(collection.records):,} images written: {output}")
     if skipped:

@@ -21,7 +21,7 @@ def encoder():
 
 def test_frozen_encoder_keeps_weights_and_batch_statistics(encoder):
     network = Classifier(encoder, classes=3)
-    network.freeze_encoder()
+    network.freeze("encoder")
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     network.train()
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1.0)
@@ -33,7 +33,7 @@ def test_frozen_encoder_keeps_weights_and_batch_statistics(encoder):
 
 def test_frozen_statistics_leave_batch_norm_weights_trainable(encoder):
     network = Classifier(encoder, classes=3)
-    network.freeze_statistics()
+    network.freeze("statistics")
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     images = torch.rand(4, 3, 32, 32)
     assert torch.equal(network.train()(images), network.eval()(images))  # test_resnet has no dropout
@@ -49,7 +49,7 @@ def test_frozen_statistics_leave_batch_norm_weights_trainable(encoder):
 
 def test_frozen_statistics_do_not_freeze_the_decoder(encoder):
     network = Segmenter(encoder, decoder="unet", image_size=64)
-    network.freeze_statistics()
+    network.freeze("statistics")
     network.train()
     modes = {module.training for module in network.pretrained.modules() if isinstance(module, nn.BatchNorm2d)}
     decoder = {module.training for module in network.network.decoder.modules() if isinstance(module, nn.BatchNorm2d)}

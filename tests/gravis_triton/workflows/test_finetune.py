@@ -342,11 +342,3 @@ def test_defined_score_replaces_an_undefined_one():
     best.update(0.1, 2, network)
     best.update(float("nan"), 3, network)
     assert (best.score, best.step, best.validations_without_improvement) == (0.1, 2, 1)
-
-
-def test_best_weights_survive_a_checkpoint():
-    network, best, again = nn.Linear(1, 1), BestWeights(), BestWeights()
-    best.update(0.5, 3, network)
-    again.load_state_dict(best.state_dict())
-    assert (again.score, again.step) == (0.5, 3)
-    assert torch.equal(again.weights["weight"], network.weight)
