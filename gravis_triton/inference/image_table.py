@@ -95,10 +95,8 @@ class ImageTable:
             return
         if self.path.exists() and not settings.overwrite and not self.is_begun():
             raise UserError(f"{self.path} exists: use --overwrite or another file")
-        try:
+        with writing(self.path):
             self._parts.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
         processes.wait_for_everyone()
 
         batches = list(self._batches(processes, settings.batch_size))

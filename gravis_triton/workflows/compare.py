@@ -16,12 +16,7 @@ from gravis_triton.comparison.results import Comparison
 from gravis_triton.data import Collection, open_collection
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import atomic_write
-from gravis_triton.report.comparison_page import (
-    draw_against_labels,
-    draw_against_views,
-    markdown,
-    write_comparison_page,
-)
+from gravis_triton.report import comparison_page
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
 from gravis_triton.settings import CompareSettings, find_config
@@ -110,14 +105,15 @@ def _compare_finished(
     results.write_results_csv(output / "results.csv", finished)
     compared = results.compare(finished, baseline=grid.baseline, scored=collection.scored_classes, curves=grid.curves)
     results.write_comparison(output / "comparison.json", compared)
-    atomic_write(output / "comparison.md", markdown(compared))
-    figures = {"comparison.png": draw_against_labels(compared, compared.tasks)}
+    text = comparison_page.markdown(compared)
+    atomic_write(output / "comparison.md", text)
+    figures = {"comparison.png": comparison_page.draw_against_labels(compared, compared.tasks)}
     if compared.curves:
-        figures["comparison_views.png"] = draw_against_views(compared, compared.tasks)
+        figures["comparison_views.png"] = comparison_page.draw_against_views(compared, compared.tasks)
     for name, figure in figures.items():
         write_figure(figure, output / name, caption=collection.name)
-    write_comparison_page(compared, finished, output, data=collection.name)
-    display.console.print(Markdown(markdown(compared)), width=None if display.console.is_terminal else _FILE_WIDTH)
+    comparison_page.write_comparison_page(compared, finished, output, data=collection.name)
+    display.console.print(Markdown(text), width=None if display.console.is_terminal else _FILE_WIDTH)
     files = ", ".join(("results.csv", "comparison.md", "comparison.json", *figures, "report.html"))
     display.print(f"{files}: {output}")
     return compared
