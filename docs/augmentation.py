@@ -11,7 +11,7 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from gravis_triton.data.synthetic.image import render
-from gravis_triton.settings import PRESETS, ViewSettings
+from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.views.crop import RandomResizedRotatedCrop
 from gravis_triton.views.view_maker import RandomCutout, ViewMaker, photometric_steps
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
 from gravis_triton.data.synthetic.image import render
-from gravis_triton.settings import PRESETS
+from gravis_triton.settings.augmentation import PRESETS
 from gravis_triton.views import ViewMaker
 
 _INDICES = (12, 37, 45)  # of synthetic images

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from gravis_triton.cli import JOBS, Job
-from gravis_triton.settings import PretrainSettings
 from gravis_triton.settings.fields import Setting, bare, settings_of
+from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.settings.resolve import resolve, type_of
 
 

@@ -6,16 +6,11 @@ from typing import Any
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import (
-    ClassificationSettings,
-    EvaluateSettings,
-    PretrainSettings,
-    SegmentationSettings,
-    complete_as_saved,
-    read_yaml,
-    resolve,
-    settings_of,
-)
+from gravis_triton.settings.config import read_yaml
+from gravis_triton.settings.defaults import complete_as_saved
+from gravis_triton.settings.fields import settings_of
+from gravis_triton.settings.jobs import ClassificationSettings, EvaluateSettings, PretrainSettings, SegmentationSettings
+from gravis_triton.settings.resolve import resolve
 
 _SETTINGS: Mapping[str, type[Any]] = {
     kind.job: kind for kind in (PretrainSettings, ClassificationSettings, SegmentationSettings, EvaluateSettings)

@@ -22,8 +22,10 @@ from gravis_triton.data.datasets.decode import decode_image
 from gravis_triton.data.datasets.references import SyntheticImage
 from gravis_triton.data.loading.loader import collate_images
 from gravis_triton.methods import pretrain_settings
-from gravis_triton.settings import PretrainSettings, ViewSettings, resolve
+from gravis_triton.settings.augmentation import ViewSettings
 from gravis_triton.settings.flags import read_flags
+from gravis_triton.settings.jobs import PretrainSettings
+from gravis_triton.settings.resolve import resolve
 from gravis_triton.training.engine import Training, train_epoch
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.views import ViewMaker

@@ -22,7 +22,7 @@ from gravis_triton.comparison.grid import PlannedRun, plan_runs, read_grid
 from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, write_checksums
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import find_config
+from gravis_triton.settings.config import find_config
 from gravis_triton.workflows.compare import WORKFLOWS
 
 PART = 16 * 2**20  # bytes

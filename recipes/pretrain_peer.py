@@ -17,7 +17,9 @@ from gravis_triton.comparison.grid import plan_runs, read_grid
 from gravis_triton.data import ImageFile, Record, hold_out
 from gravis_triton.data.loading.prepare import prepare_images
 from gravis_triton.models import open_encoder
-from gravis_triton.settings import PretrainSettings, complete, find_config
+from gravis_triton.settings.config import find_config
+from gravis_triton.settings.defaults import complete
+from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.training.checkpoint import export_encoder
 
 ENCODER = "lightly-train"  # its name in the grid

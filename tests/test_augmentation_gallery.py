@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gravis_triton.settings import PRESETS
+from gravis_triton.settings.augmentation import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,17 @@ from gravis_triton.methods import find_method, pretrain_settings
 from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import (
-    DEFAULT_MODEL,
+from gravis_triton.settings.config import changed_settings, read_yaml
+from gravis_triton.settings.defaults import DEFAULT_MODEL, complete_as_saved
+from gravis_triton.settings.fields import settings_of
+from gravis_triton.settings.jobs import (
     ClassificationSettings,
     EvaluateSettings,
     FinetuneSettings,
     PretrainSettings,
     SegmentationSettings,
-    changed_settings,
-    check_values,
-    complete_as_saved,
-    read_yaml,
-    resolve,
-    settings_of,
 )
-from gravis_triton.settings.resolve import Kind
+from gravis_triton.settings.resolve import Kind, check_values, resolve
 
 Values = Mapping[str, Any]
 JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings

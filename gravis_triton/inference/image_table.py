@@ -22,7 +22,8 @@ from gravis_triton.data.loading.loader import Pixels, decoded_loader
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write, checksum, writing
 from gravis_triton.report.display import Display
-from gravis_triton.settings import EmbedSettings, PredictSettings, default_workers
+from gravis_triton.settings.defaults import default_workers
+from gravis_triton.settings.jobs import EmbedSettings, PredictSettings
 
 _PART_ROWS = 256
 _PATIENCE = timedelta(hours=12)  # processes wait for the slowest

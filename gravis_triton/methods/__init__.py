@@ -12,7 +12,7 @@ from gravis_triton.methods.byol import BYOL
 from gravis_triton.methods.dino import DINO
 from gravis_triton.methods.gravis import Gravis, GravisRank, NTXent, Triplet
 from gravis_triton.methods.vicreg import VICReg
-from gravis_triton.settings import MethodName, PretrainSettings
+from gravis_triton.settings.jobs import MethodName, PretrainSettings
 
 METHODS: Mapping[str, type[Method]] = {
     "gravis": Gravis,

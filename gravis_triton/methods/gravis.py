@@ -32,7 +32,7 @@ from gravis_triton.methods.base import (
     per_view,
     process_group,
 )
-from gravis_triton.settings import Argument
+from gravis_triton.settings.fields import Argument
 from gravis_triton.views import ViewMaker
 
 _MAX_TRIPLETS = 2**20  # (anchor, positive, negative) per step in the metrics; anchors are subsampled to stay below

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gravis_triton.errors import UserError
 from gravis_triton.files import CHECKSUMS, read_json, verify_checksums
 from gravis_triton.models.encoder import build_encoder, create_backbone
-from gravis_triton.settings import DEFAULT_MODEL
+from gravis_triton.settings.defaults import DEFAULT_MODEL
 
 _FOLLOWERS = ("momentum", "encoder_k", "key", "target", "student")
 """Words in the names of an encoder's copies that are not the one to use."""

@@ -27,7 +27,7 @@ from gravis_triton.run_summary import (
     shown,
     shown_number,
 )
-from gravis_triton.settings import IRRELEVANT
+from gravis_triton.settings.config import IRRELEVANT
 
 Points = Sequence[tuple[int, float]]
 

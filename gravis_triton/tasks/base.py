@@ -21,7 +21,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import predict_with_flips
 from gravis_triton.models import Preprocessing, eval_mode, model_args
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import FinetuneSettings
+from gravis_triton.settings.jobs import FinetuneSettings
 from gravis_triton.views import LabeledView
 
 

@@ -27,7 +27,7 @@ from gravis_triton.evaluation.saliency import Saliency, grad_cam
 from gravis_triton.models import ImageLike, Preprocessing, eval_mode, open_image
 from gravis_triton.report.classification import write_class_cases, write_class_figures
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import ClassificationSettings
+from gravis_triton.settings.jobs import ClassificationSettings
 from gravis_triton.tasks.base import AnnotatedData, FinetunedNetwork, Predictor, Task
 
 

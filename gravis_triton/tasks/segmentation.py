@@ -29,7 +29,7 @@ from gravis_triton.evaluation.segmentation import MaskScores, mask_scores, resiz
 from gravis_triton.models import ImageLike, Preprocessing, eval_mode, native_size, open_image
 from gravis_triton.report.segmentation import write_mask_cases
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import SegmentationSettings
+from gravis_triton.settings.jobs import SegmentationSettings
 from gravis_triton.tasks.base import FinetunedNetwork, Predictor, Task, flat_name
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gravis_triton.data.loading.pretraining import Batches
 from gravis_triton.errors import LOST_PROCESS, UserError, is_lost_process
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import FinetuneSettings, PretrainSettings
+from gravis_triton.settings.jobs import FinetuneSettings, PretrainSettings
 from gravis_triton.training.checkpoint import TrainState, start_or_resume
 from gravis_triton.training.interrupt import StopRequest
 from gravis_triton.training.optimizers import build_optimizer, build_scheduler

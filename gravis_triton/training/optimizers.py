@@ -10,7 +10,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from gravis_triton.errors import UserError, did_you_mean
-from gravis_triton.settings import OptimizationSettings
+from gravis_triton.settings.groups import OptimizationSettings
 
 _POLY_POWER, _STEP_DECAY = 0.9, 0.1  # timm has one argument for both
 

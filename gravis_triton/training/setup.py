@@ -14,7 +14,7 @@ from torch import nn
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.process import available_cores, user_has_set
-from gravis_triton.settings import RunSettings
+from gravis_triton.settings.groups import RunSettings
 from gravis_triton.training.sharding import check_sharding, fsdp_plugin, is_sharded
 
 PATIENCE = timedelta(hours=12)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from gravis_triton.errors import UserError
 from gravis_triton.process import launcher_asks_for
-from gravis_triton.settings import PretrainSettings, RunSettings
+from gravis_triton.settings.groups import RunSettings
+from gravis_triton.settings.jobs import PretrainSettings
 
 
 def fsdp_plugin() -> FullyShardedDataParallelPlugin | None:

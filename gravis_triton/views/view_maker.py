@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gravis_triton.settings import LabeledViewSettings, ViewSettings
+from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
 from gravis_triton.views.artifacts import RandomGelBubbles, RandomHair, RandomMarkerInk, RandomRuler
 from gravis_triton.views.color import FusedColorJitter, Grayscale, RandomIlluminant, RandomStainShift, ShadesOfGray
 from gravis_triton.views.crop import RandomResizedRotatedCrop

@@ -23,7 +23,7 @@ from gravis_triton.report.console import describe_environment, first_few, print_
 from gravis_triton.report.metric_logger import log_images
 from gravis_triton.report.run_page import write_run_page
 from gravis_triton.run_summary import shown
-from gravis_triton.settings import resolved_split_seed
+from gravis_triton.settings.defaults import resolved_split_seed
 from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.workflows.job import JobContext
 

@@ -29,7 +29,7 @@ from gravis_triton.data.datasets.folder import SUPERPIXELS, unused_files
 from gravis_triton.data.splits.leaks import alike_pairs, gray_thumbnail
 from gravis_triton.data.splits.split import alike_classes
 from gravis_triton.errors import UserError
-from gravis_triton.settings import CheckSettings
+from gravis_triton.settings.jobs import CheckSettings
 
 _SIDE = 96  # of the thumbnails to compare and show
 _EXAMPLES = 5

@@ -19,7 +19,8 @@ from gravis_triton.files import atomic_write
 from gravis_triton.report import comparison_page
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
-from gravis_triton.settings import CompareSettings, find_config
+from gravis_triton.settings.config import find_config
+from gravis_triton.settings.jobs import CompareSettings
 from gravis_triton.training.setup import start_accelerator
 from gravis_triton.workflows.evaluate import evaluate
 from gravis_triton.workflows.finetune import finetune_classification, finetune_segmentation

@@ -19,7 +19,9 @@ from gravis_triton.evaluation.features import finite_features
 from gravis_triton.inference.image_table import ImageTable, join_processes
 from gravis_triton.methods.base import feature_dim
 from gravis_triton.models import Preprocessing, eval_mode, weights_hash
-from gravis_triton.settings import DataSettings, EmbedSettings, default_cache_size
+from gravis_triton.settings.defaults import default_cache_size
+from gravis_triton.settings.groups import DataSettings
+from gravis_triton.settings.jobs import EmbedSettings
 from gravis_triton.workflows.job import open_initial_encoder
 
 

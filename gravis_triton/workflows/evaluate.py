@@ -27,7 +27,8 @@ from gravis_triton.report import console
 from gravis_triton.report.classification import write_class_figures
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import caption_of
-from gravis_triton.settings import EvaluateSettings, complete, default_image_size
+from gravis_triton.settings.defaults import complete, default_image_size
+from gravis_triton.settings.jobs import EvaluateSettings
 from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.training.setup import end_trackers
 from gravis_triton.workflows.annotated import load_annotated, summarize_subgroups, write_summary

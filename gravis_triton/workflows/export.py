@@ -17,7 +17,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory, write_json
 from gravis_triton.inference.saved_model import find_model, load
 from gravis_triton.models import Preprocessing, normalization, open_encoder, save_classifier, save_encoder
-from gravis_triton.settings import ExportSettings
+from gravis_triton.settings.jobs import ExportSettings
 from gravis_triton.tasks.classification import Classifier
 
 _PREPROCESSING = "preprocessing.json"

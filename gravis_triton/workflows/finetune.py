@@ -18,7 +18,8 @@ from gravis_triton.models import from_published_weights, weights_hash
 from gravis_triton.report import console
 from gravis_triton.report.figures import caption_of
 from gravis_triton.report.metric_logger import MetricLogger
-from gravis_triton.settings import ClassificationSettings, FinetuneSettings, SegmentationSettings, complete
+from gravis_triton.settings.defaults import complete
+from gravis_triton.settings.jobs import ClassificationSettings, FinetuneSettings, SegmentationSettings
 from gravis_triton.tasks.base import Task, parameter_groups
 from gravis_triton.tasks.classification import ClassificationTask
 from gravis_triton.tasks.segmentation import SegmentationTask

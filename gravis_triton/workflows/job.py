@@ -19,7 +19,8 @@ from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger, start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
-from gravis_triton.settings import changed_settings, default_image_size, read_yaml, write_settings
+from gravis_triton.settings.config import changed_settings, read_yaml, write_settings
+from gravis_triton.settings.defaults import default_image_size
 from gravis_triton.training.engine import Metrics, Training, seed_step, train_epoch
 from gravis_triton.training.interrupt import stop_on_signals
 from gravis_triton.training.setup import start_accelerator

@@ -17,7 +17,7 @@ from gravis_triton.evaluation.prediction_files import write_submission_csv
 from gravis_triton.inference.image_table import ImageTable, join_processes
 from gravis_triton.inference.saved_model import load
 from gravis_triton.models import weights_hash
-from gravis_triton.settings import PredictSettings
+from gravis_triton.settings.jobs import PredictSettings
 from gravis_triton.tasks.base import Predictor
 from gravis_triton.tasks.classification import ClassPredictor
 

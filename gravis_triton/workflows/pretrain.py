@@ -19,7 +19,8 @@ from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.report.run_page import write_run_page
-from gravis_triton.settings import DEFAULT_MODEL, PretrainSettings, complete
+from gravis_triton.settings.defaults import DEFAULT_MODEL, complete
+from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
 from gravis_triton.training.engine import Training
 from gravis_triton.training.setup import end_trackers

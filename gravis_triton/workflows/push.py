@@ -18,7 +18,7 @@ from gravis_triton.files import atomic_directory, atomic_write
 from gravis_triton.report.model_card import model_card
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import read_run
-from gravis_triton.settings import PushSettings
+from gravis_triton.settings.jobs import PushSettings
 
 _ON_THE_HUB = re.compile(r"hf:[^/]+/[^/]+")
 

@@ -15,7 +15,8 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import read_json, read_metrics
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of, result_of
-from gravis_triton.settings import ReportSettings, RunsSettings, read_yaml
+from gravis_triton.settings.config import read_yaml
+from gravis_triton.settings.jobs import ReportSettings, RunsSettings
 
 _FILE_WIDTH = 200  # characters per line without a terminal
 

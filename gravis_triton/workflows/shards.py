@@ -16,7 +16,7 @@ from gravis_triton.data.cache.pixels import check_aspect, check_fit
 from gravis_triton.data.datasets.hub import without_progress_bars
 from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_directory
-from gravis_triton.settings import ShardsSettings
+from gravis_triton.settings.jobs import ShardsSettings
 
 
 @dataclass(frozen=True, slots=True)

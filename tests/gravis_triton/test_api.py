@@ -8,8 +8,9 @@ import pytest
 
 import gravis_triton as gt
 from gravis_triton.methods import pretrain_settings
-from gravis_triton.settings import resolve, write_settings
+from gravis_triton.settings.config import write_settings
 from gravis_triton.settings.flags import read_flags
+from gravis_triton.settings.resolve import resolve
 
 
 def test_the_signatures_for_editors_are_those_of_the_settings():

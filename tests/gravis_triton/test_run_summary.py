@@ -1,7 +1,9 @@
 import pytest
 
 from gravis_triton.run_summary import changed_from_defaults, job_of, method_settings, result_of
-from gravis_triton.settings import PretrainSettings, complete, resolve
+from gravis_triton.settings.defaults import complete
+from gravis_triton.settings.jobs import PretrainSettings
+from gravis_triton.settings.resolve import resolve
 
 
 def config(**values):

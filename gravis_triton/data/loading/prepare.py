@@ -10,7 +10,7 @@ from gravis_triton.data.datasets.open import open_collection
 from gravis_triton.data.datasets.records import Annotation, Collection, Record
 from gravis_triton.data.splits.split import check_annotated, pooled
 from gravis_triton.errors import UserError
-from gravis_triton.settings import DataSettings
+from gravis_triton.settings.groups import DataSettings
 
 _SAMPLE, _FEW = 200, 16  # images that are looked at, and masks that are read from their files
 

@@ -17,7 +17,8 @@ from gravis_triton.data.loading.shards import ImageShards, labeled_images, open_
 from gravis_triton.data.loading.streaming import StreamedBatches, smallest_share
 from gravis_triton.data.splits.split import hold_out
 from gravis_triton.errors import UserError
-from gravis_triton.settings import PretrainSettings, resolved_split_seed
+from gravis_triton.settings.defaults import resolved_split_seed
+from gravis_triton.settings.jobs import PretrainSettings
 
 _PREVIEW = 8  # images
 _Skipped = Sequence[tuple[str, str]]

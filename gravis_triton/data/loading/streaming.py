@@ -13,7 +13,7 @@ from gravis_triton.data.cache.store import Pixels
 from gravis_triton.data.loading.loader import DecodedBatch, ImageBatch, collate_images, decoded_loader
 from gravis_triton.data.loading.shards import EncodedImage, ImageShards
 from gravis_triton.errors import UserError
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.settings.jobs import PretrainSettings
 
 # Processes read whole shards only if the one with the fewest images still gets this share of the mean.
 _EVEN = 0.9

@@ -9,7 +9,8 @@ import yaml
 from gravis_triton.comparison.grid import Grid, check_consistent, check_encoders, plan_runs
 from gravis_triton.errors import UserError
 from gravis_triton.methods import find_method
-from gravis_triton.settings import complete, write_settings
+from gravis_triton.settings.config import write_settings
+from gravis_triton.settings.defaults import complete
 
 
 def values(run) -> Any:

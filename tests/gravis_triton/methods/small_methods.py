@@ -3,7 +3,7 @@
 from torch import nn
 
 from gravis_triton.methods.gravis import Gravis
-from gravis_triton.settings import ViewSettings
+from gravis_triton.settings.augmentation import ViewSettings
 from gravis_triton.views import ViewMaker
 
 

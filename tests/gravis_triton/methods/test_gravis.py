@@ -16,7 +16,8 @@ from gravis_triton.errors import UserError
 from gravis_triton.methods import METHODS, pretrain_settings
 from gravis_triton.methods.gravis import Gravis
 from gravis_triton.models import build_encoder
-from gravis_triton.settings import OptimizationSettings, resolve
+from gravis_triton.settings.groups import OptimizationSettings
+from gravis_triton.settings.resolve import resolve
 from gravis_triton.training.optimizers import build_optimizer
 
 

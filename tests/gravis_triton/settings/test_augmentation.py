@@ -5,16 +5,12 @@ from typing import Any
 import pytest
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import (
-    PRESETS,
-    PretrainSettings,
-    ViewSettings,
-    augmentation,
-    complete,
-    resolve,
-    write_settings,
-)
+from gravis_triton.settings.augmentation import PRESETS, ViewSettings
+from gravis_triton.settings.config import write_settings
+from gravis_triton.settings.defaults import complete
 from gravis_triton.settings.flags import read_flags
+from gravis_triton.settings.jobs import PretrainSettings
+from gravis_triton.settings.resolve import augmentation, resolve
 
 CONFIGS = Path(__file__).parents[3] / "recipes" / "configs"
 

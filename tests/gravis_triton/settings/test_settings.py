@@ -11,23 +11,14 @@ from pydantic import Field
 from gravis_triton.errors import UserError
 from gravis_triton.methods import pretrain_settings
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import (
-    PRESETS,
-    ClassificationSettings,
-    EvaluateSettings,
-    OptimizationSettings,
-    RunSettings,
-    SegmentationSettings,
-    changed_settings,
-    complete,
-    flag,
-    read_yaml,
-    resolve,
-    settings_of,
-    write_settings,
-)
-from gravis_triton.settings.fields import value_type
+from gravis_triton.settings.augmentation import PRESETS
+from gravis_triton.settings.config import changed_settings, read_yaml, write_settings
+from gravis_triton.settings.defaults import complete
+from gravis_triton.settings.fields import flag, settings_of, value_type
 from gravis_triton.settings.flags import read_flags
+from gravis_triton.settings.groups import OptimizationSettings, RunSettings
+from gravis_triton.settings.jobs import ClassificationSettings, EvaluateSettings, SegmentationSettings
+from gravis_triton.settings.resolve import resolve
 
 JOBS = [pretrain_settings({}), EvaluateSettings, ClassificationSettings, SegmentationSettings]
 FLOATS = [

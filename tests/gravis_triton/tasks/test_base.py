@@ -7,7 +7,7 @@ from torch import nn
 from gravis_triton.data import Split
 from gravis_triton.errors import UserError
 from gravis_triton.models import build_encoder
-from gravis_triton.settings import FinetuneSettings
+from gravis_triton.settings.jobs import FinetuneSettings
 from gravis_triton.tasks.base import AnnotatedData, Task, parameter_groups
 from gravis_triton.tasks.classification import Classifier
 from gravis_triton.tasks.segmentation import Segmenter

@@ -8,7 +8,7 @@ from torch import nn
 
 from gravis_triton.data import Collection, Record, Split
 from gravis_triton.models import build_encoder, normalization
-from gravis_triton.settings import ClassificationSettings
+from gravis_triton.settings.jobs import ClassificationSettings
 from gravis_triton.tasks.base import AnnotatedData
 from gravis_triton.tasks.classification import ClassificationTask, Classifier, ClassLoss, repeat_rare_classes
 

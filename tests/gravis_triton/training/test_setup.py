@@ -7,7 +7,8 @@ from accelerate import DistributedType
 from torch import nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import OptimizationSettings, PretrainSettings, RunSettings
+from gravis_triton.settings.groups import OptimizationSettings, RunSettings
+from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.training import setup
 from gravis_triton.training.engine import seed_step
 from gravis_triton.training.optimizers import build_optimizer, build_scheduler

@@ -1,6 +1,6 @@
 import torch
 
-from gravis_triton.settings import LabeledViewSettings
+from gravis_triton.settings.augmentation import LabeledViewSettings
 from gravis_triton.views import LabeledView
 
 STILL = LabeledViewSettings(

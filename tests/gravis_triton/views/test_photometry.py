@@ -6,7 +6,7 @@ from kornia.augmentation import ColorJitter, RandomGaussianBlur, RandomGrayscale
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torchvision import transforms
 
-from gravis_triton.settings import PRESETS
+from gravis_triton.settings.augmentation import PRESETS
 from gravis_triton.views import FusedColorJitter
 from gravis_triton.views.lens import GaussianBlur
 from gravis_triton.views.per_sample import ChosenSamples

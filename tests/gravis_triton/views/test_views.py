@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gravis_triton.settings import PRESETS, ViewSettings
+from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.views import ViewMaker
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gravis_triton import cli
 from gravis_triton.data import open_collection
-from gravis_triton.settings import CheckSettings
+from gravis_triton.settings.jobs import CheckSettings
 from gravis_triton.workflows.check import check
 
 

@@ -7,7 +7,7 @@ import yaml
 from PIL import Image
 
 from gravis_triton.comparison.grid import plan_runs, read_grid
-from gravis_triton.settings import find_config
+from gravis_triton.settings.config import find_config
 
 RECIPE = "compare.py"
 

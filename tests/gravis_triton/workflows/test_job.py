@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from gravis_triton import run_directory
 from gravis_triton.errors import UserError
 from gravis_triton.run_directory import RunDirectory
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.workflows.job import choose_run_dir, create_run_dir
 
 
@@ -114,7 +114,7 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_ends(run, fork):
         f"""
         from accelerate import Accelerator
         from gravis_triton.run_directory import RunDirectory
-        from gravis_triton.settings import PretrainSettings
+        from gravis_triton.settings.jobs import PretrainSettings
         from gravis_triton.workflows.job import create_run_dir
         settings = PretrainSettings(resume="auto")
         create_run_dir(RunDirectory({str(run)!r}), settings, Accelerator(cpu=True))

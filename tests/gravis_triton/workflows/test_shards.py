@@ -8,7 +8,7 @@ import pytest
 from gravis_triton.data import open_collection
 from gravis_triton.data.loading.shards import open_shards
 from gravis_triton.errors import UserError
-from gravis_triton.settings import ShardsSettings
+from gravis_triton.settings.jobs import ShardsSettings
 from gravis_triton.workflows.shards import shards
 
 

@@ -11,7 +11,7 @@ from gravis_triton.data import describe_split, split_collection
 from gravis_triton.data.datasets.records import Annotation
 from gravis_triton.data.loading.prepare import open_annotated, prepare_annotated
 from gravis_triton.errors import UserError
-from gravis_triton.settings import DataSettings
+from gravis_triton.settings.groups import DataSettings
 
 TRAIN, VALIDATION = "ISIC-2017_Training", "ISIC-2017_Validation"
 

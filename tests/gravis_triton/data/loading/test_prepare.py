@@ -5,7 +5,7 @@ from PIL import Image
 from gravis_triton.data import Collection, ImageFile, MaskFile, Record, hold_out
 from gravis_triton.data.loading import prepare
 from gravis_triton.errors import UserError
-from gravis_triton.settings import DataSettings
+from gravis_triton.settings.groups import DataSettings
 
 
 @pytest.fixture

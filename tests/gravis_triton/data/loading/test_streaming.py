@@ -8,7 +8,7 @@ from image_shards import image, write_parquet, write_tars
 from gravis_triton.data.loading.shards import ImageShards, labeled_images, open_shards
 from gravis_triton.data.loading.streaming import StreamedBatches, plan_steps, smallest_share
 from gravis_triton.errors import UserError
-from gravis_triton.settings import PretrainSettings
+from gravis_triton.settings.jobs import PretrainSettings
 
 WRITERS = {"parquet": write_parquet, "tar": write_tars}
 
