@@ -39,7 +39,9 @@ _MASK_WORDS = frozenset({"mask", "masks", "gt", "groundtruth"})  # last words of
 _SPLIT_FOLDER = re.compile(
     r"(train|training|val|valid|validation|test|testing)[-_ ]*(set|data|dataset|images?|imgs?|split)?"
 )
-_CASE_FOLDER = re.compile(r"(patient|pat|subject|person|case|lesion)[-_ ]*\d+", re.IGNORECASE)
+_CASE_FOLDER = re.compile(
+    r"(patient|pat|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{5,}", re.IGNORECASE
+)
 SUPERPIXELS = "_superpixels"
 """Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")

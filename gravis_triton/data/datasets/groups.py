@@ -1,5 +1,6 @@
 """Groups of images that stay together, joined from several columns: patients and lesions."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -52,7 +53,8 @@ def read_groups(columns: Mapping[str, Sequence[object]], rows: int) -> tuple[lis
         return [None] * rows, []
     known = {}
     for title, cells in columns.items():
-        text = {cell: "" if cell is None or is_unknown(str(cell)) else str(cell) for cell in set(cells)}
+        plain = {cell: re.sub(r"^(\d+)\.0$", r"\1", "" if cell is None else str(cell)) for cell in set(cells)}
+        text = {cell: "" if is_unknown(name) else name for cell, name in plain.items()}
         known[title] = [text[cell] for cell in cells]
     notes = []
     patients = next((known[title] for title in columns_named(list(known), PATIENTS)), None)

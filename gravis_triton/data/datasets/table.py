@@ -105,7 +105,10 @@ def open_table(
     chosen, notes = _columns_of(frame, layout.table, named, finder)
     classes, labels, groups, splits, told = _annotate(frame, chosen, layout.table)
 
-    rows, missing = _rows_of_images(frame, _of_modality(frame, chosen["image"], layout.table, modality), finder)
+    rows, missing = _rows_of_images(frame, _of_modality(chosen["image"], layout.table, modality), finder)
+    if not layout.table.modalities:
+        rows, kinds = _of_image_type(frame, rows, modality)
+        missing += kinds
     if chosen["mask"]:
         masks = _named_masks(frame, chosen["mask"][0], rows, Finder(root, sorted(mask_paths) or paths))
     else:
@@ -180,13 +183,29 @@ def _annotate(
     return classes, [*labels, None], [*groups, None], [*splits, None], [*notes, *more]
 
 
-def _of_modality(frame: Frame, columns: Sequence[str], table: Table, modality: str | None) -> Sequence[str]:
+def _of_modality(columns: Sequence[str], table: Table, modality: str | None) -> Sequence[str]:
     """The columns of images, in tables with several per row those of one modality."""
-    if not modality:
+    if not modality or not table.modalities:
         return columns
-    if modality not in table.modalities:
-        raise UserError(f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images")
     return [name for name, kind in zip(columns, table.modalities, strict=False) if kind == modality]
+
+
+def _of_image_type(frame: Frame, rows: dict[str, int], modality: str | None) -> tuple[dict[str, int], list[str]]:
+    """(the images of one modality by the column image_type, if any, lines for the user). Raises UserError if there is
+    no such column or image."""
+    cells = [frame.cells(column) for column in columns_named(frame.header, ["image_type"])]
+    kinds = {
+        image: "dermoscopic" if "dermosc" in of_rows[row].lower() else "clinical"
+        for of_rows in cells
+        for image, row in rows.items()
+    }
+    sizes = Counter(kinds.values())
+    if modality:
+        if not sizes[modality]:
+            raise UserError(f"--modality {modality}: {frame.file} does not tell clinical from dermoscopic images")
+        return {image: row for image, row in rows.items() if kinds[image] == modality}, []
+    counts = ", ".join(f"{size:,} {kind}" for kind, size in sorted(sizes.items()))
+    return rows, [f"modality: {counts} (--modality reads one)"] if len(sizes) > 1 else []
 
 
 def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tuple[dict[str, int], list[str]]:
@@ -207,7 +226,8 @@ def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tup
     row, column = missing[0]
     listed = len(rows) + len(missing)
     if len(missing) > TOLERATED * listed:
-        hint = f"--images DIR if elsewhere{archives_hint(finder.directory)}"
+        hint = f"--images DIR if elsewhere, or remove the rows: {TOLERATED:.0%} may be missing"
+        hint += archives_hint(finder.directory)
         place = f"an image in or below {finder.directory}{finder.example()}"
         raise frame.fault(row, column, f"{place} ({len(missing):,} of {listed:,} are missing; {hint})")
     example = frame.cells(column)[row]

@@ -335,7 +335,7 @@ def test_names_in_other_capitals_or_with_another_suffix_are_found(tmp_path: Path
 def test_missing_images_are_compared_with_one_that_is_there(table) -> None:
     data = table("image,dx\n007,nv\n")
     (data / "images_2.zip").touch()
-    message = r"such as photos/0\.jpg \(1 of 1 are missing; --images DIR if elsewhere; unpack images_2\.zip\)"
+    message = r"such as photos/0\.jpg \(1 of 1 are missing; --images DIR if elsewhere, .*; unpack images_2\.zip\)"
     with pytest.raises(UserError, match=message):
         open_collection(str(data))
 
@@ -401,3 +401,15 @@ def test_class_folders_beside_a_table_without_labels_are_named(tmp_path: Path, i
 def test_a_table_without_a_header_says_so(table) -> None:
     with pytest.raises(UserError, match=r"table\.csv has no header"):
         open_collection(str(table("0.jpg,nv\n1.jpg,mel\n")))
+
+
+def test_image_types_of_a_table_are_modalities(table) -> None:
+    data = table(rows("image,image_type", "dermoscopic", "clinical: close-up", "TBP tile: close-up"))
+    assert [record.id for record in open_collection(str(data), modality="dermoscopic").records] == ["photos/0.jpg"]
+    assert len(open_collection(str(data), modality="clinical").records) == 2
+    assert "modality: 2 clinical, 1 dermoscopic (--modality reads one)" in open_collection(str(data)).notes
+
+
+def test_numbers_of_patients_are_one_spelling(table) -> None:
+    collection = open_collection(str(table(rows("image,patient_id", "7", "7.0", "8.0"))))
+    assert [record.group for record in collection.records[:3]] == ["7", "7", "8"]

@@ -204,6 +204,13 @@ def test_folders_named_as_patients_are_groups(tmp_path: Path, images) -> None:
     assert (inside.classes, len({record.group for record in inside.records})) == (("mel", "nv"), 4)
 
 
+def test_folders_of_few_lesions_are_groups_by_their_ids(tmp_path: Path, images) -> None:
+    for number in (1, 2):
+        images(tmp_path / f"IL_000000{number}", ["clinical.jpg", "dermoscopic.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert (collection.classes, len({record.group for record in collection.records})) == ((), 2)
+
+
 def test_superpixels_are_left_out_and_counted(tmp_path: Path, images) -> None:
     images(tmp_path, ["a.jpg", "a_superpixels.png", "b.jpg"])
     collection = open_collection(str(tmp_path))
