@@ -100,10 +100,9 @@ def read_grid(file: Path) -> Grid:
 
     Raises UserError for unknown and missing names; `plan_runs` checks the settings of the jobs.
     """
-    hints = get_type_hints(Grid)
+    raw, hints = read_yaml(file), get_type_hints(Grid)
     del hints["curves"]
     try:
-        raw = read_yaml(file)
         values = check_values(raw, hints, dict.fromkeys(raw, "grid"))
         named = {str(name): given for name, given in values.get("encoders", {}).items()}
         tasks = {name: given or {} for name, given in values.get("tasks", {}).items()}
@@ -158,7 +157,9 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
     """
     runs = [run for seed in grid.seeds for name in grid.encoders for run in _runs_of(grid, name, seed)]
     if all(run.task == PRETRAIN for run in runs):
-        raise UserError("nothing to run: the color histogram is scored by evaluate only")
+        raise UserError(
+            "nothing to run: give seeds and label_fractions; the color histogram is scored by evaluate only"
+        )
     known = {*settings_of(PretrainSettings), *(name for run in runs for name in vars(run.settings))}
     for name in grid.common:
         if name not in known:

@@ -6,36 +6,22 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gravis_triton.errors import UserError
+from gravis_triton.settings import groups
 from gravis_triton.settings.augmentation import LabeledViewSettings, ViewSettings
 from gravis_triton.settings.fields import Argument
-from gravis_triton.settings.groups import (
-    BatchSize,
-    DataSettings,
-    EncoderSettings,
-    FinetuneOptimizationSettings,
-    FinetuneTrainingSettings,
-    ImageSize,
-    ModelSettings,
-    PretrainOptimizationSettings,
-    ReadSettings,
-    RunSettings,
-    StreamingSettings,
-    TrainingSettings,
-    Workers,
-)
 
 MethodName = Annotated[str, Argument(alias="--loss", metavar="NAME")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings(
-    DataSettings,
-    ModelSettings,
-    PretrainOptimizationSettings,
-    RunSettings,
-    TrainingSettings,
+    groups.DataSettings,
+    groups.ModelSettings,
+    groups.PretrainOptimizationSettings,
+    groups.RunSettings,
+    groups.TrainingSettings,
     ViewSettings,
-    StreamingSettings,
+    groups.StreamingSettings,
 ):
     """Pre-train an image encoder on unlabeled dermatology images, with GraVIS or another self-supervised method.
 
@@ -74,7 +60,7 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(DataSettings, EncoderSettings, EvaluationSettings, RunSettings):
+class EvaluateSettings(groups.DataSettings, groups.EncoderSettings, EvaluationSettings, groups.RunSettings):
     """Evaluate a frozen encoder with k nearest neighbors and a linear probe.
 
     Example: --data DIR --encoder RUN/encoder
@@ -87,12 +73,12 @@ class EvaluateSettings(DataSettings, EncoderSettings, EvaluationSettings, RunSet
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(
-    DataSettings,
-    EncoderSettings,
+    groups.DataSettings,
+    groups.EncoderSettings,
     EvaluationSettings,
-    FinetuneOptimizationSettings,
-    RunSettings,
-    FinetuneTrainingSettings,
+    groups.FinetuneOptimizationSettings,
+    groups.RunSettings,
+    groups.FinetuneTrainingSettings,
     LabeledViewSettings,
 ):
     """Settings shared by all fine-tuning tasks."""
@@ -158,7 +144,7 @@ class CompareSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedSettings(ReadSettings):
+class EmbedSettings(groups.ReadSettings):
     """Extract image features: one row per image with id, path, label, split, group and features.
 
     Example: RUN/encoder DIR -o features.parquet. Run again to resume an interrupted job.
@@ -174,13 +160,13 @@ class EmbedSettings(ReadSettings):
     """Replace an existing file."""
     model: Annotated[str | None, Argument(default="resnet18")] = None
     """timm backbone for an imagenet or random encoder."""
-    image_size: Annotated[ImageSize, Argument(default="the encoder's, else 224")] = None
+    image_size: Annotated[groups.ImageSize, Argument(default="the encoder's, else 224")] = None
     """Size of the square input images in pixels."""
     dtype: Literal["float32", "float16"] = "float32"
     """Data type of the features in the file."""
-    batch_size: BatchSize = 64
+    batch_size: groups.BatchSize = 64
     """Images per batch and process."""
-    num_workers: Workers = None
+    num_workers: groups.Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
 
@@ -201,9 +187,9 @@ class PredictSettings:
     """File format of the predictions."""
     overwrite: bool = False
     """Overwrite earlier predictions in a non-empty directory."""
-    batch_size: BatchSize = 64
+    batch_size: groups.BatchSize = 64
     """Images per batch and process."""
-    num_workers: Workers = None
+    num_workers: groups.Workers = None
     """Worker processes that decode images; 0 decodes in the main process."""
 
 
@@ -225,7 +211,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(ReadSettings):
+class CheckSettings(groups.ReadSettings):
     """Check a dataset: counts, unreadable images and masks, duplicates and leakage; exits with 1 on a fault."""
 
     data: Annotated[str, Argument(positional="DATA")]
@@ -239,7 +225,7 @@ class CheckSettings(ReadSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardsSettings(ReadSettings):
+class ShardsSettings(groups.ReadSettings):
     """Resize a dataset and write it as Parquet shards for --streaming."""
 
     data: Annotated[str, Argument(positional="DATA")]

@@ -75,3 +75,10 @@ def test_a_wrong_name_in_a_grid_is_one_clear_line(tmp_path, changes, message):
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "grid.yaml"))
+
+
+def test_a_grid_that_is_a_list_is_an_error_that_names_its_file_once(tmp_path):
+    (tmp_path / "grid.yaml").write_text("- random\n")
+    with pytest.raises(UserError) as error:
+        read_grid(tmp_path / "grid.yaml")
+    assert str(error.value) == f"{tmp_path}/grid.yaml must contain `name: value` lines, not a list"

@@ -252,3 +252,5 @@ def test_a_grid_without_runs_is_an_error(tmp_path):
     floor = {"floor": "color-histogram"}
     with pytest.raises(UserError, match="nothing to run"):
         plan_runs(grid(tmp_path, encoders=floor, baseline="floor", tasks={"classification": {}}))
+    with pytest.raises(UserError, match="nothing to run: give seeds"):
+        plan_runs(grid(tmp_path, seeds=()))
