@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def image_loader(
     each image, the same for images of one lesion or patient (default: all differ)."""
     numbers = range(len(images))
     columns = (images, numbers, numbers if groups is None else groups)
-    return _training_loader(indices, columns, batches, collate_images, workers)
+    return _loader(indices, columns, collate_images, workers, batch_sampler=batches)
 
 
 def labeled_loader(
@@ -118,14 +118,14 @@ def labeled_loader(
     if len(collection.records) != len(images):
         raise ValueError(f"{len(collection.records)} records for {len(images)} images")
     labels = dict(zip(indices, collection.labels(indices), strict=True))
-    return _training_loader(indices, (images, labels), batches, _collate_labeled, workers)
+    return _loader(indices, (images, labels), _collate_labeled, workers, batch_sampler=batches)
 
 
 def mask_loader(
     images: Images, masks: Masks, indices: Sequence[int], batches: Sampler[list[int]], *, workers: int
 ) -> DataLoader[MaskBatch]:
     """Batches of images and their masks; `batches` indexes `indices`, which index both `images` and `masks`."""
-    return _training_loader(indices, (images, masks), batches, _collate_masked, workers)
+    return _loader(indices, (images, masks), _collate_masked, workers, batch_sampler=batches)
 
 
 def whole_image_loader(
@@ -157,18 +157,13 @@ def decoded_loader(
         batch_sampler=batches,
         collate_fn=partial(_collate_readable, collate),
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
     )
-
-
-class _Column(Protocol[Item_co]):
-    def __getitem__(self, index: int, /) -> Item_co: ...
 
 
 class _Columns(Dataset[tuple[Any, ...]]):
     """The i-th item: the n-th cell of each column, where n = indices[i]."""
 
-    def __init__(self, indices: Sequence[int], columns: Sequence[_Column[Any]]) -> None:
+    def __init__(self, indices: Sequence[int], columns: Sequence[Any]) -> None:
         self.indices, self.columns = indices, columns
 
     def __len__(self) -> int:
@@ -229,37 +224,25 @@ def _edge_padded(image: Pixels, height: int, width: int) -> Pixels:
     return np.pad(image, [*beyond, *[(0, 0)] * (image.ndim - 2)], mode="edge")
 
 
-def _training_loader(
-    indices: Sequence[int],
-    columns: Sequence[_Column[Any]],
-    batches: Sampler[list[int]],
-    collate: Callable[..., Batch],
-    workers: int,
+def _loader(
+    indices: Sequence[int], columns: Sequence[Any], collate: Callable[..., Batch], workers: int, **batches: Any
 ) -> DataLoader[Batch]:
-    pin = torch.cuda.is_available()
-    return _loader(
-        indices, columns, collate, workers, batch_sampler=batches, persistent_workers=workers > 0, pin_memory=pin
+    """Batches of the cells of columns; `collate` gets those of each column as a sequence."""
+    return Loader[Batch](
+        _Columns(indices, columns),
+        collate_fn=partial(_collate_columns, collate),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        **batches,
     )
 
 
-def _loader(
-    indices: Sequence[int],
-    columns: Sequence[_Column[Any]],
-    collate: Callable[..., Batch],
-    workers: int,
-    **options: Any,
-) -> DataLoader[Batch]:
-    """Batches of the cells of columns; `collate` gets those of each column as a sequence."""
-    collate_fn = partial(_collate_columns, collate)
-    return Loader[Batch](_Columns(indices, columns), collate_fn=collate_fn, num_workers=workers, **options)
-
-
 class Loader(DataLoader[Item_co]):
-    """A DataLoader whose workers ignore stop signals, as the main process may need them until its step is done, and end
-    with it, however it ends."""
+    """A DataLoader to pinned memory, if there is a GPU, whose workers ignore stop signals, as the main process may need
+    them until its step is done, and end with it, however it ends."""
 
     def __init__(self, items: Dataset[Any], **options: Any) -> None:
-        super().__init__(items, worker_init_fn=_init_worker, **options)
+        super().__init__(items, worker_init_fn=_init_worker, pin_memory=torch.cuda.is_available(), **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if sys.platform == "win32":

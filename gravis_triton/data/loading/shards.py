@@ -79,10 +79,8 @@ class ImageShards:
         done = 0
         try:
             for columns in data.iter(batch_size=size):
-                cells = zip(*columns.values(), strict=True)
-                rows = [dict(zip(columns, row, strict=True)) for row in cells]
-                yield rows
-                done += len(rows)
+                yield [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+                done += size
         except Exception as error:  # of pyarrow, tarfile, fsspec, the hub's client ...
             raise UserError(
                 f"{self.name}: a shard cannot be read ({_reason(error)}) after {done} images: fix or remove it"

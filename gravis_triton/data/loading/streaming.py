@@ -25,10 +25,12 @@ Item = TypeVar("Item")
 
 
 class RowName(NamedTuple):
-    """Where a row is in its process's epoch, which is read in blocks: `row` counts the shuffled rows of a block."""
+    """Where a row is in its process's epoch, which is read in blocks: `row` counts the shuffled rows of a block;
+    position: of the data before the block."""
 
     block: int
     row: int
+    position: Any
     id: str
 
 
@@ -56,11 +58,7 @@ class StreamedBatches:
         self.data = split_dataset_by_node(shards.data, process, processes, strategy=strategy)
         self.seen: set[str] = set()
         self.skipped: dict[str, str] = {}
-        self._begin(0)
-
-    def _begin(self, epoch: int) -> None:
-        self._epoch, self._step, self._block, self._row = epoch, 0, 0, 0
-        self._positions: dict[int, Any] = {0: None}  # of the data, before each block that is in use
+        self.start(0, 0)
 
     def __len__(self) -> int:
         """Steps in a whole epoch."""
@@ -69,15 +67,15 @@ class StreamedBatches:
     def start(self, epoch: int, step: int) -> None:
         """The next iteration goes through this epoch, from this step on."""
         if step == 0:
-            self._begin(epoch)
+            self._epoch, self._step, self._block, self._row, self._position = epoch, 0, 0, 0, None
         elif (epoch, step) != (self._epoch, self._step):
             raise ValueError(f"epoch {epoch}, step {step} is neither an epoch's start nor the current step")
 
     def __iter__(self) -> Iterator[ImageBatch]:
         loader = self._decoded(BatchSampler(self._rows(), self.batch_size, drop_last=False))  # type: ignore[arg-type]
         for names, images in self._filled(loader):
-            self._step, self._block, self._row = self._step + 1, names[-1].block, names[-1].row + 1
-            self._positions = {b: p for b, p in self._positions.items() if b >= self._block}
+            last = names[-1]
+            self._step, self._block, self._row, self._position = self._step + 1, last.block, last.row + 1, last.position
             self.seen.update(name.id for name in names)
             yield images
             if self._step == self.steps:
@@ -92,16 +90,15 @@ class StreamedBatches:
         """The rest of the epoch's rows in their shuffled order."""
         first, taken = self._block, self._row  # both advance as batches are yielded
         for number, (position, rows) in enumerate(ahead(self._blocks()), first):
-            self._positions[number] = position
             generator = np.random.default_rng((self.settings.seed, self._epoch, self.process, number))
             order = generator.permutation(len(rows)).tolist()
             for row in range(taken if number == first else 0, len(rows)):
                 name, image = self.shards.image(rows[order[row]])
-                yield RowName(number, row, name), image
+                yield RowName(number, row, position, name), image
 
     def _blocks(self) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
         """The rest of the epoch's blocks, each with the position of the data before it."""
-        position = self._positions[self._block]
+        position = self._position
         # shards are shuffled by the number of the epoch, if that is not 0
         self.data.set_epoch(1 + int(np.random.default_rng((self.settings.seed, self._epoch)).integers(2**31)))
         self.data.load_state_dict(position)
@@ -145,7 +142,7 @@ class StreamedBatches:
             "step": self._step,
             "block": self._block,
             "row": self._row,
-            "position": self._positions[self._block],
+            "position": self._position,
             "seen": sorted(self.seen),
             "skipped": self.skipped,
         }
@@ -155,7 +152,7 @@ class StreamedBatches:
         """Go to where `state_dict` was taken by a run with the same shards, buffer, seed and number of processes."""
         own = state["processes"][self.process]
         self._epoch, self._step, self._block, self._row = (own[n] for n in ("epoch", "step", "block", "row"))
-        self._positions = {self._block: own["position"]}
+        self._position = own["position"]
         self.seen, self.skipped = set(own["seen"]), dict(own["skipped"])
 
 

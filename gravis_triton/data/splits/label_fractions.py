@@ -18,9 +18,8 @@ def stratified_draw(records: Sequence[Record], indices: Sequence[int], fraction:
 
     A group, or image, of several classes counts as its rarest. A class with two or more groups gives at least one.
     """
-    strata = _strata(records, indices)
-    generator = np.random.default_rng(seed)
-    return {index for label in sorted(strata) for index in _draw(strata[label], fraction, generator)}
+    strata = _shuffled_strata(records, indices, seed)
+    return {index for groups in strata.values() for index in _nearest(groups, fraction)}
 
 
 def label_subset(collection: Collection, train: Sequence[int], *, fraction: float, seed: int) -> tuple[int, ...]:
@@ -34,16 +33,12 @@ def label_subset(collection: Collection, train: Sequence[int], *, fraction: floa
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction {fraction}: must be above 0 and at most 1")
-    strata = _strata(collection.records, train)
-    generator = np.random.default_rng(seed)
-    orders = {
-        label: [strata[label][position] for position in generator.permutation(len(strata[label]))]
-        for label in sorted(strata)
-    }
-    chosen = {index for groups in orders.values() for index in _prefix(groups, fraction)}
-    # a class whose groups all count as rarer classes has no order of its own
-    for label in {label for index in train for label in _classes(collection.records[index])} - set(orders):
-        chosen.update(_first_with(collection.records, label, orders))
+    strata = _shuffled_strata(collection.records, train, seed)
+    chosen = {index for groups in strata.values() for index in _prefix(groups, fraction)}
+    # a class whose groups all count as rarer classes has no stratum of its own
+    for label in {label for index in train for label in _classes(collection.records[index])} - set(strata):
+        groups = (group for groups in strata.values() for group in groups)
+        chosen.update(next(g for g in groups if any(label in _classes(collection.records[index]) for index in g)))
     return tuple(sorted(chosen))
 
 
@@ -59,8 +54,8 @@ def describe_subset(collection: Collection, train: Sequence[int], subset: Sequen
     return ": ".join(["label fraction", share, *([", ".join(classes)] if classes else [])])
 
 
-def _strata(records: Sequence[Record], indices: Sequence[int]) -> dict[int, list[Group]]:
-    """Class -> its groups; an image without a group is one of its own."""
+def _shuffled_strata(records: Sequence[Record], indices: Sequence[int], seed: int) -> dict[int, list[Group]]:
+    """Class -> its groups in random order, ascending by class; an image without a group is one of its own."""
     groups: dict[str | int, Group] = defaultdict(list)
     for index in indices:
         group = records[index].group
@@ -70,24 +65,27 @@ def _strata(records: Sequence[Record], indices: Sequence[int]) -> dict[int, list
     for members in groups.values():
         classes = {label for index in members for label in _classes(records[index])}
         strata[min(classes, key=lambda label: (counts[label], label))].append(members)
-    return strata
+    generator = np.random.default_rng(seed)
+    return {
+        label: [strata[label][position] for position in generator.permutation(len(strata[label]))]
+        for label in sorted(strata)
+    }
 
 
 def _classes(record: Record) -> tuple[int, ...]:
     return record.classes or (_NO_CLASS,)
 
 
-def _draw(groups: list[Group], fraction: float, generator: np.random.Generator) -> Group:
-    """Whole groups in random order, each taken if it brings the total closer to `fraction` of the images; one of the
-    smallest groups if none of two or more is taken."""
+def _nearest(groups: list[Group], fraction: float) -> Group:
+    """Each group if it brings the total closer to `fraction` of the images; one of the smallest groups if none of two
+    or more is taken."""
     expected = round(fraction * sum(map(len, groups)))
-    shuffled = [groups[position] for position in generator.permutation(len(groups))]
     drawn: Group = []
-    for group in shuffled:
+    for group in groups:
         if abs(len(drawn) + len(group) - expected) < abs(len(drawn) - expected):
             drawn += group
     if not drawn and len(groups) > 1:
-        drawn = min(shuffled, key=len)
+        drawn = min(groups, key=len)
     return drawn
 
 
@@ -99,12 +97,3 @@ def _prefix(groups: list[Group], fraction: float) -> Group:
             break
         taken += group
     return taken
-
-
-def _first_with(records: Sequence[Record], label: int, orders: dict[int, list[Group]]) -> Group:
-    return next(
-        group
-        for groups in orders.values()
-        for group in groups
-        if any(label in _classes(records[index]) for index in group)
-    )
