@@ -324,8 +324,8 @@ def _check_no_metadata(directory: Path, folders: Iterable[str]) -> None:
             file = directory / folder / name
             if file.is_file():
                 raise UserError(
-                    f"{file} would be ignored: use --data hf:{directory}, or put one CSV or Parquet table in "
-                    f"{directory}"
+                    f"{file} would be ignored: use --data hf:{directory}, or this file, or put one CSV or Parquet "
+                    f"table in {directory}"
                 )
 
 

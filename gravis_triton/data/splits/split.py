@@ -15,6 +15,7 @@ from gravis_triton.errors import UserError
 from gravis_triton.files import atomic_write
 
 _LARGE_GROUP = 0.2  # of the images; larger ones are probably no lesion or patient
+_UNREAD = ("no labels are read", "not read as labels", "tables that are not read", "without a label")
 _MAX_CLASSES = 12  # in a line for the user
 
 
@@ -94,9 +95,12 @@ def split_collection(collection: Collection, *, val_fraction: float, seed: int, 
 
 
 def check_annotated(collection: Collection, annotation: Annotation) -> None:
-    """Raise UserError if no image has the annotation, with the official names of the missing files."""
+    """Raise UserError if no image has the annotation, with the official names of the missing files and with what is not
+    read."""
     if not collection.annotated(annotation):
-        raise UserError(f"{collection.name} has no image with a {annotation}{_expected(collection, annotation)}")
+        unread = [note for note in collection.notes if annotation == "label" and note.startswith(_UNREAD)]
+        reason = "; ".join([_expected(collection, annotation), *unread])
+        raise UserError(f"{collection.name} has no image with a {annotation}{reason}")
 
 
 def describe_split(split: Split, collection: Collection, annotation: Annotation) -> list[str]:

@@ -273,6 +273,10 @@ def test_no_image_with_a_mask_names_the_official_folders() -> None:
 def test_no_image_with_a_label_gives_a_hint() -> None:
     with pytest.raises(UserError, match="c has no image with a label: give a folder with a sub-folder for each class"):
         split_collection(annotated((None, True, None, None)), val_fraction=0.2, seed=0, annotation="label")
+    note = "no labels are read from the columns image, kind: give --columns label=kind"
+    collection = replace(annotated((None, True, None, None)), notes=(note, "groups: none"))
+    with pytest.raises(UserError, match=rf"or an ISIC layout; {note}$"):
+        split_collection(collection, val_fraction=0.2, seed=0, annotation="label")
 
 
 def test_masks_of_training_images_alone_are_refused_with_a_hint() -> None:
