@@ -115,16 +115,17 @@ def _groups(kind: type[Any]) -> dict[str, type[Any]]:
 @cache
 def _descriptions(kind: type[Any]) -> dict[str, str]:
     """Name -> the string below each field in the source of a dataclass and of those it derives from."""
-    descriptions = {}
-    for base in reversed([base for base in kind.__mro__ if is_dataclass(base)]):
-        try:
-            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        except (OSError, TypeError):  # defined without a file, such as in a console
-            continue
-        assert isinstance(definition, ast.ClassDef)
-        for field, text in pairwise(definition.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                descriptions[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(text.value))
+    descriptions: dict[str, str] = {}
+    for base in filter(is_dataclass, reversed(kind.__bases__)):
+        descriptions |= _descriptions(base)  # type: ignore[arg-type]
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    except (OSError, TypeError):  # defined without a file, such as in a console
+        return descriptions
+    assert isinstance(definition, ast.ClassDef)
+    for field, text in pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            descriptions[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(text.value))
     return descriptions
 
 
