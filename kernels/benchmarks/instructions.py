@@ -200,17 +200,18 @@ def examined(launch: RecordedLaunch, case: Case, count: bool) -> Report:
 def every_variant(targets: list[str]) -> list[tuple[Case, list[str]]]:
     """Every row of the launch table with every loss, with and without gradient, and all kernels of each."""
     return [
-        (Case(target, loss, width, element_size, 20, gradient), [])
+        (Case(target, loss, width, element_size, views, gradient), [])
         for kernel, target, element_size, width in configs.TABLE
         for loss in LOSSES
+        for views in (20, configs.LARGEST_VIEWS)
         for gradient in (True, False)
         if kernel == "sums" and target in targets
     ]
 
 
 def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
-    """Every launch of the table with one kernel; all kernels in bfloat16 with 128 dimensions, and those of the other
-    losses on Hopper also in float32."""
+    """Every launch of the table with one kernel; all kernels in bfloat16 with 128 dimensions; on Hopper those of the
+    other losses also in float32, and those that hold a matrix of views x views also for the most views."""
     launched: dict[configs.Kernel, tuple[str, list[str]]] = {
         "sums": (DEFAULT, ["sum_exp"]),
         "gradient": (SHIFTED, ["grad_logsumexp"]),
@@ -232,8 +233,12 @@ def every_kernel(targets: list[str]) -> list[tuple[Case, list[str]]]:
         if target in targets
     ]
     of_losses = [(Case(target, loss, 128, 2, 20, True), kernels[loss]) for target in targets for loss in kernels]
-    in_float32 = [(Case("sm90", loss, 128, 4, 20, True), kernels[loss]) for loss in ("supcon", "clip", "siglip")]
-    return of_launches + of_losses + (in_float32 if "sm90" in targets else [])
+    on_hopper = [(Case("sm90", loss, 128, 4, 20, True), kernels[loss]) for loss in ("supcon", "clip", "siglip")]
+    on_hopper += [
+        (Case("sm90", loss, 128, 2, configs.LARGEST_VIEWS, True), names)
+        for loss, names in {"softmax-hinge-mean": ["finish_mean"], "rank": ["weigh_rank", "finish_rank"]}.items()
+    ]
+    return of_launches + of_losses + (on_hopper if "sm90" in targets else [])
 
 
 def distinct(chosen: list[tuple[Case, list[str]]]) -> Iterator[tuple[Case, int]]:
@@ -261,11 +266,13 @@ def all_reports(chosen: list[tuple[Case, list[str]]], processes: int, once: bool
 
 
 def show(reports: list[Report]) -> None:
-    header = f"{'target':8}{'kernel':18}{'loss':38}{'dtype':10}{'dim':>5}{'registers':>11}{'spilled':>9}"
+    header = f"{'target':8}{'kernel':18}{'loss':38}{'dtype':10}{'dim':>5}{'views':>6}{'registers':>11}{'spilled':>9}"
     print("Instructions: per (similarity, k), rows + columns; per similarity outside the loops over k, and in masks")
     print(header + f"{'shared KiB':>12}{'instructions':>23}{'outside':>9}{'mask':>7}")
     for r in reports:
-        line = f"{r.target:8}{r.kernel:18}{r.loss:38}{r.dtype:10}{r.dim:5}{r.registers:11}{r.spilled_bytes:9}"
+        line = (
+            f"{r.target:8}{r.kernel:18}{r.loss:38}{r.dtype:10}{r.dim:5}{r.views:6}{r.registers:11}{r.spilled_bytes:9}"
+        )
         line += f"{r.shared_bytes / 1024:12.1f}"
         if r.rest_of_tile:
             loops = " + ".join(f"{loop.instructions:.2f}" for loop in r.loops)

@@ -73,7 +73,7 @@ def _thresholds(work: Work) -> tuple[Tensor, Tensor]:
     order = torch.empty(work.batch, work.views, dtype=torch.int8, device=work.columns.device)
     triton_positives.thresholds[(work.batch // work.views,)](
         work.columns, table, order, work.views, work.settings.margin, work.attention_log2_rate, work.weight_scale,
-        TILE=tile, ATTENTION=work.settings.attention, **work.source,
+        TILE=tile, ATTENTION=work.settings.attention, **work.source | {"num_stages": 1},
     )  # fmt: skip
     return table, order
 
@@ -132,7 +132,7 @@ def _rank(work: Work, need_gradient: bool) -> tuple[Tensor, Tensor | None]:
     triton_rank.weigh_rank[(len(losses),)](
         work.columns, table, order, sums, losses, work.batch, work.views, grid.row_tiles, grid.splits,
         work.log2_rate, work.weight_scale, BLOCK_M=grid.launch.block_rows, BLOCK_N=grid.launch.block_columns,
-        **work.source,
+        **work.source | {"num_warps": max(1, work.block_views**2 // 512)},
     )  # fmt: skip
     first = work.row_start // work.views
     own_losses = losses[first : first + work.rows // work.views]

@@ -55,7 +55,8 @@ class Work:
     @property
     def source(self) -> dict[str, Any]:
         """Constants of the kernels with one program per source."""
-        return self.constants | {"BLOCK_K": self.block_views, "num_warps": 4, "num_stages": 2}
+        warps = max(4, self.block_views // 8)  # with four, K x K matrices of 64 views spill
+        return self.constants | {"BLOCK_K": self.block_views, "num_warps": warps, "num_stages": 2}
 
     @property
     def weight_scale(self) -> float:
