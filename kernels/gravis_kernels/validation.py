@@ -47,7 +47,7 @@ def check_member(process_group: dist.ProcessGroup | None) -> None:
         raise ValueError("this process is not in process_group: call the loss on its members only")
 
 
-def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | None, alone: bool) -> None:
+def check_labeled(embeddings: Tensor, labels: Tensor, alone: bool) -> None:
     """Like `check_embeddings`, for rows with labels."""
     check_tensor("embeddings", embeddings)
     check_tensor("labels", labels)
@@ -63,8 +63,6 @@ def check_labeled(embeddings: Tensor, labels: Tensor, extra_negatives: Tensor | 
         raise ValueError(f"labels must be integers, got {labels.dtype}")
     if labels.device != embeddings.device:
         raise ValueError(f"labels must be on {embeddings.device} like the embeddings, got {labels.device}")
-    if extra_negatives is not None:
-        check_extra_negatives(extra_negatives, embeddings)
 
 
 def check_extra_negatives(extra_negatives: Tensor, embeddings: Tensor, name: str = "extra_negatives") -> None:
@@ -99,7 +97,7 @@ def check_towers(image_features: Tensor, text_features: Tensor, alone: bool) -> 
 def check_references(references: tuple[Tensor, Tensor], embeddings: Tensor) -> None:
     rows, labels = references
     check_tensor("references", rows)
-    check_labeled(rows, labels, None, alone=False)
+    check_labeled(rows, labels, alone=False)
     if (rows.shape[1], rows.dtype, rows.device) != (embeddings.shape[1], embeddings.dtype, embeddings.device):
         raise ValueError(
             f"references must be (any, {embeddings.shape[1]}), {embeddings.dtype}, on {embeddings.device} like the "

@@ -49,15 +49,6 @@ def clip_loss(
     Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021.
     """
     return towers_loss(
-        "clip",
-        pair_losses,
-        image_features,
-        text_features,
-        logit_scale,
-        0.0,
-        weight,
-        reduction,
-        process_group,
-        ddp_scale,
-        backend,
-    )
+        "clip", pair_losses, image_features, text_features, logit_scale, 0.0, weight, reduction, process_group,
+        ddp_scale, backend,
+    )  # fmt: skip

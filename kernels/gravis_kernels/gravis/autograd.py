@@ -97,12 +97,12 @@ def loss_op(
     return compute(embeddings, extra_negatives, settings, *more)
 
 
-@loss_op.register_fake
-def _(embeddings: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+def empty_results(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
+    """Loss and gradient without values; the last argument: whether the gradient is needed."""
     precision = precision_of(embeddings)
-    need_gradient = settings[-1]
-    shape = embeddings.shape if need_gradient else (0,)
+    shape = embeddings.shape if arguments[-1] else (0,)
     return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
 
 
+loss_op.register_fake(empty_results)
 loss_op.register_autograd(Loss.backward, setup_context=Loss.setup_context)

@@ -168,7 +168,7 @@ def grouping_loss(
     if labels is None:
         check_embeddings(embeddings, alone=process_group is None)
     else:
-        check_labeled(embeddings, labels, None, alone=process_group is None)
+        check_labeled(embeddings, labels, alone=process_group is None)
     if extra_negatives is not None:
         check_extra_negatives(extra_negatives, embeddings)
         extra_negatives = extra_negatives.detach()

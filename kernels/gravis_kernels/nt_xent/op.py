@@ -84,7 +84,7 @@ def nt_xent_loss(
     if labels is None:
         check_embeddings(embeddings, alone=process_group is None)
     else:
-        check_labeled(embeddings, labels, None, alone=process_group is None and references is None)
+        check_labeled(embeddings, labels, alone=process_group is None and references is None)
     if references is not None:
         check_references(references, embeddings)
     if queue is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
 
 from gravis_kernels.batch import finish, gather_batch
-from gravis_kernels.gravis.autograd import Loss
+from gravis_kernels.gravis.autograd import Loss, empty_results
 from gravis_kernels.gravis.compute import Backend, precision_of, prepare
 
 
@@ -73,11 +73,5 @@ def supcon_op(
     return compute(embeddings, labels, extra_negatives, temperature, *more)
 
 
-@supcon_op.register_fake
-def _(embeddings: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    precision, need_gradient = precision_of(embeddings), arguments[-1]
-    shape = embeddings.shape if need_gradient else (0,)
-    return embeddings.new_empty((), dtype=precision), embeddings.new_empty(shape, dtype=precision)
-
-
+supcon_op.register_fake(empty_results)
 supcon_op.register_autograd(SupCon.backward, setup_context=SupCon.setup_context)

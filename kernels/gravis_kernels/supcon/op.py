@@ -13,6 +13,7 @@ from gravis_kernels.supcon.reference import losses_of
 from gravis_kernels.validation import (
     Reduction,
     check_backend,
+    check_extra_negatives,
     check_labeled,
     check_member,
     check_reduction,
@@ -73,7 +74,9 @@ def supcon_loss(
     """
     check_backend(backend)
     check_member(process_group)
-    check_labeled(embeddings, labels, extra_negatives, alone=process_group is None and references is None)
+    check_labeled(embeddings, labels, alone=process_group is None and references is None)
+    if extra_negatives is not None:
+        check_extra_negatives(extra_negatives, embeddings)
     if references is not None:
         check_references(references, embeddings)
     kept = is_learned(temperature) and extra_negatives is not None  # not absorbed
