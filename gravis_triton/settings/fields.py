@@ -117,7 +117,7 @@ def _descriptions(kind: type[Any]) -> dict[str, str]:
     """Name -> the string below each field in the source of a dataclass and of those it derives from."""
     descriptions: dict[str, str] = {}
     for base in filter(is_dataclass, reversed(kind.__bases__)):
-        descriptions |= _descriptions(base)  # type: ignore[arg-type]
+        descriptions |= _descriptions(base)
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     except (OSError, TypeError):  # defined without a file, such as in a console
