@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import is_dataclass
 from typing import Any, NoReturn
 
-from gravis_triton.errors import UserError
+from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.settings.fields import Setting, choices_of, flag, settings_of, value_type
 from gravis_triton.settings.resolve import Kind, gather, type_of
 
@@ -18,8 +18,8 @@ _METAVARS = {int: "INT", float: "FLOAT"}
 def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | None = None) -> dict[str, Any]:
     """The values of the flags that are given (default: in `sys.argv`), unchecked, by the names of their settings.
 
-    Unknown flags are among them, without a value. --help prints the flags and exits. Raises UserError for a flag
-    without its value, and for a word that belongs to no flag.
+    --help prints the flags and exits. Raises UserError for an unknown flag, a flag without its value, and a word that
+    belongs to no flag.
     """
     text = "\0".join(sys.argv[1:] if args is None else args)
     text = re.sub(r"(?<![^\0])--\w[\w-]*", lambda name: name[0].replace("_", "-"), text)
@@ -30,11 +30,13 @@ def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | N
         known, _ = _parser(final, prog).parse_known_args([arg for arg in args if arg not in ("-h", "--help")])
         final = type_of(kind, gather(kind, {name: v for name, v in vars(known).items() if v != "None"})[0])
     known, rest = _parser(final, prog).parse_known_args(args)
-    unknown = [arg.partition("=")[0] for arg in rest if arg.startswith("-")]
-    if rest and not unknown:
+    if unknown := [arg.partition("=")[0] for arg in rest if arg.startswith("-")]:
+        settings = settings_of(final)
+        flags = [*map(flag, settings), *(setting.argument.alias for setting in settings.values())]
+        raise UserError(f"unknown flag {unknown[0]}{did_you_mean(unknown[0], flags)}")
+    if rest:
         raise UserError(f"unexpected argument {rest[0]!r}")
-    given = {name: None if value == "None" else value for name, value in vars(known).items()}
-    return given | {name.lstrip("-").replace("-", "_"): None for name in unknown}
+    return {name: None if value == "None" else value for name, value in vars(known).items()}
 
 
 class _Parser(argparse.ArgumentParser):

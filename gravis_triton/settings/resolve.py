@@ -121,9 +121,7 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], sources: M
         source = sources[name]
         if name not in hints:
             known = [*hints, *(alias for alias, setting in _ALIASES.items() if setting in hints)]
-            if source:
-                raise UserError(f"{source}: unknown setting {name!r}{did_you_mean(name, known)}")
-            raise UserError(f"unknown flag {flag(name)}{did_you_mean(flag(name), map(flag, known))}")
+            raise UserError(f"{source}: unknown setting {name!r}{did_you_mean(name, known)}")
         is_number = value_type(hints[name]) in (int, float)
         plain = str(value) if is_number and isinstance(value, bool) else value  # pydantic would take true for 1
         try:

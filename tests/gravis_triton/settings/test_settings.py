@@ -160,6 +160,7 @@ def test_a_missing_config_file_is_named(tmp_path):
     ("args", "message"),
     [
         (["--veiws", "3"], "unknown flag --veiws; did you mean --views?"),
+        (["-o", "3"], "unknown flag -o"),
         (["--views", "x"], "--views must be an integer, not 'x'"),
         (
             ["--loss", "nt-xnet"],
