@@ -220,7 +220,7 @@ def images_below(directory: Path, skipped: Counter[str] | None = None) -> Iterat
         below = folder.relative_to(directory).as_posix()
         prefix = "" if below == "." else f"{below}/"
         for name in filter(is_image, files):
-            if name != os.fsencode(name).decode(errors="replace"):
+            if not name.isascii() and name != os.fsencode(name).decode(errors="replace"):
                 raise UserError(f"{folder}: file name {name!r} is not UTF-8: rename it")
             if not stem_of(name).lower().endswith(SUPERPIXELS):
                 yield prefix + name

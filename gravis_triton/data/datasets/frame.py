@@ -9,7 +9,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -176,11 +175,12 @@ def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
         if "Empty CSV" not in str(error):
             raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
         table = pa.table({name: pa.array([], pa.string()) for name in unique})
-    is_blank = pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")
-    for column in table.columns[1:]:
-        if pc.any(is_blank).as_py():
-            is_blank = pc.and_(is_blank, pc.equal(pc.utf8_trim_whitespace(column), ""))
-    return table.filter(pc.invert(is_blank)).select([name for name in unique if name[0] != "\0"])
+    perhaps = [row for row, cell in enumerate(table.column(0).to_pylist()) if not cell.strip()]
+    if perhaps:
+        others = zip(*table.take(perhaps).to_pydict().values(), strict=True)
+        blank = {row for row, cells in zip(perhaps, others, strict=True) if not any(map(str.strip, cells))}
+        table = table.take([row for row in range(table.num_rows) if row not in blank])
+    return table.select([name for name in unique if name[0] != "\0"])
 
 
 def _sheet(file: Path, required: Sequence[str]) -> str:

@@ -1,10 +1,7 @@
 """Groups of images that stay together, joined from several columns: patients and lesions."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from gravis_triton.data.datasets.columns import columns_named
 from gravis_triton.data.datasets.frame import is_unknown
@@ -22,29 +19,31 @@ def joined_groups(columns: Mapping[str, Sequence[str | None]]) -> list[str | Non
     if len(columns) == 1:
         (cells,) = columns.values()
         return [cell or None for cell in cells]
-    # a node for each row, and after them one for each cell, in the order in which they give the name
-    rows = len(next(iter(columns.values())))
+    # a number for each cell, in the order in which they give the name; the first one of a group is the top of its tree
     names: list[str] = []
-    sources: list[int] = []
-    targets: list[int] = []
+    numbers: list[list[int]] = []
     for title, cells in columns.items():
-        filled = [row for row, cell in enumerate(cells) if cell]
-        nodes = {cell: place for place, cell in enumerate(sorted(set(filter(None, cells))), rows + len(names))}
-        names += [f"{title} {cell}" for cell in nodes]
-        sources += filled
-        targets += [nodes[cell] for cell in filter(None, cells)]
-    if not targets:
-        return [None] * rows
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+        own = {cell: number for number, cell in enumerate(sorted(set(filter(None, cells))), len(names))}
+        names += [f"{title} {cell}" for cell in own]
+        numbers.append([own[cell] if cell else -1 for cell in cells])
+    above = list(range(len(names)))
 
-    graph = coo_array((np.ones(len(targets)), (sources, targets)), shape=(rows + len(names),) * 2)
-    _, component = connected_components(graph, directed=False)
-    first = dict(zip(reversed(component[rows:].tolist()), reversed(names), strict=True))
-    return [first.get(number) for number in component[:rows].tolist()]
+    def top(number: int) -> int:
+        while above[number] != number:
+            above[number] = number = above[above[number]]
+        return number
+
+    rows = list(zip(*numbers, strict=True))
+    filled = {row: [number for number in row if number >= 0] for row in set(rows)}
+    for first, *others in filter(None, filled.values()):
+        for number in others:
+            upper, lower = sorted((top(first), top(number)))
+            above[lower] = upper
+    group = {row: names[top(own[0])] if own else None for row, own in filled.items()}
+    return [group[row] for row in rows]
 
 
-def read_groups(columns: Mapping[str, Sequence[object]], rows: int) -> tuple[list[str | None], list[str]]:
+def read_groups(columns: Mapping[str, Sequence[str | None]], rows: int) -> tuple[list[str | None], list[str]]:
     """(`joined_groups` of columns as people have them, lines for the user); no groups without columns.
 
     Marks of unknown values are no group, and a lesion that several patients have is a number of its own in each.
@@ -53,9 +52,9 @@ def read_groups(columns: Mapping[str, Sequence[object]], rows: int) -> tuple[lis
         return [None] * rows, []
     known = {}
     for title, cells in columns.items():
-        plain = {cell: re.sub(r"^(\d+)\.0$", r"\1", "" if cell is None else str(cell)) for cell in set(cells)}
-        text = {cell: "" if is_unknown(name) else name for cell, name in plain.items()}
-        known[title] = [text[cell] for cell in cells]
+        ids = {cell: cell.removesuffix(".0") for cell in set(cells) if cell and not is_unknown(cell)}
+        text = {cell: number if number.isdecimal() else cell for cell, number in ids.items()}
+        known[title] = [text.get(cell or "", "") for cell in cells]
     notes = []
     patients = next((known[title] for title in columns_named(list(known), PATIENTS)), None)
     for title in columns_named(list(known), LESIONS) if patients else []:

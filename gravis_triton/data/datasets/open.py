@@ -1,5 +1,6 @@
 """Open the images that a user names."""
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,8 @@ def _open_path(spec: str, columns: str | None, images: str | None, modality: str
         raise UserError(f"{spec} is neither a regular file nor a directory")
     if not root.is_dir():
         raise UserError(f"--images {images}: no such directory")
+    is_collecting = gc.isenabled()
+    gc.disable()  # it would go through all records again and again
     try:
         if path.is_dir():
             return _open_directory(path, columns, root if images else None, modality, given)
@@ -69,6 +72,9 @@ def _open_path(spec: str, columns: str | None, images: str | None, modality: str
         return open_table([path], columns, images=root if images else None, modality=modality)
     except PermissionError as error:
         raise UserError(f"{error.filename}: no permission to read it") from error
+    finally:
+        if is_collecting:
+            gc.enable()
 
 
 def _open_directory(

@@ -1,8 +1,7 @@
 """Images listed in CSV or Parquet tables."""
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,7 +35,8 @@ from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 
-_LIKE_TABLE = re.compile(r"(?!readme|licen|requirements|[.~]).*\.(xlsx?|ods|jsonl?|txt|mat)")
+_LIKE_TABLES = (".xls", ".xlsx", ".ods", ".json", ".jsonl", ".txt", ".mat")
+_NO_TABLES = ("readme", "licen", "requirements", ".", "~")
 
 OUTPUT_KEY = b"gravis_triton"
 """Metadata key of the Parquet files that jobs write, with a fingerprint of what the rows depend on."""
@@ -47,7 +47,7 @@ def tables_in(directory: Path) -> list[Path]:
     one that has some, except features that `gravis embed` has written. Raises UserError for shards."""
     beside_images = []
     for folder, _, names in walk(directory):
-        tables = [folder / name for name in sorted(names) if _is_table(folder / name)]
+        tables = _tables(folder, names)
         for file in tables:
             refuse_shard(file, directory)
         if tables and (folder == directory or not any(map(is_image, names))):
@@ -58,13 +58,12 @@ def tables_in(directory: Path) -> list[Path]:
 
 def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
     """Files below `directory` that may be tables about its images, and that the lines for the user do not name."""
-    named = " ".join(notes)
-    return sorted(
-        (folder / name).relative_to(directory).as_posix()
-        for folder, _, names in walk(directory)
-        for name in names
-        if name not in named and (_is_table(folder / name) or _LIKE_TABLE.fullmatch(name.lower()))
-    )
+    others = []
+    for folder, _, names in walk(directory):
+        like = [name for name in names if name.lower().endswith(_LIKE_TABLES)]
+        files = [*_tables(folder, names), *(folder / name for name in like if not name.lower().startswith(_NO_TABLES))]
+        others += [file.relative_to(directory).as_posix() for file in files if file.name not in " ".join(notes)]
+    return sorted(others)
 
 
 def lists_images(file: Path) -> bool:
@@ -257,11 +256,14 @@ def _add_unlisted(rows: dict[str, int], paths: Sequence[str], finder: Finder, ma
     return [f"without a row in the table: {len(unlisted):,} images, e.g. {unlisted[0]}"] if unlisted else []
 
 
-def _is_table(file: Path) -> bool:
-    """Whether a file is a table, and not one that a job has written."""
-    if file.suffix.lower() not in TABLE_SUFFIXES or file.name[0] == ".":
-        return False
-    return file.suffix.lower() != ".parquet" or OUTPUT_KEY not in (parquet_schema(file).metadata or {})
+def _tables(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The tables among the files in a folder that no job has written."""
+    files = [folder / name for name in sorted(names) if name.lower().endswith(TABLE_SUFFIXES) and name[0] != "."]
+    return [
+        one
+        for one in files
+        if one.suffix.lower() != ".parquet" or OUTPUT_KEY not in (parquet_schema(one).metadata or {})
+    ]
 
 
 def refuse_shard(file: Path, directory: Path) -> None:
