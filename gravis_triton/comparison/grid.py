@@ -12,26 +12,20 @@ from gravis_triton.methods import find_method, pretrain_settings
 from gravis_triton.models.encoder import check_model
 from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
+from gravis_triton.settings import jobs
 from gravis_triton.settings.config import changed_settings, read_yaml
 from gravis_triton.settings.defaults import DEFAULT_MODEL, complete_as_saved
 from gravis_triton.settings.fields import settings_of
-from gravis_triton.settings.jobs import (
-    ClassificationSettings,
-    EvaluateSettings,
-    FinetuneSettings,
-    PretrainSettings,
-    SegmentationSettings,
-)
 from gravis_triton.settings.resolve import Kind, check_values, resolve
 
 Values = Mapping[str, Any]
-JobSettings = PretrainSettings | EvaluateSettings | FinetuneSettings
+JobSettings = jobs.PretrainSettings | jobs.EvaluateSettings | jobs.FinetuneSettings
 
 PRETRAIN = "pretrain"
-TASKS: Mapping[str, type[EvaluateSettings | FinetuneSettings]] = {
-    "evaluate": EvaluateSettings,
-    "classification": ClassificationSettings,
-    "segmentation": SegmentationSettings,
+TASKS: Mapping[str, type[jobs.EvaluateSettings | jobs.FinetuneSettings]] = {
+    "evaluate": jobs.EvaluateSettings,
+    "classification": jobs.ClassificationSettings,
+    "segmentation": jobs.SegmentationSettings,
 }
 """Name of a task in the grid -> its settings; `evaluate` is kNN and linear probe."""
 
@@ -83,7 +77,7 @@ class PlannedRun:
     @property
     def label_fraction(self) -> float | None:
         """None for pre-training."""
-        return None if isinstance(self.settings, PretrainSettings) else self.settings.label_fraction
+        return None if isinstance(self.settings, jobs.PretrainSettings) else self.settings.label_fraction
 
     @property
     def finished(self) -> bool:
@@ -160,7 +154,7 @@ def plan_runs(grid: Grid) -> list[PlannedRun]:
         raise UserError(
             "nothing to run: give seeds and label_fractions; the color histogram is scored by evaluate only"
         )
-    known = {*settings_of(PretrainSettings), *(name for run in runs for name in vars(run.settings))}
+    known = {*settings_of(jobs.PretrainSettings), *(name for run in runs for name in vars(run.settings))}
     for name in grid.common:
         if name not in known:
             raise UserError(f"common: no job has the setting {name!r}{did_you_mean(name, known)}")
@@ -250,7 +244,7 @@ def check_consistent(run: PlannedRun) -> None:
 def _completed(settings: JobSettings, saved: Values) -> JobSettings:
     """The settings as a run saves them."""
     settings = complete_as_saved(settings, saved)
-    if isinstance(settings, PretrainSettings):
+    if isinstance(settings, jobs.PretrainSettings):
         return find_method(settings.method).complete(settings)
     return settings
 

@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gravis_triton.comparison.bootstrap import (
-    LEVEL,
-    RESAMPLES,
-    ClassPredictions,
-    Floats,
-    Interval,
-    Ints,
-    MaskPredictions,
-    Predictions,
-    paired_interval,
-    resampled_scores,
-)
+from gravis_triton.comparison import bootstrap
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation import JACCARD_THRESHOLD
 from gravis_triton.files import atomic_write, read_json, write_json
@@ -74,7 +63,7 @@ class Entry:
     values: dict[int, float]
     mean: float
     spread: float | None
-    against_baseline: Interval | None
+    against_baseline: bootstrap.Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ class _Tested:
     result: Result
     ids: tuple[str, ...]
     strata: bytes
-    resampled: dict[str, Floats]
+    resampled: dict[str, bootstrap.Floats]
 
     def value(self, score: str) -> float:
         return self.result.values.get(score, math.nan)
@@ -133,7 +122,7 @@ def _read(run: "PlannedRun") -> Iterable[Result]:
         )
 
 
-def read_predictions(file: Path, scored: Sequence[str]) -> Predictions:
+def read_predictions(file: Path, scored: Sequence[str]) -> bootstrap.Predictions:
     """The predictions for each test image, by image id. scored: the classes whose AUCs are averaged, all if empty.
 
     Raises UserError if the file is missing or incomplete.
@@ -148,17 +137,18 @@ def read_predictions(file: Path, scored: Sequence[str]) -> Predictions:
         if kind not in ("label", "labels"):
             values = dict(zip(header[2:], np.array(columns, np.float64), strict=True))
             values["thresholded_jaccard"] = np.where(values["jaccard"] >= JACCARD_THRESHOLD, values["jaccard"], 0.0)
-            return MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
+            return bootstrap.MaskPredictions(ids, groups, {name: values[name] for name in SCORES["segmentation"]})
         labels = (
             np.array([classes.index(name) for name in columns[0]]) if kind == "label" else _ones(classes, columns[0])
         )
         probabilities = np.array(columns[1:], np.float64).T.copy()
-        return ClassPredictions(ids, groups, labels, probabilities, tuple(map(classes.index, scored or classes)))
+        averaged = tuple(map(classes.index, scored or classes))
+        return bootstrap.ClassPredictions(ids, groups, labels, probabilities, averaged)
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise UserError(f"{file} cannot be read ({error}): delete {file.parent} to repeat the run") from error
 
 
-def _ones(classes: Sequence[str], cells: Sequence[str]) -> Ints:
+def _ones(classes: Sequence[str], cells: Sequence[str]) -> bootstrap.Ints:
     """0 and 1 (images, classes) from the names of their classes, between bars."""
     labels = np.zeros((len(cells), len(classes)), np.int64)
     for row, cell in enumerate(cells):
@@ -166,7 +156,7 @@ def _ones(classes: Sequence[str], cells: Sequence[str]) -> Ints:
     return labels
 
 
-def read_run_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> dict[str, Predictions]:
+def read_run_predictions(run: RunDirectory, summary: Mapping[str, Any]) -> dict[str, bootstrap.Predictions]:
     """The predictions in the directory of a run by what made them: knn and probe, or "" for a fine-tuned network; none
     for a pre-training run."""
     files = {name: run.predictions("image_scores.csv", name) for name in ("", *_FROZEN)}
@@ -187,7 +177,7 @@ def compare(
     groups: dict[tuple[str, float], dict[str, dict[int, _Tested]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
         read = read_predictions(result.predictions, scored)
-        tested = _Tested(result, read.ids, read.strata.tobytes(), resampled_scores(read))
+        tested = _Tested(result, read.ids, read.strata.tobytes(), bootstrap.resampled_scores(read))
         groups[result.task, result.label_fraction][result.encoder][result.seed] = tested
     entries = []
     for (task, fraction), encoders in groups.items():
@@ -218,7 +208,7 @@ def _baseline_of(encoder: str, baseline: str, curves: Curves) -> str:
     return curves[baseline].get(views[0] if views else max(curves[baseline]), "")
 
 
-def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: str) -> Interval | None:
+def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: str) -> bootstrap.Interval | None:
     """The interval of the differences from the baseline, seed by seed; None if they share no seed."""
     pairs = [(tested, base[seed]) for seed, tested in seeds.items() if seed in base]
     for own, other in pairs:
@@ -229,7 +219,7 @@ def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: s
             )
     if not pairs:
         return None
-    return paired_interval(
+    return bootstrap.paired_interval(
         [own.value(score) - other.value(score) for own, other in pairs],
         [own.resampled[score] - other.resampled[score] for own, other in pairs],
         same_images=len({own.ids for own, _ in pairs}) == 1,
@@ -238,7 +228,7 @@ def _against(seeds: Mapping[int, _Tested], base: Mapping[int, _Tested], score: s
 
 def write_comparison(file: Path, comparison: Comparison) -> None:
     """Write comparison.json: every entry, with the scores of all seeds."""
-    content = {"baseline": comparison.baseline, "level": LEVEL, "resamples": RESAMPLES}
+    content = {"baseline": comparison.baseline, "level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES}
     write_json(file, {**content, "entries": [asdict(entry) for entry in comparison.entries]})
 
 
