@@ -236,7 +236,8 @@ def test_an_optimizer_goes_on_with_the_settings_of_this_launch(tmp_path, acceler
 def test_another_optimizer_is_reported(tmp_path, accelerator, model):
     accelerator.prepare(torch.optim.AdamW(model.parameters()))
     save_checkpoint(accelerator, tmp_path / "checkpoints", TrainState(step=1, steps_per_epoch=4))
-    accelerator._optimizers.clear()
+    accelerator.free_memory()
+    model = accelerator.prepare(nn.Linear(3, 3))
     optimizer = accelerator.prepare(torch.optim.SGD(model.parameters(), momentum=0.9))
     with pytest.raises(UserError, match="written with a different optimizer: resume with its original --opt"):
         start_or_resume(accelerator, RunDirectory(tmp_path), "auto", START, optimizer=optimizer)

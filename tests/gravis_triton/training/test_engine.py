@@ -1,7 +1,17 @@
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from unittest.mock import patch
+
 import torch
 from torch import nn
 
+from gravis_triton.errors import UserError
+from gravis_triton.settings import RunSettings
+from gravis_triton.training import engine
 from gravis_triton.training.engine import undo_bad_step
+from gravis_triton.training.setup import start_accelerator
 
 
 def network() -> nn.Module:
@@ -29,3 +39,22 @@ def test_a_good_step_stays() -> None:
     assert not undo_bad_step(model, buffers)
     assert model[1].num_batches_tracked == 1
     assert any(p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def reduce_alone(done: Path) -> None:
+    """The first of two processes waits for the second, which does not respond for a minute."""
+    accelerator = start_accelerator(RunSettings())
+    start = time.monotonic()
+    with patch.object(engine, "STEP_PATIENCE", timedelta(seconds=0.5)), suppress(UserError), engine._step_timeout():
+        if accelerator.is_main_process:
+            accelerator.reduce(torch.ones(1))
+    if accelerator.is_main_process:
+        print(time.monotonic() - start)
+        done.touch()
+    while not done.exists() and time.monotonic() - start < 60:
+        time.sleep(0.02)
+
+
+def test_a_process_that_hangs_within_an_epoch_is_an_error(fork, tmp_path) -> None:
+    _, out, err = fork(reduce_alone, tmp_path / "done", processes=2, ACCELERATE_USE_CPU="true").wait()
+    assert 0.5 <= float(out) < 30, err
