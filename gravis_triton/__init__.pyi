@@ -656,6 +656,7 @@ def finetune_segmentation(
 def evaluate(
     *,
     test_data: str | None = None,
+    test_columns: str | None = None,
     columns: str | None = None,
     images: str | None = None,
     modality: Literal["dermoscopic", "clinical"] | None = None,
@@ -688,6 +689,7 @@ def evaluate(
     Args:
         test_data: Another dataset, all labeled images of which are the test set (external validation).
             (default: the test images of --data)
+        test_columns: Like --columns, for the table of --test-data. (default: recognized by name)
         columns: Columns of the table: image=photo,label=dx,group=patient,mask=segmentation,split=fold;
             label= reads none, labels=A+B several classes per image. (default: recognized by name)
         images: Directory that holds the images that the table names. (default: the folder of the table)

@@ -69,6 +69,13 @@ class EvaluateSettings(groups.DataSettings, groups.EncoderSettings, EvaluationSe
     job: ClassVar[str] = "evaluate"
     test_data: Annotated[str | None, Argument(default="the test images of --data")] = None
     """Another dataset, all labeled images of which are the test set (external validation)."""
+    test_columns: Annotated[str | None, Argument(default="recognized by name")] = None
+    """Like --columns, for the table of --test-data."""
+
+    def check(self) -> None:
+        """Raise UserError for settings that contradict each other."""
+        if self.test_columns is not None and self.test_data is None:
+            raise UserError("--test-columns has no effect without --test-data: drop it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,8 +59,8 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     # labeled images: training, validation and test sets
     collection = open_annotated(settings, seed=settings.seed, annotation="label")
     if settings.test_data is not None:
-        tested = open_collection(settings.test_data, modality=settings.modality, classes=settings.classes)
-        collection = external_test(collection, tested)
+        reading = {**settings.reading(), "columns": settings.test_columns, "images": None}
+        collection = external_test(collection, open_collection(settings.test_data, **reading))
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work

@@ -195,13 +195,14 @@ def test_subgroups_by_an_unknown_column_stop_before_anything_is_decoded(run_here
 
 
 def test_another_dataset_is_the_test_set(run_here, small, tmp_path):
-    lines = ["image,label,sex"]
+    lines = ["image,kind,sex"]
     (tmp_path / "other").mkdir()
     for number in range(8):
         Image.effect_noise((40, 30), 10 + number).save(tmp_path / "other" / f"{number}.jpg")
         lines.append(f"{number},{('melanoma', 'nevus')[number % 2]},{('female', 'male')[number % 2]}")
     (tmp_path / "other" / "table.csv").write_text("\n".join(lines) + "\n")
     flags = ["--encoder", "color-histogram", "--test-data", str(tmp_path / "other"), "--by", "sex"]
+    flags += ["--test-columns", "label=kind"]
     status, out, err = run_here(RECIPE, *small, *flags, "--output-dir", str(tmp_path / "run"))
     assert status == 0, err
     assert "data: synthetic, tested on other, 68 images" in out
