@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gravis_triton.errors import UserError
-from gravis_triton.settings import RunSettings
+from gravis_triton.settings.groups import RunSettings
 from gravis_triton.training import engine
 from gravis_triton.training.engine import undo_bad_step
 from gravis_triton.training.setup import start_accelerator
