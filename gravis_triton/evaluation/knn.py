@@ -98,20 +98,14 @@ def choose_neighbors(
 
 
 def knn_scores(
-    reference: Tensor,
-    reference_labels: Tensor,
-    queries: Tensor,
-    query_labels: Tensor,
-    *,
-    classes: int,
-    scored: Sequence[int],
+    reference: LabeledFeatures, queries: LabeledFeatures, *, classes: int, scored: Sequence[int]
 ) -> KnnScores:
-    """kNN scores of the features `queries`, classified by their neighbors in `reference`.
+    """kNN scores of the queries, classified by their neighbors in `reference`.
 
     scored: classes of the mean AUC. A class without positive or without negative queries has no AUC and is left out.
     """
-    probabilities = knn_probabilities(reference, reference_labels, queries, classes=classes).double().numpy()
-    known = query_labels.numpy()
+    probabilities = knn_probabilities(reference.features, reference.labels, queries.features, classes=classes)
+    probabilities, known = probabilities.double().numpy(), queries.labels.numpy()
     return KnnScores(
         balanced_accuracy=balanced_accuracy(probabilities, known),
         mean_auc=mean_auc(probabilities, known, scored),
@@ -140,15 +134,10 @@ def score_encoder(
     if not reference or not validation:
         return None
     features = extract_features(encoder, images, [*reference, *validation], size=size, device=device, progress=progress)
-    scored = collection.scored_classes or collection.classes
-    return knn_scores(
-        features[: len(reference)],
-        torch.tensor(collection.labels(reference)),
-        features[len(reference) :],
-        torch.tensor(collection.labels(validation)),
-        classes=len(collection.classes),
-        scored=[collection.classes.index(name) for name in scored],
-    )
+    labels = torch.tensor(collection.labels([*reference, *validation]))
+    sizes = [len(reference), len(validation)]
+    parts = [LabeledFeatures(*part) for part in zip(features.split(sizes), labels.split(sizes), strict=True)]
+    return knn_scores(*parts, classes=len(collection.classes), scored=collection.scored_indices)
 
 
 def scored_images(collection: Collection, part: Sequence[int], at_most: int) -> Sequence[int]:

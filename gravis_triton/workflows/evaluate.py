@@ -70,7 +70,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     # their features; k nearest neighbors and a linear probe, tuned on the validation set
     train, validation, test = _encode(opened, data, settings, job)
     collection, classes = data.collection, len(data.collection.classes)
-    scored = [collection.classes.index(name) for name in collection.scored_classes or collection.classes]
+    scored = collection.scored_indices
     neighbors = choose_neighbors(train, validation, classes=classes, scored=scored)
     probe: LinearProbe | MultilabelProbe
     with display.task("fitting linear probes") as fitting:
@@ -112,19 +112,20 @@ def _encode(
     if settings.tta:
         encoder = FlipAveraged(encoder)
     parts = (data.split.train, data.split.validation, data.split.test)
+    indices = [index for part in parts for index in part]
     with accelerator.autocast(), job.display.task("encoding images") as encoding:
         features = extract_features(
             encoder,
             data.images,
-            [index for part in parts for index in part],
+            indices,
             size=opened.image_size,
             device=accelerator.device,
             workers=settings.workers,
             progress=encoding,
         )
-    rows = finite_features(features).split([len(part) for part in parts])
-    labels = [torch.tensor(data.collection.labels(part)) for part in parts]
-    return [LabeledFeatures(*pair) for pair in zip(rows, labels, strict=True)]
+    labels, sizes = torch.tensor(data.collection.labels(indices)), [len(part) for part in parts]
+    split = zip(finite_features(features).split(sizes), labels.split(sizes), strict=True)
+    return [LabeledFeatures(*part) for part in split]
 
 
 def _write_results(

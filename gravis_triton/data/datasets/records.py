@@ -95,6 +95,11 @@ class Collection:
             labels.append([int(c in label) for c in range(len(self.classes))] if isinstance(label, tuple) else label)
         return labels
 
+    @property
+    def scored_indices(self) -> list[int]:
+        """Indices of the scored classes."""
+        return [self.classes.index(name) for name in self.scored_classes or self.classes]
+
     def class_names(self, record: Record) -> str | None:
         """The name of a record's class, None if unknown; in a multi-label collection those of its classes with bars."""
         return None if record.label is None else "|".join(self.classes[label] for label in record.classes)

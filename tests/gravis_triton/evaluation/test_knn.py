@@ -7,7 +7,7 @@ from torch import nn
 
 from gravis_triton.data import Collection, Record
 from gravis_triton.evaluation import knn
-from gravis_triton.evaluation.features import extract_features
+from gravis_triton.evaluation.features import LabeledFeatures, extract_features
 from gravis_triton.evaluation.knn import knn_probabilities, knn_scores, score_encoder
 
 
@@ -44,15 +44,16 @@ def test_knn_scores_of_a_hand_computed_case():
     # queries lie on the axes of the reference features: predictions 0, 1, 1, 2 for labels 0, 0, 1, 2
     reference, reference_labels = torch.eye(3), torch.tensor([0, 1, 2])
     queries = torch.tensor([[1.0, 0.1, 0], [0, 1.0, 0.1], [0, 1.0, 0.1], [0.1, 0, 1.0]])
-    scores = knn_scores(reference, reference_labels, queries, torch.tensor([0, 0, 1, 2]), classes=3, scored=[0, 2])
+    known, tested = LabeledFeatures(reference, reference_labels), LabeledFeatures(queries, torch.tensor([0, 0, 1, 2]))
+    scores = knn_scores(known, tested, classes=3, scored=[0, 2])
     assert scores.balanced_accuracy == pytest.approx((1 / 2 + 1 + 1) / 3)
     # class 0: its queries score 1 and ~0 against ~0 (a tie broken downwards) and ~0.1: pairs won 1, 1, 1/2, 0
     assert scores.mean_auc == pytest.approx((2.5 / 4 + 1.0) / 2)
 
 
 def test_class_without_queries_has_no_auc():
-    reference = torch.eye(2)
-    scores = knn_scores(reference, torch.tensor([0, 1]), reference, torch.tensor([0, 0]), classes=2, scored=[0, 1])
+    known, tested = (LabeledFeatures(torch.eye(2), torch.tensor(labels)) for labels in ([0, 1], [0, 0]))
+    scores = knn_scores(known, tested, classes=2, scored=[0, 1])
     assert math.isnan(scores.mean_auc)
 
 
