@@ -104,11 +104,11 @@ def knn_scores(
 
     scored: classes of the mean AUC. A class without positive or without negative queries has no AUC and is left out.
     """
-    probabilities = knn_probabilities(reference.features, reference.labels, queries.features, classes=classes)
-    probabilities, known = probabilities.double().numpy(), queries.labels.numpy()
+    predicted = knn_probabilities(reference.features, reference.labels, queries.features, classes=classes)
+    p, known = predicted.double().numpy(), queries.labels.numpy()
     return KnnScores(
-        balanced_accuracy=balanced_accuracy(probabilities, known),
-        mean_auc=mean_auc(probabilities, known, scored),
+        balanced_accuracy=balanced_accuracy(p, known),
+        mean_auc=mean_auc(p, known, scored),
         images=len(known),
     )
 
