@@ -102,8 +102,8 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
     """
     if len(frames) == 1:
         return frames[0], []
-    base = max(frames, key=lambda frame: _listed_images(frame, named, images))
-    splits = {split: frame for frame in frames if (split := _split_of(frame)) and _listed_images(frame, named, images)}
+    base = max(frames, key=lambda frame: listed_images(frame, named, images))
+    splits = {split: frame for frame in frames if (split := _split_of(frame)) and listed_images(frame, named, images)}
     is_split = "train" in splits and len(splits) > 1
     if is_split:
         base = Frame.stacked(splits)
@@ -114,7 +114,7 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
         rows = _rows_of(base, other) if wanted else None
         if rows:
             base.join(other, rows, wanted)
-        elif not is_split and _listed_images(other, named, images):
+        elif not is_split and listed_images(other, named, images):
             names = ", ".join(frame.file.name for frame in frames)
             raise UserError(
                 f"{base.file.parent} holds {len(frames)} tables ({names}): give one of these files as --data"
@@ -131,7 +131,7 @@ def _split_of(frame: Frame) -> str | None:
     return splits.pop() if len(splits) == 1 and "split" not in map(str.lower, frame.header) else None
 
 
-def _listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
+def listed_images(frame: Frame, named: Chosen, images: Finder) -> int:
     """The number of rows of a table that names images, else 0."""
     of_layout = layout_of_table(frame.header).table.columns.get("image", ())
     listing = columns_named(frame.header, (*named.get("image", ()), *of_layout, *COLUMNS["image"]))

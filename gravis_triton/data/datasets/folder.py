@@ -42,6 +42,7 @@ _SPLIT_FOLDER = re.compile(
 _CASE_FOLDER = re.compile(
     r"(patient|pat|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{5,}", re.IGNORECASE
 )
+_PART_FOLDER = re.compile(r"((images?|imgs?|photos?|part|fold|batch|chunk)[-_ ]*)+\d+", re.IGNORECASE)  # imgs_part_1
 SUPERPIXELS = "_superpixels"
 """Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
@@ -365,8 +366,13 @@ def _split_named(folder: str) -> str | None:
 
 
 def _folders(path: str) -> list[str]:
-    """The folders in a path, except those named images."""
-    return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS]
+    """The folders in a path, except those named images and numbered parts of all images."""
+    return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS and not _is_part(part)]
+
+
+@lru_cache
+def _is_part(folder: str) -> bool:
+    return _PART_FOLDER.fullmatch(folder) is not None
 
 
 def label_folders(path: str, *, has_splits: bool) -> list[str]:

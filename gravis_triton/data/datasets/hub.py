@@ -75,7 +75,8 @@ def _load(name: str) -> Mapping[str, Any]:
         with without_progress_bars():
             splits: Mapping[str, Any] = datasets.load_dataset(path, revision=revision or None)
     except Exception as error:  # the library raises dozens of types, from ConnectionError to pyarrow's own
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
         hint = "" if local.is_dir() else " (the hub must be reachable; a directory may be given after hf: instead)"
         raise UserError(f"hf:{name} cannot be loaded: {reason}{hint}") from error
     return splits

@@ -12,7 +12,14 @@ from gravis_triton.data.datasets.hub import open_hub
 from gravis_triton.data.datasets.known import open_known
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import SyntheticImage, SyntheticMask
-from gravis_triton.data.datasets.table import lists_images, open_table, other_tables, refuse_shard, tables_in
+from gravis_triton.data.datasets.table import (
+    labels_images,
+    lists_images,
+    open_table,
+    other_tables,
+    refuse_shard,
+    tables_in,
+)
 from gravis_triton.data.synthetic import image as synthetic
 from gravis_triton.errors import UserError
 
@@ -80,8 +87,8 @@ def _open_path(spec: str, columns: str | None, images: str | None, modality: str
 def _open_directory(
     outer: Path, columns: str | None, images: Path | None, modality: str | None, given: str
 ) -> Collection:
-    """A data set known by name, else tables in the directory, else class folders, else tables in a folder below, else
-    images."""
+    """A data set known by name, else tables in the directory, or in a folder below that label its images, else class
+    folders, else images."""
     directory = inner_folder(outer)
     notes = [] if directory == outer else [f"{outer} holds one folder: {directory.relative_to(outer)} is read"]
     known = open_known(directory, modality=modality)
@@ -95,7 +102,9 @@ def _open_directory(
     is_table = bool(tables) and (tables[0].parent == directory or bool(given))
     if not is_table:
         collection = open_folder(directory)
-        is_table = not collection.classes and any(map(lists_images, tables))
+        ids = [record.id for record in collection.records]
+        replaces = not collection.classes or labels_images(tables, directory, ids)
+        is_table = replaces and any(map(lists_images, tables))
     if is_table:
         collection = open_table(tables, columns, directory=directory, images=images, modality=modality)
     others = other_tables(directory, collection.notes)

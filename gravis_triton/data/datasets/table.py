@@ -14,7 +14,7 @@ from gravis_triton.data.datasets.columns import (
     named_columns,
     splits_of,
 )
-from gravis_triton.data.datasets.finder import Finder, join_tables
+from gravis_triton.data.datasets.finder import Finder, join_tables, listed_images
 from gravis_triton.data.datasets.folder import (
     archives_hint,
     check_no_masks,
@@ -35,7 +35,7 @@ from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
 from gravis_triton.errors import UserError
 
-_LIKE_TABLES = (".xls", ".xlsx", ".ods", ".json", ".jsonl", ".txt", ".mat")
+_LIKE_TABLES = (".xls", ".xlsx", ".ods", ".json", ".jsonl", ".txt", ".mat", ".csv.gz", ".tsv.gz")
 _NO_TABLES = ("readme", "licen", "requirements", ".", "~")
 
 OUTPUT_KEY = b"gravis_triton"
@@ -64,6 +64,14 @@ def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
         files = [*_tables(folder, names), *(folder / name for name in like if not name.lower().startswith(_NO_TABLES))]
         others += [file.relative_to(directory).as_posix() for file in files if file.name not in " ".join(notes)]
     return sorted(others)
+
+
+def labels_images(files: Sequence[Path], directory: Path, images: Sequence[str]) -> bool:
+    """Whether tables name images of a directory, by paths relative to it, and their classes."""
+    finder = Finder(directory, images)
+    if not any(listed_images(read_frame(file), {}, finder) for file in files):
+        return False
+    return bool(open_table(files, directory=directory).classes)
 
 
 def lists_images(file: Path) -> bool:

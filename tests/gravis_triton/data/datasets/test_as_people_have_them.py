@@ -413,3 +413,11 @@ def test_image_types_of_a_table_are_modalities(table) -> None:
 def test_numbers_of_patients_are_one_spelling(table) -> None:
     collection = open_collection(str(table(rows("image,patient_id", "7", "7.0", "8.0"))))
     assert [record.group for record in collection.records[:3]] == ["7", "7", "8"]
+
+
+def test_a_table_below_that_labels_the_images_counts_more_than_folders(tmp_path: Path, images) -> None:
+    for name in ("clinic A", "clinic B"):
+        images(tmp_path / name, [f"{name}.jpg"])
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "labels.csv").write_text("image,label\nclinic A,nv\nclinic B,mel\n")
+    assert labels(tmp_path) == ["nv", "mel"]

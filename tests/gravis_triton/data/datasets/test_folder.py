@@ -247,3 +247,12 @@ def test_archives_and_tar_shards_are_named(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=rf"--data hf:{tmp_path}; unpack part_1\.zip$"):
         open_collection(str(tmp_path))
+
+
+def test_numbered_parts_are_no_classes(tmp_path: Path, images) -> None:
+    for part in ("imgs_part_1", "imgs_part_2"):
+        images(tmp_path / "flat" / part, [f"{part}.jpg"])
+        for kind in ("mel", "nv"):
+            images(tmp_path / "around" / part / kind, [f"{part}.jpg"])
+    assert open_collection(str(tmp_path / "flat")).classes == ()
+    assert open_collection(str(tmp_path / "around")).classes == ("mel", "nv")
