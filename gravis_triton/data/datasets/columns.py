@@ -1,7 +1,7 @@
 """Which columns of a table hold images, labels, groups, masks and splits, and what they say about each image."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -129,12 +129,9 @@ def _check_rivals(frame: Frame, columns: Sequence[str]) -> list[str]:
     """Raise UserError unless all columns of labels say the same."""
     for first, second in pairwise(columns):
         cells = list(zip(spelled(frame.known(first)), spelled(frame.known(second)), strict=True))
-        seconds, firsts = defaultdict(set), defaultdict(set)
-        for one, other in cells:
-            seconds[one].add(other)
-            firsts[other].add(one)
+        firsts, seconds = map(Counter, zip(*set(cells), strict=True)) if cells else (Counter(), Counter())
         for row, (one, other) in enumerate(cells):
-            if (one == "") != (other == "") or len(seconds[one]) > 1 or len(firsts[other]) > 1:
+            if (one == "") != (other == "") or firsts[one] > 1 or seconds[other] > 1:
                 raise UserError(
                     f"{frame.place(row)}: {first} is {one!r} and {second} is {other!r}: both may be the labels, and "
                     f"they differ; name one with --columns label={first} or --columns label={second}"
@@ -205,11 +202,6 @@ def splits_of(frame: Frame, columns: Sequence[str]) -> list[str | None]:
         return [None] * len(frame)
     (column,) = columns[:1]
     cells = [cell.lower() for cell in frame.known(column)]
-    for row, cell in enumerate(cells):
-        if cell and cell not in SPLITS:
-            raise frame.fault(
-                row,
-                column,
-                f"one of {', '.join(SPLITS)} (--columns split=NAME is another column, split= none)",
-            )
+    expected = f"one of {', '.join(SPLITS)} (--columns split=NAME is another column, split= none)"
+    frame.check(column, cells, {"", *SPLITS}, expected)
     return [SPLITS.get(cell) for cell in cells]

@@ -10,11 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps
 
-_ORIENTATION, _WIDTH, _HEIGHT = (
-    ExifTags.Base.Orientation,
-    ExifTags.Base.ImageWidth,
-    ExifTags.Base.ImageLength,
-)
+_ORIENTATION, _WIDTH, _HEIGHT = (ExifTags.Base[name] for name in ("Orientation", "ImageWidth", "ImageLength"))
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -94,6 +94,12 @@ class Frame:
             frame, rows = self._joined[column]
             row = rows[row] or 0
         return UserError(f"{frame.place(row)}, column {column}: expected {expected}, found {found!r}")
+
+    def check(self, column: str, cells: Sequence[str], accepted: Container[str], expected: str) -> None:
+        """Raise UserError for the first of the cells, one per row, that is not accepted."""
+        row = next((row for row, cell in enumerate(cells) if cell not in accepted), None)
+        if row is not None:
+            raise self.fault(row, column, expected)
 
     def place(self, row: int) -> str:
         """File and line of a row (from 0); in Parquet files the first row is line 1."""

@@ -125,13 +125,9 @@ def _read(layout: Layout, root: Path, *, only: str | None, modality: str | None)
 
 
 def _merged(first: Record, second: Record) -> Record:
-    return replace(
-        first,
-        label=second.label if first.label is None else first.label,
-        group=second.group if first.group is None else first.group,
-        mask=second.mask if first.mask is None else first.mask,
-        split=max(first.split or "", second.split or "", key=_SPLIT_ORDER.index) or None,
-    )
+    lacking = [name for name in ("label", "group", "mask") if getattr(first, name) is None]
+    split = max(first.split or "", second.split or "", key=_SPLIT_ORDER.index) or None
+    return replace(first, split=split, **{name: getattr(second, name) for name in lacking})
 
 
 def _read_part(

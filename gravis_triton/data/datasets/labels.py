@@ -64,9 +64,7 @@ def _by_name(frame: Frame, column: str, table: Table, classes: Sequence[str]) ->
     accepted = table.values or {name.lower(): name for name in classes}
     index: dict[str, int | None] = {cell: classes.index(name) for cell, name in accepted.items()} | {"": None}
     cells = [cell.lower() for cell in spelled(frame.known(column))]
-    for row, cell in enumerate(cells):
-        if cell not in index:
-            raise frame.fault(row, column, f"one of {', '.join(accepted)}")
+    frame.check(column, cells, index, f"one of {', '.join(accepted)}")
     return [index[cell] for cell in cells]
 
 
@@ -98,8 +96,7 @@ def _by_ones(
 
 def _ones(frame: Frame, column: str, cells: Sequence[str]) -> list[bool]:
     """Whether each cell of a 0/1 column is 1."""
-    if not is_binary(cells):
-        raise frame.fault(next(row for row, cell in enumerate(cells) if not is_binary([cell])), column, "0 or 1")
+    frame.check(column, [cell.lower() for cell in cells], {*_ZEROS, *_ONES}, "0 or 1")
     return are_ones(cells)
 
 
