@@ -149,7 +149,7 @@ def open_stored(
                 f"cannot use {folder} for the image cache ({error}): free some space, or set GRAVIS_CACHE to a folder "
                 "on another disk; finished files are reused"
             ) from error
-    stored = rows.stored(channels)
+    stored = StoredPixels(tuple(map(_MappedFile, rows.files)), rows.places, channels)
     with suppress(OSError):  # a folder of another user
         folder.joinpath(f"{key_of(*rows.keys).hex()}.files").write_text(
             "".join(f"{file.path.name}\n" for file in stored.files)
@@ -186,12 +186,14 @@ def prune(folder: Path, days: float) -> int:
 class _Rows:
     """Where items are in the files seen so far.
 
-    keys: key -> index of its item. places: as in `StoredPixels`. errors: index -> why it cannot be decoded.
+    keys: key -> index of its item. files: number of each file that holds one. places: as in `StoredPixels`.
+    errors: index -> why it cannot be decoded.
     """
 
     def __init__(self, items: Sequence[Item | None]) -> None:
         self.keys = {item.key: index for index, item in enumerate(items) if item is not None}
         self.indices = np.fromiter(self.keys.values(), np.int64, len(self.keys))
+        self.seen: set[Path] = set()
         self.files: dict[Path, int] = {}
         self.places = np.full((len(items), 4), -1)
         self.errors: dict[int, str] = {}
@@ -202,15 +204,18 @@ class _Rows:
 
     def add(self, files: Sequence[Path]) -> None:
         for file in files:
-            if file in self.files:
+            if file in self.seen:
                 continue
             try:
                 content = _mapped(file)
             except OSError:  # deleted meanwhile
                 continue
-            number = self.files.setdefault(file, len(self.files))
+            self.seen.add(file)
             for batch in pa.ipc.open_stream(pa.BufferReader(content)):
                 items = np.array([self.keys.get(key, -1) for key in batch["key"].to_pylist()], np.int64)
+                if items.max(initial=-1) < 0:
+                    continue
+                number = self.files.setdefault(file, len(self.files))
                 _, offsets, pixels = batch["pixels"].buffers()
                 start = np.frombuffer(offsets, np.int64)[: len(items)] + (pixels.address - content.address)
                 size = [batch["height"].to_numpy(), batch["width"].to_numpy()]
@@ -218,14 +223,6 @@ class _Rows:
                 self.places[items[items >= 0]] = places[items >= 0]
                 for row in np.flatnonzero((items >= 0) & (size[0] == 0)):
                     self.errors[int(items[row])] = batch["error"][row].as_py()
-
-    def stored(self, channels: tuple[int, ...]) -> StoredPixels:
-        """With only the files that hold an item."""
-        used, numbers = np.unique(self.places[:, 0], return_inverse=True)
-        places = np.column_stack([numbers - (-1 in used), self.places[:, 1:]])
-        paths = list(self.files)
-        files = [paths[number] for number in used.tolist() if number >= 0]
-        return StoredPixels(tuple(map(_MappedFile, files)), places, channels)
 
 
 def _mapped(file: Path) -> pa.Buffer:

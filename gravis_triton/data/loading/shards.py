@@ -15,7 +15,6 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from gravis_triton.data.datasets.columns import SPLITS
-from gravis_triton.data.datasets.decode import decode_image, upright_size
 from gravis_triton.data.datasets.hub import (
     ID_COLUMNS,
     collect_splits,
@@ -24,7 +23,7 @@ from gravis_triton.data.datasets.hub import (
     without_progress_bars,
 )
 from gravis_triton.data.datasets.records import Collection, fingerprint_of
-from gravis_triton.data.datasets.references import file_fingerprint
+from gravis_triton.data.datasets.references import Encoded, file_fingerprint
 from gravis_triton.errors import UserError
 
 _SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.[^/]*$")
@@ -33,7 +32,7 @@ _MOST_LABELED = 5_000  # images of a validation split that scores are computed o
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedImage:
+class EncodedImage(Encoded):
     """An `ImageReference` to a cell of an image column: the content of a file or its path, neither if it is empty."""
 
     content: bytes | None = None
@@ -41,17 +40,14 @@ class EncodedImage:
 
     def read(self, short_side: int | None = None) -> Image.Image:
         try:
-            return decode_image(self._source(), short_side)
+            return Encoded.read(self, short_side)
         except UnidentifiedImageError as error:  # its message names a BytesIO object
             raise ValueError("not an image of a known format") from error
-
-    def size(self) -> tuple[int, int]:
-        return upright_size(self._source())
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.content or (self.path or "").encode()).hexdigest()[:16]
 
-    def _source(self) -> io.BytesIO | Path:
+    def source(self) -> io.BytesIO | Path:
         if self.content is not None:
             return io.BytesIO(self.content)
         if self.path is None:
