@@ -10,12 +10,12 @@ from forked import PAGES, leave_out
 from test_methods import SMALL, TINY
 
 import gravis_triton as gt
-from gravis_triton import training
 from gravis_triton.methods import METHODS
+from gravis_triton.workflows import job
 
 cache, out, *flags = sys.argv[1:]
 trained = {}
-train_epoch = training.train_epoch
+train_epoch = job.train_epoch
 
 
 def train_and_note(parts, *args):
@@ -26,7 +26,7 @@ def train_and_note(parts, *args):
 
 same = []
 for method in sorted(METHODS):
-    with patch.object(training, "train_epoch", train_and_note), leave_out(PAGES):
+    with patch.object(job, "train_epoch", train_and_note), leave_out(PAGES):
         gt.pretrain(
             **TINY | SMALL.get(method, {}),
             method=method,
