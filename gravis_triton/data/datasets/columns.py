@@ -36,7 +36,7 @@ _RIVALS = (COLUMNS["label"][:5], COLUMNS["label"][5:])  # of each only one can b
 _LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
 
 _LIKE_GROUPS = re.compile(r"(patient|lesion|subject|case|person|participant)[\W_]*(id|no|nr|num|number|code|key)?")
-_LIKE_SPLITS = re.compile(r"split|fold|phase|usage|partition|(^|[\W_]|data)set$")
+_LIKE_SPLITS = re.compile(r"split|fold|phase|usage|partition|(^|[\W_]|data)set$|^(is[\W_]*)?(train|test|valid)(ing)?$")
 
 Chosen = dict[str, tuple[str, ...]]
 
@@ -115,12 +115,13 @@ def _split_column(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], l
     """(the column of splits, lines for the user): by an accepted name, else a like one whose values are splits."""
     named = columns_named(free, COLUMNS["split"])
     notes: list[str] = []
-    for column in [*named, *(name for name in free if name not in named and _LIKE_SPLITS.search(name.lower()))]:
+    like = [name for name in free if _LIKE_SPLITS.search(name.lower()) and not _like_labels([name])]
+    for column in dict.fromkeys([*named, *like]):
         values = {cell.lower() for cell in frame.known(column)} - {""}
         splits = values & SPLITS.keys()
         if _plain(column) == "split" or (splits and (column in named or splits == values)):
             return (column,), notes
-        if column in named:  # "part" may be a part of the body
+        if values:  # "part" may be a part of the body
             notes.append(f"{column} is not read: its values are no splits ({some(sorted(values))})")
     return (), notes
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, is_unknown
 from gravis_triton.data.datasets.groups import describe_groups
-from gravis_triton.data.datasets.labels import are_cases
+from gravis_triton.data.datasets.labels import are_cases, describe_spellings, in_one_spelling, some
 from gravis_triton.data.datasets.layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -42,7 +43,14 @@ _SPLIT_FOLDER = re.compile(
 _CASE_FOLDER = re.compile(
     r"(patient|pat|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{5,}", re.IGNORECASE
 )
-_PART_FOLDER = re.compile(r"((images?|imgs?|photos?|part|fold|batch|chunk)[-_ ]*)+\d+", re.IGNORECASE)  # imgs_part_1
+_PART_FOLDER = re.compile(  # imgs_part_1, 600x450
+    r"((images?|imgs?|photos?|part|fold|batch|chunk)[-_ ]*)+\d+|\d+ ?x ?\d+(px)?|\d+ ?px", re.IGNORECASE
+)
+_KIND_FOLDER = re.compile(
+    r"(clinic(al)?|derm(at)?oscop(ic|y)|derm|macro(scopic)?|close[-_ ]?ups?|overviews?)([-_ ]*(image|img|photo)s?)?",
+    re.IGNORECASE,
+)
+"""Folders of one kind of photograph."""
 SUPERPIXELS = "_superpixels"
 """Ending of the names of images of superpixels, which ISIC 2017 has beside its images."""
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
@@ -77,7 +85,10 @@ def open_folder(directory: Path) -> Collection:
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
     below = [label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
-    folders = [next(iter(names), None) for names in below]
+    named = [next(iter(names), None) for names in below]
+    known = [name for name in named if name is not None]
+    spelling = dict(zip(known, in_one_spelling(known), strict=True))
+    folders = [name and spelling[name] for name in named]
     _check_no_class_images(directory, paths, folders)
     classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below])
     index = {name: position for position, name in enumerate(classes)}
@@ -92,7 +103,12 @@ def open_folder(directory: Path) -> Collection:
         )
         for path, folder, group, split in zip(paths, folders, groups, splits, strict=True)
     ]
-    notes = [*notes, *describe_skipped(skipped)]
+    notes = [
+        *notes,
+        *(describe_spellings(known) if classes else []),
+        *_describe_kinds(paths),
+        *describe_skipped(skipped),
+    ]
     name = directory.absolute().name
     return Collection(name, tuple(records), classes=classes, scored_classes=classes, notes=tuple(notes))
 
@@ -110,12 +126,15 @@ def _classes_and_cases(
     names = {folder for folder in folders if folder is not None}
     if None in folders or len(names) < 2:
         return (), none, []
+    below = {parent.partition("/")[2] for parent in parents if parent} - {""}
     for cases, where in ((folders, "not as classes"), (parents, "inside of the classes")):
         are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case or "")) for case in set(cases))
         if are_named or are_cases(len(set(cases)), len(folders)):
             what = "named as cases" if are_named else "of few images each"
             notes = [f"{len(set(cases)):,} folders {what} are read as lesions, {where}"]
             notes += describe_groups(cases, f"{len(set(cases)):,} folders")
+            if where[0] == "n" and len(below) > 1 and not are_cases(len(below), len(folders)):
+                notes.append(f"not read as labels: the folders {some(sorted(below))} in them (classes must be above)")
             return (() if where[0] == "n" else tuple(sorted(names))), cases, notes
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
     unknown = sum(is_unknown(folder or "") for folder in folders)
@@ -299,7 +318,9 @@ def _hub_hint(directory: Path) -> str:
     """The way to read a directory of the Hugging Face hub, if it is one."""
     names = {name for _, _, files in walk(directory) for name in files}
     is_hub = any(name.endswith((".parquet", ".arrow", ".tar")) or name == "dataset_dict.json" for name in names)
-    return (f"; its data files are read with --data hf:{directory}" if is_hub else "") + archives_hint(directory)
+    others = sorted({suffix for name in names if (suffix := Path(name).suffix.lower()) in _NOT_READ})
+    convert = f"; convert its {', '.join(others)} files to PNG or JPEG" if others else ""
+    return (f"; its data files are read with --data hf:{directory}" if is_hub else convert) + archives_hint(directory)
 
 
 def archives_hint(directory: Path) -> str:
@@ -366,13 +387,20 @@ def _split_named(folder: str) -> str | None:
 
 
 def _folders(path: str) -> list[str]:
-    """The folders in a path, except those named images and numbered parts of all images."""
+    """The folders in a path, except those named images, kinds of photographs and numbered parts of all images."""
     return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS and not _is_part(part)]
 
 
 @lru_cache
 def _is_part(folder: str) -> bool:
-    return _PART_FOLDER.fullmatch(folder) is not None
+    return any(pattern.fullmatch(folder) for pattern in (_PART_FOLDER, _KIND_FOLDER))
+
+
+def _describe_kinds(paths: Iterable[str]) -> list[str]:
+    """A line for the user about folders of one kind of photograph, if any."""
+    parts = set(chain.from_iterable(folder.split("/") for folder in {path.rpartition("/")[0] for path in paths}))
+    kinds = sorted(filter(_KIND_FOLDER.fullmatch, parts))
+    return [f"kinds of photographs, not classes: the folders {some(kinds)} (give one as --data)"] if kinds else []
 
 
 def label_folders(path: str, *, has_splits: bool) -> list[str]:

@@ -25,6 +25,7 @@ _UNKNOWN = frozenset(
     {"", "na", "n/a", "n.a.", "<na>", "#n/a", "#n/a n/a", "#na", "nan", "-nan", "null", "-1", "-1.0", "-", "--"}
     | {"?", ".", "unknown", "unk", "unlabeled", "unlabelled", "missing", "not available", "unspecified", "undefined"}
     | {"not specified", "not known", "not applicable", "undetermined", "no label", "no diagnosis", "tbd"}
+    | {"n.d.", "pending", "unbekannt", "inconnu", "desconocido", "desconhecido", "sconosciuto", "onbekend"}
 )  # fmt: skip
 """Marks of unknown values, in lower case."""
 

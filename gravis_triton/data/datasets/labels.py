@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def read_labels(
     values = [table.values.get(cell.lower(), _name(cell)) for cell in spelled(frame.known(column))]
     found = sorted_classes(values)
     _check_classes(frame, column, values, found)
-    notes = []
+    notes = describe_spellings(set(frame.known(column))) if not table.values else []
     if marks:
         shown = ", ".join(f"{count:,} {mark!r}" for mark, count in marks.most_common(3))
         notes.append(f"without a label: {sum(marks.values()):,} rows ({column} is {shown})")
@@ -115,7 +116,9 @@ def read_multilabels(
         source = f"the 0/1 columns {some(columns)}"
     else:
         separator = next((one for one in _SEPARATORS if any(one in cell for cell in cells[0])), None)
-        names = [{part.strip() for part in cell.split(separator)} for cell in cells[0]]
+        parts = [[part.strip() for part in cell.split(separator)] for cell in cells[0]]
+        spelling = {name.casefold(): name for name in in_one_spelling(list(chain.from_iterable(parts)))}
+        names = [{spelling[part.casefold()] for part in own} for own in parts]
         classes = tuple(sorted(name for name in set().union(*names) if not is_unknown(name)))
         index = {name: place for place, name in enumerate(classes)}
         labels = [tuple(sorted(index[name] for name in own if name in index)) or None for own in names]
@@ -151,14 +154,31 @@ def sorted_classes(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def spelled(cells: Sequence[str]) -> list[str]:
-    """The cells, with whole numbers in one spelling if all are numbers, and likewise false and true."""
+    """The cells, with whole numbers in one spelling if all are numbers, likewise false and true, and names that differ
+    by capitals in the most common one."""
     names = set(cells) - {""}
     if {name.lower() for name in names} <= {"false", "true"}:
         return [cell.capitalize() for cell in cells]
     if not all(map(_is_number, names)):
-        return list(cells)
+        return in_one_spelling(cells)
     spelling = {name: str(int(float(name))) for name in names if float(name).is_integer()}
     return [spelling.get(cell, cell) for cell in cells]
+
+
+def in_one_spelling(names: Sequence[str]) -> list[str]:
+    """The names, those that differ by capitals in the most common spelling."""
+    by_count = sorted(Counter(names).items(), key=lambda item: (item[1], item[0]))
+    spelling = {name.casefold(): name for name, _ in by_count}
+    return [spelling[name.casefold()] for name in names]
+
+
+def describe_spellings(names: Iterable[str]) -> list[str]:
+    """A line for the user about names that differ by capitals, if any."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spellings[name.casefold()].add(name)
+    several = [" and ".join(sorted(one)) for one in spellings.values() if len(one) > 1]
+    return [f"read as one class each, but for capitals: {some(several)}"] if several else []
 
 
 def _is_number(text: str) -> bool:

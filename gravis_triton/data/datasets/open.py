@@ -109,7 +109,10 @@ def _open_directory(
         collection = open_table(tables, columns, directory=directory, images=images, modality=modality)
     others = other_tables(directory, collection.notes)
     more = ", ..." if len(others) > 6 else ""
-    unread = [f"tables that are not read: {', '.join(others[:6])}{more} (give one as --data)"] if others else []
+    hint = (
+        " (give one as --data)" if any(name.lower().endswith((*TABLE_SUFFIXES, SPREADSHEET)) for name in others) else ""
+    )
+    unread = [f"tables that are not read: {', '.join(others[:6])}{more}{hint}"] if others else []
     return replace(collection, notes=(*notes, *collection.notes, *unread))
 
 

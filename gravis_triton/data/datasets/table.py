@@ -179,12 +179,12 @@ def _annotate(
         classes, labels, notes = read_labels(frame, chosen["label"], table)
     groups, more = read_groups({name: frame.cells(name) for name in chosen["group"]}, len(frame))
     splits = splits_of(frame, chosen["split"])
-    for split, name in table.index_files.items():
-        file = frame.file.with_name(name)
-        for row in map(int, read_frame(file, ["indexes"]).cells("indexes") if file.is_file() else ()):
+    files = {split: file for split, name in table.index_files.items() if (file := frame.file.with_name(name)).is_file()}
+    for split, file in files.items():
+        for row in map(int, read_frame(file, ["indexes"]).cells("indexes")):
             splits[row] = split
-    if table.index_files:
-        more.append(f"splits: {', '.join(table.index_files.values())}")
+    if files:
+        more.append(f"splits: {', '.join(file.name for file in files.values())}")
     if table.modalities:
         more.append(f"modality: {' and '.join(table.modalities)} images (--modality reads one)")
     return classes, [*labels, None], [*groups, None], [*splits, None], [*notes, *more]

@@ -155,11 +155,12 @@ def test_nearly_black_images_are_named(data: Path) -> None:
     )
 
 
-def test_classes_that_differ_only_in_case_and_placeholders_are_warnings(data: Path) -> None:
-    draw(data / "train" / "Nevus" / "b.jpg", 4)
+def test_classes_that_differ_only_in_case_or_signs_and_placeholders_are_warnings(data: Path) -> None:
+    draw(data / "train" / "Blue nevus" / "b.jpg", 4)
+    draw(data / "train" / "blue_nevus" / "b.jpg", 3)
     draw(data / "train" / "nevus" / "placeholder.jpg", 5, side=1)
     warnings = check(CheckSettings(data=str(data))).warnings
-    assert "classes that differ only in case or signs (1): Nevus and nevus" in warnings
+    assert "classes that differ only in case or signs (1): Blue nevus and blue_nevus" in warnings
     assert "images of a few pixels (1): train/nevus/placeholder.jpg" in warnings
 
 

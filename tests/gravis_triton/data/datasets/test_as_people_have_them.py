@@ -317,6 +317,20 @@ def test_true_and_false_are_one_spelling(table) -> None:
     assert labels(table(rows("image,malignant", "TRUE", "true", "False")))[:3] == ["True", "True", "False"]
 
 
+def test_names_that_differ_by_capitals_are_one_class(table) -> None:
+    data = table(rows("image,dx", "Nevus", "nevus", "nevus", "MEL"))
+    assert labels(data)[:4] == ["nevus", "nevus", "nevus", "MEL"]
+    assert "read as one class each, but for capitals: Nevus and nevus" in open_collection(str(data)).notes
+    data = table(rows("image,dx", "Mel|nv", "mel", "mel"))
+    assert open_collection(str(data), columns="labels=dx").classes == ("mel", "nv")
+
+
+@pytest.mark.parametrize("column", ["fold", "is_train"])
+def test_columns_like_splits_that_are_not_read_are_named(table, column) -> None:
+    notes = open_collection(str(table(rows(f"image,dx,{column}", "nv,0", "mel,1")))).notes
+    assert f"{column} is not read: its values are no splits (0, 1)" in notes
+
+
 def test_lists_of_names_are_classes_or_a_question(table) -> None:
     data = table(rows("image,label", "['nv']", "['mel']"))
     assert labels(data)[:2] == ["nv", "mel"]
@@ -353,6 +367,9 @@ def test_tables_of_any_kind_that_are_not_read_are_named(tmp_path: Path, images) 
         (tmp_path / name).touch()
     (note,) = open_collection(str(tmp_path)).notes
     assert note.startswith("tables that are not read: labels.json, train/_classes.csv, valid/_classes.csv (give")
+    for split in ("train", "valid"):
+        (tmp_path / split / "_classes.csv").unlink()
+    assert open_collection(str(tmp_path)).notes == ("tables that are not read: labels.json",)
 
 
 def test_the_only_table_is_read_also_beside_the_images(tmp_path: Path, images) -> None:

@@ -249,8 +249,42 @@ def test_archives_and_tar_shards_are_named(tmp_path: Path) -> None:
         open_collection(str(tmp_path))
 
 
+def test_kinds_of_photographs_are_no_classes(tmp_path: Path, images) -> None:
+    for kind in ("clinical", "Dermoscopic images"):
+        images(tmp_path / "flat" / kind, [f"{kind}.jpg"])
+        for name in ("mel", "nv"):
+            images(tmp_path / "around" / kind / name, [f"{kind}.jpg"])
+    collection = open_collection(str(tmp_path / "flat"))
+    assert collection.classes == ()
+    (note,) = collection.notes
+    assert note.startswith("kinds of photographs, not classes: the folders Dermoscopic images, clinical")
+    assert open_collection(str(tmp_path / "around")).classes == ("mel", "nv")
+
+
+def test_class_folders_that_differ_by_capitals_are_one_class(tmp_path: Path, images) -> None:
+    for folder in ("train/Melanoma", "train/nevus", "test/melanoma", "test/nevus"):
+        images(tmp_path / folder, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert [name.lower() for name in collection.classes] == ["melanoma", "nevus"]
+    assert collection.notes == ("read as one class each, but for capitals: Melanoma and melanoma",)
+
+
+def test_classes_inside_of_patients_are_named(tmp_path: Path, images) -> None:
+    for patient in range(4):
+        for name in ("mel", "nv"):
+            images(tmp_path / f"patient_{patient}" / name, ["1.jpg"])
+    notes = open_collection(str(tmp_path)).notes
+    assert "not read as labels: the folders mel, nv in them (classes must be above)" in notes
+
+
+def test_folders_of_photographs_in_formats_that_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").touch()
+    with pytest.raises(UserError, match=r"convert its \.dcm files to PNG or JPEG"):
+        open_collection(str(tmp_path))
+
+
 def test_numbered_parts_are_no_classes(tmp_path: Path, images) -> None:
-    for part in ("imgs_part_1", "imgs_part_2"):
+    for part in ("imgs_part_1", "imgs_part_2", "600x450"):
         images(tmp_path / "flat" / part, [f"{part}.jpg"])
         for kind in ("mel", "nv"):
             images(tmp_path / "around" / part / kind, [f"{part}.jpg"])
