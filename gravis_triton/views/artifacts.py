@@ -1,6 +1,7 @@
 """Artifacts on the skin: hair, marker ink, rulers, gel bubbles, and the strokes they are drawn with."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +13,25 @@ _SPACING = 0.7  # pixels between candidates along and across: a lattice finer th
 
 
 def stroke_cover(
-    control: Tensor, thickness: Tensor, *, height: int, width: int, longest: float, widest: float, soft: float = 1.0
+    control: Tensor, thickness: Tensor, size: Sequence[int], *, longest: float, widest: float, soft: float = 0.0
 ) -> Tensor:
     """Fraction of each pixel covered by strokes, (samples, 1, height, width) in [0, 1]; the maximum over strokes.
 
-    control: (samples, strokes, 4, 2), control points (x, y) of cubic Bezier curves B(t), in pixels.
-    thickness: (samples, strokes, 4), width in pixels at t = 0, 1/3, 2/3, 1, linear in between; 0 draws nothing.
-    longest, widest: maximum length and width in pixels, which bound the work; longer or wider strokes are cut.
-    soft: pixels over which the edge of a stroke fades.
+    size: (height, width) in pixels. All other lengths are in short sides.
+    control: (samples, strokes, 4, 2), control points (x, y) of cubic Bezier curves B(t).
+    thickness: (samples, strokes, 4), width at t = 0, 1/3, 2/3, 1, linear in between; 0 draws nothing.
+    longest, widest: maximum length and width, which bound the work; longer or wider strokes are cut.
+    soft: length over which the edge of a stroke fades, at least a pixel.
 
-    A pixel at distance d from a curve of thickness w has coverage clamp((w / 2 - d) / soft + 1 / 2), at most w.
+    A pixel at distance d from a curve of thickness w has coverage clamp((w / 2 - d) / soft + 1 / 2), at most w pixels.
     Distances are to tangents at points at most `_SPACING` apart, which is exact for straight strokes.
     """
+    height, width = size
+    short = min(size)
+    longest, widest, soft = longest * short, widest * short, max(1.0, soft * short)  # pixels from here on
     samples, device = len(thickness), control.device
     owner = torch.arange(samples, device=device).repeat_interleave(thickness.shape[1])
-    control, thickness = control.flatten(0, 1), thickness.flatten(0, 1)
+    control, thickness = control.flatten(0, 1) * short, thickness.flatten(0, 1) * short
     if device.type == "cpu":  # on other devices, the selection would force a synchronization
         drawn = thickness.amax(1).nonzero().squeeze(1)
         owner, control, thickness = owner[drawn], control[drawn], thickness[drawn]
@@ -54,21 +59,6 @@ def stroke_cover(
     flat = torch.zeros(samples * margin_height * margin_width, device=device)
     flat.scatter_reduce_(0, pixel.flatten(), cover.flatten(), "amax")
     return flat.view(samples, 1, margin_height, margin_width)[..., 1:-1, 1:-1]
-
-
-def _cover(images: Tensor, drawn: dict[str, Tensor], *, longest: float, widest: float, soft: float) -> Tensor:
-    """`stroke_cover` of images with lengths in short sides; edges fade over at least a pixel."""
-    height, width = images.shape[-2:]
-    short = min(height, width)
-    return stroke_cover(
-        drawn["control"] * short,
-        drawn["thickness"] * short,
-        height=height,
-        width=width,
-        longest=longest * short,
-        widest=widest * short,
-        soft=max(1.0, soft * short),
-    )
 
 
 _LONGEST_HAIR = 1.4  # length of a hair, in short sides
@@ -125,7 +115,8 @@ class RandomHair(PerSampleStep):
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         widest = 1.33 * self.flags["thickness"][1]
-        cover = _cover(images, drawn, longest=_LONGEST_HAIR, widest=widest, soft=0)
+        strokes = drawn["control"], drawn["thickness"]
+        cover = stroke_cover(*strokes, images.shape[-2:], longest=_LONGEST_HAIR, widest=widest)
         return images.lerp(planes(drawn["color"]), cover * planes(drawn["opacity"]))
 
 
@@ -172,7 +163,8 @@ class RandomMarkerInk(PerSampleStep):
         }
 
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        cover = _cover(images, drawn, longest=_LONGEST_STROKE, widest=_WIDEST, soft=0.012)
+        strokes = drawn["control"], drawn["thickness"]
+        cover = stroke_cover(*strokes, images.shape[-2:], longest=_LONGEST_STROKE, widest=_WIDEST, soft=0.012)
         absorbed = planes(drawn["density"].unsqueeze(1) * (1 - drawn["transmittance"]))
         return images * (1 - cover * absorbed)
 
@@ -264,21 +256,17 @@ class RandomGelBubbles(PerSampleStep):
         y, x = frame(images)
         light_x, light_y = drawn["light"].view(-1, 2, 1, 1).unbind(1)
         gain = torch.zeros_like(images[:, 0])
-        for center, radius, strength in zip(
-            drawn["center"].unbind(1), drawn["radius"].unbind(1), drawn["strength"].unbind(1), strict=True
-        ):
-            across, down = (
-                (axis - at.view(-1, 1, 1)) / radius.view(-1, 1, 1)
-                for axis, at in ((x, center[:, 0]), (y, center[:, 1]))
-            )
+        bubbles = (drawn[name][..., None, None].unbind(1) for name in ("center", "radius", "strength"))
+        for center, radius, strength in zip(*bubbles, strict=True):
+            across, down = (x - center[:, 0]) / radius, (y - center[:, 1]) / radius
             distance = (across**2 + down**2).sqrt_()
             lit = across * light_x + down * light_y
             spot = ((across - 0.55 * light_x) ** 2 + (down - 0.55 * light_y) ** 2).sqrt_()
             rim = (1 - (distance - 0.92).abs_() / 0.12).clamp_(min=0)
             disk = (distance < 1).float().mul_(0.15).addcmul_(rim, lit, value=0.5)
-            gain.addcmul_(disk.add_((1 - spot / 0.28).clamp_(min=0)), strength.view(-1, 1, 1))
+            gain.addcmul_(disk.add_((1 - spot / 0.28).clamp_(min=0)), strength)
         lit_up = (images + gain.unsqueeze(1)).clamp_(0, 1)
-        across = (x - drawn["glint"][:, :, 0, None, None]) / drawn["axes"][:, :, 0, None, None].clamp(1e-6)
-        down = (y - drawn["glint"][:, :, 1, None, None]) / drawn["axes"][:, :, 1, None, None].clamp(1e-6)
+        glint, axes = drawn["glint"][..., None, None], drawn["axes"][..., None, None].clamp(1e-6)
+        across, down = (x - glint[:, :, 0]) / axes[:, :, 0], (y - glint[:, :, 1]) / axes[:, :, 1]
         cover = (1.5 * (1 - (across**2 + down**2).amin(1, keepdim=True))).clamp_(0, 1)
         return lit_up.lerp(torch.ones((), device=images.device), cover)

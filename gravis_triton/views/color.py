@@ -1,7 +1,5 @@
 """Color: jitter and grayscale, pigments of the skin, light, and color constancy."""
 
-from typing import Any
-
 import torch
 from kornia.augmentation import ColorJitter, RandomGrayscale
 from torch import Tensor
@@ -20,33 +18,30 @@ class FusedColorJitter(ChosenSamples, ColorJitter):
     The hue is shifted in closed form, without an HSV image, and all steps work in place, so gradients do not flow.
     """
 
-    def apply_transform(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
-    ) -> Tensor:
-        images, luma = input.clamp_(0, 1), torch.tensor(_LUMA, device=input.device)
-        for step in params["order"].tolist():
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        images.clamp_(0, 1)
+        luma = torch.tensor(_LUMA, device=images.device)
+        for step in drawn["order"].tolist():
             if step == 0:
-                images.mul_(planes(params["brightness_factor"])).clamp_(0, 1)
+                images.mul_(planes(drawn["brightness_factor"])).clamp_(0, 1)
             elif step == 1:
-                factor = params["contrast_factor"]
+                factor = drawn["contrast_factor"]
                 gray = images.mean((2, 3)) @ luma
                 images.mul_(planes(factor)).add_(planes((1 - factor) * gray)).clamp_(0, 1)
             elif step == 2:
-                factor = planes(params["saturation_factor"])
+                factor = planes(drawn["saturation_factor"])
                 gray = _gray(images).mul_(1 - factor)
                 images.mul_(factor).add_(gray).clamp_(0, 1)
             else:
-                _turn_hue_(images, params["hue_factor"])
+                _turn_hue_(images, drawn["hue_factor"])
         return images
 
 
 class Grayscale(ChosenSamples, RandomGrayscale):
     """kornia's RandomGrayscale with its default weights, those of the luma Y above: all three channels become Y."""
 
-    def apply_transform(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
-    ) -> Tensor:
-        return _gray(input).expand_as(input)
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        return _gray(images).expand_as(images)
 
 
 def _gray(images: Tensor) -> Tensor:

@@ -96,17 +96,14 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
     def views_of(self, images: Tensor, views: int, image_sizes: Tensor | None = None) -> Tensor:
         """Several crops of each image, drawn independently: (n, channels, height, width) to (n * views, channels, size,
         size). The same as a call on each image repeated `views` times, without the copies."""
-        number, channels, height, width = images.shape
-        params = self.forward_parameters((number * views, channels, height, width))
+        params = self.forward_parameters((len(images) * views, *images.shape[1:]))
         if image_sizes is not None:
             params["image_sizes"] = image_sizes.repeat_interleave(views, dim=0)
-        to_source = self._view_to_source(params, self.flags, (height, width), images.device)
-        return _sample(images, to_source, self.flags["size"], "bilinear")
+        return _sample(images, self._view_to_source(params, images), self.flags["size"], "bilinear")
 
     def compute_transformation(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any]) -> Tensor:
         """The (batch, 3, 3) matrices from canvas pixels to view pixels."""
-        height, width = input.shape[-2:]
-        matrix = self._view_to_source(params, flags, (height, width), input.device)
+        matrix = self._view_to_source(params, input)
         return torch.linalg.inv_ex(matrix).inverse  # inv would synchronize, for a check that cannot fail
 
     def apply_transform(
@@ -116,14 +113,14 @@ class RandomResizedRotatedCrop(GeometricAugmentationBase2D):
         to_source = torch.linalg.inv_ex(transform.float()).inverse
         return _sample(input, to_source, flags["size"], flags["resample"].name.lower())
 
-    def _view_to_source(
-        self, params: dict[str, Tensor], flags: dict[str, Any], canvas: tuple[int, int], device: torch.device
-    ) -> Tensor:
+    def _view_to_source(self, params: dict[str, Tensor], images: Tensor) -> Tensor:
         """The (batch, 3, 3) matrices from view pixels to canvas pixels, (x, y, 1) each."""
+        flags, device = self.flags, images.device
         # kornia's containers add parameters that are not tensors
         params = {name: value.to(device) for name, value in params.items() if isinstance(value, Tensor)}
         batch = len(params["angle"])
-        image_sizes = params.get("image_sizes", torch.tensor(canvas, device=device).expand(batch, 2)).float()
+        canvas = torch.tensor(images.shape[-2:], device=device).expand(batch, 2)
+        image_sizes = params.get("image_sizes", canvas).float()
         box = _first_fitting_box(params["area"], params["ratio"], image_sizes, flags["scale"], flags["ratio"])
         center = box / 2 + params["center"] * (image_sizes - box)  # (batch, 2) as (y, x)
         angle = torch.deg2rad((2 * params["angle"] - 1) * flags["degrees"])

@@ -1,7 +1,6 @@
 """The lens: Gaussian blur, defocus and dark corners."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +21,14 @@ class GaussianBlur(ChosenSamples, RandomGaussianBlur):
     is below 1e-7. Other devices use kornia's convolutions, since dropping taps there would force a synchronization.
     """
 
-    def apply_transform(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
-    ) -> Tensor:
-        if input.device.type != "cpu":
-            return super().apply_transform(input, params, flags, transform)
-        sigma = params["sigma"].unsqueeze(1)
-        along_y, along_x = (get_gaussian_kernel1d(size, sigma).tolist() for size in flags["kernel_size"])
-        for image, weights_y, weights_x in zip(input, along_y, along_x, strict=True):
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        if images.device.type != "cpu":
+            return self.apply_transform(images, drawn, self.flags)
+        sigma = drawn["sigma"].unsqueeze(1)
+        along_y, along_x = (get_gaussian_kernel1d(size, sigma).tolist() for size in self.flags["kernel_size"])
+        for image, weights_y, weights_x in zip(images, along_y, along_x, strict=True):
             _blur_(image, _needed(weights_y), _needed(weights_x))
-        return input
+        return images
 
 
 def _needed(weights: list[float]) -> list[float]:

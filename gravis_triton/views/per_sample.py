@@ -15,9 +15,9 @@ _NOT_PER_SAMPLE = ("batch_prob", "forward_input_shape", "order")
 class ChosenSamples(IntensityAugmentationBase2D):
     """A kornia intensity augmentation that processes only the samples chosen by its probability.
 
-    kornia processes every sample and then selects. Here `apply_transform` gets only the chosen samples, as float32,
-    in cache-sized chunks on a CPU, with their parameters on their device, and may work in place. Mix it in before
-    a kornia class; random draws and replay stay the same as in that class.
+    kornia processes every sample and then selects. Here `change` gets only the chosen samples, in cache-sized chunks on
+    a CPU, with their parameters on their device. Mix it in before a kornia class; random draws and replay stay the same
+    as in that class.
 
     Random numbers are drawn on the CPU for every device, so that choosing samples never waits for a GPU.
     """
@@ -25,47 +25,36 @@ class ChosenSamples(IntensityAugmentationBase2D):
     def set_rng_device_and_dtype(self, device: torch.device, dtype: torch.dtype) -> None:
         super().set_rng_device_and_dtype(torch.device("cpu"), torch.float32)
 
-    def transform_inputs(
-        self,
-        input: Tensor,
-        params: dict[str, Tensor],
-        flags: dict[str, Any],
-        transform: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        params, flags = self._process_kwargs_to_params_and_flags(params, flags, **kwargs)
+    @abstractmethod
+    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """The changed images, (samples, channels, height, width) float32; the input may be overwritten."""
+
+    def transform_inputs(self, input: Tensor, params: dict[str, Tensor], *_: Any, **__: Any) -> Tensor:
         images = self.transform_tensor(input)
         self.validate_tensor(images)
-        changed = images.clone()
-        self._change_chosen_(changed, params, flags, transform)
-        return self.transform_output_tensor(changed, input.shape)
+        return self.transform_output_tensor(self._change_chosen_(images.clone(), params), input.shape)
 
     def apply_(self, images: Tensor) -> Tensor:
         """Apply the step to images (batch, channels, height, width) in place."""
         self._params = self.forward_parameters(images.shape)
-        self._change_chosen_(images, self._params, self.flags, None)
-        return images
+        return self._change_chosen_(images, self._params)
 
-    def _change_chosen_(
-        self, images: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None
-    ) -> None:
+    def _change_chosen_(self, images: Tensor, params: dict[str, Tensor]) -> Tensor:
         rows = self._gate(params).cpu().nonzero().squeeze(1)
         for chunk in _chunks(rows, images):
-            own = {
+            drawn = {
                 name: value if name in _NOT_PER_SAMPLE else value[chunk].to(images.device, non_blocking=True)
                 for name, value in params.items()
                 if isinstance(value, Tensor)
             }
             here = chunk if isinstance(chunk, slice) else chunk.to(images.device, non_blocking=True)
-            chosen = images[here].float()
-            changed = self.apply_transform(chosen, own, flags, transform=transform)
-            if changed is not chosen or not _is_part(chosen, images):
-                images[here] = changed.to(images.dtype)
+            images[here] = self.change(images[here].float(), drawn).to(images.dtype)  # free if changed in place
+        return images
 
 
 class PerSampleStep(ChosenSamples):
-    """Base class of the steps of this package; subclasses implement `draw` and `change`, and find their settings in
-    `flags`."""
+    """Base class of the steps of this package; subclasses implement `draw` and `change`, whose images are (samples, 3,
+    height, width) in [0, 1], and find their settings in `flags`."""
 
     def __init__(self, p: float = 0.5, same_on_batch: bool = False, **flags: Any) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch)
@@ -75,19 +64,10 @@ class PerSampleStep(ChosenSamples):
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
         """Random parameters, each with one row per sample, on the CPU."""
 
-    @abstractmethod
-    def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """The changed images, (samples, 3, height, width) float32 in [0, 1]; the input may be overwritten."""
-
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         batch, height, width = batch_shape[0], batch_shape[-2], batch_shape[-1]
         drawn = self.draw(1 if self.same_on_batch else batch, height, width)
         return {name: value.expand(batch, *value.shape[1:]) for name, value in drawn.items()}
-
-    def apply_transform(
-        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
-    ) -> Tensor:
-        return self.change(input, params)
 
 
 def uniform(samples: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -109,11 +89,6 @@ def frame(images: Tensor) -> tuple[Tensor, Tensor]:
 def planes(values: Tensor) -> Tensor:
     """Per-sample values (samples,) or (samples, channels), reshaped to broadcast over images."""
     return values.view(len(values), -1, 1, 1)
-
-
-def _is_part(chosen: Tensor, images: Tensor) -> bool:
-    """Whether the chosen samples share the memory of the images, i.e. were changed in place."""
-    return chosen.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
 
 
 def _chunks(rows: Tensor, images: Tensor) -> Iterator[slice | Tensor]:

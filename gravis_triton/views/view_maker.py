@@ -1,6 +1,7 @@
 """Random views of images, made on the device: for pre-training, and for fine-tuning with labels or masks."""
 
 import math
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -44,35 +45,12 @@ class RandomCutout(PerSampleStep):
         return min(short, max(1, round(self.flags["side"] * short)))
 
 
+RGB: TypeAlias = tuple[float, ...]  # a value for each channel
 _CPU_VALUES = 2**20  # view values generated at a time on a CPU
 _PUBLISHED_SIZE = 224  # pixels; lengths in the settings refer to views of this size
 
 
-class _CropAndNormalize(nn.Module):
-    """What the two kinds of views have in common."""
-
-    def __init__(
-        self,
-        settings: ViewSettings | LabeledViewSettings,
-        *,
-        size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        max_crop_scale: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.crop = RandomResizedRotatedCrop(
-            size,
-            scale=(settings.crop_scale, max_crop_scale),
-            degrees=settings.rotation,
-            flip=settings.flip,
-            vertical_flip=settings.vertical_flip,
-        )
-        self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1), persistent=False)
-
-
-class ViewMaker(_CropAndNormalize):
+class ViewMaker(nn.Module):
     """Turn uint8 images into normalized views, drawn independently per view.
 
     Input: images (images, 3, height, width) uint8 and image_sizes (images, 2), the true (height, width) of each image
@@ -83,17 +61,11 @@ class ViewMaker(_CropAndNormalize):
     (defocus, vignette), light and camera (illuminant, constancy, jitter, grayscale, blur), cutout.
     """
 
-    def __init__(
-        self,
-        settings: ViewSettings,
-        *,
-        size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        max_crop_scale: float = 1.0,
-    ) -> None:
-        super().__init__(settings, size=size, mean=mean, std=std, max_crop_scale=max_crop_scale)
+    def __init__(self, settings: ViewSettings, *, size: int, mean: RGB, std: RGB, max_crop_scale: float = 1.0) -> None:
+        super().__init__()
         self.settings, self.size = settings, size
+        self.mean, self.std = _channels(mean), _channels(std)
+        self.crop = _crop(settings, size, max_crop_scale)
         self.photometry = nn.ModuleList(photometric_steps(settings, size))
         self.cutout = RandomCutout(settings.cutout_holes, min(1.0, settings.cutout_side / _PUBLISHED_SIZE))
 
@@ -134,7 +106,18 @@ def photometric_steps(settings: ViewSettings, size: int) -> list[ChosenSamples]:
     return [step for step in steps if step.p > 0]
 
 
-class LabeledView(_CropAndNormalize):
+def _crop(settings: ViewSettings | LabeledViewSettings, size: int, max_scale: float = 1.0) -> RandomResizedRotatedCrop:
+    scale = (settings.crop_scale, max_scale)
+    return RandomResizedRotatedCrop(
+        size, scale, degrees=settings.rotation, flip=settings.flip, vertical_flip=settings.vertical_flip
+    )
+
+
+def _channels(values: RGB) -> nn.Buffer:
+    return nn.Buffer(torch.tensor(values).view(3, 1, 1), persistent=False)
+
+
+class LabeledView(nn.Module):
     """Turn uint8 images into one normalized random view each, and masks into the same crops.
 
     Input: images (batch, 3, height, width) uint8 and image_sizes (batch, 2), the true (height, width) of each image on
@@ -143,10 +126,10 @@ class LabeledView(_CropAndNormalize):
     Randomness comes from torch's global generator.
     """
 
-    def __init__(
-        self, settings: LabeledViewSettings, *, size: int, mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> None:
-        super().__init__(settings, size=size, mean=mean, std=std)
+    def __init__(self, settings: LabeledViewSettings, *, size: int, mean: RGB, std: RGB) -> None:
+        super().__init__()
+        self.mean, self.std = _channels(mean), _channels(std)
+        self.crop = _crop(settings, size)
         self.jitter = FusedColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=1.0)
 
     @torch.no_grad()

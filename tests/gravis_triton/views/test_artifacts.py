@@ -28,9 +28,9 @@ def straight(start: tuple[float, float], end: tuple[float, float]) -> torch.Tens
 
 
 def cover(control: torch.Tensor, thickness: float, side: int = 32) -> torch.Tensor:
-    return stroke_cover(
-        control, torch.full((1, 1, 4), thickness), height=side, width=side, longest=2.0 * side, widest=8.0
-    )[0, 0]
+    """Coverage of an image of this side by strokes with lengths in pixels."""
+    thickness_of_side = torch.full((1, 1, 4), thickness / side)
+    return stroke_cover(control / side, thickness_of_side, (side, side), longest=2.0, widest=8.0 / side)[0, 0]
 
 
 def test_a_horizontal_stroke_covers_its_rows_in_full_and_half_of_the_next():
