@@ -17,6 +17,7 @@ NEIGHBORS = (1, 2, 5, 10, 20, 50, 100, 200)
 """Values of k that `choose_neighbors` tries."""
 MAX_SCORED_IMAGES = 20_000
 """Per set; more would change the scores by less than their error."""
+_TEMPERATURE = 0.07  # of the neighbors' votes
 _ROWS = 1024  # queries compared with the whole reference set at a time, at most
 _MAX_SIMILARITIES = 2**22  # at a time: 16 MB, which are reused, not mapped anew
 
@@ -31,35 +32,19 @@ class KnnScores:
     images: int
 
 
-def knn_probabilities(
-    reference: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    *,
-    classes: int,
-    neighbors: int = 20,
-    temperature: float = 0.07,
-) -> Tensor:
+def knn_probabilities(reference: LabeledFeatures, queries: Tensor, *, classes: int, neighbors: int = 20) -> Tensor:
     """Class probabilities (queries, classes) from the labels of the nearest features by cosine similarity.
 
-    The `neighbors` nearest of the reference set (n, dim) vote with weight exp(similarity / temperature) (Wu et
-    al., 2018, arXiv 1805.01978), divided by the number of reference images of their class, which targets balanced
-    accuracy. Labels (n, classes) of 0 and 1 are averaged with these weights, without this division.
+    The `neighbors` nearest of the reference set vote with weight exp(similarity / 0.07) (Wu et al., 2018, arXiv
+    1805.01978), divided by the number of reference images of their class, which targets balanced accuracy. Labels
+    (n, classes) of 0 and 1 are averaged with these weights, without this division.
     """
-    (probabilities,) = _probabilities(reference, labels, queries, classes, (neighbors,), temperature)
-    return probabilities
+    return _probabilities(reference, queries, classes, (neighbors,))[0]
 
 
-def _probabilities(
-    reference: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    classes: int,
-    numbers: Sequence[int],
-    temperature: float = 0.07,
-) -> list[Tensor]:
+def _probabilities(known: LabeledFeatures, queries: Tensor, classes: int, numbers: Sequence[int]) -> list[Tensor]:
     """`knn_probabilities` for several ascending numbers of neighbors, from one search for the largest."""
-    reference, queries = F.normalize(reference, dim=1), F.normalize(queries, dim=1)
+    labels, reference, queries = known.labels, F.normalize(known.features, dim=1), F.normalize(queries, dim=1)
     counts = torch.bincount(labels, minlength=classes) if labels.ndim == 1 else torch.ones(classes)
     class_weight = 1 / counts.clamp(min=1).float()
     numbers = [min(number, len(reference)) for number in numbers]
@@ -73,7 +58,7 @@ def _probabilities(
                 tied = largest[:, number - 1] == largest[:, number]
                 nearest = nearest.clone()
                 nearest[tied] = similarities[tied].topk(number, dim=1).indices
-            weight = torch.exp((similarity - 1) / temperature)
+            weight = torch.exp((similarity - 1) / _TEMPERATURE)
             of_number.append(_vote(weight, labels[nearest], class_weight))
     return [torch.cat(of_number) for of_number in votes]
 
@@ -91,9 +76,8 @@ def choose_neighbors(
 ) -> int:
     """The k with the highest `selection_score` on the validation features; ties go to the largest."""
     numbers = [number for number in NEIGHBORS if number <= len(reference.labels)]
-    probabilities = _probabilities(reference.features, reference.labels, validation.features, classes, numbers)
-    known = validation.labels.numpy()
-    scores = [selection_score(p.double().numpy(), known, scored) for p in probabilities]
+    probabilities = _probabilities(reference, validation.features, classes, numbers)
+    scores = [selection_score(p.double().numpy(), validation.labels.numpy(), scored) for p in probabilities]
     return max(zip(scores, numbers, strict=True))[1]
 
 
@@ -104,13 +88,9 @@ def knn_scores(
 
     scored: classes of the mean AUC. A class without positive or without negative queries has no AUC and is left out.
     """
-    predicted = knn_probabilities(reference.features, reference.labels, queries.features, classes=classes)
-    p, known = predicted.double().numpy(), queries.labels.numpy()
-    return KnnScores(
-        balanced_accuracy=balanced_accuracy(p, known),
-        mean_auc=mean_auc(p, known, scored),
-        images=len(known),
-    )
+    p = knn_probabilities(reference, queries.features, classes=classes).double().numpy()
+    known = queries.labels.numpy()
+    return KnnScores(balanced_accuracy(p, known), mean_auc(p, known, scored), images=len(known))
 
 
 def score_encoder(

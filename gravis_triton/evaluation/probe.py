@@ -91,9 +91,11 @@ def logistic_problem(features: Floats, labels: NDArray[np.int64]) -> LogisticPro
 def fit_logistic(problem: LogisticProblem, inverse_penalty: float, *, start: Floats, tolerance: float) -> Floats:
     """The solution (classes, rank + 1), float64, that minimizes |w|^2 / 2 + C * sum of the weighted log-losses.
 
-    w are the weights of the standardized features; the bias is not penalized. Stops when a step lowers the objective
-    by less than `tolerance` * C * images.
+    w are the weights of the standardized features; the bias is not penalized. Two classes share one w, w_1 - w_0.
+    Stops when a step lowers the objective by less than `tolerance` * C * images.
     """
+    if len(start) == 2:  # w_1 = -w_0 = w / 2 have the penalty |w|^2 / 4
+        inverse_penalty /= 2
     penalized, images = problem.penalized, len(problem.rows)
     scale = 1 / np.sqrt(penalized + inverse_penalty * problem.curvature)
 
@@ -133,21 +135,17 @@ def weight_and_bias(problem: LogisticProblem, solution: Floats) -> tuple[Floats,
 
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
-    """weight (known classes, dim) and bias (known classes,), float64, of the logits of the `known` classes, those with
-    training images. inverse_penalty: C of the logistic regression, chosen on the validation set; None if nothing was
-    fitted. classes: number of all classes."""
+    """weight (classes, dim) and bias (classes,), float64, of the logits; the bias of a class without training images is
+    minus infinity. inverse_penalty: C of the logistic regression, chosen on the validation set; None if nothing was
+    fitted."""
 
     weight: Tensor
     bias: Tensor
-    known: Tensor
     inverse_penalty: float | None
-    classes: int
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(images, classes) float64; 0 for a class without training images."""
-        p = torch.zeros(len(features), self.classes, dtype=torch.float64)
-        p[:, self.known] = (features.double() @ self.weight.T + self.bias).softmax(dim=1)
-        return p
+        return (features.double() @ self.weight.T + self.bias).softmax(dim=1)
 
 
 def fit_probe(
@@ -172,23 +170,24 @@ def fit_probe(
     problem = logistic_problem(train.features.numpy(), labels.numpy())
 
     def probe_of(solution: Floats, inverse_penalty: float) -> LinearProbe:
-        weight, bias = (torch.from_numpy(values) for values in weight_and_bias(problem, solution))
-        return LinearProbe(weight, bias, known, inverse_penalty, classes)
-
-    def score(probe: LinearProbe) -> float:
-        p = probe.probabilities(validation.features).numpy()
-        return selection_score(p, validation.labels.numpy(), scored)
+        weight = torch.zeros(classes, train.features.shape[1], dtype=torch.float64)
+        bias = torch.full((classes,), -math.inf, dtype=torch.float64)
+        weight[known], bias[known] = map(torch.from_numpy, weight_and_bias(problem, solution))
+        return LinearProbe(weight, bias, inverse_penalty)
 
     solutions: list[Floats] = []
+    scores: list[float] = []
     for inverse_penalty in INVERSE_PENALTIES:
         start = _start(problem, solutions)
-        solutions.append(_fit(problem, inverse_penalty, start, _TO_CHOOSE))
+        solutions.append(fit_logistic(problem, inverse_penalty, start=start, tolerance=_TO_CHOOSE))
+        p = probe_of(solutions[-1], inverse_penalty).probabilities(validation.features).numpy()
+        scores.append(selection_score(p, validation.labels.numpy(), scored))
         if progress is not None:
             progress(len(solutions), len(INVERSE_PENALTIES))
-    scores = [score(probe_of(*pair)) for pair in zip(solutions, INVERSE_PENALTIES, strict=True)]
     best = int(np.argmax(scores))
     inverse_penalty = INVERSE_PENALTIES[best]
-    return probe_of(_fit(problem, inverse_penalty, solutions[best], _TO_SCORE), inverse_penalty)
+    solution = fit_logistic(problem, inverse_penalty, start=solutions[best], tolerance=_TO_SCORE)
+    return probe_of(solution, inverse_penalty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,20 +215,14 @@ def fit_multilabel_probe(
     dim = train.features.shape[1]
     for column, known in zip(train.labels.unbind(1), validation.labels.unbind(1), strict=True):
         if column.min() == column.max():
-            none = torch.zeros(1, dim, dtype=torch.float64)
-            probes.append(LinearProbe(none, none[:, 0], column[:1], None, 2))
+            bias = torch.where(torch.arange(2) == column[0], 0.0, -math.inf).double()
+            probes.append(LinearProbe(torch.zeros(2, dim, dtype=torch.float64), bias, None))
         else:
             parts = LabeledFeatures(train.features, column), LabeledFeatures(validation.features, known)
             probes.append(fit_probe(*parts, classes=2, scored=[1]))
         if progress is not None:
             progress(len(probes), train.labels.shape[1])
     return MultilabelProbe(tuple(probes))
-
-
-def _fit(problem: LogisticProblem, inverse_penalty: float, start: Floats, tolerance: float) -> Floats:
-    # for two classes, w = w_1 - w_0 with w_1 = -w_0 = w / 2 has the penalty |w|^2 / 4
-    factor = 0.5 if problem.targets.shape[1] == 2 else 1.0
-    return fit_logistic(problem, factor * inverse_penalty, start=start, tolerance=tolerance)
 
 
 def _start(problem: LogisticProblem, solutions: Sequence[Floats]) -> Floats:

@@ -92,7 +92,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
             display.print("AUC: " + console.format_scores({c.name: c.auc for c in scores.classes}))
         return scores
 
-    of_neighbors = knn_probabilities(train.features, train.labels, test.features, classes=classes, neighbors=neighbors)
+    of_neighbors = knn_probabilities(train, test.features, classes=classes, neighbors=neighbors)
     knn = score("knn", "nearest neighbors", f"k = {neighbors}", of_neighbors)
     penalty = probe.inverse_penalty
     described = f"C = {penalty:g}" if isinstance(penalty, float) else "a C for each class"

@@ -15,15 +15,17 @@ def test_knn_votes_are_weighted_by_similarity_and_class_rarity():
     # two neighbors of class 0 at cosines 1 and 0.6, one of class 1 at 0.8; class 0 has two of three reference images
     reference = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
     labels = torch.tensor([0, 0, 1])
-    p = knn_probabilities(reference, labels, torch.tensor([[2.0, 0.0]]), classes=2, neighbors=3, temperature=0.5)
-    zero = (math.exp(1.0 / 0.5) + math.exp(0.6 / 0.5)) / 2
-    one = math.exp(0.8 / 0.5) / 1
+    known = LabeledFeatures(reference, labels)
+    p = knn_probabilities(known, torch.tensor([[2.0, 0.0]]), classes=2, neighbors=3)
+    zero = (math.exp(1.0 / 0.07) + math.exp(0.6 / 0.07)) / 2
+    one = math.exp(0.8 / 0.07) / 1
     assert p[0].tolist() == pytest.approx([zero / (zero + one), one / (zero + one)], rel=1e-5)
 
 
 def test_only_the_nearest_neighbors_vote():
     reference = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    p = knn_probabilities(reference, torch.tensor([0, 0, 1]), torch.tensor([[1.0, 0.0]]), classes=2, neighbors=2)
+    known = LabeledFeatures(reference, torch.tensor([0, 0, 1]))
+    p = knn_probabilities(known, torch.tensor([[1.0, 0.0]]), classes=2, neighbors=2)
     assert p[0].tolist() == [1.0, 0.0]
 
 
@@ -32,11 +34,11 @@ def test_one_search_for_several_k_equals_a_search_for_each():
     generator = torch.Generator().manual_seed(0)
     reference = torch.randint(-1, 2, (400, 4), generator=generator).float()
     queries = torch.randint(-1, 2, (50, 4), generator=generator).float()
-    labels = torch.randint(2, (400,), generator=generator)
+    known = LabeledFeatures(reference, torch.randint(2, (400,), generator=generator))
     numbers = (1, 2, 5, 20, 100)
-    together = knn._probabilities(reference, labels, queries, 2, numbers)
+    together = knn._probabilities(known, queries, 2, numbers)
     for number, p in zip(numbers, together, strict=True):
-        alone = knn_probabilities(reference, labels, queries, classes=2, neighbors=number)
+        alone = knn_probabilities(known, queries, classes=2, neighbors=number)
         assert torch.equal(p, alone)
 
 
@@ -132,10 +134,10 @@ def test_limit_samples_both_sets_and_keeps_every_class():
 def test_labels_of_several_classes_are_averaged_over_the_neighbors():
     # cosines 1, 0.6 and 0.8; both of the first class with the nearest, none of the others
     reference = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
-    labels = torch.tensor([[1, 0], [1, 1], [0, 0]])
+    known = LabeledFeatures(reference, torch.tensor([[1, 0], [1, 1], [0, 0]]))
     query = torch.tensor([[2.0, 0.0]])
-    p = knn_probabilities(reference, labels, query, classes=2, neighbors=3, temperature=0.5)
-    first, second, third = (math.exp(cosine / 0.5) for cosine in (1.0, 0.6, 0.8))
+    p = knn_probabilities(known, query, classes=2, neighbors=3)
+    first, second, third = (math.exp(cosine / 0.07) for cosine in (1.0, 0.6, 0.8))
     total = first + second + third
     assert p[0].tolist() == pytest.approx([(first + second) / total, second / total], rel=1e-5)
-    assert knn_probabilities(reference, labels, query, classes=2, neighbors=1)[0].tolist() == [1.0, 0.0]
+    assert knn_probabilities(known, query, classes=2, neighbors=1)[0].tolist() == [1.0, 0.0]
