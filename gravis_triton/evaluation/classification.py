@@ -76,11 +76,10 @@ class ClassificationScores:
         `specificity_at_sensitivity_82_melanoma`, ..."""
         named = _floats(self)
         for c in self.classes:
-            named |= {f"{name}_{c.name}": value for name, value in _floats(c).items()}
-            for given, value in c.sensitivity_at.items():
-                named[f"sensitivity_at_specificity_{given * 100:g}_{c.name}"] = value
-            for given, value in c.specificity_at.items():
-                named[f"specificity_at_sensitivity_{given * 100:g}_{c.name}"] = value
+            scores = _floats(c)
+            scores |= {f"sensitivity_at_specificity_{at * 100:g}": value for at, value in c.sensitivity_at.items()}
+            scores |= {f"specificity_at_sensitivity_{at * 100:g}": value for at, value in c.specificity_at.items()}
+            named |= {f"{name}_{c.name}": value for name, value in scores.items()}
         return named
 
 
@@ -163,18 +162,14 @@ def checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, *, classe
     largest = classes - 1 if y.ndim == 1 else 1
     if y.dtype.kind not in "iu" or y.min() < 0 or y.max() > largest:
         raise ValueError(f"labels must be integers from 0 to {largest}")
-    if not np.isfinite(p).all():
-        raise ValueError(f"probabilities of image {_first(~np.isfinite(p).all(1))} are not finite")
-    if (p < 0).any() or (p > 1).any():
-        raise ValueError(f"probabilities of image {_first(((p < 0) | (p > 1)).any(1))} are outside [0, 1]: logits?")
-    off = np.abs(p.sum(1) - 1) > _SUM_TOLERANCE
-    if off.any() and y.ndim == 1:
-        raise ValueError(f"probabilities of image {_first(off)} sum to {p[off][0].sum():g}, not 1")
+    lowest, highest, total = p.min(1), p.max(1), p.sum(1)
+    if not np.isfinite(total).all():
+        raise ValueError(f"probabilities of image {np.isfinite(total).argmin()} are not finite")
+    if (outside := (lowest < 0) | (highest > 1)).any():
+        raise ValueError(f"probabilities of image {outside.argmax()} are outside [0, 1]: logits?")
+    if y.ndim == 1 and (off := np.abs(total - 1) > _SUM_TOLERANCE).any():
+        raise ValueError(f"probabilities of image {off.argmax()} sum to {total[off][0]:g}, not 1")
     return p, y.astype(np.int64)
-
-
-def _first(rows: ArrayLike) -> int:
-    return int(np.flatnonzero(np.asarray(rows))[0])
 
 
 def nanmean(values: Iterable[float] | Floats) -> float:

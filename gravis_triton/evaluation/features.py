@@ -70,9 +70,7 @@ def predict_with_flips(predict: Callable[[Tensor], Tensor], images: Tensor, *, m
     masks: predictions are masks (..., height, width), which are flipped back before averaging; otherwise they are
     vectors (batch, classes). `predict` should return probabilities, not logits, so that the mean is a probability.
     """
-    predictions = [
-        predict(images.flip(sides)).flip(sides) if masks else predict(images.flip(sides)) for sides in _FLIPS
-    ]
+    predictions = [predict(images.flip(sides)).flip(sides if masks else ()) for sides in _FLIPS]
     return torch.stack(predictions).mean(0)
 
 

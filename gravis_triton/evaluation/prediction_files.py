@@ -21,6 +21,12 @@ from gravis_triton.files import atomic_write, inside
 from gravis_triton.run_directory import RunDirectory
 
 _Row = Sequence[str | float]
+_SINGLE_CLASSES: Mapping[str, tuple[str | None, Mapping[str, str]]] = {
+    "ISIC 2016": (None, {"confidence": "malignant"}),
+    "ISIC 2017": ("image_id", {"melanoma": "melanoma", "seborrheic_keratosis": "seborrheic_keratosis"}),
+    "ISIC 2020": ("image_name", {"target": "malignant"}),
+}
+"""Challenges that ask for single classes -> as `_submission_columns` returns them."""
 
 
 def write_submission_csv(
@@ -43,17 +49,9 @@ def write_submission_csv(
 
 def _submission_columns(data_set: str, classes: Sequence[str]) -> tuple[str | None, Mapping[str, str]]:
     """(title of the id column, column title -> class); the title is None for a file without a header."""
-    match data_set:
-        case "ISIC 2016":
-            return None, {"confidence": "malignant"}
-        case "ISIC 2017":
-            return "image_id", {name: name for name in ("melanoma", "seborrheic_keratosis")}
-        case "ISIC 2020":
-            return "image_name", {"target": "malignant"}
-        case "HAM10000":
-            return "image", {name.upper(): name for name in classes}
-        case _:
-            return "image", {name: name for name in classes}
+    if data_set in _SINGLE_CLASSES:
+        return _SINGLE_CLASSES[data_set]
+    return "image", {name.upper() if data_set == "HAM10000" else name: name for name in classes}
 
 
 def write_class_predictions(

@@ -18,7 +18,6 @@ from gravis_triton.views import ViewMaker
 Metrics: TypeAlias = dict[str, Tensor]
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -47,6 +46,11 @@ class Method(nn.Module):
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
         super().__init__()
         self.encoder, self.view_maker, self.settings = encoder, view_maker, self.complete(settings)
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the encoder's features."""
+        return cast(int, self.encoder.head_hidden_size)
 
     @classmethod
     def complete(cls, settings: Any) -> Any:
@@ -87,11 +91,6 @@ def per_view(function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
     return function(views.flatten(0, 1)).unflatten(0, views.shape[:2])
 
 
-def feature_dim(encoder: nn.Module) -> int:
-    """Width of an encoder's features."""
-    return cast(int, encoder.head_hidden_size)
-
-
 def mlp(*widths: int, batch_norm: bool = True) -> nn.Sequential:
     """Linear layers of these widths, with BatchNorm (optional) and ReLU between them."""
     layers: list[nn.Module] = []
@@ -112,13 +111,12 @@ def process_group() -> dist.ProcessGroup | None:
     return dist.group.WORLD if dist.is_initialized() else None
 
 
-def cosine_to_one(start: float, step: int, steps: int) -> float:
-    """From `start` at step 0 to 1 at the last step, along half a cosine: a teacher's momentum."""
-    return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
-
-
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, momentum: float) -> None:
-    """average = momentum * average + (1 - momentum) * model, parameter by parameter; buffers are left alone."""
+def update_average(average: nn.Module, model: nn.Module, start: float, step: int, steps: int) -> None:
+    """average = momentum * average + (1 - momentum) * model, parameter by parameter; buffers are left alone.
+
+    The momentum rises from `start` at step 0 to 1 at the last step, along half a cosine.
+    """
+    momentum = 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
     for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
         ours.lerp_(theirs, 1 - momentum)

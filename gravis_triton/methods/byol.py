@@ -11,18 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import ImageBatch
-from gravis_triton.methods.base import (
-    Method,
-    Metrics,
-    Probability,
-    Width,
-    cosine_to_one,
-    feature_dim,
-    full_precision,
-    mlp,
-    per_view,
-    update_average,
-)
+from gravis_triton.methods.base import Method, Metrics, Width, full_precision, mlp, per_view, update_average
+from gravis_triton.settings.augmentation import Probability
 from gravis_triton.views import ViewMaker
 
 
@@ -43,7 +33,7 @@ class BYOL(Method):
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Settings) -> None:
         super().__init__(encoder, view_maker, settings)
         hidden, dim = settings.projection_hidden, settings.projection_dim
-        self.projector = mlp(feature_dim(encoder), hidden, dim)
+        self.projector = mlp(self.feature_dim, hidden, dim)
         self.predictor = mlp(dim, hidden, dim)
         self.teacher = copy.deepcopy(nn.Sequential(encoder, self.projector)).requires_grad_(False)
 
@@ -60,8 +50,8 @@ class BYOL(Method):
         return per_view(lambda flat: self.projector(self.encoder(flat)), views)
 
     def after_step(self, step: int, steps: int) -> None:
-        momentum = cosine_to_one(self.settings.teacher_momentum, step, steps)
-        update_average(self.teacher, nn.Sequential(self.encoder, self.projector), momentum)
+        student = nn.Sequential(self.encoder, self.projector)
+        update_average(self.teacher, student, self.settings.teacher_momentum, step, steps)
 
 
 def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -16,19 +16,9 @@ from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
-from gravis_triton.methods.base import (
-    Method,
-    Metrics,
-    Positive,
-    Probability,
-    Width,
-    cosine_to_one,
-    feature_dim,
-    full_precision,
-    per_view,
-    update_average,
-)
+from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, per_view, update_average
 from gravis_triton.models import eval_mode
+from gravis_triton.settings.augmentation import Probability
 from gravis_triton.views import ViewMaker
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -80,7 +70,7 @@ class DINO(Method):
         )
         _check_size(encoder, self.local_view_maker.size)
         self.student = copy.deepcopy(encoder)
-        self.student_head = Head(feature_dim(encoder), settings)
+        self.student_head = Head(self.feature_dim, settings)
         self.teacher_head = copy.deepcopy(self.student_head)
         self.encoder.requires_grad_(False)
         self.teacher_head.requires_grad_(False)
@@ -102,9 +92,9 @@ class DINO(Method):
         return loss, {"teacher_entropy": entropy}
 
     def after_step(self, step: int, steps: int) -> None:
-        momentum = cosine_to_one(self.settings.teacher_momentum, step, steps)
-        update_average(self.encoder, self.student, momentum)
-        update_average(self.teacher_head, self.student_head, momentum)
+        momentum = self.settings.teacher_momentum
+        update_average(self.encoder, self.student, momentum, step, steps)
+        update_average(self.teacher_head, self.student_head, momentum, step, steps)
 
 
 class Head(nn.Module):

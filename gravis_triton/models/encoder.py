@@ -106,12 +106,9 @@ def packaged_weights(name: str) -> list[Tensor] | None:
     Apache-2.0) holds the tensors of timm's tf_efficientnet_lite0 in timm's order, under other names.
     """
     package = find_spec(_PACKAGES.get(name.split(".")[0], "no_such_package"))
-    if package is None or package.submodule_search_locations is None:
-        return None
-    for directory in package.submodule_search_locations:
-        for file in sorted(Path(directory, "models").glob("*.pth")):
-            return list(torch.load(file, map_location="cpu", weights_only=True).values())
-    return None
+    directories = (package and package.submodule_search_locations) or []
+    files = [file for directory in directories for file in sorted(Path(directory, "models").glob("*.pth"))]
+    return list(torch.load(files[0], map_location="cpu", weights_only=True).values()) if files else None
 
 
 def model_args(encoder: nn.Module) -> dict[str, Any]:

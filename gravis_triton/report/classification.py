@@ -134,17 +134,14 @@ def write_class_cases(
     squares = collate_central_squares([images[indices[number]] for number in chosen])
     confidence, predicted = probabilities[chosen].max(1)
     saliency = find_saliency(squares, predicted)
-    cases = {
-        number: ClassCase(
-            image_id=collection.records[indices[number]].id,
-            image=squares[place].permute(1, 2, 0).numpy(),
-            truth=collection.class_names(collection.records[indices[number]]) or "none",
-            predicted=collection.classes[int(predicted[place])],
-            probability=float(confidence[place]),
-            map=None if saliency is None else saliency.maps[place],
-        )
-        for place, number in enumerate(chosen)
-    }
+    maps = [None] * len(chosen) if saliency is None else saliency.maps
+    cases = {}
+    for number, square, p, index, saliency_map in zip(
+        chosen, squares, confidence.tolist(), predicted.tolist(), maps, strict=True
+    ):
+        record = collection.records[indices[number]]
+        image, truth = square.permute(1, 2, 0).numpy(), collection.class_names(record) or "none"
+        cases[number] = ClassCase(record.id, image, truth, collection.classes[index], p, saliency_map)
     rows = {kind: [cases[number] for number in row] for kind, row in kinds.items()}
     figure = draw_class_cases(rows, layer=None if saliency is None else saliency.layer)
     write_figure(figure, run.cases, caption=caption)
@@ -156,12 +153,8 @@ def choose_class_cases(probabilities: Tensor, labels: Tensor, *, count: int = 4)
     confidence, predicted = probabilities.max(1)
     order = confidence.argsort(descending=True, stable=True)
     hits = predicted == labels if labels.ndim == 1 else labels.gather(1, predicted[:, None])[:, 0] == 1
-    correct = hits[order]
-    kinds = {
-        "most confident, correct": order[correct][:count].tolist(),
-        "most confident, wrong": order[~correct][:count].tolist(),
-    }
-    return {kind: row for kind, row in kinds.items() if row}
+    kinds = {"most confident, correct": order[hits[order]], "most confident, wrong": order[~hits[order]]}
+    return {kind: row[:count].tolist() for kind, row in kinds.items() if len(row)}
 
 
 def draw_class_cases(cases: Mapping[str, Sequence[ClassCase]], layer: str | None) -> Figure:

@@ -29,12 +29,8 @@ def write_comparison_page(comparison: Comparison, results: Sequence[Result], dir
         figures = {f"{shown(task)}: score against {axis}": draw(comparison, [task]) for task in comparison.tasks}
         pictures = [Picture.from_figure(figure, alt) for alt, figure in figures.items()]
         sections.append(Section(f"Score against {axis}", pictures=pictures))
-    runs = sorted({result.directory.relative_to(directory) for result in results})
-    links = [
-        (f"{run.parent.name}/{run.name}", f"{run}/report.html")
-        for run in runs
-        if (directory / run / "report.html").is_file()
-    ]
+    pages = sorted({result.directory.relative_to(directory) / "report.html" for result in results})
+    links = [("/".join(page.parts[-3:-1]), str(page)) for page in pages if (directory / page).is_file()]
     title = f"Comparison with {comparison.baseline} on {data}"
     write_page(directory / "report.html", title, describe(comparison), sections, links=links)
 

@@ -65,9 +65,8 @@ def format_scores(scores: Mapping[str, float]) -> str:
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """The device and the versions of Python and the main libraries, for a summary."""
-    versions = {"python": platform.python_version()}
-    versions |= {name: version(name) for name in ("torch", "timm", "kornia")}
-    return {"device": device_name(device), "versions": versions}
+    libraries = {name: version(name) for name in ("torch", "timm", "kornia")}
+    return {"device": device_name(device), "versions": {"python": platform.python_version(), **libraries}}
 
 
 def device_name(device: torch.device) -> str:

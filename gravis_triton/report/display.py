@@ -41,66 +41,54 @@ class Display:
     @contextmanager
     def task(self, description: str) -> Iterator[Callable[[int, int], None]]:
         """Show the progress of a task; yields a function to call with (done, total)."""
-        if not self.console.is_terminal:
-            yield self._plain_task(description)
+        if self.console.is_terminal:
+            with _bar(self.console, transient=True) as bar:
+                task = bar.add_task(description, total=None)
+                yield lambda done, total: bar.update(task, completed=done, total=total)
             return
-        with _bar(self.console, transient=True) as bar:
-            task = bar.add_task(description, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-
-    def _plain_task(self, description: str) -> Callable[[int, int], None]:
         last = time.monotonic()
 
-        def report(done: int, total: int) -> None:
+        def print_line(done: int, total: int) -> None:
             nonlocal last
             if time.monotonic() - last > _PLAIN_SECONDS:
                 last = time.monotonic()
                 self.print(f"{description}: {done:,} of {total:,}")
 
-        return report
+        yield print_line
 
     @contextmanager
     def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[Metrics], None]]:
         """Show training progress from `first_step`; yields a function to call with new metrics."""
-        start = time.monotonic()
-
-        def remaining(step: int) -> float:
-            return (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
-
-        if not (self.console.is_terminal or self.in_notebook):
-
-            def show_line(metrics: Metrics) -> None:
-                texts = "  ".join(f"{name} {text}" for name, text in format_metrics(metrics).items())
-                self.print(
-                    f"epoch {metrics['epoch']}/{metrics['epochs']}  step {metrics['step']}  {texts}  "
-                    f"eta {timedelta(seconds=round(remaining(metrics['step'])))}"
-                )
-
-            yield show_line
-            return
-        bar = _bar(self.console)
+        bar, start = _bar(self.console), time.monotonic()
         task = bar.add_task("training", total=total_steps, completed=first_step)
         with self._live(bar) as update:
 
             def show(metrics: Metrics) -> None:
+                step, texts = metrics["step"], format_metrics(metrics).items()
                 epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
-                bar.update(task, completed=metrics["step"], description=epoch)
-                texts = format_metrics(metrics).items()
+                if update is None:
+                    line = "  ".join(f"{name} {text}" for name, text in texts)
+                    seconds = (time.monotonic() - start) / max(step - first_step, 1) * (total_steps - step)
+                    self.print(f"{epoch}  step {step}  {line}  eta {timedelta(seconds=round(seconds))}")
+                    return
+                bar.update(task, completed=step, description=epoch)
                 cells = [Text.assemble((name, "cyan"), f"\n{text}", justify="right") for name, text in texts]
                 update(_Rows(bar, Columns(cells, padding=(0, 2))))
 
             yield show
 
     @contextmanager
-    def _live(self, renderable: Progress) -> Iterator[Callable[["_Rows"], None]]:
-        """Show something; yields a function that replaces it."""
+    def _live(self, renderable: Progress) -> Iterator[Callable[["_Rows"], None] | None]:
+        """Show something; yields a function that replaces it, or None where lines are printed instead."""
         if self.in_notebook:
             from IPython.display import display
 
             yield display(renderable, display_id=True).update
-            return
-        with Live(renderable, console=self.console, refresh_per_second=4) as live:
-            yield live.update
+        elif self.console.is_terminal:
+            with Live(renderable, console=self.console, refresh_per_second=4) as live:
+                yield live.update
+        else:
+            yield None
 
 
 class _Rows(JupyterMixin, Group):

@@ -68,11 +68,8 @@ def write_run_page(run: RunDirectory) -> None:
 
 def _scores(run: RunDirectory, name: str, predictions: Predictions, summary: Mapping[str, Any]) -> Section:
     """Scores with intervals, per-class tables and figures of one set of predictions."""
-    pictures = [
-        Picture.from_file(file, alt)
-        for kind, alt in _FIGURES.items()
-        if (file := run.predictions(kind, name)).is_file()
-    ]
+    files = {run.predictions(kind, name): alt for kind, alt in _FIGURES.items()}
+    pictures = [Picture.from_file(file, alt) for file, alt in files.items() if file.is_file()]
     own = scores_of(summary, name)
     tables = [score_table(predictions, own), *_by_subgroup(own.get("subgroups") or ())]
     if isinstance(predictions, ClassPredictions):
@@ -311,20 +308,17 @@ def write_runs_page(runs: Sequence[RunDirectory], file: Path) -> None:
     """Write a page of finished runs side by side. Raises UserError for a directory without a finished run."""
     configs, summaries = zip(*map(read_run, runs), strict=True)
     names = _names(runs)
+    named = dict(zip(names, runs, strict=True))
     results = list(zip(names, map(str, map(job_of, configs)), map(result_of, summaries), strict=True))
-    settings = {
-        key: [str(config.get(key, "")) for config in configs]
-        for key in dict.fromkeys(chain(*configs))
-        if key not in ("job", *IRRELEVANT)
-    }
-    differing = [(key, *values) for key, values in settings.items() if len(set(values)) > 1]
+    keys = [key for key in dict.fromkeys(chain(*configs)) if key not in ("job", *IRRELEVANT)]
+    settings = [(key, *(str(config.get(key, "")) for config in configs)) for key in keys]
+    differing = [(key, *values) for key, *values in settings if len(set(values)) > 1]
     sections = [
         Section("Results", tables=[Table("Results", ("run", "job", "result"), results)]),
         Section("Settings", tables=[Table("Settings that differ", ("setting", *names), differing)]),
-        *curve_sections({name: read_metrics(run.metrics) for name, run in zip(names, runs, strict=True)}),
+        *curve_sections({name: read_metrics(run.metrics) for name, run in named.items()}),
     ]
-    pages = {name: run.report.resolve() for name, run in zip(names, runs, strict=True) if run.report.is_file()}
-    links = [(name, page.as_uri()) for name, page in pages.items()]
+    links = [(name, run.report.resolve().as_uri()) for name, run in named.items() if run.report.is_file()]
     write_page(file, "Runs side by side", ", ".join(names), sections, links=links)
 
 

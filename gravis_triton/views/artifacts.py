@@ -99,10 +99,8 @@ class RandomHair(PerSampleStep):
         bow = torch.cat([torch.zeros(samples, most, 1, 1), bend, torch.zeros(samples, most, 1, 1)], 2)
         position = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(1, 1, 4, 1)
         control = middle + length * (position * along + bow.clamp(-0.4, 0.4) * aside)
-        root = log_uniform(samples, 1, low=thickness[0], high=thickness[1]) * uniform(
-            samples, most, low=0.67, high=1.33
-        )
-        root = root * (torch.arange(most) < count)
+        root = log_uniform(samples, 1, low=thickness[0], high=thickness[1])
+        root = root * uniform(samples, most, low=0.67, high=1.33) * (torch.arange(most) < count)
         light = (torch.rand(samples, 1) < self.flags["light"]).float()
         dark_hair = uniform(samples, 1, low=0.05, high=0.25) * torch.tensor([1.0, 0.8, 0.65])
         light_hair = uniform(samples, 1, low=0.75, high=0.95) * torch.tensor([1.0, 0.95, 0.85])
@@ -150,9 +148,8 @@ class RandomMarkerInk(PerSampleStep):
         # bent around the center more often than away from it
         bend = uniform(samples, _STROKES, 1, 1, low=-0.1, high=0.25)
         control = middle + length * (position * along - bow * bend * out)
-        wide = uniform(samples, _STROKES, 1, low=0.02, high=0.045) * uniform(
-            samples, _STROKES, 4, low=0.7, high=_WIDEST / 0.045
-        )
+        wide = uniform(samples, _STROKES, 1, low=0.02, high=0.045)
+        wide = wide * uniform(samples, _STROKES, 4, low=0.7, high=_WIDEST / 0.045)
         drawn = torch.arange(_STROKES) < torch.randint(1, _STROKES + 1, (samples, 1))
         blue = uniform(samples, 1)
         return {
