@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
-from gravis_triton.data import Collection
+from gravis_triton.data import Collection, Record
 from gravis_triton.evaluation.classification import ClassificationScores, classification_scores
 from gravis_triton.evaluation.segmentation import MaskScores
 from gravis_triton.files import atomic_write, inside
@@ -68,24 +68,17 @@ def write_class_predictions(
     `classification_scores`.
     """
     records = [collection.records[index] for index in indices]
-    ids, groups = [record.id for record in records], [record.group for record in records]
     labels, classes = np.array(collection.labels(indices)), collection.classes
     scores = classification_scores(probabilities, labels, classes=classes, scored=collection.scored_classes)
-    file = run.predictions("image_scores.csv", name)
-    write_class_probabilities_csv(file, ids, labels, probabilities, classes=classes, groups=groups)
-    submission = run.predictions("submission.csv", name)
+    file, submission = (run.predictions(kind, name) for kind in ("image_scores.csv", "submission.csv"))
+    write_class_probabilities_csv(file, records, labels, probabilities, classes=classes)
+    ids = [record.id for record in records]
     write_submission_csv(submission, collection.name, ids, probabilities, classes=classes)
     return scores
 
 
 def write_class_probabilities_csv(
-    file: Path,
-    ids: Sequence[str],
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    *,
-    classes: Sequence[str],
-    groups: Sequence[str | None] | None = None,
+    file: Path, records: Sequence[Record], labels: ArrayLike, probabilities: ArrayLike, *, classes: Sequence[str]
 ) -> None:
     """One row per image: image_id, group if any image has one, label (the name of its true class), and the probability
     of each class. For several classes per image: labels, their names between bars."""
@@ -93,30 +86,22 @@ def write_class_probabilities_csv(
     of_image = known[:, None].tolist() if known.ndim == 1 else [np.flatnonzero(row).tolist() for row in known]
     names = ["|".join(classes[index] for index in own) for own in of_image]
     rows = [[name, *row] for name, row in zip(names, p.tolist(), strict=True)]
-    _write_image_csv(file, ids, groups, ["label" if known.ndim == 1 else "labels", *classes], rows)
+    _write_image_csv(file, records, ["label" if known.ndim == 1 else "labels", *classes], rows)
 
 
-def write_mask_scores_csv(
-    file: Path,
-    ids: Sequence[str],
-    scores: Sequence[MaskScores],
-    *,
-    groups: Sequence[str | None] | None = None,
-) -> None:
+def write_mask_scores_csv(file: Path, records: Sequence[Record], scores: Sequence[MaskScores]) -> None:
     """One row per image: image_id, group if any image has one, jaccard, dice, accuracy, sensitivity, specificity."""
     rows = [list(asdict(of_image).values()) for of_image in scores]
-    _write_image_csv(file, ids, groups, list(MaskScores.__dataclass_fields__), rows)
+    _write_image_csv(file, records, list(MaskScores.__dataclass_fields__), rows)
 
 
-def _write_image_csv(
-    file: Path, ids: Sequence[str], groups: Sequence[str | None] | None, header: Sequence[str], rows: Iterable[_Row]
-) -> None:
+def _write_image_csv(file: Path, records: Sequence[Record], header: Sequence[str], rows: Iterable[_Row]) -> None:
     """One row per image: image_id, group if any image has one, and the given columns."""
-    images = {"image_id": ids}
-    if groups is not None and any(groups):
-        images["group"] = [group or "" for group in groups]
-    joined = zip(zip(*images.values(), strict=True), rows, strict=True)
-    _write_csv(file, [[*images, *header], *([*image, *row] for image, row in joined)])
+    columns = {"image_id": [record.id for record in records]}
+    if any(record.group for record in records):
+        columns["group"] = [record.group or "" for record in records]
+    images = zip(*columns.values(), strict=True)
+    _write_csv(file, [[*columns, *header], *([*image, *row] for image, row in zip(images, rows, strict=True))])
 
 
 def _write_csv(file: Path, rows: Iterable[_Row]) -> None:

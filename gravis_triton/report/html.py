@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
@@ -93,11 +94,14 @@ def write_page(
     title: of the document and its first heading. lead: the result in one sentence. links: (text, URL) of its runs, at
     the end.
     """
-    templates = Environment(
-        loader=PackageLoader("gravis_triton.report", "."), autoescape=True, undefined=StrictUndefined
-    )
-    page = templates.get_template("page.html.j2")
-    atomic_write(file, page.render(title=title, lead=lead, sections=sections, links=links))
+    atomic_write(file, render("page.html.j2", title=title, lead=lead, sections=sections, links=links))
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package with these values, which are escaped in HTML."""
+    loader, escaped = PackageLoader("gravis_triton.report", "."), select_autoescape(["html.j2"])
+    templates = Environment(loader=loader, autoescape=escaped, undefined=StrictUndefined)
+    return templates.get_template(template).render(**values)
 
 
 def write_dataset_page(

@@ -4,9 +4,9 @@ from importlib import metadata
 from pathlib import Path
 
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gravis_triton.comparison.results import read_run_predictions
+from gravis_triton.report.html import render
 from gravis_triton.report.run_page import score_table, scores_of
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of, read_run, result_of
@@ -34,13 +34,8 @@ def model_card(run: RunDirectory, *, repository: str, license: str) -> str:
     task, description = _KINDS[job]
     pretrained = job == "pretrain"
     card = ModelCardData(library_name="timm" if pretrained else "gravis-triton", pipeline_tag=task, tags=_TAGS)
-    templates = Environment(  # Markdown, not HTML
-        loader=PackageLoader("gravis_triton.report", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("model_card.md.j2").render(
+    return render(
+        "model_card.md.j2",
         metadata=card.to_yaml().strip(),
         repository=repository,
         pretrained=pretrained,

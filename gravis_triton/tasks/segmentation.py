@@ -214,7 +214,6 @@ class SegmentationTask(Task):
             save_mask(run.masks, record.id, predicted)
             records.append(record)
             scores.append(own)
-        ids, groups = [record.id for record in records], [record.group for record in records]
-        write_mask_scores_csv(run.predictions("image_scores.csv"), ids, scores, groups=groups)
+        write_mask_scores_csv(run.predictions("image_scores.csv"), records, scores)
         write_mask_cases(run, collection, images, indices, scores, caption=caption)
         return segmentation_scores(scores)

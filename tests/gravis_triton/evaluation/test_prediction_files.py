@@ -18,6 +18,10 @@ CLASSES_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 CLASSES_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 
 
+def record(image_id: str, group: str | None = None) -> Record:
+    return Record(id=image_id, image=None, group=group)  # type: ignore[arg-type]
+
+
 def one_hot(classes: tuple[str, ...], name: str) -> list[list[float]]:
     return [[float(one == name) for one in classes]]
 
@@ -67,8 +71,9 @@ def test_submission_keeps_the_order_of_images(tmp_path):
 
 def test_written_probabilities_keep_float32_precision(tmp_path):
     p = torch.rand(200, 2, generator=torch.manual_seed(0))
-    ids = [f"nevus/{i}.jpg" for i in range(200)]
-    write_class_probabilities_csv(tmp_path / "image_scores.csv", ids, torch.ones(200).long(), p, classes=("a", "b, c"))
+    records = [record(f"nevus/{i}.jpg") for i in range(200)]
+    file = tmp_path / "image_scores.csv"
+    write_class_probabilities_csv(file, records, torch.ones(200).long(), p, classes=("a", "b, c"))
     lines = (tmp_path / "image_scores.csv").read_text().splitlines()
     assert lines[0] == 'image_id,label,a,"b, c"'
     assert lines[1].startswith('nevus/0.jpg,"b, c",')
@@ -79,7 +84,7 @@ def test_written_probabilities_keep_float32_precision(tmp_path):
 def test_mask_scores_have_a_row_per_image(tmp_path):
     truth = torch.tensor([[True, True, False, False]])
     scores = [mask_scores(truth, truth), mask_scores(torch.tensor([[True, False, True, False]]), truth)]
-    write_mask_scores_csv(tmp_path / "scores.csv", ["ISIC_1", "ISIC_2"], scores)
+    write_mask_scores_csv(tmp_path / "scores.csv", [record("ISIC_1"), record("ISIC_2")], scores)
     assert (tmp_path / "scores.csv").read_text() == (
         "image_id,jaccard,dice,accuracy,sensitivity,specificity\nISIC_1,1,1,1,1,1\nISIC_2,0.333333333,0.5,0.5,0.5,0.5\n"
     )
@@ -88,12 +93,13 @@ def test_mask_scores_have_a_row_per_image(tmp_path):
 def test_groups_are_written_if_known(tmp_path):
     truth = torch.tensor([[True, False]])
     scores = [mask_scores(truth, truth)] * 2
-    write_mask_scores_csv(tmp_path / "masks.csv", ["a", "b"], scores, groups=["P1", None])
+    records = [record("a", "P1"), record("b")]
+    write_mask_scores_csv(tmp_path / "masks.csv", records, scores)
     assert [line[:9] for line in (tmp_path / "masks.csv").read_text().splitlines()] == [
         "image_id,", "a,P1,1,1,", "b,,1,1,1,",
     ]  # fmt: skip
     p = [[0.5, 0.5], [0.25, 0.75]]
-    write_class_probabilities_csv(tmp_path / "a.csv", ["a", "b"], [0, 1], p, classes=("x", "y"), groups=["P1", None])
+    write_class_probabilities_csv(tmp_path / "a.csv", records, [0, 1], p, classes=("x", "y"))
     assert (tmp_path / "a.csv").read_text() == "image_id,group,label,x,y\na,P1,x,0.5,0.5\nb,,y,0.25,0.75\n"
 
 
