@@ -101,26 +101,21 @@ class ColorHistogram(nn.Module):
         self.pretrained_cfg = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
     def forward(self, images: Tensor) -> Tensor:
-        channels = _levels(images, _LEVELS).flatten(0, 1).flatten(1)
+        channels = _levels(images, _LEVELS).flatten(0, 1)  # (batch * 3, height, width)
         red, green, blue = _levels(images, _JOINT_LEVELS).unbind(1)
-        joint = ((red * _JOINT_LEVELS + green) * _JOINT_LEVELS + blue).flatten(1)
-        thumbnail = F.interpolate(images, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True)
-        return torch.cat(
-            [
-                _shares(channels, _LEVELS).sqrt().unflatten(0, (-1, 3)).flatten(1),
-                _shares(joint, _JOINT_LEVELS**3).sqrt(),
-                thumbnail.flatten(1) / _THUMBNAIL,
-            ],
-            dim=1,
-        )
+        joint = (red * _JOINT_LEVELS + green) * _JOINT_LEVELS + blue
+        thumbnail = F.interpolate(images, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True) / _THUMBNAIL
+        histograms = _histograms(channels, _LEVELS).view(-1, 3 * _LEVELS), _histograms(joint, _JOINT_LEVELS**3)
+        return torch.cat([*(histogram.sqrt() for histogram in histograms), thumbnail.flatten(1)], dim=1)
 
 
 def _levels(images: Tensor, levels: int) -> Tensor:
     return (images * levels).long().clamp(0, levels - 1)
 
 
-def _shares(indices: Tensor, bins: int) -> Tensor:
-    """Fraction of each index in each row of (rows, n): (rows, bins)."""
-    counts = torch.zeros(len(indices), bins, device=indices.device)
-    ones = torch.ones((), device=indices.device).expand(indices.shape)
-    return counts.scatter_add_(1, indices, ones) / indices.shape[1]
+def _histograms(images: Tensor, bins: int) -> Tensor:
+    """Fraction of the pixels of images (n, height, width) with each value: (n, bins)."""
+    values = images.flatten(1)
+    counts = torch.zeros(len(values), bins, device=values.device)
+    ones = torch.ones((), device=values.device).expand(values.shape)
+    return counts.scatter_add_(1, values, ones) / values.shape[1]

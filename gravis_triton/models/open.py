@@ -133,14 +133,12 @@ def _prefix(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     Of several copies of an encoder, the teacher, and not the one that follows another in contrastive learning.
     """
     some = [name for name in expected if expected[name].ndim][:: max(1, len(expected) // 20)]
+    shapes = {name: tensor.shape for name, tensor in saved.items()}
     prefixes = {known.removesuffix(name) for name in some for known in saved if f".{known}".endswith(f".{name}")}
 
     def fits(prefix: str) -> tuple[int, bool, bool]:
-        whole = sum(
-            f"{prefix}{name}" in saved and saved[f"{prefix}{name}"].shape == tensor.shape
-            for name, tensor in expected.items()
-        )
-        return whole, "teacher" in prefix, not any(word in prefix for word in _FOLLOWERS)
+        fitting = sum(shapes.get(f"{prefix}{name}") == tensor.shape for name, tensor in expected.items())
+        return fitting, "teacher" in prefix, not any(word in prefix for word in _FOLLOWERS)
 
     return max(sorted(prefixes), key=fits, default="")
 
@@ -191,11 +189,8 @@ def _loaded(directory: Path, config: dict[str, Any], size: int) -> nn.Module:
     # timm resamples position embeddings
     encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True, model_args=model_args)
     loaded = encoder.state_dict()
-    if lost := [
-        name
-        for name, tensor in saved.items()
-        if name in loaded and loaded[name].shape == tensor.shape and not torch.equal(loaded[name], tensor)
-    ]:
+    unchanged = [name for name in saved if name in loaded and loaded[name].shape == saved[name].shape]
+    if lost := [name for name in unchanged if not torch.equal(loaded[name], saved[name])]:
         raise UserError(f"{file}: {len(lost)} of {len(expected)} encoder tensors were not loaded, e.g. {lost[0]}")
     return encoder
 
@@ -220,16 +215,13 @@ def _check_complete(
 
     unmatched = [name for name in expected if not fits(name)]
     if unmatched:
-        why = (
-            "give the --image-size of its training"
-            if all(map(is_of_size, unmatched))
-            else "these are the weights of another architecture"
-        )
+        hint = "these are the weights of another architecture"
+        if all(map(is_of_size, unmatched)):
+            hint = "give the --image-size of its training"
+        matched = f"{len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}"
         raise UserError(
-            f"{file} has only {len(expected) - len(unmatched)} of {len(expected)} encoder tensors of {architecture}"
-            f"{f' under {prefix}' if prefix else ''}, "
-            f"e.g. {unmatched[0]} {'has another shape' if unmatched[0] in saved else 'is missing'}; "
-            f"{why}"
+            f"{file} has only {matched}{f' under {prefix}' if prefix else ''}, e.g. {unmatched[0]} "
+            f"{'has another shape' if unmatched[0] in saved else 'is missing'}; {hint}"
         )
 
 

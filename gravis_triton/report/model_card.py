@@ -33,6 +33,7 @@ def model_card(run: RunDirectory, *, repository: str, license: str) -> str:
     job = str(job_of(config))
     task, description = _KINDS[job]
     pretrained = job == "pretrain"
+    tested = read_run_predictions(run, summary)
     card = ModelCardData(library_name="timm" if pretrained else "gravis-triton", pipeline_tag=task, tags=_TAGS)
     return render(
         "model_card.md.j2",
@@ -47,9 +48,6 @@ def model_card(run: RunDirectory, *, repository: str, license: str) -> str:
         data=Path(str(config["data"])).name,
         summary=summary,
         license=license,
-        tables=[
-            score_table(predictions, scores_of(summary, name))
-            for name, predictions in read_run_predictions(run, summary).items()
-        ],
+        tables=[score_table(predictions, scores_of(summary, name)) for name, predictions in tested.items()],
         settings=[(name, Path(str(config[name])).name) for name in _SETTINGS if config.get(name) is not None],
     )

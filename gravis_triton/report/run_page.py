@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ from gravis_triton.run_summary import (
 from gravis_triton.settings.config import IRRELEVANT
 
 Points = Sequence[tuple[int, float]]
+Examples = Mapping[str, np.ndarray]
+"""See `find_examples`."""
 
 _NOT_METRICS = ("step", "epoch", "epochs")
-_IN_THE_TITLE = ("data", "model")
+_NOT_LISTED = (*IRRELEVANT, "data", "model")  # the last are in the title
 _MOST_POINTS = 500  # drawn per curve
 _CASES = 8  # best and worst ones
 _FIGURES = {"confusion.png": "Confusion matrix", "curves.png": "ROC and precision-recall curves, and calibration"}
@@ -225,27 +227,20 @@ def _examples(run: RunDirectory) -> list[Section]:
         Picture.from_pixels(pixels, f"{name}, {classes[label]}")
         for pixels, name, label in zip(examples["thumbnails"], examples["ids"], examples["labels"], strict=True)
     ]
-    sections = []
-    if len(examples["similarity"]):
-        sections.append(_heat_maps(examples["similarity"], examples["attention"]))
-    if len(examples["neighbors"]):
-        sections.append(_neighbors(examples["neighbors"], examples["labels"], thumbnails))
-    if len(examples["map"]):
-        sections.append(_map(examples["map"], examples["labels"], classes, thumbnails))
-    return sections
+    kinds = {"similarity": _heat_maps, "neighbors": _neighbors, "map": _map}
+    return [section(examples, thumbnails) for name, section in kinds.items() if len(examples[name])]
 
 
 @styled
-def _heat_maps(similarity: np.ndarray, attention: np.ndarray) -> Section:
-    count = len(similarity)
+def _heat_maps(examples: Examples, thumbnails: Sequence[Picture]) -> Section:
+    count = len(examples["similarity"])
     width = 2.3 * count + 0.8
     figure = Figure(figsize=(width, 4.6))
     figure.set_layout_engine("none")
     margins = {"left": 0.3 / width, "right": 1 - 0.4 / width, "bottom": 0.02, "top": 0.98}
     panels = figure.subplots(2, count, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05, **margins})
-    rows = (("similarity", similarity, -1.0), ("attention", attention, 0.0))
-    for axes_row, (name, matrices, low) in zip(panels, rows, strict=True):
-        for axes, matrix in zip(axes_row, matrices, strict=True):
+    for axes_row, (name, low) in zip(panels, (("similarity", -1.0), ("attention", 0.0)), strict=True):
+        for axes, matrix in zip(axes_row, examples[name], strict=True):
             image = axes.imshow(matrix, vmin=low, vmax=1.0)
             axes.set(xticks=[], yticks=[])
         axes_row[0].set_ylabel(name)
@@ -259,11 +254,11 @@ def _heat_maps(similarity: np.ndarray, attention: np.ndarray) -> Section:
     return Section("Views of one image", pictures=[picture])
 
 
-def _neighbors(neighbors: np.ndarray, labels: np.ndarray, thumbnails: Sequence[Picture]) -> Section:
-    marks = ("wrong", "right")
+def _neighbors(examples: Examples, thumbnails: Sequence[Picture]) -> Section:
+    marks, labels = ("wrong", "right"), examples["labels"]
     rows = [
         [(thumbnails[query], ""), *((thumbnails[i], marks[int(labels[i] == labels[query])]) for i in nearest)]
-        for query, nearest in enumerate(neighbors)
+        for query, nearest in enumerate(examples["neighbors"])
     ]
     text = (
         "Each row: a validation image, then the training images with the most similar features. "
@@ -272,27 +267,21 @@ def _neighbors(neighbors: np.ndarray, labels: np.ndarray, thumbnails: Sequence[P
     return Section("Nearest neighbors", text=text, thumbnails=rows)
 
 
-def _map(places: np.ndarray, labels: np.ndarray, classes: Sequence[str], thumbnails: Sequence[Picture]) -> Section:
-    low, high = places.min(0), places.max(0)
-    percent = 3 + 94 * (places - low) / np.maximum(high - low, 1e-9)
+def _map(examples: Examples, thumbnails: Sequence[Picture]) -> Section:
+    places = examples["map"]
+    percent = 3 + 94 * (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
     dots = [
         (float(left), float(top), COLORS[label % len(COLORS)], thumbnail)
-        for (left, top), label, thumbnail in zip(percent, labels, thumbnails, strict=False)  # neighbors have no place
-    ]
-    return Section(
-        "t-SNE of the validation images",
-        text="t-SNE of the features; hover over a dot to see its image.",
-        dots=dots,
-        legend=[(name, COLORS[label % len(COLORS)]) for label, name in enumerate(classes)],
-    )
+        for (left, top), label, thumbnail in zip(percent, examples["labels"], thumbnails, strict=False)
+    ]  # neighbors, the last thumbnails, have no place
+    legend = [(class_label(name), color) for name, color in zip(examples["classes"], cycle(COLORS), strict=False)]
+    text = "t-SNE of the features; hover over a dot to see its image."
+    return Section("t-SNE of the validation images", text, dots=dots, legend=legend)
 
 
 def _settings(config: Mapping[str, Any]) -> list[Table]:
-    rows = [
-        (name, str(value), "" if default is None else str(default))
-        for name, (value, default) in changed_from_defaults(config).items()
-        if name not in (*IRRELEVANT, *_IN_THE_TITLE)
-    ]
+    changed = {name: pair for name, pair in changed_from_defaults(config).items() if name not in _NOT_LISTED}
+    rows = [(name, str(value), "" if default is None else str(default)) for name, (value, default) in changed.items()]
     tables = [Table("Settings that differ from the defaults", ("setting", "value", "default"), rows)]
     if own := method_settings(config):
         tables.append(Table("Settings of the method", ("setting", "value"), [(name, str(own[name])) for name in own]))
