@@ -52,10 +52,9 @@ def find_examples(
     features, nearest = torch.zeros(0, 1), np.zeros((0, 0), np.int64)
     neighbors: list[int] = []  # indices into candidates
     if mapped:
-        features, candidate_features = extract_features(
-            encoder, images, [*mapped, *candidates], size=size, device=device
-        ).split([len(mapped), len(candidates)])
-        cosine = F.normalize(features[:_QUERIES], dim=1) @ F.normalize(candidate_features, dim=1).T
+        encoded = extract_features(encoder, images, [*mapped, *candidates], size=size, device=device)
+        features, of_candidates = encoded.split([len(mapped), len(candidates)])
+        cosine = F.normalize(features[:_QUERIES], dim=1) @ F.normalize(of_candidates, dim=1).T
         indices = cosine.topk(min(_NEIGHBORS, len(candidates)), dim=1).indices.numpy()
         neighbors = sorted({int(index) for index in indices.flat})
         nearest = len(mapped) + np.searchsorted(neighbors, indices)
