@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gravis_triton.views.per_sample import PerSampleStep, frame, log_uniform, planes, uniform
 
+_POSITIONS = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(4, 1)  # of the control points along a straight stroke
 _SPACING = 0.7  # pixels between candidates along and across: a lattice finer than 1/sqrt(2) misses no pixel
 
 
@@ -97,8 +98,7 @@ class RandomHair(PerSampleStep):
         middle = torch.rand(samples, most, 1, 2) * torch.tensor([width, height]) / short
         bend = 0.16 * torch.randn(samples, most, 1, 1) + 0.05 * torch.randn(samples, most, 2, 1)
         bow = torch.cat([torch.zeros(samples, most, 1, 1), bend, torch.zeros(samples, most, 1, 1)], 2)
-        position = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(1, 1, 4, 1)
-        control = middle + length * (position * along + bow.clamp(-0.4, 0.4) * aside)
+        control = middle + length * (_POSITIONS * along + bow.clamp(-0.4, 0.4) * aside)
         root = log_uniform(samples, 1, low=thickness[0], high=thickness[1])
         root = root * uniform(samples, most, low=0.67, high=1.33) * (torch.arange(most) < count)
         light = (torch.rand(samples, 1) < self.flags["light"]).float()
@@ -143,11 +143,10 @@ class RandomMarkerInk(PerSampleStep):
         tilt = 0.5 * torch.randn(samples, _STROKES, 1, 1)
         along = tilt.cos() * side + tilt.sin() * out  # roughly tangential to a circle around the lesion
         length = uniform(samples, _STROKES, 1, 1, low=0.2, high=0.8)
-        position = torch.tensor([-0.5, -1 / 6, 1 / 6, 0.5]).view(1, 1, 4, 1)
         bow = torch.tensor([0.0, 1.0, 1.0, 0.0]).view(1, 1, 4, 1)
         # bent around the center more often than away from it
         bend = uniform(samples, _STROKES, 1, 1, low=-0.1, high=0.25)
-        control = middle + length * (position * along - bow * bend * out)
+        control = middle + length * (_POSITIONS * along - bow * bend * out)
         wide = uniform(samples, _STROKES, 1, low=0.02, high=0.045)
         wide = wide * uniform(samples, _STROKES, 4, low=0.7, high=_WIDEST / 0.045)
         drawn = torch.arange(_STROKES) < torch.randint(1, _STROKES + 1, (samples, 1))

@@ -130,9 +130,6 @@ class ShadesOfGray(PerSampleStep):
     def __init__(self, power: int = 6, p: float = 1.0, same_on_batch: bool = False) -> None:
         super().__init__(p, same_on_batch, power=power)
 
-    def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
-        return {}
-
     def change(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         power = self.flags["power"]
         # squares and cubes are fast, the sixth power is not

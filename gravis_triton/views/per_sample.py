@@ -60,9 +60,9 @@ class PerSampleStep(ChosenSamples):
         super().__init__(p=p, same_on_batch=same_on_batch)
         self.flags = flags
 
-    @abstractmethod
     def draw(self, samples: int, height: int, width: int) -> dict[str, Tensor]:
-        """Random parameters, each with one row per sample, on the CPU."""
+        """Random parameters, each with one row per sample, on the CPU; none by default."""
+        return {}
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         batch, height, width = batch_shape[0], batch_shape[-2], batch_shape[-1]
