@@ -2,11 +2,12 @@
 
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,13 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
+    """The bytes that a function writes to a file object, e.g. to write them atomically."""
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Example images: the similarity of their views, their nearest neighbors, and a map of their features."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gravis_triton.data.datasets.records import Collection
 from gravis_triton.data.loading.loader import Images, collate_central_squares
 from gravis_triton.evaluation.features import extract_features
 from gravis_triton.evaluation.knn import scored_images
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, to_bytes
 
 _QUERIES, _NEIGHBORS = 10, 6
 _MAPPED, _REFERENCE = 300, 1000  # maximum number of images
@@ -78,9 +77,7 @@ def find_examples(
 
 def write_examples(examples: Mapping[str, Any], file: Path) -> None:
     """Write examples as a NumPy archive, atomically."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **examples)
-    atomic_write(file, content.getvalue())
+    atomic_write(file, to_bytes(lambda opened: np.savez_compressed(opened, **examples)))
 
 
 def _view_matrices(embeddings: Tensor, temperature: float | None) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gravis_triton.data import Collection, Record
 from gravis_triton.evaluation.classification import ClassificationScores, classification_scores
 from gravis_triton.evaluation.segmentation import MaskScores
-from gravis_triton.files import atomic_write, inside
+from gravis_triton.files import atomic_write, inside, to_bytes
 from gravis_triton.run_directory import RunDirectory
 
 _Row = Sequence[str | float]
@@ -118,9 +118,8 @@ def save_mask(directory: Path, image_id: str, mask: Tensor) -> Path:
     """
     file = mask_file(directory, image_id)
     file.parent.mkdir(parents=True, exist_ok=True)  # the id of an image in a subfolder has a slash
-    png = io.BytesIO()
-    Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255).save(png, "PNG")
-    atomic_write(file, png.getvalue())
+    image = Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255)
+    atomic_write(file, to_bytes(lambda opened: image.save(opened, "PNG")))
     return file
 
 

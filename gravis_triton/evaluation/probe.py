@@ -212,11 +212,10 @@ def fit_multilabel_probe(
     """`fit_probe` for each column of labels (images, classes), with its own C; where all training images have the same
     label, the probability is that label. progress: called with (done, total) classes."""
     probes: list[LinearProbe] = []
-    dim = train.features.shape[1]
     for column, known in zip(train.labels.unbind(1), validation.labels.unbind(1), strict=True):
         if column.min() == column.max():
             bias = torch.where(torch.arange(2) == column[0], 0.0, -math.inf).double()
-            probes.append(LinearProbe(torch.zeros(2, dim, dtype=torch.float64), bias, None))
+            probes.append(LinearProbe(torch.zeros(2, train.features.shape[1], dtype=torch.float64), bias, None))
         else:
             parts = LabeledFeatures(train.features, column), LabeledFeatures(validation.features, known)
             probes.append(fit_probe(*parts, classes=2, scored=[1]))

@@ -67,11 +67,8 @@ def open_image(image: ImageLike, short_side: int) -> Pixels:
 def native_size(image: ImageLike) -> tuple[int, int]:
     """(height, width) of the image, upright. Raises UserError as `open_image` does."""
     try:
-        if isinstance(image, str | Path):
-            width, height = upright_size(Path(image))
-        else:
-            width, height = as_upright_image(_image(image)).size
-        return height, width
+        size = upright_size(Path(image)) if isinstance(image, str | Path) else as_upright_image(_image(image)).size
+        return size[1], size[0]
     except (OSError, ValueError) as error:
         raise UserError(f"{_name(image)}: cannot be read as an image ({error})") from error
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -15,9 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 _PLAIN_SECONDS = 5.0  # between two plain lines about the same task
-
-
-Metrics: TypeAlias = Mapping[str, Any]
 
 
 class Display:
@@ -57,13 +54,13 @@ class Display:
         yield print_line
 
     @contextmanager
-    def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[Metrics], None]]:
+    def training(self, first_step: int, total_steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Show training progress from `first_step`; yields a function to call with new metrics."""
         bar, start = _bar(self.console), time.monotonic()
         task = bar.add_task("training", total=total_steps, completed=first_step)
         with self._live(bar) as update:
 
-            def show(metrics: Metrics) -> None:
+            def show(metrics: Mapping[str, Any]) -> None:
                 step, texts = metrics["step"], format_metrics(metrics).items()
                 epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
                 if update is None:
@@ -106,7 +103,7 @@ _FORMATS = {
 _NOT_SHOWN = ("step", "epoch", "epochs")
 
 
-def format_metrics(metrics: Metrics) -> dict[str, str]:
+def format_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
     """Metrics as texts by their names in words; without the step, and without bad steps if there are none."""
     return {
         name.replace("_per_second", "/s").replace("_", " "): f"{value:{_FORMATS.get(name, '.3f')}}"

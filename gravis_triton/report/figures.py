@@ -1,6 +1,5 @@
 """The style of all figures, and writing them without pyplot's global state."""
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, to_bytes
 
 Case = TypeVar("Case")
 Pixels = NDArray[np.uint8]
@@ -53,9 +52,7 @@ def write_figure(figure: Figure, file: Path, *, caption: str = "") -> None:
     """Write a figure as a PNG file, atomically. caption: a line at the bottom that describes it."""
     if caption:
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="0.4")
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    atomic_write(file, png.getvalue())
+    atomic_write(file, to_bytes(lambda opened: figure.savefig(opened, format="png")))
 
 
 @styled
@@ -98,9 +95,7 @@ def write_views(file: Path, images: Sequence[Pixels], views: NDArray[np.uint8], 
         for column, tile in enumerate([ImageOps.contain(Image.fromarray(image), (side, side)), *enlarged]):
             left, top = ((side + 2) * place + 2 for place in (column, row))
             grid.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
-    png = io.BytesIO()
-    grid.save(png, "PNG")
-    atomic_write(file, png.getvalue())
+    atomic_write(file, to_bytes(lambda opened: grid.save(opened, "PNG")))
 
 
 def caption_of(architecture: str, encoder: str, method: str, data: str) -> str:

@@ -1,7 +1,6 @@
 """Self-contained HTML pages, without network or scripts: tables, figures and thumbnails; and the page of a dataset."""
 
 import base64
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gravis_triton.data import Collection, Record
-from gravis_triton.files import atomic_write, reading
+from gravis_triton.files import atomic_write, reading, to_bytes
 from gravis_triton.report.figures import Pixels, styled
 
 _WIDEST = 1600  # maximum width in pixels
@@ -48,19 +47,17 @@ class Picture:
     @styled
     def from_figure(cls, figure: Figure, alt: str, caption: str = "") -> "Picture":
         """A figure as SVG, the same bytes every time."""
-        svg = io.BytesIO()
         with rc_context({"svg.hashsalt": alt}):
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-        return cls(_data_uri("svg+xml", svg.getvalue()), alt, caption)
+            svg = to_bytes(lambda opened: figure.savefig(opened, format="svg", metadata={"Date": None}))
+        return cls(_data_uri("svg+xml", svg), alt, caption)
 
     @classmethod
     def from_pixels(cls, pixels: Pixels, alt: str, caption: str = "") -> "Picture":
         """An image, (height, width, 3), as WebP."""
         image = Image.fromarray(pixels)
         image.thumbnail((_WIDEST, 8 * _WIDEST))
-        webp = io.BytesIO()
-        image.save(webp, "WEBP", quality=85)
-        return cls(_data_uri("webp", webp.getvalue()), alt, caption)
+        webp = to_bytes(lambda opened: image.save(opened, "WEBP", quality=85))
+        return cls(_data_uri("webp", webp), alt, caption)
 
     @classmethod
     def from_file(cls, file: Path, alt: str, caption: str = "") -> "Picture":

@@ -1,6 +1,5 @@
 """Write a dataset as Parquet shards, to be streamed or shared."""
 
-import io
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from gravis_triton.data import Collection, Record, open_collection
 from gravis_triton.data.cache.pixels import check_aspect, check_fit
 from gravis_triton.data.datasets.hub import without_progress_bars
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_directory
+from gravis_triton.files import atomic_directory, to_bytes
 from gravis_triton.settings.jobs import ShardsSettings
 
 
@@ -111,6 +110,4 @@ def _row(record: Record, short_side: int) -> dict[str, Any] | None:
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=95)
-    return buffer.getvalue()
+    return to_bytes(lambda opened: image.save(opened, kind, quality=95))

@@ -1,6 +1,5 @@
 """The decode-once cache: every image and mask is decoded once, resized and kept for all later runs."""
 
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from gravis_triton.data.cache.pixels import check_fit, fitted_mask, resized_pixe
 from gravis_triton.data.cache.store import Item, Pixels, Progress, StoredPixels, key_of, open_stored
 from gravis_triton.data.datasets.records import ImageReference, Record
 from gravis_triton.errors import UserError
-from gravis_triton.files import atomic_write
+from gravis_triton.files import atomic_write, to_bytes
 from gravis_triton.process import available_cores
 
 # Part of every key: increment it whenever the same images would be stored differently.
@@ -68,9 +67,7 @@ class CachedImages:
                 return loaded
         array = compute()
         with suppress(UserError):  # a full disk, a folder of another user
-            content = io.BytesIO()
-            np.save(content, array)
-            atomic_write(file, content.getvalue())
+            atomic_write(file, to_bytes(lambda opened: np.save(opened, array)))
         return array
 
 
