@@ -189,8 +189,8 @@ def _loaded(directory: Path, config: dict[str, Any], size: int) -> nn.Module:
     # timm resamples position embeddings
     encoder = create_backbone(f"local-dir:{directory}", size, pretrained=True, model_args=model_args)
     loaded = encoder.state_dict()
-    unchanged = [name for name in saved if name in loaded and loaded[name].shape == saved[name].shape]
-    if lost := [name for name in unchanged if not torch.equal(loaded[name], saved[name])]:
+    same_shape = [name for name in saved if name in loaded and loaded[name].shape == saved[name].shape]
+    if lost := [name for name in same_shape if not torch.equal(loaded[name], saved[name])]:
         raise UserError(f"{file}: {len(lost)} of {len(expected)} encoder tensors were not loaded, e.g. {lost[0]}")
     return encoder
 
