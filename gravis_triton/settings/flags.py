@@ -31,8 +31,11 @@ def read_flags(kind: Kind[Any], args: Sequence[str] | None = None, prog: str | N
         final = type_of(kind, gather(kind, {name: v for name, v in vars(known).items() if v != "None"})[0])
     known, rest = _parser(final, prog).parse_known_args(args)
     if unknown := [arg.partition("=")[0] for arg in rest if arg.startswith("-")]:
-        settings = settings_of(final)
-        flags = [*map(flag, settings), *(setting.argument.alias for setting in settings.values())]
+        settings = settings_of(final).values()
+        words = {flag(setting.name): setting.argument.positional for setting in settings}
+        if word := words.get(unknown[0]):
+            raise UserError(f"{unknown[0]} is not a flag of this job: give {word} without it")
+        flags = [*(name for name, word in words.items() if not word), *(setting.argument.alias for setting in settings)]
         raise UserError(f"unknown flag {unknown[0]}{did_you_mean(unknown[0], flags)}")
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}")

@@ -17,7 +17,7 @@ from gravis_triton.settings.defaults import complete
 from gravis_triton.settings.fields import flag, settings_of, value_type
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.settings.groups import OptimizationSettings, RunSettings
-from gravis_triton.settings.jobs import ClassificationSettings, EvaluateSettings, SegmentationSettings
+from gravis_triton.settings.jobs import CheckSettings, ClassificationSettings, EvaluateSettings, SegmentationSettings
 from gravis_triton.settings.resolve import resolve
 
 JOBS = [pretrain_settings({}), EvaluateSettings, ClassificationSettings, SegmentationSettings]
@@ -154,6 +154,11 @@ def test_a_config_file_that_makes_no_sense_is_refused_by_name(tmp_path, text, me
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.yaml: no such config file; shipped configs: .*isic2017"):
         parse_settings(pretrain_settings, ["--config", str(tmp_path / "nowhere.yaml")])
+
+
+def test_a_flag_for_an_argument_without_one_says_how_to_give_it():
+    with pytest.raises(UserError, match=r"^--data is not a flag of this job: give DATA without it$"):
+        parse_settings(CheckSettings, ["--data", "DIR"])
 
 
 @pytest.mark.parametrize(
