@@ -106,7 +106,7 @@ def _label_columns(frame: Frame, free: Sequence[str], named: tuple[str, ...]) ->
         return _one_hot(frame, free)
     rivals = next((one for names in _RIVALS if named[0] in (one := columns_named(free, names))), list(named))
     notes = _check_rivals(frame, rivals)
-    if others := [name for name in _like_labels(free) if name not in rivals]:
+    if others := [name for name in like_labels(free) if name not in rivals]:
         notes.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
     return named, notes
 
@@ -115,7 +115,7 @@ def _split_column(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], l
     """(the column of splits, lines for the user): by an accepted name, else a like one whose values are splits."""
     named = columns_named(free, COLUMNS["split"])
     notes: list[str] = []
-    like = [name for name in free if _LIKE_SPLITS.search(name.lower()) and not _like_labels([name])]
+    like = [name for name in free if _LIKE_SPLITS.search(name.lower()) and not like_labels([name])]
     for column in dict.fromkeys([*named, *like]):
         values = {cell.lower() for cell in frame.known(column)} - {""}
         splits = values & SPLITS.keys()
@@ -177,7 +177,7 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
     if runs:
         rivals = [f"not read as labels: {some(apart[0])} (--columns label=A+B)"] if apart else []
         return tuple(runs[0]), [f"labels: the 0/1 columns {some(runs[0])}", *rivals]
-    like = _like_labels(free) or [name for name in free if _has_few_values(frame, name)][:5]
+    like = like_labels(free) or [name for name in free if _has_few_values(frame, name)][:5]
     hint = [f"--columns label={name}" for name in like] or ["--columns label=NAME"]
     if len(binary) > 1:
         kind = "label" if (sums[-1] <= 1).all() else "labels"
@@ -185,7 +185,7 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
 
 
-def _like_labels(names: Sequence[str]) -> list[str]:
+def like_labels(names: Sequence[str]) -> list[str]:
     """Columns that may hold labels, by their names."""
     return [name for name in names if any(one in name.lower() for one in _LIKE_LABELS)]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from gravis_triton.data.datasets.columns import SPLITS
+from gravis_triton.data.datasets.columns import SPLITS, like_labels
 from gravis_triton.data.datasets.frame import is_unknown
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.labels import sorted_classes, spelled
+from gravis_triton.data.datasets.labels import describe_spellings, sorted_classes, spelled
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ArrowImage, ArrowMask
 from gravis_triton.errors import UserError
@@ -41,11 +41,13 @@ def collect_splits(name: str, splits: Mapping[str, Any]) -> Collection:
         raise UserError(f"hf:{name} has no image column; its columns are {', '.join(features)}")
     label = label_column(features)
     rows = [(split, *row) for split, data in splits.items() for row in _rows(data, name)]
-    classes, labels = _labels(splits, label) if label else ((), [None] * len(rows))
+    classes, labels, told = _labels(splits, label) if label else ((), [None] * len(rows), [])
     columns = [column for column in GROUP_COLUMNS if column in features]
     groups, notes = read_groups({column: _cells(splits, column) for column in columns}, len(rows))
     used = {"image": image, "label": label, "mask": mask}
-    notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *notes]
+    if others := [name for name in like_labels(list(features)) if name not in used.values()]:
+        told.append(f"not read as labels: {', '.join(others)}")
+    notes = [f"columns: {', '.join(f'{kind} = {name}' for kind, name in used.items() if name)}", *told, *notes]
     records = tuple(
         Record(
             id=id,
@@ -130,20 +132,22 @@ def label_column(features: Mapping[str, Any]) -> str | None:
     return next(iter([*named, *class_labels, *plain]), None)
 
 
-def _labels(splits: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], list[int | None]]:
-    """(classes, label of each row)."""
+def _labels(splits: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], list[int | None], list[str]]:
+    """(classes, label of each row, lines for the user)."""
+    notes: list[str] = []
     kinds = [data.features[column] for data in splits.values()]
     cells = [cell or "" for cell in _cells(splits, column)]
     if hasattr(kinds[0], "names"):
         classes = tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
     else:
-        cells = spelled(["" if is_unknown(cell) else cell for cell in cells])
+        known = ["" if is_unknown(cell) else cell for cell in cells]
+        cells, notes = spelled(known), describe_spellings(set(known))
         classes = sorted_classes(cells)
         if "float" in kinds[0].dtype and (fraction := next((name for name in classes if "." in name), None)):
             raise UserError(f"the column {column} has fractions such as {fraction}, not classes: rename the column")
     index = {name: position for position, name in enumerate(classes)}
     labels = [index.get(cell) for cell in cells]
-    return () if set(labels) == {None} else classes, labels
+    return () if set(labels) == {None} else classes, labels, notes
 
 
 def _ids(splits: Mapping[str, Any], features: Mapping[str, Any]) -> list[str]:

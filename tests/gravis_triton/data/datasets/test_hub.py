@@ -125,6 +125,19 @@ def test_text_labels_and_own_image_ids(tmp_path: Path) -> None:
     assert [(r.id, r.label) for r in collection.records] == [("ISIC_1", 1), ("ISIC_2", None), ("ISIC_3", 0)]
 
 
+def test_other_columns_of_labels_and_spellings_of_one_class_are_named(tmp_path: Path) -> None:
+    features = {"image": datasets.Image(), "dx": datasets.Value("string"), "target": datasets.Value("int64")}
+    columns = {"image": [image(number) for number in range(3)], "dx": ["Nevus", "nevus", "nevus"], "target": [0, 1, 0]}
+    parquet(tmp_path / "data", "train", columns, features)
+    collection = open_collection(f"hf:{tmp_path / 'data'}")
+    assert collection.classes == ("nevus",)
+    assert collection.notes == (
+        "columns: image = image, label = dx",
+        "read as one class each, but for capitals: Nevus and nevus",
+        "not read as labels: target",
+    )
+
+
 def test_whole_numbers_beside_empty_cells_are_classes_and_fractions_are_reported(tmp_path: Path) -> None:
     features = {"image": datasets.Image(), "label": datasets.Value("float64")}
     for name, labels in (("whole", [1.0, None, 0.0, float("nan")]), ("fractions", [0.5, 1.0, 0.0, 0.0])):
