@@ -157,7 +157,8 @@ def start_or_resume(
         for name, stateful in (states or {}).items():
             stateful.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
     except Exception as error:  # the unpickler may raise anything
-        raise UserError(f"{checkpoint} does not fit this model: {str(error).splitlines()[0]}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{checkpoint} does not fit this model: {reason}") from error
     for configured, group in zip(groups, optimizer.param_groups if optimizer else [], strict=True):
         if not configured.keys() <= group.keys():
             raise UserError(f"{checkpoint} was written with a different optimizer: resume with its original --opt")
