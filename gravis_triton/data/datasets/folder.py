@@ -13,7 +13,7 @@ from PIL import Image
 from gravis_triton.data.datasets.columns import SPLITS
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, is_unknown
 from gravis_triton.data.datasets.groups import describe_groups
-from gravis_triton.data.datasets.labels import are_cases, describe_spellings, in_one_spelling, some
+from gravis_triton.data.datasets.labels import are_cases, common_spellings, describe_spellings, some
 from gravis_triton.data.datasets.layouts import layout_of_folder
 from gravis_triton.data.datasets.records import Collection, Record
 from gravis_triton.data.datasets.references import ImageFile, MaskFile
@@ -80,15 +80,14 @@ def open_folder(directory: Path) -> Collection:
     if not paths:
         raise UserError(
             f"{directory}: no images in it or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
-            f"{_hub_hint(directory)}"
+            f"{_reading_hint(directory)}"
         )
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
     below = [label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
-    named = [next(iter(names), None) for names in below]
-    known = [name for name in named if name is not None]
-    spelling = dict(zip(known, in_one_spelling(known), strict=True))
-    folders = [name and spelling[name] for name in named]
+    outermost = [next(iter(names), "") for names in below]
+    spelling = common_spellings(outermost)
+    folders = [spelling[name] or None for name in outermost]
     _check_no_class_images(directory, paths, folders)
     classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below])
     index = {name: position for position, name in enumerate(classes)}
@@ -103,12 +102,8 @@ def open_folder(directory: Path) -> Collection:
         )
         for path, folder, group, split in zip(paths, folders, groups, splits, strict=True)
     ]
-    notes = [
-        *notes,
-        *(describe_spellings(known) if classes else []),
-        *_describe_kinds(paths),
-        *describe_skipped(skipped),
-    ]
+    notes += describe_spellings(outermost) if classes else []
+    notes += [*_describe_kinds(paths), *describe_skipped(skipped)]
     name = directory.absolute().name
     return Collection(name, tuple(records), classes=classes, scored_classes=classes, notes=tuple(notes))
 
@@ -126,20 +121,27 @@ def _classes_and_cases(
     names = {folder for folder in folders if folder is not None}
     if None in folders or len(names) < 2:
         return (), none, []
-    below = {parent.partition("/")[2] for parent in parents if parent} - {""}
-    for cases, where in ((folders, "not as classes"), (parents, "inside of the classes")):
+    kinds = ((folders, (), "not as classes"), (parents, tuple(sorted(names)), "inside of the classes"))
+    for cases, kept, where in kinds:
         are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case or "")) for case in set(cases))
         if are_named or are_cases(len(set(cases)), len(folders)):
             what = "named as cases" if are_named else "of few images each"
             notes = [f"{len(set(cases)):,} folders {what} are read as lesions, {where}"]
             notes += describe_groups(cases, f"{len(set(cases)):,} folders")
-            if where[0] == "n" and len(below) > 1 and not are_cases(len(below), len(folders)):
-                notes.append(f"not read as labels: the folders {some(sorted(below))} in them (classes must be above)")
-            return (() if where[0] == "n" else tuple(sorted(names))), cases, notes
+            return kept, cases, [*notes, *([] if kept else _describe_inner(parents))]
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
     unknown = sum(is_unknown(folder or "") for folder in folders)
     notes = [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
     return classes if len(classes) > 1 else (), none, notes
+
+
+def _describe_inner(parents: Iterable[str | None]) -> list[str]:
+    """A line for the user about folders inside of cases that may be classes, if any."""
+    inner = [(parent or "").partition("/")[2] for parent in parents]
+    names = set(inner) - {""}
+    if len(names) < 2 or are_cases(len(names), len(inner)):
+        return []
+    return [f"not read as labels: the folders {some(sorted(names))} in them (classes must be above)"]
 
 
 def inner_folder(directory: Path) -> Path:
@@ -314,8 +316,9 @@ def _has_two_values(file: Path, least: int = 256) -> bool:
         return False
 
 
-def _hub_hint(directory: Path) -> str:
-    """The way to read a directory of the Hugging Face hub, if it is one."""
+def _reading_hint(directory: Path) -> str:
+    """The way to read a directory without images: as one of the Hugging Face hub, converted, or unpacked; "" if there
+    is none."""
     names = {name for _, _, files in walk(directory) for name in files}
     is_hub = any(name.endswith((".parquet", ".arrow", ".tar")) or name == "dataset_dict.json" for name in names)
     others = sorted({suffix for name in names if (suffix := Path(name).suffix.lower()) in _NOT_READ})

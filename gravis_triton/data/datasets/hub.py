@@ -141,7 +141,7 @@ def _labels(splits: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], li
         classes = tuple(dict.fromkeys(name for kind in kinds for name in kind.names))
     else:
         known = ["" if is_unknown(cell) else cell for cell in cells]
-        cells, notes = spelled(known), describe_spellings(set(known))
+        cells, notes = spelled(known), describe_spellings(known)
         classes = sorted_classes(cells)
         if "float" in kinds[0].dtype and (fraction := next((name for name in classes if "." in name), None)):
             raise UserError(f"the column {column} has fractions such as {fraction}, not classes: rename the column")

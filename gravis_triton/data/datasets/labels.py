@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -44,11 +44,12 @@ def read_labels(
     if classes:
         return classes, _by_name(frame, columns[0], table, classes), []
     (column,) = columns
-    marks = Counter(cell for cell, known in zip(frame.cells(column), frame.known(column), strict=True) if not known)
-    values = [table.values.get(cell.lower(), _name(cell)) for cell in spelled(frame.known(column))]
+    known = frame.known(column)
+    marks = Counter(mark for mark, cell in zip(frame.cells(column), known, strict=True) if not cell)
+    values = [table.values.get(cell.lower(), _name(cell)) for cell in spelled(known)]
     found = sorted_classes(values)
     _check_classes(frame, column, values, found)
-    notes = describe_spellings(set(frame.known(column))) if not table.values else []
+    notes = [] if table.values else describe_spellings(known)
     if marks:
         shown = ", ".join(f"{count:,} {mark!r}" for mark, count in marks.most_common(3))
         notes.append(f"without a label: {sum(marks.values()):,} rows ({column} is {shown})")
@@ -117,8 +118,8 @@ def read_multilabels(
     else:
         separator = next((one for one in _SEPARATORS if any(one in cell for cell in cells[0])), None)
         parts = [[part.strip() for part in cell.split(separator)] for cell in cells[0]]
-        spelling = {name.casefold(): name for name in in_one_spelling(list(chain.from_iterable(parts)))}
-        names = [{spelling[part.casefold()] for part in own} for own in parts]
+        spelling = common_spellings(chain.from_iterable(parts))
+        names = [{spelling[part] for part in own} for own in parts]
         classes = tuple(sorted(name for name in set().union(*names) if not is_unknown(name)))
         index = {name: place for place, name in enumerate(classes)}
         labels = [tuple(sorted(index[name] for name in own if name in index)) or None for own in names]
@@ -159,26 +160,32 @@ def spelled(cells: Sequence[str]) -> list[str]:
     names = set(cells) - {""}
     if {name.lower() for name in names} <= {"false", "true"}:
         return [cell.capitalize() for cell in cells]
-    if not all(map(_is_number, names)):
-        return in_one_spelling(cells)
-    spelling = {name: str(int(float(name))) for name in names if float(name).is_integer()}
+    if all(map(_is_number, names)):
+        spelling = {name: str(int(float(name))) for name in names if float(name).is_integer()}
+    else:
+        spelling = common_spellings(cells)
     return [spelling.get(cell, cell) for cell in cells]
 
 
-def in_one_spelling(names: Sequence[str]) -> list[str]:
-    """The names, those that differ by capitals in the most common spelling."""
-    by_count = sorted(Counter(names).items(), key=lambda item: (item[1], item[0]))
-    spelling = {name.casefold(): name for name, _ in by_count}
-    return [spelling[name.casefold()] for name in names]
+def common_spellings(names: Iterable[str]) -> dict[str, str]:
+    """Each name -> the most common one of those that differ from it by capitals at most."""
+    counts = Counter(names)
+    common = {name.casefold(): name for name in sorted(counts, key=lambda name: (counts[name], name))}
+    return {name: common[name.casefold()] for name in counts}
+
+
+def alike_names(names: Iterable[str], key: Callable[[str], str] = str.casefold) -> list[str]:
+    """ "A and B" for names with the same key: by default those that differ by capitals."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[key(name)].append(name)
+    return [" and ".join(same) for same in alike.values() if len(same) > 1]
 
 
 def describe_spellings(names: Iterable[str]) -> list[str]:
     """A line for the user about names that differ by capitals, if any."""
-    spellings: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        spellings[name.casefold()].add(name)
-    several = [" and ".join(sorted(one)) for one in spellings.values() if len(one) > 1]
-    return [f"read as one class each, but for capitals: {some(several)}"] if several else []
+    alike = alike_names(sorted(set(names)))
+    return [f"read as one class each, but for capitals: {some(alike)}"] if alike else []
 
 
 def _is_number(text: str) -> bool:

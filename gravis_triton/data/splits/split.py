@@ -3,11 +3,12 @@
 import csv
 import io
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gravis_triton.data.datasets.labels import alike_names
 from gravis_triton.data.datasets.layouts import annotation_names
 from gravis_triton.data.datasets.records import Annotation, Collection, Record, fingerprint_of
 from gravis_triton.data.splits.label_fractions import stratified_draw
@@ -158,10 +159,7 @@ def _describe_classes(collection: Collection, used: Sequence[int]) -> list[str]:
 
 def alike_classes(classes: Sequence[str]) -> list[str]:
     """ "A and B" for classes whose names have the same letters and digits."""
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        spellings[re.sub(r"[\W_]+", "", name.casefold()) or name].append(name)
-    return [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    return alike_names(classes, lambda name: re.sub(r"[\W_]+", "", name.casefold()) or name)
 
 
 def split_fingerprint(split: Split, collection: Collection, *others: str) -> str:

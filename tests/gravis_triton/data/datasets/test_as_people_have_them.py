@@ -321,6 +321,8 @@ def test_names_that_differ_by_capitals_are_one_class(table) -> None:
     data = table(rows("image,dx", "Nevus", "nevus", "nevus", "MEL"))
     assert labels(data)[:4] == ["nevus", "nevus", "nevus", "MEL"]
     assert "read as one class each, but for capitals: Nevus and nevus" in open_collection(str(data)).notes
+    notes = open_collection(str(table(rows("image,dx", "nv", "NV", "Mel", "mel")))).notes
+    assert "read as one class each, but for capitals: Mel and mel, NV and nv" in notes
     data = table(rows("image,dx", "Mel|nv", "mel", "mel"))
     assert open_collection(str(data), columns="labels=dx").classes == ("mel", "nv")
 
