@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -46,11 +46,6 @@ class Method(nn.Module):
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Any) -> None:
         super().__init__()
         self.encoder, self.view_maker, self.settings = encoder, view_maker, self.complete(settings)
-
-    @property
-    def feature_dim(self) -> int:
-        """Width of the encoder's features."""
-        return cast(int, self.encoder.head_hidden_size)
 
     @classmethod
     def complete(cls, settings: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.methods.base import Method, Metrics, Width, full_precision, mlp, per_view, update_average
+from gravis_triton.models import feature_dim
 from gravis_triton.settings.augmentation import Probability
 from gravis_triton.views import ViewMaker
 
@@ -33,7 +34,7 @@ class BYOL(Method):
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Settings) -> None:
         super().__init__(encoder, view_maker, settings)
         hidden, dim = settings.projection_hidden, settings.projection_dim
-        self.projector = mlp(self.feature_dim, hidden, dim)
+        self.projector = mlp(feature_dim(encoder), hidden, dim)
         self.predictor = mlp(dim, hidden, dim)
         self.teacher = copy.deepcopy(nn.Sequential(encoder, self.projector)).requires_grad_(False)
 

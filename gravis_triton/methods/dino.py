@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
 from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, per_view, update_average
-from gravis_triton.models import eval_mode
+from gravis_triton.models import eval_mode, feature_dim
 from gravis_triton.settings.augmentation import Probability
 from gravis_triton.views import ViewMaker
 
@@ -70,7 +70,7 @@ class DINO(Method):
         )
         _check_size(encoder, self.local_view_maker.size)
         self.student = copy.deepcopy(encoder)
-        self.student_head = Head(self.feature_dim, settings)
+        self.student_head = Head(feature_dim(encoder), settings)
         self.teacher_head = copy.deepcopy(self.student_head)
         self.encoder.requires_grad_(False)
         self.teacher_head.requires_grad_(False)

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
 from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, mlp, per_view, process_group
+from gravis_triton.models import feature_dim
 from gravis_triton.settings.fields import Argument
 from gravis_triton.views import ViewMaker
 
@@ -53,8 +54,9 @@ class JointEmbedding(Method):
         self.loss_settings = self._loss_settings(settings)
         if self.loss_settings.attention == "softmax":
             self.attention_temperature = self.loss_settings.attention_temperature
-        hidden = settings.projection_hidden or self.feature_dim
-        self.projection = mlp(self.feature_dim, hidden, settings.projection_dim, batch_norm=False)
+        features = feature_dim(encoder)
+        hidden = settings.projection_hidden or features
+        self.projection = mlp(features, hidden, settings.projection_dim, batch_norm=False)
 
     @classmethod
     def complete(cls, settings: Any) -> Any:

@@ -14,6 +14,7 @@ from torch.distributed.nn.functional import all_gather
 
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, mlp, per_view
+from gravis_triton.models import feature_dim
 from gravis_triton.views import ViewMaker
 
 _EPSILON = 1e-4  # inside the square root of the variance, as in the authors' code
@@ -40,7 +41,7 @@ class VICReg(Method):
     def __init__(self, encoder: nn.Module, view_maker: ViewMaker, settings: Settings) -> None:
         super().__init__(encoder, view_maker, settings)
         hidden = settings.projection_hidden
-        self.expander = mlp(self.feature_dim, hidden, hidden, settings.projection_dim)
+        self.expander = mlp(feature_dim(encoder), hidden, hidden, settings.projection_dim)
 
     def forward(self, views: Tensor, batch: ImageBatch, step: int) -> tuple[Tensor, Metrics]:
         embeddings = self.embed(views)

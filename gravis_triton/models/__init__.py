@@ -3,6 +3,7 @@
 from gravis_triton.models.encoder import (
     build_encoder,
     eval_mode,
+    feature_dim,
     from_published_weights,
     model_args,
     normalization,

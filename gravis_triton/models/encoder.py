@@ -50,6 +50,11 @@ def build_encoder(
     return encoder
 
 
+def feature_dim(encoder: nn.Module) -> int:
+    """Width of an encoder's features."""
+    return cast(int, encoder.head_hidden_size)
+
+
 def check_model(name: str) -> None:
     """Raise UserError for a name that timm does not have."""
     architecture = name.split(".")[0]

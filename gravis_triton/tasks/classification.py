@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import pyarrow as pa
 import torch
@@ -24,7 +24,7 @@ from gravis_triton.data.loading.loader import (
 from gravis_triton.evaluation.classification import classification_scores
 from gravis_triton.evaluation.prediction_files import write_class_predictions
 from gravis_triton.evaluation.saliency import Saliency, grad_cam
-from gravis_triton.models import ImageLike, Preprocessing, eval_mode, open_image
+from gravis_triton.models import ImageLike, Preprocessing, eval_mode, feature_dim, open_image
 from gravis_triton.report.classification import write_class_cases, write_class_figures
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.jobs import ClassificationSettings
@@ -38,7 +38,7 @@ class Classifier(FinetunedNetwork):
         super().__init__(encoder)
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(cast(int, encoder.head_hidden_size), classes)
+        self.classifier = nn.Linear(feature_dim(encoder), classes)
 
     @property
     def pretrained(self) -> nn.Module:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from gravis_triton.data.loading.loader import collate_central_squares
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.features import finite_features
 from gravis_triton.inference.image_table import ImageTable, join_processes
-from gravis_triton.models import Preprocessing, eval_mode, weights_hash
+from gravis_triton.models import Preprocessing, eval_mode, feature_dim, weights_hash
 from gravis_triton.settings.defaults import default_cache_size
 from gravis_triton.settings.groups import DataSettings
 from gravis_triton.settings.jobs import EmbedSettings
@@ -98,7 +98,7 @@ def feature_rows(
 
     dtype: of the features. Raises UserError for features that are not finite.
     """
-    dim, device = cast(int, encoder.head_hidden_size), next(encoder.parameters()).device
+    dim, device = feature_dim(encoder), next(encoder.parameters()).device
     with eval_mode(encoder):
         features = torch.empty(0, dim) if squares is None else encoder(preprocess(squares.to(device))).float().cpu()
     numbers = finite_features(features).numpy().astype(dtype).ravel()
