@@ -222,6 +222,8 @@ def test_several_processes_share_every_run(launch, write_grid, tmp_path):
         ("compare-budget", "simclr", 170),
         ("compare-budget-imagenet", "imagenet", 135),
         ("compare-ham10000-imagenet", "imagenet", 5),
+        ("compare-attention", "uniform", 18),
+        ("compare-length", "gravis", 6),
         ("compare-isic2017", "imagenet", 234),
         ("compare-peer", "lightly-train", 42),
         ("compare-views", "simclr", 60),
