@@ -217,11 +217,12 @@ def pretrain(
         encoder: Initial weights: random, imagenet, RUN/encoder, hf:OWNER/NAME, or timm weights
             (.safetensors or .pth). (default: random)
         model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
-            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+            convnext_tiny, ... (default: the encoder's, else resnet18, or resnet10t for synthetic
+            images)
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224, or 64 for synthetic images)
         pretrained: Same as --encoder imagenet. (default: False)
-        epochs: Passes over the training images. (1 to 1,000,000; default: 8 for synthetic images, else
+        epochs: Passes over the training images. (1 to 1,000,000; default: 4 for synthetic images, else
             100)
         batch_size: Images per step and process; each gives --views views. (1 to 1,000,000; default: 24)
         opt: Any timm optimizer: adamw, sgd (with Nesterov momentum), momentum (without), lars, lamb,
@@ -426,7 +427,8 @@ def finetune_classification(
         encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
             color-histogram (evaluate). (default: random)
         model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
-            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+            convnext_tiny, ... (default: the encoder's, else resnet18, or resnet10t for synthetic
+            images)
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224, or 64 for synthetic images)
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
@@ -584,7 +586,8 @@ def finetune_segmentation(
         encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
             color-histogram (evaluate). (default: random)
         model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
-            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+            convnext_tiny, ... (default: the encoder's, else resnet18, or resnet10t for synthetic
+            images)
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224, or 64 for synthetic images)
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
@@ -712,7 +715,8 @@ def evaluate(
         encoder: random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or
             color-histogram (evaluate). (default: random)
         model: timm backbone for a random or imagenet encoder or a weights file: resnet50,
-            convnext_tiny, ... (default: the encoder directory's, else resnet18)
+            convnext_tiny, ... (default: the encoder's, else resnet18, or resnet10t for synthetic
+            images)
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224, or 64 for synthetic images)
         label_fraction: Fraction of the training labels to use, stratified by class; smaller fractions
@@ -763,7 +767,8 @@ def embed(
         data: Images: a directory (ISIC, HAM10000 or any folder of images), hf:OWNER/NAME, or synthetic.
         output: Parquet file to write. (default: features.parquet)
         overwrite: Replace an existing file. (default: False)
-        model: timm backbone for an imagenet or random encoder. (default: resnet18)
+        model: timm backbone for an imagenet or random encoder. (default: resnet18, or resnet10t for
+            synthetic images)
         image_size: Size of the square input images in pixels. (1 to 4,096; default: the encoder's, else
             224)
         dtype: Data type of the features in the file. (default: float32)

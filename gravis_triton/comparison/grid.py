@@ -14,7 +14,7 @@ from gravis_triton.models.open import WEIGHTS_FILES
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings import jobs
 from gravis_triton.settings.config import changed_settings, read_yaml
-from gravis_triton.settings.defaults import DEFAULT_MODEL, complete_as_saved
+from gravis_triton.settings.defaults import complete_as_saved
 from gravis_triton.settings.fields import settings_of
 from gravis_triton.settings.resolve import Kind, check_values, resolve
 
@@ -208,7 +208,8 @@ def _plan(task: str, encoder: str, run: RunDirectory, given: Values, fixed: Valu
 
 def check_encoders(grid: Grid) -> None:
     """Raise UserError for an encoder of the grid that does not exist on this machine, and for an unknown model."""
-    check_model({**grid.common, **grid.pretrain}.get("model", DEFAULT_MODEL))
+    if model := {**grid.common, **grid.pretrain}.get("model"):
+        check_model(model)
     for name, given in grid.encoders.items():
         if not isinstance(given, str) or given in _BY_NAME or given.startswith("hf:"):
             continue

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import timm
 import torch
+from accelerate import init_empty_weights
 from timm.data import resolve_model_data_config
 from timm.models import is_model, list_models
 from torch import Tensor, nn
@@ -53,6 +54,15 @@ def build_encoder(
 def feature_dim(encoder: nn.Module) -> int:
     """Width of an encoder's features."""
     return cast(int, encoder.head_hidden_size)
+
+
+def has_depthwise_convolutions(name: str) -> bool:
+    """Whether a timm backbone has convolutions of single channels. Raises UserError for an unknown name."""
+    check_model(name)
+    with init_empty_weights():
+        backbone = timm.create_model(name)
+    convolutions = [layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
+    return any(layer.in_channels == layer.groups > 1 for layer in convolutions)
 
 
 def check_model(name: str) -> None:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from gravis_triton.errors import UserError
 from gravis_triton.files import CHECKSUMS, read_json, verify_checksums
 from gravis_triton.models.encoder import build_encoder, create_backbone
-from gravis_triton.settings.defaults import DEFAULT_MODEL
 
 _FOLLOWERS = ("momentum", "encoder_k", "key", "target", "student")
 """Words in the names of an encoder's copies that are not the one to use."""
@@ -43,34 +42,39 @@ class OpenedEncoder:
     image_ids: frozenset[str] = frozenset()
 
 
+def find_architecture(spec: str, model: str | None) -> str:
+    """timm name of the encoder that `--encoder` and `--model` name, as for `open_encoder`, without loading it."""
+    if spec in ("random", "imagenet") or spec.endswith(WEIGHTS_FILES):
+        if model is None:
+            raise UserError(f"--encoder {spec} does not record its architecture: give --model")
+        return model
+    return _config(_directory(spec))["architecture"]
+
+
 def open_encoder(spec: str, *, model: str | None, image_size: int | None, default_size: int) -> OpenedEncoder:
     """Open the encoder that `--encoder` names.
 
-    spec: "random" or "imagenet" (timm's weights) for the timm architecture `model` (default: resnet18); an encoder
-    directory, or a run that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub; a .safetensors or
-    .pth file with a state dict of the timm architecture `model`, whose classifier is left out.
+    spec: "random" or "imagenet" (timm's weights) for the timm architecture `model`; an encoder directory, or a run
+    that holds one; "hf:OWNER/NAME" for such a directory on the Hugging Face hub; a .safetensors or .pth file with a
+    state dict of the timm architecture `model`, whose classifier is left out.
     model: must be the architecture of the directory if both are given. image_size: defaults to the encoder's, else
     `default_size`.
     Raises UserError if there is no such encoder, or if a tensor of the architecture is missing or has another shape:
     no tensor is silently left at its random initial value.
     """
+    architecture, size = find_architecture(spec, model), image_size or default_size
     if spec in ("random", "imagenet"):
-        name, size = model or DEFAULT_MODEL, image_size or default_size
-        encoder = build_encoder(name, image_size=size, pretrained=spec == "imagenet")
+        encoder = build_encoder(architecture, image_size=size, pretrained=spec == "imagenet")
         tensors = len(encoder.state_dict())
         weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
-        return OpenedEncoder(encoder, name, size, f"encoder: {name}, {weights}")
+        return OpenedEncoder(encoder, architecture, size, f"encoder: {architecture}, {weights}")
     if spec.endswith(WEIGHTS_FILES):
-        if model is None:
-            raise UserError(f"--encoder {spec} does not record its architecture: give --model")
-        size = image_size or default_size
-        encoder, prefix = _from_file(Path(spec), model, size)
-        line = _loaded_line(encoder, model, spec) + (f" (without their prefix {prefix})" if prefix else "")
-        return OpenedEncoder(encoder, model, size, line)
-    directory = _downloaded(spec.removeprefix("hf:")) if spec.startswith("hf:") else _directory(Path(spec))
+        encoder, prefix = _from_file(Path(spec), architecture, size)
+        line = _loaded_line(encoder, architecture, spec) + (f" (without their prefix {prefix})" if prefix else "")
+        return OpenedEncoder(encoder, architecture, size, line)
+    directory = _directory(spec)
     verify_checksums(directory)
     config = _config(directory)
-    architecture = config["architecture"]
     if model is not None and model.split(".")[0] != architecture.split(".")[0]:
         raise UserError(f"--encoder {spec} holds a {architecture}, not a {model}: drop --model or change it")
     size = image_size or int(config.get("pretrained_cfg", {}).get("input_size", [3, default_size])[1])
@@ -143,8 +147,11 @@ def _prefix(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     return max(sorted(prefixes), key=fits, default="")
 
 
-def _directory(path: Path) -> Path:
-    """The encoder directory that a path names: itself, or the one of a run."""
+def _directory(spec: str) -> Path:
+    """The encoder directory that a path names: itself, or the one of a run; of hf:OWNER/NAME, a download."""
+    if spec.startswith("hf:"):
+        return _downloaded(spec.removeprefix("hf:"))
+    path = Path(spec)
     for directory in (path, path / "encoder"):
         if (directory / "config.json").is_file():
             return directory

@@ -11,7 +11,6 @@ from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, Pret
 
 Settings = TypeVar("Settings", bound=PretrainSettings | FinetuneSettings | EvaluateSettings)
 
-DEFAULT_MODEL = "resnet18"
 _MAX_WORKERS = 8
 
 
@@ -28,11 +27,11 @@ def complete(settings: Settings, *, model: str | None = None, image_size: int | 
     }
     synthetic = settings.data == "synthetic"
     if isinstance(settings, PretrainSettings):
-        changes |= {"model": settings.model or model or DEFAULT_MODEL, "pretrained": False}
+        changes |= {"model": settings.model or model or chosen_model(settings), "pretrained": False}
         if settings.pretrained:
             changes["encoder"] = "imagenet"
         if settings.total_views is None:
-            changes["epochs"] = settings.epochs or (8 if synthetic else 100)
+            changes["epochs"] = settings.epochs or (4 if synthetic else 100)
     elif isinstance(settings, FinetuneSettings):
         changes["epochs"] = settings.epochs or (6 if synthetic else 50)
     return replace(settings, **changes)
@@ -55,6 +54,14 @@ def default_cache_size(image_size: int) -> int:
 def default_workers() -> int:
     """Number of worker processes that decode and load images."""
     return min(_MAX_WORKERS, available_cores())
+
+
+def chosen_model(settings: Any) -> str | None:
+    """timm backbone that the settings name, or the default one of random and ImageNet weights; other encoders have
+    their own."""
+    if settings.model is None and settings.encoder in ("random", "imagenet"):
+        return "resnet10t" if settings.data == "synthetic" else "resnet18"
+    return settings.model
 
 
 def default_image_size(data: str) -> int:

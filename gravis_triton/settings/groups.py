@@ -82,7 +82,9 @@ class EncoderSettings:
 
     encoder: str = "random"
     """random, imagenet, RUN/encoder, hf:OWNER/NAME, timm weights (.safetensors, .pth) or color-histogram (evaluate)."""
-    model: Annotated[str | None, Argument(default="the encoder directory's, else resnet18")] = None
+    model: Annotated[
+        str | None, Argument(default="the encoder's, else resnet18, or resnet10t for synthetic images")
+    ] = None
     """timm backbone for a random or imagenet encoder or a weights file: resnet50, convnext_tiny, ..."""
     image_size: Annotated[ImageSize, Argument(default="the encoder's, else 224, or 64 for synthetic images")] = None
     """Size of the square input images in pixels."""
@@ -102,7 +104,7 @@ class ModelSettings(EncoderSettings):
 class OptimizationSettings:
     """Optimizer and learning rate schedule."""
 
-    epochs: Annotated[Epochs, Argument(default="8 for synthetic images, else 100")] = None
+    epochs: Annotated[Epochs, Argument(default="4 for synthetic images, else 100")] = None
     """Passes over the training images."""
     batch_size: BatchSize = 24
     """Images per step and process; each gives --views views."""

@@ -165,7 +165,7 @@ class EmbedSettings(groups.ReadSettings):
     """Parquet file to write."""
     overwrite: bool = False
     """Replace an existing file."""
-    model: Annotated[str | None, Argument(default="resnet18")] = None
+    model: Annotated[str | None, Argument(default="resnet18, or resnet10t for synthetic images")] = None
     """timm backbone for an imagenet or random encoder."""
     image_size: Annotated[groups.ImageSize, Argument(default="the encoder's, else 224")] = None
     """Size of the square input images in pixels."""

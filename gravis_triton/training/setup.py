@@ -13,6 +13,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from gravis_triton.errors import UserError, did_you_mean
+from gravis_triton.models import has_depthwise_convolutions
 from gravis_triton.process import available_cores, user_has_set
 from gravis_triton.settings.groups import RunSettings
 from gravis_triton.training.sharding import check_sharding, fsdp_plugin, is_sharded
@@ -23,11 +24,12 @@ PATIENCE = timedelta(hours=12)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
-def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelerator:
+def start_accelerator(settings: RunSettings, *, backbone: str | None = None) -> Accelerator:
     """Join the processes started by `accelerate launch` or torchrun.
 
-    trains: precision auto may be bfloat16. Raises UserError for a tracker that is not
-    installed, for a precision that the device does not support, and for a launch that shards what cannot be."""
+    backbone: timm name of the network to train, for which precision auto may be bfloat16. Raises UserError for a
+    tracker that is not installed, for a precision that the device does not support, for a launch that shards what
+    cannot be, and for an unknown backbone."""
     if settings.tracker is not None:
         available = [str(tracker) for tracker in get_available_trackers()]
         known = [tracker.value for tracker in LoggerType if tracker != LoggerType.ALL]
@@ -41,7 +43,7 @@ def start_accelerator(settings: RunSettings, *, trains: bool = True) -> Accelera
     AcceleratorState._reset_state()  # else all jobs of this process would use the precision of the first
     try:
         accelerator = Accelerator(
-            mixed_precision=_precision(settings.mixed_precision, trains=trains),
+            mixed_precision=_precision(settings.mixed_precision, backbone),
             log_with=settings.tracker,
             project_dir=settings.output_dir,
             cpu=not torch.accelerator.is_available(),  # else processes of torchrun would look for GPUs
@@ -69,12 +71,15 @@ def multiplies_bfloat16() -> bool:
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
-def _precision(precision: str, *, trains: bool) -> str:
+def _precision(precision: str, backbone: str | None) -> str:
     """no, bf16 or fp16. Features and predictions stay float32 unless a precision is asked for."""
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # no is also what accelerate launch sets by default
     if precision != "auto":
         return precision
-    return "bf16" if launched == "no" and trains and multiplies_bfloat16() else launched
+    if launched != "no" or backbone is None or not multiplies_bfloat16():
+        return launched
+    # CPUs take twice as long for depthwise convolutions in bfloat16 as in float32
+    return "bf16" if torch.cuda.is_available() or not has_depthwise_convolutions(backbone) else "no"
 
 
 def end_trackers(accelerator: Accelerator) -> None:

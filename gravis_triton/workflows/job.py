@@ -13,14 +13,14 @@ from accelerate.utils import broadcast_object_list
 
 from gravis_triton.errors import Interrupted, UserError
 from gravis_triton.files import writing
-from gravis_triton.models import OpenedEncoder, open_encoder
+from gravis_triton.models import OpenedEncoder, find_architecture, open_encoder
 from gravis_triton.report.console import device_name
 from gravis_triton.report.display import Display
 from gravis_triton.report.metric_logger import MetricLogger, start_tracker
 from gravis_triton.run_directory import RunDirectory
 from gravis_triton.run_summary import job_of
 from gravis_triton.settings.config import changed_settings, read_yaml, write_settings
-from gravis_triton.settings.defaults import default_image_size
+from gravis_triton.settings.defaults import chosen_model, default_image_size
 from gravis_triton.training.engine import Metrics, Training, seed_step, train_epoch
 from gravis_triton.training.interrupt import stop_on_signals
 from gravis_triton.training.setup import start_accelerator
@@ -44,11 +44,13 @@ class JobContext:
 def setup_job(settings: Any, *, name: str) -> JobContext:
     """Join the processes and choose the output directory of a job; nothing is written yet.
 
-    name: of the directory, if the settings do not set one. Raises UserError as `choose_run_dir` does.
+    name: of the directory, if the settings do not set one. Raises UserError as `choose_run_dir` and, before
+    training, `find_architecture` do.
     """
     start = time.perf_counter()
     trains = hasattr(settings, "resume")
-    accelerator = start_accelerator(settings, trains=trains)
+    backbone = find_architecture(settings.encoder, chosen_model(settings)) if trains else None
+    accelerator = start_accelerator(settings, backbone=backbone)
     run = choose_run_dir(settings, accelerator, name=name)
     display = Display(accelerator.is_main_process)
     if trains:
@@ -117,8 +119,8 @@ def open_initial_encoder(settings: Any, display: Display, *, seed: int = 0) -> O
     Raises UserError as `open_encoder` does.
     """
     seed_step(seed, 0, 0)
-    model, size, default = settings.model, settings.image_size, default_image_size(settings.data)
-    opened = open_encoder(settings.encoder, model=model, image_size=size, default_size=default)
+    size, default = settings.image_size, default_image_size(settings.data)
+    opened = open_encoder(settings.encoder, model=chosen_model(settings), image_size=size, default_size=default)
     display.print(opened.loaded)
     return opened
 

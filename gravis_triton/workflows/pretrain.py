@@ -19,7 +19,7 @@ from gravis_triton.report import console
 from gravis_triton.report.figures import write_views
 from gravis_triton.report.metric_logger import MetricLogger, log_images
 from gravis_triton.report.run_page import write_run_page
-from gravis_triton.settings.defaults import DEFAULT_MODEL, complete
+from gravis_triton.settings.defaults import chosen_model, complete
 from gravis_triton.settings.jobs import PretrainSettings
 from gravis_triton.training.checkpoint import check_export, export_encoder, save_checkpoint
 from gravis_triton.training.engine import Training
@@ -46,7 +46,7 @@ def pretrain(settings: PretrainSettings) -> PretrainResult:
     Call it in every process of a distributed launch. Raises UserError for anything the user can fix, and Interrupted
     if a signal stopped it; the run can then be resumed.
     """
-    job = setup_job(settings, name=f"{settings.model or DEFAULT_MODEL}-{settings.method}")
+    job = setup_job(settings, name=f"{chosen_model(settings) or 'continued'}-{settings.method}")
     accelerator, display, run = job.accelerator, job.display, job.run
     settings, method = build_method(settings, job)
     data = load_data(settings, job)

@@ -89,23 +89,27 @@ def test_every_job_of_a_process_has_its_own_precision():
 
 
 @pytest.mark.parametrize(
-    ("asked", "launched", "hardware", "trains", "precision"),
+    ("asked", "launched", "hardware", "backbone", "precision"),
     [
-        ("auto", "no", True, True, "bf16"),
-        ("auto", "no", False, True, "no"),
-        ("auto", "no", True, False, "no"),
-        ("auto", "fp16", True, True, "fp16"),
-        ("no", "bf16", True, True, "no"),
-        ("bf16", "no", False, False, "bf16"),
+        ("auto", "no", True, "resnet18", "bf16"),
+        ("auto", "no", True, "resnext50_32x4d", "bf16"),
+        ("auto", "no", True, "efficientnet_lite0", "no"),  # depthwise convolutions, on a CPU
+        ("auto", "no", False, "resnet18", "no"),
+        ("auto", "no", True, None, "no"),
+        ("auto", "fp16", True, "resnet18", "fp16"),
+        ("no", "bf16", True, "resnet18", "no"),
+        ("bf16", "no", False, None, "bf16"),
+        ("bf16", "no", True, "efficientnet_lite0", "bf16"),
     ],
 )
-def test_auto_precision_is_that_of_the_launcher_else_bfloat16_for_training_if_the_hardware_has_it(
-    monkeypatch, asked, launched, hardware, trains, precision
+def test_auto_precision_is_that_of_the_launcher_else_bfloat16_for_training_if_the_hardware_is_faster_in_it(
+    monkeypatch, asked, launched, hardware, backbone, precision
 ):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
     monkeypatch.setattr(setup, "multiplies_bfloat16", lambda: hardware)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     settings = RunSettings(mixed_precision=asked)
-    assert start_accelerator(settings, trains=trains).mixed_precision == precision
+    assert start_accelerator(settings, backbone=backbone).mixed_precision == precision
 
 
 def test_biases_and_normalization_have_no_weight_decay():
