@@ -35,7 +35,10 @@ SPLITS = {
 _RIVALS = (COLUMNS["label"][:5], COLUMNS["label"][5:])  # of each only one can be meant
 _LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
 
-_LIKE_GROUPS = re.compile(r"(patient|lesion|subject|case|person|participant)[\W_]*(id|no|nr|num|number|code|key)?")
+_ID = r"[\W_]*(u?id|no|nr|num|number|code|key)"
+_LIKE_GROUPS = re.compile(
+    rf"(patient|lesion|subject|case|person|participant)({_ID})?|(pat|p|study|individual){_ID}|mrn"
+)
 _LIKE_SPLITS = re.compile(r"split|fold|phase|usage|partition|(^|[\W_]|data)set$|^(is[\W_]*)?(train|test|valid)(ing)?$")
 
 Chosen = dict[str, tuple[str, ...]]

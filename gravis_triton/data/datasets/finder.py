@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from gravis_triton.data.datasets.columns import COLUMNS, SPLITS, Chosen, columns_named
-from gravis_triton.data.datasets.folder import is_image, stem_of
+from gravis_triton.data.datasets.folder import is_image, split_named, stem_of
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
 from gravis_triton.data.datasets.labels import is_binary
@@ -48,8 +48,11 @@ class Finder:
                 if os.path.isfile(around / cell):  # False for a name that is too long
                     full = os.path.abspath(around / cell).replace(os.sep, "/")
                     return full.removeprefix(os.path.abspath(self.directory).replace(os.sep, "/") + "/")
+        if len(found) > 1 and "split" in frame.header:
+            split = SPLITS.get(frame.cells("split")[row].lower())
+            found = [path for path in found if split and split in map(split_named, path.split("/")[:-1])] or found
         if len(found) > 1:
-            expected = f"such as {self.full(found[0])} or {self.full(found[1])}"
+            expected = f"such as {self.full(found[0])} or {self.full(found[1])}; --images DIR leaves out other folders"
             raise frame.fault(row, column, f"a path that matches only one file ({expected})")
         return found[0] if found else None
 

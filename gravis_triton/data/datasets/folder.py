@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, filterfalse
 from pathlib import Path
 
 from PIL import Image
@@ -22,7 +22,11 @@ from gravis_triton.run_directory import RunDirectory
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs"})
-MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"})
+MASK_FOLDERS = frozenset(
+    {"mask", "masks", "segmentation", "segmentations", "groundtruth", "ground_truth", "gt"}
+    | {"ground truth", "ground-truth"}
+)  # fmt: skip
+_NO_PARTS = IMAGE_FOLDERS | MASK_FOLDERS
 _SYSTEM = frozenset(
     {"@eadir", "@tmp", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "__macosx"}
     | {"system volume information", "found.000", "__pycache__", "temporary items", "network trash folder", "_gsdata_"}
@@ -36,10 +40,13 @@ _MASK_NAME = re.compile(
     re.IGNORECASE,
 )
 """What the names of masks have before or after that of the image; those without a group may also be photographs."""
+_IMAGE_WORD = re.compile(r"(?:^|(?<=/))(image|img|im|photo|pic)[-_ .]*(?=\d)", re.IGNORECASE)
 _MASK_WORDS = frozenset({"mask", "masks", "gt", "groundtruth"})  # last words of folders such as train_masks
 _SPLIT_FOLDER = re.compile(
     r"(train|training|val|valid|validation|test|testing)[-_ ]*(set|data|dataset|images?|imgs?|split)?"
 )
+_FOLD_FOLDER = re.compile(r"(k?folds?|cv|splits?|seed|run)[-_ ]*\d+", re.IGNORECASE)
+"""Folders of which each holds all images, split in another way."""
 _CASE_FOLDER = re.compile(
     r"(patient|pat|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{5,}", re.IGNORECASE
 )
@@ -57,6 +64,7 @@ _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _NOT_READ = frozenset(
     {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".npy", ".ppm", ".psd", ".svs", ".tga"}
 )  # fmt: skip
+_HOLD_MANY = frozenset({".h5", ".hdf5", ".lmdb", ".mat", ".mdb", ".npz", ".pkl", ".tfrecord", ".tfrecords"})
 _SAMPLE = 32  # files whose pixels are looked at
 
 
@@ -89,7 +97,7 @@ def open_folder(directory: Path) -> Collection:
     spelling = common_spellings(outermost)
     folders = [spelling[name] or None for name in outermost]
     _check_no_class_images(directory, paths, folders)
-    classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below])
+    classes, groups, notes = _classes_and_cases(folders, ["/".join(names) for names in below], splits)
     index = {name: position for position, name in enumerate(classes)}
     records = [
         Record(
@@ -109,35 +117,41 @@ def open_folder(directory: Path) -> Collection:
 
 
 def _classes_and_cases(
-    folders: list[str | None], parents: list[str | None]
+    folders: Sequence[str | None], parents: Sequence[str], splits: Sequence[str | None]
 ) -> tuple[tuple[str, ...], list[str | None], list[str]]:
     """(classes, group of each image, lines for the user). folders: the class folder of each image, or None. parents:
     all of its folders.
 
     Many folders of few images, or with names such as patient_7, are lesions or patients: instead of classes, or inside
-    of them.
+    of them. A split may have no such folders: a test set without labels.
     """
     none: list[str | None] = [None] * len(folders)
-    names = {folder for folder in folders if folder is not None}
-    if None in folders or len(names) < 2:
+    sorted_in = {split for split, folder in zip(splits, folders, strict=True) if folder}
+    inside = [index for index, split in enumerate(splits) if split in sorted_in]
+    names = {folders[index] or "" for index in inside}
+    if "" in names or len(names) < 2:
         return (), none, []
+    flat = sorted(str(split) for split in set(splits) - sorted_in)
+    notes = [f"without a label: the {len(folders) - len(inside):,} images of {' and '.join(flat)}"] if flat else []
     kinds = ((folders, (), "not as classes"), (parents, tuple(sorted(names)), "inside of the classes"))
-    for cases, kept, where in kinds:
-        are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case or "")) for case in set(cases))
-        if are_named or are_cases(len(set(cases)), len(folders)):
+    for each, kept, where in kinds:
+        cases = [name or None for name in each]
+        distinct = {each[index] or "" for index in inside}
+        are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case)) for case in distinct)
+        if are_named or are_cases(len(distinct), len(inside)):
             what = "named as cases" if are_named else "of few images each"
-            notes = [f"{len(set(cases)):,} folders {what} are read as lesions, {where}"]
-            notes += describe_groups(cases, f"{len(set(cases)):,} folders")
+            notes += [f"{len(distinct):,} folders {what} are read as lesions, {where}"]
+            notes += describe_groups(cases, f"{len(distinct):,} folders")
             return kept, cases, [*notes, *([] if kept else _describe_inner(parents))]
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
-    unknown = sum(is_unknown(folder or "") for folder in folders)
-    notes = [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
+    unknown = sum(is_unknown(folders[index] or "") for index in inside)
+    notes += [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
     return classes if len(classes) > 1 else (), none, notes
 
 
-def _describe_inner(parents: Iterable[str | None]) -> list[str]:
+def _describe_inner(parents: Iterable[str]) -> list[str]:
     """A line for the user about folders inside of cases that may be classes, if any."""
-    inner = [(parent or "").partition("/")[2] for parent in parents]
+    inner = [parent.partition("/")[2] for parent in parents]
     names = set(inner) - {""}
     if len(names) < 2 or are_cases(len(names), len(inner)):
         return []
@@ -150,7 +164,7 @@ def inner_folder(directory: Path) -> Path:
     if len(folders) != 1 or any(is_image(name) or name.lower().endswith(TABLE_SUFFIXES) for name in files):
         return directory
     inner = folder / folders[0]
-    is_named = folders[0].lower() in IMAGE_FOLDERS | MASK_FOLDERS or _split_named(folders[0])
+    is_named = folders[0].lower() in IMAGE_FOLDERS | MASK_FOLDERS or split_named(folders[0])
     if is_named or layout_of_folder(folders[0]) or RunDirectory(inner).is_written():
         return directory
     _, below, files = next(walk(inner), (inner, [], []))
@@ -163,15 +177,18 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 
     Raises UserError for a mask without an image, and for an image with two masks or a mask with two images.
     """
-    keys = {path: key for path in paths if (key := mask_key(path)) is not None}
+    is_mask = {path: mask_key(path) is not None for path in paths}
     images: dict[str, list[str]] = defaultdict(list)
-    for path in paths if keys else []:
-        if path not in keys:
+    for path in is_mask if any(is_mask.values()) else ():
+        if not is_mask[path]:
             images[_key(path, IMAGE_FOLDERS)].append(path)
+    numbers = [_IMAGE_WORD.sub("", key, 1) for key in images]
+    numbered = dict(zip(numbers, images, strict=True)) if len(set(numbers)) == len(numbers) else {}
     masks: dict[str, list[str]] = defaultdict(list)
-    for path, key in keys.items():
-        folder, slash, name = key.rpartition("/")
-        masks[key if key in images else f"{folder}{slash}{_MASK_NAME.sub('', name, 1)}"].append(path)
+    for path in filter(is_mask.get, is_mask):
+        keys = list(_mask_keys(path))
+        bare = keys[1]  # of mask_001: 001, whose image may be img_001
+        masks[next((key for key in keys if key in images), numbered.get(bare, bare))].append(path)
     unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
@@ -188,7 +205,16 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
 def mask_key(path: str) -> str | None:
     """The path that a mask shares with its image, but for words such as _mask in its name, without suffix and without
     folders named masks or images; None for an image."""
-    return _key(path, IMAGE_FOLDERS | MASK_FOLDERS) if _holds_masks(path.rpartition("/")[0]) else None
+    return _key(path, _NO_PARTS) if _holds_masks(path.rpartition("/")[0]) else None
+
+
+def _mask_keys(path: str) -> Iterator[str]:
+    """The keys that the image of a mask may have: with and without words such as _mask in its name, in a folder lesion
+    beside a folder lesion_masks, or in a folder images beside it."""
+    *folders, name = path.split("/")
+    for key in (mask_key(path) or "", _key("/".join([*filterfalse(_is_mask_folder, folders), name]), _NO_PARTS)):
+        folder, slash, stem = key.rpartition("/")
+        yield from (key, f"{folder}{slash}{_MASK_NAME.sub('', stem, 1)}")
 
 
 @lru_cache
@@ -321,7 +347,7 @@ def _reading_hint(directory: Path) -> str:
     is none."""
     names = {name for _, _, files in walk(directory) for name in files}
     is_hub = any(name.endswith((".parquet", ".arrow", ".tar")) or name == "dataset_dict.json" for name in names)
-    others = sorted({suffix for name in names if (suffix := Path(name).suffix.lower()) in _NOT_READ})
+    others = sorted({suffix for name in names if (suffix := Path(name).suffix.lower()) in _NOT_READ | _HOLD_MANY})
     convert = f"; convert its {', '.join(others)} files to PNG or JPEG" if others else ""
     return (f"; its data files are read with --data hf:{directory}" if is_hub else convert) + archives_hint(directory)
 
@@ -358,9 +384,14 @@ def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
     """The split of each image by the top folder of its path, if one of them is named train or training, else by the
     folders below, if all are splits.
 
-    Raises UserError if other images then are outside of splits.
+    Raises UserError if other images then are outside of splits, and for folds, of which each holds all images.
     """
     named = [_splits_named(path.rpartition("/")[0]) for path in paths]
+    folds = sorted({path.partition("/")[0] for path, splits in zip(paths, named, strict=True) if any(splits)})
+    if len(folds) > 1 and all(map(_FOLD_FOLDER.fullmatch, folds)):
+        raise UserError(
+            f"{directory} holds {some(folds)}, each with all images in other splits: give one of them as --data"
+        )
     splits = [outer for outer, _ in named]
     if "train" not in splits and None in splits:  # a study may have arms named test and control
         inner = [below for _, below in named]
@@ -379,11 +410,11 @@ def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
 def _splits_named(path: str) -> tuple[str | None, str | None]:
     """The splits that the first two folders in the path of a folder hold."""
     first, second, *_ = [*_folders(f"{path}/"), "", ""]
-    return _split_named(first), _split_named(second)
+    return split_named(first), split_named(second)
 
 
 @lru_cache
-def _split_named(folder: str) -> str | None:
+def split_named(folder: str) -> str | None:
     """The split that a folder such as train, Test Data or val_images holds."""
     found = _SPLIT_FOLDER.fullmatch(folder.lower())
     return SPLITS[found[1]] if found else None
@@ -409,8 +440,8 @@ def _describe_kinds(paths: Iterable[str]) -> list[str]:
 def label_folders(path: str, *, has_splits: bool) -> list[str]:
     """The folders in a path, except those named images and the split."""
     folders = _folders(path)
-    split = next(filter(None, map(_split_named, folders)), None) if has_splits else None
-    return folders if split is None else [folder for folder in folders if _split_named(folder) != split]
+    split = next(filter(None, map(split_named, folders)), None) if has_splits else None
+    return folders if split is None else [folder for folder in folders if split_named(folder) != split]
 
 
 def _check_no_class_images(directory: Path, paths: Sequence[str], folders: Sequence[str | None]) -> None:

@@ -18,7 +18,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 SPREADSHEET = ".xlsx"
 
 _START = 1 << 16  # bytes that hold a header
-_ABOVE_HEADER = re.compile(r"\A(sep=.|#[^,;\t|\r\n]*)(?=[\r\n])")  # Excel's line about separators, and a comment
+_ABOVE_HEADER = re.compile(r"\A((sep=.|#[^,;\t|\r\n]*)?\r?\n)+")  # Excel's line about separators, and comments
 _BLANK = " \t\r\n,;|"
 
 _UNKNOWN = frozenset(
@@ -139,7 +139,7 @@ def header_of(file: Path) -> list[str]:
         return read_frame(file).header
     with file.open("rb") as stream:
         start = stream.read(_START)
-    text = _ABOVE_HEADER.sub("", start.decode(_encoding(start), errors="replace"))
+    text = _below_comments(start.decode(_encoding(start), errors="replace"))
     return [name.strip() for name in next(_csv_rows(text), (0, []))[1]]
 
 
@@ -178,7 +178,10 @@ def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
     except pa.ArrowInvalid as error:
         for line, cells in _csv_rows(text):
             if len(cells) != len(header):
-                raise UserError(f"{file}, line {line}: expected {len(header)} fields, found {len(cells)}") from error
+                hint = ": remove the lines above the header" if len(header) == 1 else ""
+                raise UserError(
+                    f"{file}, line {line}: expected {len(header)} fields, found {len(cells)}{hint}"
+                ) from error
         if "Empty CSV" not in str(error):
             raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
         table = pa.table({name: pa.array([], pa.string()) for name in unique})
@@ -219,7 +222,7 @@ def _text(file: Path, required: Sequence[str] = ()) -> str:
             text = data.decode("utf-16")
             if "\n" not in text:
                 raise ValueError("no lines in it")
-            return _ABOVE_HEADER.sub("", text)
+            return _below_comments(text)
         if data[:2] == b"||":  # PH2: cells between double bars, and legends below
             return "\n".join("|".join(line.split("||")[1:4]) for line in data.decode().splitlines() if line[:2] == "||")
         try:
@@ -228,9 +231,14 @@ def _text(file: Path, required: Sequence[str] = ()) -> str:
             if b"\0" in data:
                 raise
             text = data.decode("cp1252")
-        return _ABOVE_HEADER.sub("", text)
+        return _below_comments(text)
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read as a UTF-8 CSV file: {error}") from error
+
+
+def _below_comments(text: str) -> str:
+    """The text with blank lines instead of those above the header that hold no columns."""
+    return _ABOVE_HEADER.sub(lambda above: "\n" * above[0].count("\n"), text)
 
 
 def _encoding(data: bytes) -> str:

@@ -60,10 +60,18 @@ def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
     """Files below `directory` that may be tables about its images, and that the lines for the user do not name."""
     others = []
     for folder, _, names in walk(directory):
-        like = [name for name in names if name.lower().endswith(_LIKE_TABLES)]
+        like = [name for name in names if name.lower().endswith(_LIKE_TABLES) or _is_json(folder / name)]
         files = [*_tables(folder, names), *(folder / name for name in like if not name.lower().startswith(_NO_TABLES))]
         others += [file.relative_to(directory).as_posix() for file in files if file.name not in " ".join(notes)]
     return sorted(others)
+
+
+def _is_json(file: Path) -> bool:
+    """Whether a file without a suffix holds JSON, such as the descriptions of the ISIC Archive."""
+    if file.suffix:
+        return False
+    with file.open("rb") as stream:
+        return stream.read(1) == b"{"
 
 
 def labels_images(files: Sequence[Path], directory: Path, images: Sequence[str]) -> bool:

@@ -440,3 +440,38 @@ def test_a_table_below_that_labels_the_images_counts_more_than_folders(tmp_path:
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "labels.csv").write_text("image,label\nclinic A,nv\nclinic B,mel\n")
     assert labels(tmp_path) == ["nv", "mel"]
+
+
+@pytest.mark.parametrize("name", ["pid", "mrn", "lesion_uid", "study_id", "Patno", "subject"])
+def test_columns_that_may_be_groups_are_named(table, name: str) -> None:
+    notes = open_collection(str(table(rows(f"image,dx,{name}", "nv,7", "mel,7")))).notes
+    assert f"not read as groups: {name} (--columns group=NAME)" in notes
+
+
+def test_comments_above_the_header_are_not_read(table) -> None:
+    assert labels(table("# exported in 2024\n# by a tool\n\nimage,dx\n0,nv\n1,mel\n"))[:2] == ["nv", "mel"]
+    with pytest.raises(UserError, match=r"line 6, column split: expected one of train"):
+        open_collection(str(table("# by a tool\n\nimage,dx,split\n0,nv,train\n\n1,mel,dev\n")))
+
+
+def test_a_title_above_the_header_is_an_error(table) -> None:
+    with pytest.raises(UserError, match=r"line 3: expected 1 fields, found 2: remove the lines above the header"):
+        open_collection(str(table("Lesions of 2024\n\nimage,dx\n0,nv\n")))
+
+
+def test_a_name_that_two_splits_have_is_the_image_of_its_own(tmp_path: Path, images) -> None:
+    for split, label in (("train", "nv"), ("test", "mel")):
+        images(tmp_path / split, ["1.jpg"])
+        (tmp_path / f"{split}.csv").write_text(f"image,dx\n1.jpg,{label}\n")
+    collection = open_collection(str(tmp_path))
+    assert {record.id: (record.split, collection.classes[record.label]) for record in collection.records} == {
+        "train/1.jpg": ("train", "nv"), "test/1.jpg": ("test", "mel"),
+    }  # fmt: skip
+
+
+def test_descriptions_of_the_images_as_json_are_named(tmp_path: Path, images) -> None:
+    images(tmp_path / "Images", ["ISIC_0000000.jpg"])
+    (tmp_path / "Descriptions").mkdir()
+    (tmp_path / "Descriptions" / "ISIC_0000000").write_text('{"meta": {}}')
+    (tmp_path / "LICENSE").write_text("CC0")
+    assert open_collection(str(tmp_path)).notes == ("tables that are not read: Descriptions/ISIC_0000000",)

@@ -290,3 +290,54 @@ def test_numbered_parts_are_no_classes(tmp_path: Path, images) -> None:
             images(tmp_path / "around" / part / kind, [f"{part}.jpg"])
     assert open_collection(str(tmp_path / "flat")).classes == ()
     assert open_collection(str(tmp_path / "around")).classes == ("mel", "nv")
+
+
+def test_a_test_split_without_class_folders_has_no_labels(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv"):
+        images(tmp_path / "train" / name, ["1.jpg"])
+    images(tmp_path / "test", ["2.jpg", "3.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert [(r.split, r.label) for r in collection.records] == [
+        ("test", None), ("test", None), ("train", 0), ("train", 1),
+    ]  # fmt: skip
+    assert collection.notes == ("without a label: the 2 images of test",)
+
+
+def test_folds_are_no_parts(tmp_path: Path, images) -> None:
+    for fold in ("fold1", "fold2"):
+        for split in ("train", "val"):
+            images(tmp_path / fold / split, ["1.jpg"])
+    with pytest.raises(UserError, match="holds fold1, fold2, each with all images in other splits: give one of them"):
+        open_collection(str(tmp_path))
+    assert len(open_collection(str(tmp_path / "fold1")).records) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "folder", "mask"),
+    [
+        ("img_001.jpg", "masks", "mask_001.png"),
+        ("image 1.jpg", "masks", "1.png"),
+        ("a.jpg", "lesion_masks", "a.png"),
+        ("a.jpg", "lesion_masks", "a_mask.png"),
+        ("a.jpg", "Ground Truth", "a.png"),
+    ],
+)
+def test_masks_in_other_words_than_their_images(tmp_path: Path, images, masks, image, folder, mask) -> None:
+    images(tmp_path / "images", [image])
+    masks(tmp_path / folder, [mask])
+    (record,) = open_collection(str(tmp_path)).records
+    assert record.mask.path.name == mask
+
+
+def test_a_number_that_two_images_have_is_no_pair(tmp_path: Path, images, masks) -> None:
+    images(tmp_path / "images", ["img_1.jpg", "photo_1.jpg"])
+    masks(tmp_path / "masks", ["mask_1.png"])
+    with pytest.raises(UserError, match="1 of 1 masks have no image"):
+        open_collection(str(tmp_path))
+
+
+def test_files_that_hold_many_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "dermamnist.npz").touch()
+    with pytest.raises(UserError, match=r"convert its \.npz files to PNG or JPEG"):
+        open_collection(str(tmp_path))
