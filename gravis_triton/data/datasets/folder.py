@@ -142,20 +142,26 @@ def _classes_and_cases(
             what = "named as cases" if are_named else "of few images each"
             notes += [f"{len(distinct):,} folders {what} are read as lesions, {where}"]
             notes += describe_groups(cases, f"{len(distinct):,} folders")
-            return kept, cases, [*notes, *([] if kept else _describe_inner(parents))]
+            return kept, cases, [*notes, *([] if kept else _describe_inner(parents, of_classes=False))]
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
     unknown = sum(is_unknown(folders[index] or "") for index in inside)
     notes += [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
-    return classes if len(classes) > 1 else (), none, notes
+    return (
+        (classes, none, [*notes, *_describe_inner(parents, of_classes=True)]) if len(classes) > 1 else ((), none, notes)
+    )
 
 
-def _describe_inner(parents: Iterable[str]) -> list[str]:
-    """A line for the user about folders inside of cases that may be classes, if any."""
-    inner = [parent.partition("/")[2] for parent in parents]
-    names = set(inner) - {""}
-    if len(names) < 2 or are_cases(len(names), len(inner)):
+def _describe_inner(parents: Iterable[str], *, of_classes: bool) -> list[str]:
+    """A line for the user about folders inside of classes or cases that may be the classes, if any."""
+    pairs = [(outer, inner) for outer, _, inner in (parent.partition("/") for parent in parents) if inner]
+    names = {inner for _, inner in pairs}
+    if len(names) < 2 or are_cases(len(names), len(pairs)):
         return []
-    return [f"not read as labels: the folders {some(sorted(names))} in them (classes must be above)"]
+    outer = sorted({outer for outer, _ in pairs})
+    found = f"the folders {some(sorted(names))}"
+    if of_classes and len(outer) > 1 and len(set(pairs)) == len(outer) * len(names):
+        return [f"warning: {some(outer)} each hold {found}: if these are the classes, give one of those as --data"]
+    return [f"not read as labels: {found} in them (classes must be above)"]
 
 
 def inner_folder(directory: Path) -> Path:

@@ -119,7 +119,7 @@ def read_frame(file: Path, required: Sequence[str] = (), *, names: Sequence[str]
     """A CSV file, separated by commas, semicolons, tabs or bars, or a Parquet file.
 
     required: columns that it must have. names: of the columns of a CSV file without a header. Of a spreadsheet, the
-    first sheet is read, from its first row with the required columns on.
+    first sheet of several columns is read, from its first row with the required columns on.
     """
     frame = Frame(file, _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, names, required))
     missing = [column for column in required if column not in frame.header]
@@ -194,13 +194,15 @@ def _csv(file: Path, names: Sequence[str], required: Sequence[str]) -> pa.Table:
 
 
 def _sheet(file: Path, required: Sequence[str]) -> str:
-    """The first sheet of a spreadsheet as CSV, with blank lines instead of the rows above its header."""
+    """The first sheet of several columns in a spreadsheet, as CSV with blank lines for the rows above its header."""
     try:
         from openpyxl import load_workbook  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise UserError(f"{file} needs openpyxl: pip install 'gravis-triton[xlsx]', or save it as CSV") from error
     try:
-        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        sheets = load_workbook(file, read_only=True, data_only=True).worksheets
+        filled = (sheet for sheet in sheets if any(len([*filter(None, row)]) > 1 for row in sheet.values))
+        sheet = next(filled, sheets[0])
         rows = [[" ".join(str("" if cell is None else cell).split()) for cell in row] for row in sheet.values]
     except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from error

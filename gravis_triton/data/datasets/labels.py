@@ -14,7 +14,8 @@ from gravis_triton.errors import UserError
 
 _CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
 _ONES, _ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false")
-_SEPARATORS = "|;,/+"
+_SEPARATORS = "|;\n+,/"
+_SURE = "|;\n+"  # separators that are in no name of a class
 _WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
 
 
@@ -207,7 +208,7 @@ def _check_classes(frame: Frame, column: str, values: Sequence[str], classes: Se
         for separator in _SEPARATORS:
             parts = {part.strip() for part in name.split(separator)} - {""}
             known = parts & set(classes)
-            if len(parts) > 1 and (known if separator in "|;" else known == parts):
+            if len(parts) > 1 and (known if separator in _SURE else known == parts):
                 raise UserError(
                     f"{frame.place(values.index(name))}: {column} is {name!r}, several classes in one cell; an image "
                     "has one: correct these cells, leave them empty, or name another column with --columns label=NAME; "

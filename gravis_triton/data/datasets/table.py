@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -241,7 +242,9 @@ def _rows_of_images(frame: Frame, columns: Sequence[str], finder: Finder) -> tup
     row, column = missing[0]
     listed = len(rows) + len(missing)
     if len(missing) > TOLERATED * listed:
-        hint = f"--images DIR if elsewhere, or remove the rows: {TOLERATED:.0%} may be missing"
+        others = (name for name in frame.header if name not in columns and finder.knows(frame.cells(name)))
+        hint = "" if rows else "".join(f"--columns image={name}, " for name in islice(others, 1))
+        hint += f"--images DIR if elsewhere, or remove the rows: {TOLERATED:.0%} may be missing"
         hint += archives_hint(finder.directory)
         place = f"an image in or below {finder.directory}{finder.example()}"
         raise frame.fault(row, column, f"{place} ({len(missing):,} of {listed:,} are missing; {hint})")

@@ -475,3 +475,28 @@ def test_descriptions_of_the_images_as_json_are_named(tmp_path: Path, images) ->
     (tmp_path / "Descriptions" / "ISIC_0000000").write_text('{"meta": {}}')
     (tmp_path / "LICENSE").write_text("CC0")
     assert open_collection(str(tmp_path)).notes == ("tables that are not read: Descriptions/ISIC_0000000",)
+
+
+@pytest.mark.parametrize("both", ["mel+nv", '"mel\nnv"'])
+def test_names_of_two_classes_in_one_cell_are_a_question(table, both: str) -> None:
+    with pytest.raises(UserError, match=r"several classes in one cell.*--columns labels=dx reads several"):
+        open_collection(str(table(rows("image,dx", "nv", "mel", both))))
+
+
+def test_a_column_of_addresses_is_offered_for_a_column_of_numbers(table) -> None:
+    data = table("image,url\n" + "\n".join(f"{n + 100},https://a.org/{n}.jpg?size=9" for n in range(10)))
+    with pytest.raises(UserError, match=r"10 of 10 are missing; --columns image=url, --images DIR if elsewhere"):
+        open_collection(str(data))
+    assert len(open_collection(str(data), columns="image=url").records) == 10
+
+
+def test_a_sheet_of_remarks_before_the_table_is_not_read(table) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["Exported in 2024"])
+    sheet = book.create_sheet("labels")
+    for row in (["image", "dx"], ["0", "nv"], ["1", "mel"]):
+        sheet.append(row)
+    data = table("", "empty.txt")
+    book.save(data / "labels.xlsx")
+    assert len(open_collection(str(data / "labels.xlsx")).classes) == 2

@@ -341,3 +341,22 @@ def test_files_that_hold_many_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "dermamnist.npz").touch()
     with pytest.raises(UserError, match=r"convert its \.npz files to PNG or JPEG"):
         open_collection(str(tmp_path))
+
+
+def test_folders_that_hold_the_same_folders_may_not_be_the_classes(tmp_path: Path, images) -> None:
+    for site in ("hospital A", "hospital B"):
+        for name in ("mel", "nv"):
+            images(tmp_path / site / name, ["1.jpg"])
+    (note,) = open_collection(str(tmp_path)).notes
+    assert note == (
+        "warning: hospital A, hospital B each hold the folders mel, nv: if these are the classes, "
+        "give one of those as --data"
+    )
+
+
+def test_folders_inside_of_classes_are_named(tmp_path: Path, images) -> None:
+    for name in ("malignant/mel", "malignant/bcc", "benign/nv"):
+        images(tmp_path / name, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("benign", "malignant")
+    assert collection.notes == ("not read as labels: the folders bcc, mel, nv in them (classes must be above)",)
