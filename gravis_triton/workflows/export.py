@@ -51,7 +51,7 @@ def export(settings: ExportSettings) -> ExportResult:
         write_json(partial / _PREPROCESSING, _preprocessing(network, is_complete=settings.format != "timm"))
         with torch.no_grad():
             expected = network(images)
-            difference = (run_network(settings.format, partial, images) - expected).abs().max().item()
+            difference = (run_network(network, settings.format, partial, images) - expected).abs().max().item()
         largest = expected.abs().max().item()
         if not difference <= _TOLERANCE * largest:
             raise UserError(
@@ -151,8 +151,8 @@ def write_network(network: Portable, format: str, directory: Path) -> None:
         raise UserError("--format timm does not support segmentation networks; use onnx or torch-export")
 
 
-def run_network(format: str, directory: Path, images: Tensor) -> Tensor:
-    """The outputs of a written network for RGB images in [0, 1]. Raises UserError without onnxruntime."""
+def run_network(network: Portable, format: str, directory: Path, images: Tensor) -> Tensor:
+    """The outputs of the written `network` for RGB images in [0, 1]. Raises UserError without onnxruntime."""
     if format == "torch-export":
         return torch.export.load(directory / "model.pt2").module()(images)
     if format == "onnx":
@@ -162,8 +162,7 @@ def run_network(format: str, directory: Path, images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     model = timm.create_model(f"local-dir:{directory}", pretrained=True).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization(model))
-    output = model((images - mean) / std)
-    return output.softmax(1) if model.num_classes else output
+    return network.activation(model((images - mean) / std))
 
 
 @contextmanager

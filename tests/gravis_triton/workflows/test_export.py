@@ -53,6 +53,21 @@ def test_onnx_runs_at_any_batch_size(run):
     assert session.run(None, {"images": torch.rand(5, 3, 32, 32).numpy()})[0].shape == shape
 
 
+@pytest.mark.parametrize("format", ["timm", "torch-export"])
+def test_a_classifier_of_several_classes_per_image_is_exported(tmp_path, format):
+    encoder = build_encoder("test_resnet", image_size=32)
+    predictor = ClassPredictor(
+        Classifier(encoder, classes=2),
+        preprocess=Preprocessing.of(encoder, image_size=32, cache_size=48),
+        classes=("a", "b"),
+        data_set="images",
+        multilabel=True,
+    )
+    save_predictor(predictor, tmp_path / "run" / "model")
+    result = gt.export(run=str(tmp_path / "run"), format=format)
+    assert result.difference < 1e-4
+
+
 @pytest.mark.parametrize("tta", [False, True])
 def test_missing_tta_of_an_export_is_reported(tmp_path, capsys, tta):
     encoder = build_encoder("test_resnet", image_size=32)
