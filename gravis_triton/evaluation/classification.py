@@ -237,16 +237,18 @@ def weighted_aucs(scores: Floats, positive: Bools, counts: Ints, *, sensitivity:
     to 1 - sensitivity of them, see `partial_auc`.
     """
     order = np.argsort(scores, kind="stable")
-    counts, positive, scores = counts[:, order], positive[order], scores[order]
-    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # of runs of equal scores
-    positives = np.add.reduceat(counts * positive, starts, axis=1)
-    negatives = np.add.reduceat(counts * ~positive, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    most = (1 - sensitivity) * positives.sum(1, keepdims=True)
-    used = np.clip(most - (np.cumsum(positives, axis=1) - positives), 0, positives)
-    share = np.divide(used, positives, out=np.zeros_like(used), where=positives > 0)
-    won = (used * (below + 0.5 * share * negatives)).sum(1)
-    pairs = (positives.sum(1) * negatives.sum(1)).astype(np.float64)
+    own, others = order[positive[order]], order[~positive[order]]
+    values, starts = np.unique(scores[own], return_index=True)  # of runs of positives with equal scores
+    positives = np.add.reduceat(counts[:, own], starts, axis=1)
+    negatives = np.pad(np.cumsum(counts[:, others], axis=1), [(0, 0), (1, 0)])
+    below, up_to = (negatives[:, np.searchsorted(scores[others], values, side)] for side in ("left", "right"))
+    used, ties = positives, up_to - below
+    if sensitivity:
+        before = np.cumsum(positives, axis=1) - positives
+        used = np.clip((1 - sensitivity) * positives.sum(1, keepdims=True) - before, 0, positives)
+        ties = ties * np.divide(used, positives, out=np.zeros_like(used), where=positives > 0)
+    won = (used * (2 * below + ties)).sum(1) / 2
+    pairs = (positives.sum(1) * negatives[:, -1]).astype(np.float64)
     return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
 
