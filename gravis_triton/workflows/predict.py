@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from gravis_triton.data import ImageFile
-from gravis_triton.data.datasets.folder import is_image
+from gravis_triton.data.datasets.image_files import is_image
 from gravis_triton.data.datasets.records import fingerprint_of
 from gravis_triton.errors import UserError
 from gravis_triton.evaluation.prediction_files import write_submission_csv

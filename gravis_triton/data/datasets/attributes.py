@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gravis_triton.data.datasets.finder import Finder
-from gravis_triton.data.datasets.folder import stem_of, walk
+from gravis_triton.data.datasets.folder import walk
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.hub import hub_table
+from gravis_triton.data.datasets.image_files import stem_of
 from gravis_triton.errors import UserError, did_you_mean
 
 Attributes = Mapping[str, Mapping[str, str]]

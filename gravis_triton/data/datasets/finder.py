@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 from gravis_triton.data.datasets.columns import COLUMNS, SPLITS, Chosen, columns_named
-from gravis_triton.data.datasets.folder import is_image, split_named, stem_of
+from gravis_triton.data.datasets.folder import split_named
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
+from gravis_triton.data.datasets.image_files import is_image, stem_of
 from gravis_triton.data.datasets.labels import is_binary
 from gravis_triton.data.datasets.layouts import layout_of_table
 from gravis_triton.errors import UserError

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gravis_triton.data.datasets.columns import COLUMNS, columns_named
-from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, images_below, is_image
+from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, images_below
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
+from gravis_triton.data.datasets.image_files import is_image
 from gravis_triton.data.datasets.labels import read_labels
 from gravis_triton.data.datasets.layouts import PLAIN_NAMES, Layout, Part, Table, layout_of_folder, layouts
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record

@@ -18,18 +18,15 @@ from gravis_triton.data.datasets.columns import (
 from gravis_triton.data.datasets.finder import Finder, join_tables, listed_images
 from gravis_triton.data.datasets.folder import (
     archives_hint,
-    check_no_masks,
     describe_skipped,
     images_below,
-    is_image,
     label_folders,
-    mask_key,
-    pair_masks,
     split_folders,
     walk,
 )
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, parquet_schema, read_frame
 from gravis_triton.data.datasets.groups import read_groups
+from gravis_triton.data.datasets.image_files import check_no_masks, is_image, mask_key, pair_masks
 from gravis_triton.data.datasets.labels import read_labels, read_multilabels, some
 from gravis_triton.data.datasets.layouts import Table, layout_of_table
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
