@@ -60,7 +60,11 @@ def evaluate(settings: EvaluateSettings) -> EvaluateResult:
     collection = open_annotated(settings, seed=settings.seed, annotation="label")
     if settings.test_data is not None:
         reading = {**settings.reading(), "columns": settings.test_columns, "images": None}
-        collection = external_test(collection, open_collection(settings.test_data, **reading))
+        try:
+            tested = open_collection(settings.test_data, **reading)
+        except UserError as error:
+            raise UserError(f"--test-data: {str(error).replace('--columns', '--test-columns')}") from error
+        collection = external_test(collection, tested)
     data = load_annotated(collection, settings, job, annotation="label", pretrained_on=opened.image_ids)
     create_run_dir(run, settings, accelerator)
     if not accelerator.is_main_process:  # the first process does all the work

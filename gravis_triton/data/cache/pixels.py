@@ -58,8 +58,8 @@ def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     """(height, width), 255 where lesion, else 0: where an 8-bit gray mask is above 128, or has the higher one of two
     values.
 
-    Raises ValueError for a mask of one or many values that are all far below 255, for one of three to eight levels, and
-    for one with many pixels near 128.
+    Raises ValueError for a mask of one or many values that are all far below 255, for one of three to eight levels
+    whose middle ones are no mere edge, and for one with many pixels near 128.
     """
     values = np.asarray(mask)
     sizes = np.bincount(values.ravel(), minlength=256)
@@ -67,8 +67,9 @@ def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     if len(levels) == 2 and levels[0] <= _LESION_ABOVE:
         return (values == levels[1]).astype(np.uint8) * np.uint8(255)
     is_dark = 0 < levels[-1] < _BRIGHT
-    between = sizes[32:224] if len(levels) <= 8 else sizes[96:160]
-    has_steps = len(levels) > 2 and values.size >= 1024 and between.sum() > values.size / 10
+    few = len(levels) <= 8
+    between, most = (sizes[32:224], sizes[224:].sum() / 2) if few else (sizes[96:160], values.size / 10)
+    has_steps = len(levels) > 2 and values.size >= 1024 and between.sum() > min(most, values.size / 10)
     if is_dark or has_steps:
         shown = ", ".join(map(str, levels)) if len(levels) <= 8 else f"{levels[0]} to {levels[-1]}"
         raise ValueError(f"mask has the values {shown}: lesion must be 255, all else 0")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ from gravis_triton.data.datasets.columns import COLUMNS, SPLITS, Chosen, columns
 from gravis_triton.data.datasets.folder import split_named
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
-from gravis_triton.data.datasets.image_files import is_image, stem_of
+from gravis_triton.data.datasets.image_files import composed, is_image, stem_of
 from gravis_triton.data.datasets.labels import is_binary
 from gravis_triton.data.datasets.layouts import layout_of_table
 from gravis_triton.errors import UserError
@@ -89,7 +88,7 @@ def _normal(name: str) -> str:
     """The name as all systems write it: Windows has backslashes, and macOS splits umlauts into letter and accent. Of an
     address, without what follows a question mark."""
     name = name.partition("?")[0] if "://" in name else name
-    return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace("\\", "/")
+    return composed(name).replace("\\", "/")
 
 
 def _name(path: str) -> str:

@@ -16,6 +16,7 @@ from gravis_triton.data.datasets.image_files import (
     IMAGE_SUFFIXES,
     MASK_FOLDERS,
     check_no_masks,
+    composed,
     is_image,
     mask_key,
     pair_masks,
@@ -37,13 +38,16 @@ _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar.gz", ".tgz", ".gz")
 _OUTPUT = ("comparison.json", "predictions.csv", "predictions.parquet")
 _SPLIT_FOLDER = re.compile(
-    r"(train|training|val|valid|validation|test|testing)[-_ ]*(set|data|dataset|images?|imgs?|split)?"
+    r"(?:(\w+)[-_ ])??(train|training|val|valid|validation|test|testing)[-_ ]*(set|data|dataset|images?|imgs?|split)?"
+    r"([-_ ]*\d+)?"
 )
 _FOLD_FOLDER = re.compile(r"(k?folds?|cv|splits?|seed|run)[-_ ]*\d+", re.IGNORECASE)
 """Folders of which each holds all images, split in another way."""
 _CASE_FOLDER = re.compile(
-    r"(patient|pat|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{5,}", re.IGNORECASE
+    r"(patient|pat|pt|subject|person|case|lesion|imd)[-_ ]*\d+|[a-z]{0,5}[-_ ]?\d{4,}|[a-z]{1,3}[-_ ]?\d{3,}",
+    re.IGNORECASE,
 )
+_NUMBERED_FOLDER = re.compile(r"(?!c\d)([a-z]{1,3})[-_ ]?\d+", re.IGNORECASE)  # c0 and c1 are classes
 _PART_FOLDER = re.compile(  # imgs_part_1, 600x450
     r"((images?|imgs?|photos?|part|fold|batch|chunk)[-_ ]*)+\d+|\d+ ?x ?\d+(px)?|\d+ ?px", re.IGNORECASE
 )
@@ -57,7 +61,7 @@ SUPERPIXELS = "_superpixels"
 _NOT_READ = frozenset(
     {".arw", ".avif", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jp2", ".nef", ".npy", ".ppm", ".psd", ".svs", ".tga"}
 )  # fmt: skip
-_HOLD_MANY = frozenset({".h5", ".hdf5", ".lmdb", ".mat", ".mdb", ".npz", ".pkl", ".tfrecord", ".tfrecords"})
+_HOLD_MANY = frozenset({".lmdb", ".mat", ".mdb", ".npz", ".pkl", ".tfrecord", ".tfrecords"})
 
 
 def open_folder(directory: Path) -> Collection:
@@ -85,7 +89,7 @@ def open_folder(directory: Path) -> Collection:
     check_no_masks(directory, paths)
     splits = split_folders(directory, paths)
     below = [label_folders(path, has_splits=split is not None) for path, split in zip(paths, splits, strict=True)]
-    outermost = [next(iter(names), "") for names in below]
+    outermost = [composed(next(iter(names), "")) for names in below]
     spelling = common_spellings(outermost)
     folders = [spelling[name] or None for name in outermost]
     _check_no_class_images(directory, paths, folders)
@@ -103,6 +107,11 @@ def open_folder(directory: Path) -> Collection:
         for path, folder, group, split in zip(paths, folders, groups, splits, strict=True)
     ]
     notes += describe_spellings(outermost) if classes else []
+    if not (classes or any(groups)) and len(set(folders) - {None}) > 1:
+        outside = paths[folders.index(None)]
+        notes.append(
+            f"not read as labels: the folders {some(sorted({*filter(None, folders)}))}, as {outside} is outside"
+        )
     notes += [*_describe_kinds(paths), *describe_skipped(skipped)]
     name = directory.absolute().name
     return Collection(name, tuple(records), classes=classes, scored_classes=classes, notes=tuple(notes))
@@ -127,9 +136,9 @@ def _classes_and_cases(
     notes = [f"without a label: the {len(folders) - len(inside):,} images of {' and '.join(flat)}"] if flat else []
     kinds = ((folders, (), "not as classes"), (parents, tuple(sorted(names)), "inside of the classes"))
     for each, kept, where in kinds:
-        cases = [name or None for name in each]
-        distinct = {each[index] or "" for index in inside}
-        are_named = all(_CASE_FOLDER.fullmatch(os.path.basename(case)) for case in distinct)
+        cases = [_case_of(name or "") for name in each]
+        distinct = {cases[index] or "" for index in inside}
+        are_named = _are_named_as_cases(distinct)
         if are_named or are_cases(len(distinct), len(inside)):
             what = "named as cases" if are_named else "of few images each"
             notes += [f"{len(distinct):,} folders {what} are read as lesions, {where}"]
@@ -141,6 +150,20 @@ def _classes_and_cases(
     return (
         (classes, none, [*notes, *_describe_inner(parents, of_classes=True)]) if len(classes) > 1 else ((), none, notes)
     )
+
+
+def _case_of(path: str) -> str | None:
+    """The path of the outermost folder in it that is named as a case, else the path itself; None for none."""
+    parts = path.split("/")
+    named = next((end for end, part in enumerate(parts, 1) if _CASE_FOLDER.fullmatch(part)), len(parts))
+    return "/".join(parts[:named]) or None
+
+
+def _are_named_as_cases(paths: Iterable[str]) -> bool:
+    """Whether folders have names of cases, or are ten or more that differ by the number behind a few letters."""
+    names = {os.path.basename(path) for path in paths}
+    numbered = {found and found[1].lower() for found in map(_NUMBERED_FOLDER.fullmatch, names)}
+    return all(map(_CASE_FOLDER.fullmatch, names)) or (len(names) >= 10 and len(numbered) == 1 and None not in numbered)
 
 
 def _describe_inner(parents: Iterable[str], *, of_classes: bool) -> list[str]:
@@ -200,9 +223,11 @@ def walk(directory: Path, skipped: Counter[str] | None = None) -> Iterator[tuple
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        left_out = [name for name in sorted(folders) if _is_skipped(Path(folder, name))]
+        left_out = [name for name in sorted(folders) if is_skipped(Path(folder, name))]
         if skipped is not None:
             skipped.update(left_out)
+            links = [name for name in files if "." not in name and os.path.islink(Path(folder, name))]
+            skipped.update(f"{name} (broken link)" for name in links if not os.path.exists(Path(folder, name)))
         folders[:] = [name for name in folders if name not in left_out]
         yield Path(folder), folders, files
 
@@ -213,7 +238,7 @@ def describe_skipped(skipped: Counter[str]) -> list[str]:
     return [f"not read, as they hold no data: {named}"] if skipped else []
 
 
-def _is_skipped(folder: Path) -> bool:
+def is_skipped(folder: Path) -> bool:
     """Whether a folder is hidden or the system's, or holds a run, a comparison or predictions: jobs write to the
     current directory, which may be the data's."""
     if folder.name.startswith(_SYSTEM_MARKS) or folder.name.lower() in _SYSTEM:
@@ -272,17 +297,30 @@ def split_folders(directory: Path, paths: Sequence[str]) -> list[str | None]:
             f"{directory} holds {some(folds)}, each with all images in other splits: give one of them as --data"
         )
     splits = [outer for outer, _ in named]
+    _check_one_folder_each({folders[0] for path in paths if (folders := _folders(path))})
     if "train" not in splits and None in splits:  # a study may have arms named test and control
         inner = [below for _, below in named]
-        return inner if "train" in inner and None not in inner else [None] * len(paths)
+        if "train" not in inner:
+            return [None] * len(paths)
+        splits = inner
     if None in splits:
-        split = _folders(paths[splits.index("train")])[0]
+        split = next(filter(split_named, _folders(paths[splits.index("train")])))
         outside = paths[splits.index(None)]
         raise UserError(
             f"{directory}: {split} is the name of a split, but {splits.count(None):,} of {len(paths):,} images are "
             f"outside of splits, e.g. {outside}: move these into {split} or remove them, or rename {split}"
         )
     return splits
+
+
+def _check_one_folder_each(folders: Iterable[str]) -> None:
+    """Raise UserError for folders such as train and train_512: images in two sizes, or parts."""
+    first: dict[tuple[str, ...], str] = {}
+    for folder in sorted(folders):
+        if found := _SPLIT_FOLDER.fullmatch(folder.lower()):
+            other = first.setdefault((found[1] or "", SPLITS[found[2]]), folder)
+            if other != folder:
+                raise UserError(f"{other} and {folder} are both named as one split: join them, or move one away")
 
 
 @lru_cache
@@ -296,7 +334,7 @@ def _splits_named(path: str) -> tuple[str | None, str | None]:
 def split_named(folder: str) -> str | None:
     """The split that a folder such as train, Test Data or val_images holds."""
     found = _SPLIT_FOLDER.fullmatch(folder.lower())
-    return SPLITS[found[1]] if found else None
+    return SPLITS[found[2]] if found else None
 
 
 def _folders(path: str) -> list[str]:

@@ -1,12 +1,14 @@
 """Image files and their masks: told apart and matched by their names."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import filterfalse
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from gravis_triton.errors import UserError
@@ -26,12 +28,18 @@ _MASK_NAME = re.compile(
 _IMAGE_WORD = re.compile(r"(?:^|(?<=/))(image|img|im|photo|pic)[-_ .]*(?=\d)", re.IGNORECASE)
 _MASK_WORDS = frozenset({"mask", "masks", "gt", "groundtruth"})  # last words of folders such as train_masks
 _LOSSLESS = (".png", ".bmp", ".gif", ".tif", ".tiff")
+_FEW_FOLDERS = 12
 _SAMPLE = 32  # files whose pixels are looked at
 
 
 def is_image(name: str) -> bool:
     """Whether a file with this name is read as an image."""
     return name[:1] != "." and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
+def composed(name: str) -> str:
+    """A name with letters and accents in one: macOS splits them."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def stem_of(name: str) -> str:
@@ -97,7 +105,7 @@ def _is_mask_folder(folder: str) -> bool:
 
 
 def _key(path: str, without: frozenset[str]) -> str:
-    *folders, name = path.split("/")
+    *folders, name = composed(path).split("/")
     stem = stem_of(name)
     return "/".join(
         [*filter(None, (_without(part, without) for part in folders)), stem_of(stem) if is_image(stem) else stem]
@@ -125,11 +133,38 @@ def check_no_masks(directory: Path, images: Sequence[str]) -> None:
     found = found or next(
         (path for path in gray[:: len(gray) // _SAMPLE + 1] if _has_two_values(directory / path)), None
     )
+    found = found or _mask_of_twins(directory, images)
     if found:
         raise UserError(
             f"{(directory / found).parent} holds masks among its images, such as {stem_of(found).rpartition('/')[2]}: "
-            "move them into a folder named masks"
+            "move them into a folder named masks, beside the photographs in a folder named images"
         )
+
+
+def _mask_of_twins(directory: Path, images: Sequence[str]) -> str | None:
+    """One of the images of a folder that have the names of those in another folder and look like masks, if any."""
+    folders: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in images:
+        folders[path.rpartition("/")[0]][_stem(path).removesuffix("_0000")] = path  # nnU-Net's first channel
+    for folder, own in folders.items() if 1 < len(folders) <= _FEW_FOLDERS else ():
+        others = [names for name, names in folders.items() if name != folder]
+        twins = [path for stem, path in own.items() if any(stem in names for names in others)]
+        sample = twins[:: len(twins) // 4 + 1]
+        if len(twins) > len(own) / 2 and all(_looks_like_mask(directory / path) for path in sample):
+            return sample[0]
+    return None
+
+
+def _looks_like_mask(file: Path) -> bool:
+    """Whether nearly all pixels of an image are gray and of a few levels, at least two."""
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.NEAREST)).astype(np.int64)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    levels = np.sort(np.bincount(pixels[..., 1].ravel() // 16, minlength=16))
+    is_gray, is_flat = (np.ptp(pixels, axis=-1) <= 24).mean() > 0.98, levels[-4:].sum() > 0.95 * levels.sum()
+    return bool(is_gray and is_flat and np.ptp(pixels[..., 1]) > 0)
 
 
 def _stem(path: str) -> str:

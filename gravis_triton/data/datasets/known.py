@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gravis_triton.data.datasets.columns import COLUMNS, columns_named
-from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, images_below
+from gravis_triton.data.datasets.folder import SUPERPIXELS, archives_hint, images_below, is_skipped
 from gravis_triton.data.datasets.frame import TABLE_SUFFIXES, Frame, header_of, read_frame
 from gravis_triton.data.datasets.groups import read_groups
-from gravis_triton.data.datasets.image_files import is_image
+from gravis_triton.data.datasets.image_files import is_image, stem_of
 from gravis_triton.data.datasets.labels import read_labels
 from gravis_triton.data.datasets.layouts import PLAIN_NAMES, Layout, Part, Table, layout_of_folder, layouts
 from gravis_triton.data.datasets.records import TOLERATED, Collection, Record
@@ -74,7 +74,8 @@ def _is_evidence(part: Part, directory: Path) -> bool:
         return True
     if not folders and not (part.hdf5 and (directory / part.hdf5).is_file()):
         return False
-    return any((file := _first_file(directory, table)) and table.key in header_of(file) for table in part.tables)
+    files = ((table, _first_file(directory, table)) for table in part.tables)
+    return any(file and {table.key, *table.columns.get("label", ())} <= {*header_of(file)} for table, file in files)
 
 
 def _check_labels_alone(directory: Path) -> None:
@@ -190,7 +191,7 @@ def _open(file: Path, table: Table) -> _Opened:
     """Raises UserError for an id in two rows."""
     labels = table.columns.get("label", ())
     frame = read_frame(file, [table.key, *(labels if len(labels) > 1 else ())], names=table.names)
-    ids = [cell.removesuffix(".jpg") for cell in frame.cells(table.key)]
+    ids = [stem_of(cell) if is_image(cell) else cell for cell in frame.cells(table.key)]
     first: dict[str, int] = {}
     for row, name in enumerate(ids):
         if first.setdefault(name, row) != row:
@@ -254,7 +255,7 @@ def _images(folder: Path, inside: str = "*") -> list[Path]:
     """The image files of an official folder, which may be in a single folder inside it."""
     paths = folder.iterdir() if inside == "*" else folder.glob(inside)
     images = [path for path in paths if is_image(path.name)]
-    nested = [] if images else [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    nested = [] if images else [path for path in folder.iterdir() if path.is_dir() and not is_skipped(path)]
     return _images(nested[0], inside) if len(nested) == 1 else images
 
 

@@ -66,7 +66,7 @@ def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
 
 def _is_json(file: Path) -> bool:
     """Whether a file without a suffix holds JSON, such as the descriptions of the ISIC Archive."""
-    if file.suffix:
+    if file.suffix or not file.is_file():
         return False
     with file.open("rb") as stream:
         return stream.read(1) == b"{"

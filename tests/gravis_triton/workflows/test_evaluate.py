@@ -208,3 +208,13 @@ def test_another_dataset_is_the_test_set(run_here, small, tmp_path):
     assert "data: synthetic, tested on other, 68 images" in out
     assert "images with a label: 48 train, 12 validation, 8 test" in out
     assert "female too few (4), male too few (4)" in out  # the subgroups are those of the test images
+
+
+def test_an_error_in_the_other_dataset_names_its_own_flags(run_here, small, tmp_path):
+    Image.effect_noise((40, 30), 10).save(tmp_path / "0.jpg")
+    (tmp_path / "table.csv").write_text("photo,kind\n0,nevus\n")
+    flags = ["--encoder", "color-histogram", "--test-data", str(tmp_path)]
+    status, _, err = run_here(RECIPE, *small, *flags, "--output-dir", str(tmp_path / "run"))
+    assert status == 2
+    assert "error: --test-data: " in err
+    assert "here: --test-columns image=photo" in err

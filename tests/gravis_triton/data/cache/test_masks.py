@@ -41,6 +41,17 @@ def test_classes_of_a_mask_are_refused() -> None:
         lesion_pixels(gray(*[[0, 127, 255, 0]] * 256))
 
 
+def test_a_small_lesion_of_128_beside_one_of_255_is_refused_and_a_soft_edge_is_not() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:40, 10:40] = 255
+    edge = mask.copy()
+    edge[9, 10:40] = edge[40, 10:40] = 128
+    assert lesion_pixels(Image.fromarray(edge)).sum() == mask.sum(dtype=np.int64)
+    mask[50:60, 5:60] = 128
+    with pytest.raises(ValueError, match="mask has the values 0, 128, 255"):
+        lesion_pixels(Image.fromarray(mask))
+
+
 @pytest.mark.parametrize("values", [(0, 120), (0, 128, 255)])
 def test_values_of_a_mask_are_refused_also_in_a_jpeg(tmp_path: Path, values: tuple[int, ...]) -> None:
     drawn = np.repeat(np.repeat(np.array([values], np.uint8), 48, axis=0), 30, axis=1)

@@ -1,5 +1,6 @@
 """Data as people have them: what is read is said, and what looks wrong stops with the way out."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,7 @@ def test_a_single_outer_folder_is_passed_through(tmp_path: Path, images) -> None
 
 def test_many_folders_of_few_images_are_lesions(tmp_path: Path, images) -> None:
     for number in range(12):
-        images(tmp_path / f"IL_{number:03d}", ["clinical.jpg", "dermoscopic.jpg"])
+        images(tmp_path / f"visit {chr(97 + number)}", ["clinical.jpg", "dermoscopic.jpg"])
     collection = open_collection(str(tmp_path))
     assert (collection.classes, len({record.group for record in collection.records})) == ((), 12)
     assert collection.notes[0].startswith("12 folders of few images each are read as lesions")
@@ -500,3 +501,35 @@ def test_a_sheet_of_remarks_before_the_table_is_not_read(table) -> None:
     data = table("", "empty.txt")
     book.save(data / "labels.xlsx")
     assert len(open_collection(str(data / "labels.xlsx")).classes) == 2
+
+
+def test_a_table_named_as_an_official_one_is_read_by_its_columns(tmp_path: Path, images) -> None:
+    images(tmp_path / "train", ["a.jpg", "b.jpg"])
+    (tmp_path / "train.csv").write_text("image_name,label\na,nv\nb,mel\n")
+    assert labels(tmp_path) == ["nv", "mel"]
+
+
+def test_official_tables_may_name_images_with_any_suffix(tmp_path: Path, images) -> None:
+    images(tmp_path / "train", ["ISIC_1.png", "ISIC_2.png"])
+    (tmp_path / "train.csv").write_text("image_name,target\nISIC_1.png,0\nISIC_2.png,1\n")
+    collection = open_collection(str(tmp_path))
+    assert (collection.name, labels(tmp_path)) == ("ISIC 2020", ["benign", "malignant"])
+
+
+def test_a_system_folder_in_an_official_one_is_skipped(tmp_path: Path, images, masks) -> None:
+    for kind, write, name in (("Data", images, "ISIC_1.jpg"), ("Part1_GroundTruth", masks, "ISIC_1_segmentation.png")):
+        folder = f"ISIC-2017_Training_{kind}"
+        write(tmp_path / folder / folder, [name])
+        images(tmp_path / folder / "__MACOSX", ["._1.jpg"])
+    (record,) = open_collection(str(tmp_path)).records
+    assert record.mask is not None
+
+
+def test_files_that_cannot_be_opened_are_no_tables(tmp_path: Path, images) -> None:
+    for name in ("mel", "nv"):
+        images(tmp_path / name, ["1.jpg"])
+    (tmp_path / "bcc").symlink_to(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert collection.notes == ("not read, as they hold no data: 1 bcc (broken link)",)

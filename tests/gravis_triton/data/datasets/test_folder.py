@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gravis_triton.data.datasets.folder import unused_files
 from gravis_triton.data.datasets.open import open_collection
@@ -360,3 +362,98 @@ def test_folders_inside_of_classes_are_named(tmp_path: Path, images) -> None:
     collection = open_collection(str(tmp_path))
     assert collection.classes == ("benign", "malignant")
     assert collection.notes == ("not read as labels: the folders bcc, mel, nv in them (classes must be above)",)
+
+
+def photographs(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 255, (24, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
+@pytest.mark.parametrize("folders", [("photos", "labels"), ("JPEGImages", "SegmentationClass"), ("images", "binary")])
+@pytest.mark.parametrize("levels", [(255,), (128, 255), (1, 2, 3)])
+def test_masks_that_would_be_a_class_are_noticed_by_their_pixels(tmp_path: Path, folders, levels) -> None:
+    names = [f"{number}.jpg" for number in range(6)]
+    photographs(tmp_path / folders[0], names)
+    (tmp_path / folders[1]).mkdir()
+    pixels = np.zeros((24, 32), np.uint8)
+    for start, level in zip((2, 10, 18), levels, strict=False):
+        pixels[start : start + 5, 4:20] = level
+    for name in names:
+        Image.fromarray(pixels).save((tmp_path / folders[1] / name).with_suffix(".jpg"), quality=95)
+    with pytest.raises(UserError, match=f"{folders[1]} holds masks among its images"):
+        open_collection(str(tmp_path))
+
+
+def test_photographs_with_the_same_names_in_two_classes_are_no_masks(tmp_path: Path) -> None:
+    for name in ("mel", "nv"):
+        photographs(tmp_path / name, ["1.png", "2.png"])
+    assert open_collection(str(tmp_path)).classes == ("mel", "nv")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train2017", "test2017"), ("ISIC_train", "ISIC_test"), ("data-train", "data-val"), ("Training 80", "Test 20")],
+)
+def test_names_of_splits_may_have_other_words_and_numbers(tmp_path: Path, images, train: str, test: str) -> None:
+    for split in (train, test):
+        for name in ("mel", "nv"):
+            images(tmp_path / split / name, ["1.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert len({record.split for record in collection.records} - {None}) == 2
+
+
+def test_a_split_in_two_sizes_is_a_question(tmp_path: Path, images) -> None:
+    for folder in ("train", "train_512", "test"):
+        images(tmp_path / folder, ["1.jpg"])
+    with pytest.raises(UserError, match="train and train_512 are both named as one split: join them, or move one away"):
+        open_collection(str(tmp_path))
+
+
+def test_patients_with_several_visits_are_one_group(tmp_path: Path, images) -> None:
+    for number in range(10):
+        for visit in ("visit_1", "visit_2"):
+            images(tmp_path / ("mel", "nv")[number % 2] / f"patient_{number}" / visit, ["1.jpg", "2.jpg", "3.jpg"])
+    collection = open_collection(str(tmp_path))
+    assert collection.classes == ("mel", "nv")
+    assert len({record.group for record in collection.records}) == 10
+
+
+@pytest.mark.parametrize("name", ["P{:03d}", "Pt {}", "10{:02d}", "P{:02d}", "SK-{:04d}"])
+def test_numbered_patients_are_groups(tmp_path: Path, images, name: str) -> None:
+    for number in range(12):
+        images(tmp_path / name.format(number), [f"{image}.jpg" for image in range(5)])
+    collection = open_collection(str(tmp_path))
+    assert (collection.classes, len({record.group for record in collection.records})) == ((), 12)
+
+
+@pytest.mark.parametrize("name", ["{}", "class_{}", "c{}", "type {}"])
+def test_numbered_classes_are_classes(tmp_path: Path, images, name: str) -> None:
+    for number in range(12):
+        images(tmp_path / name.format(number), [f"{image}.jpg" for image in range(5)])
+    assert len(open_collection(str(tmp_path)).classes) == 12
+
+
+def test_splits_inside_of_some_classes_only_are_an_error(tmp_path: Path, images) -> None:
+    for folder in ("mel/train", "mel/test", "nv/train", "nv/test", "bcc"):
+        images(tmp_path / folder, ["1.jpg"])
+    with pytest.raises(UserError, match=r"train is the name of a split, but 1 of 5 images .* e\.g\. bcc/1\.jpg"):
+        open_collection(str(tmp_path))
+
+
+def test_an_image_beside_the_classes_is_named(tmp_path: Path, images) -> None:
+    for folder in ("mel", "nv"):
+        images(tmp_path / folder, ["1.jpg"])
+    images(tmp_path, ["cover.jpg"])
+    assert open_collection(str(tmp_path)).notes == ("not read as labels: the folders mel, nv, as cover.jpg is outside",)
+
+
+def test_accents_of_macos_are_those_of_others(tmp_path: Path, images, masks) -> None:
+    for folder in ("train/N\u00e4vus", "test/Na\u0308vus", "train/mel", "test/mel"):
+        images(tmp_path / "classes" / folder, ["1.jpg"])
+    assert open_collection(str(tmp_path / "classes")).classes == tuple(sorted(("mel", "N\u00e4vus")))
+    images(tmp_path / "masked" / "images", ["a\u0308.jpg"])
+    masks(tmp_path / "masked" / "masks", ["\u00e4.png"])
+    assert all(record.mask for record in open_collection(str(tmp_path / "masked")).records)
