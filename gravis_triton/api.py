@@ -22,7 +22,7 @@ def job_function(name: str) -> Callable[..., Any]:
 
     def call(**settings: Any) -> Any:
         resolved = resolve(job.kind, settings, where=name)  # before torch is imported
-        return job.load()(resolved)
+        return job.run(resolved)
 
     arguments = dict(_arguments(job))
     call.__name__ = call.__qualname__ = name

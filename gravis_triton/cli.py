@@ -12,6 +12,7 @@ from typing import Any
 import gravis_triton.settings.jobs as jobs
 from gravis_triton.errors import LOST_PROCESS, Interrupted, UserError, did_you_mean, is_lost_process
 from gravis_triton.process import check_launch, die_with_launcher, limit_openmp_spin
+from gravis_triton.run_directory import release_locks
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.settings.resolve import Kind, resolve
 
@@ -27,6 +28,13 @@ class Job:
         """The workflow; imports torch."""
         module, function = self.workflow.split(".")
         return getattr(import_module(f"gravis_triton.workflows.{module}"), function)
+
+    def run(self, settings: Any) -> Any:
+        """The result of the workflow."""
+        try:
+            return self.load()(settings)
+        finally:
+            release_locks()
 
     @property
     def kind(self) -> Kind[Any]:
@@ -83,7 +91,7 @@ def run_job(name: str, args: Sequence[str] | None = None, prog: str | None = Non
             raise UserError(f"unknown job {name!r}{did_you_mean(name, JOBS)}; gravis --help lists the jobs")
         job = JOBS[name]
         settings = resolve(job.kind, read_flags(job.kind, args, prog))  # before torch is imported
-        result = job.load()(settings)
+        result = job.run(settings)
         status = int(any(getattr(result, name, ()) for name in ("skipped", "faults")))
         distributed = sys.modules.get("torch.distributed")  # a job that never imported it has no process group
         if distributed is not None and distributed.is_initialized():

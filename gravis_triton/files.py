@@ -101,7 +101,7 @@ def reading(path: Path) -> Iterator[None]:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises UserError if it cannot be read."""
     with reading(path):
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
         return value
@@ -114,7 +114,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     lines = []
     with reading(path):
-        for number, text in enumerate(path.read_text().split("\n")[:-1] if path.exists() else [], start=1):
+        for number, text in enumerate(path.read_text("utf-8").split("\n")[:-1] if path.exists() else [], start=1):
             line = json.loads(text)
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):
                 raise ValueError(f"line {number} has no step")

@@ -18,7 +18,13 @@ _WRITTEN = (
     "*.partial", ".partial-*",
 )  # fmt: skip
 
-_locks: list[BaseFileLock] = []  # released when they are deleted
+_locks: list[BaseFileLock] = []
+
+
+def release_locks() -> None:
+    """Let others write to the directories that jobs of this process have locked."""
+    while _locks:
+        _locks.pop().release(force=True)
 
 
 class RunDirectory:
@@ -55,8 +61,8 @@ class RunDirectory:
         )
 
     def acquire_lock(self) -> None:
-        """Create the directory, and lock it against other processes until this one ends. Raises UserError if one holds
-        the lock, and if that cannot be written."""
+        """Create the directory, and lock it against other processes until `release_locks`. Raises UserError if one
+        holds the lock, and if that cannot be written."""
         lock = self._lock()
         try:
             self.path.mkdir(parents=True, exist_ok=True)

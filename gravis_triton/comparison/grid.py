@@ -1,5 +1,6 @@
 """The grid of a comparison, a YAML file of encoders, tasks, label fractions and seeds, and its runs."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -125,7 +126,7 @@ def _one_per_length(given: Values, of_all: list[int] | None) -> tuple[dict[str, 
         if not re.fullmatch(r"[\w.-]+", name):
             raise UserError(f"the encoder name {name!r} is used in paths: use letters, digits, dots, dashes")
         if isinstance(encoder, str):
-            encoders[name] = str(Path(encoder).expanduser())
+            encoders[name] = os.path.expanduser(encoder)
             continue
         _check_lines(name, encoder)
         views = encoder.get(_LENGTH, of_all)
@@ -208,7 +209,8 @@ def _plan(task: str, encoder: str, run: RunDirectory, given: Values, fixed: Valu
 
 def check_encoders(grid: Grid) -> None:
     """Raise UserError for an encoder of the grid that does not exist on this machine, and for an unknown model."""
-    if model := {**grid.common, **grid.pretrain}.get("model"):
+    model = {**grid.common, **grid.pretrain}.get("model")
+    if isinstance(model, str):
         check_model(model)
     for name, given in grid.encoders.items():
         if not isinstance(given, str) or given in _BY_NAME or given.startswith("hf:"):

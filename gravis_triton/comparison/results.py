@@ -128,7 +128,7 @@ def read_predictions(file: Path, scored: Sequence[str]) -> bootstrap.Predictions
     Raises UserError if the file is missing or incomplete.
     """
     try:
-        with file.open(newline="") as opened:
+        with file.open(newline="", encoding="utf-8") as opened:
             header, *rows = csv.reader(opened)
         if header[1] != "group":
             header, *rows = ([row[0], "", *row[1:]] for row in (header, *rows))

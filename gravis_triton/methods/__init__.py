@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from gravis_triton.errors import UserError, did_you_mean
 from gravis_triton.methods.base import Method, Metrics
@@ -45,12 +45,13 @@ def find_method(name: str) -> type[Method]:
 
 def pretrain_settings(values: Mapping[str, Any]) -> type[PretrainSettings]:
     """The settings of pre-training by the method in these raw values: those of every method, and its own."""
-    return _settings_with(str(values.get("method", PretrainSettings.method)))
+    name = str(values.get("method", PretrainSettings.method))
+    return _settings_with(name, cast(Any, find_method(name)))
 
 
 @lru_cache
-def _settings_with(name: str) -> type[PretrainSettings]:
-    own = find_method(name).Settings
+def _settings_with(name: str, found: Any) -> type[PretrainSettings]:
+    own = found.Settings
     if taken := {field.name for field in fields(own)} & {field.name for field in fields(PretrainSettings)}:
         raise UserError(f"--method {name}: rename its setting {min(taken)}, which all methods have")
     try:
@@ -62,7 +63,7 @@ def _settings_with(name: str) -> type[PretrainSettings]:
 
             def check(self) -> None:
                 super().check()
-                find_method(name).complete(self)
+                found.complete(self)
 
     except TypeError as error:
         raise UserError(f"--method {name}: its Settings must be a dataclass(frozen=True)") from error

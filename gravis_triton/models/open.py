@@ -239,7 +239,7 @@ def _image_ids(directory: Path) -> frozenset[str]:
         return frozenset()
     hint = "copy it from the run again, or delete it to skip the check for pre-training images in the test set"
     try:
-        ids = json.loads(file.read_text())
+        ids = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}): {hint}") from error
     if not isinstance(ids, list) or not all(isinstance(image_id, str) for image_id in ids):

@@ -41,7 +41,7 @@ class MetricLogger:
         if self.accelerator.is_main_process and again:
             self._write_all()
         elif self.accelerator.is_main_process:
-            with writing(self.path), self.path.open("a") as file:
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         known = {name: value for name, value in line.items() if value is not None and name != "step"}
         self.accelerator.log(known, step=line["step"])

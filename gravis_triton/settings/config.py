@@ -66,7 +66,7 @@ def read_yaml(file: Path) -> dict[Any, Any]:
     if file.exists() and not file.is_file():
         raise UserError(f"{file} is not a regular file: copy it to one")
     try:
-        values = yaml.load(file.read_text(), _Loader)  # a SafeLoader
+        values = yaml.load(file.read_text("utf-8"), _Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"cannot read the config file {file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

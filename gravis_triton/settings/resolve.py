@@ -15,7 +15,7 @@ from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.augmentation import PRESETS, ViewSettings
 from gravis_triton.settings.config import find_config, read_yaml
 from gravis_triton.settings.fields import BOUNDS, choices_of, flag, settings_of, value_type
-from gravis_triton.settings.jobs import FinetuneSettings, PretrainSettings
+from gravis_triton.settings.jobs import EvaluateSettings, FinetuneSettings, PretrainSettings
 
 Settings = TypeVar("Settings")
 Kind = type[Settings] | Callable[[Mapping[str, Any]], type[Settings]]
@@ -51,7 +51,7 @@ def resolve(kind: Kind[Settings], given: Mapping[str, Any], where: str = "") -> 
     if missing := [name for name, setting in settings.items() if setting.required and name not in checked]:
         raise UserError(f"{where or 'command line'}: missing setting {', '.join(missing)}")
     resolved = final(**checked)
-    if isinstance(resolved, PretrainSettings | FinetuneSettings):
+    if isinstance(resolved, PretrainSettings | FinetuneSettings | EvaluateSettings):
         try:
             resolved.check()
         except UserError as error:
@@ -75,7 +75,7 @@ def gather(kind: Kind[Any], given: Mapping[str, Any], where: str = "") -> tuple[
     settings = settings_of(type_of(kind, saved))
     of_choice = {"augment": _STEPS.keys(), "method": settings.keys() - settings_of(PretrainSettings).keys()}
     for choice, names in of_choice.items():
-        if choice in given and given[choice] != saved.get(choice, settings[choice].default):
+        if choice in settings and choice in given and given[choice] != saved.get(choice, settings[choice].default):
             saved = {name: value for name, value in saved.items() if name not in names}
     return saved | given, dict.fromkeys(saved, str(file)) | sources
 
@@ -104,7 +104,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, type):
         return f"{value.__module__}:{value.__qualname__}"
-    if hasattr(value, "item"):
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return value.item()
     if isinstance(value, Path) or (isinstance(value, str) and value.startswith("~/")):
         return str(Path(value).expanduser())

@@ -1,6 +1,7 @@
 """SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as stop requests, so that a run can save its state first."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for wish in STOP_SIGNALS:
+    is_main = threading.current_thread() is threading.main_thread()  # only it can have handlers
+    for wish in STOP_SIGNALS if is_main else ():
         if signal.getsignal(wish) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
             before[wish] = signal.signal(wish, note)
     try:

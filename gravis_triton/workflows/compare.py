@@ -19,6 +19,7 @@ from gravis_triton.files import atomic_write
 from gravis_triton.report import comparison_page
 from gravis_triton.report.display import Display
 from gravis_triton.report.figures import write_figure
+from gravis_triton.run_directory import release_locks
 from gravis_triton.settings.config import find_config
 from gravis_triton.settings.jobs import CompareSettings
 from gravis_triton.training.setup import start_accelerator
@@ -92,6 +93,8 @@ def _run(run: PlannedRun) -> None:
         raise UserError(f"{run.name}: {error} (finished runs are kept; start again to continue)") from error
     except Interrupted as error:
         raise Interrupted(f"{run.name}: {error}; start the comparison again to continue", error.signal) from error
+    finally:
+        release_locks()
     gc.collect()  # model and optimizer are in reference cycles
 
 

@@ -62,7 +62,7 @@ def push(settings: PushSettings) -> PushResult:
 
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
     """Reduce paths to their last part, so as not to publish local directories; names on the hub are kept."""
-    texts = {name: value for name, value in config.items() if isinstance(value, str) and os.sep in value}
+    texts = {name: value for name, value in config.items() if isinstance(value, str) and {os.sep, "/"} & {*value}}
     return config | {name: Path(text).name for name, text in texts.items() if not _ON_THE_HUB.fullmatch(text)}
 
 

@@ -86,7 +86,10 @@ def _list_run(run: RunDirectory, root: Path) -> ListedRun | None:
 def _state(run: RunDirectory) -> str:
     if run.is_locked():
         return "running"
-    lines = read_metrics(run.metrics)
+    try:
+        lines = read_metrics(run.metrics)
+    except UserError:
+        return "damaged"
     return f"stopped at step {lines[-1]['step'] if lines else 0:,}"
 
 

@@ -67,8 +67,8 @@ def _write_split(
             chosen = records[start : start + settings.images_per_shard]
             rows = list(pool.map(lambda record: _row(record, settings.image_size), chosen))
             skipped += [record.id for record, row in zip(chosen, rows, strict=True) if row is None]
-            kept = [{name: row[name] for name in features} for row in rows if row is not None]
-            data = datasets.Dataset.from_list(kept, features=features)
+            kept = {name: [row[name] for row in rows if row is not None] for name in features}
+            data = datasets.Dataset.from_dict(kept, features=features)
             with without_progress_bars():
                 data.to_parquet(directory / f"{split}-{number:05d}-of-{len(starts):05d}.parquet")
     return skipped

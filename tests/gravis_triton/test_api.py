@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import gravis_triton as gt
 from gravis_triton.methods import pretrain_settings
+from gravis_triton.run_directory import RunDirectory
 from gravis_triton.settings.config import write_settings
 from gravis_triton.settings.flags import read_flags
 from gravis_triton.settings.resolve import resolve
@@ -93,3 +95,15 @@ def test_a_resumed_run_starts_from_its_own_settings(tmp_path, how):
         resolve(pretrain_settings, read_flags(pretrain_settings, [*flags, "--epochs", "3"])),
     ):
         assert (settings.lr, settings.epochs, settings.views) == (0.02, 3, 8)
+
+
+def test_a_job_that_fails_unlocks_its_directory(tmp_path, monkeypatch):
+    def fail(settings):
+        RunDirectory(tmp_path).acquire_lock()
+        raise gt.UserError("no")
+
+    monkeypatch.setattr("gravis_triton.workflows.pretrain.pretrain", fail)
+    with pytest.raises(gt.UserError, match="no"):
+        gt.pretrain()
+    with FileLock(tmp_path / ".lock", blocking=False):  # another lock than that of the process
+        pass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class CachedImages:
     def derived(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """An array that depends on these images only: computed once, then kept in the cache."""
         file = self.file.with_name(f"{self.file.name}-{name}.npy")
-        with suppress(OSError, ValueError):  # it does not exist, or is damaged
+        with suppress(OSError, ValueError, EOFError, BadZipFile):  # it does not exist, or is damaged
             loaded = np.load(file)
             if isinstance(loaded, np.ndarray):  # not an archive of arrays
                 return loaded

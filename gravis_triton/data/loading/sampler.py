@@ -35,6 +35,8 @@ class EpochBatches(Sampler[list[int]]):
     ) -> None:
         self.images, self.batch_size, self.process, self.processes = images, batch_size, process, processes
         self.seed, self.groups = seed, groups
+        if not images:
+            raise UserError("no images to train on: all are in the test or the validation split")
         if len(self) == 0:
             most = images // processes
             hint = f"lower --batch-size to at most {most}" if most else f"launch at most {images} processes"

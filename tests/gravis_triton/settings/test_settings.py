@@ -370,3 +370,13 @@ def test_what_a_resumed_run_changes_is_listed(tmp_path):
     now = pretrain_settings({})(lr=0.5, max_steps=9, num_workers=3)
     changed = changed_settings(now, read_yaml(tmp_path / "config.yaml"))
     assert changed == {"lr": (0.001, 0.5), "max_steps": (None, 9)}
+
+
+def test_columns_of_a_test_set_need_one():
+    with pytest.raises(UserError, match="--test-columns has no effect without --test-data: drop it"):
+        resolve(EvaluateSettings, {"test_columns": "label=x"})
+
+
+def test_an_array_is_no_number():
+    with pytest.raises(UserError, match="seed"):
+        resolve(pretrain_settings, {"seed": np.array([1, 2])})

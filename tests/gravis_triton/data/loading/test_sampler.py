@@ -94,3 +94,8 @@ def test_images_of_a_lesion_share_the_number_of_the_first():
 def test_unknown_lesions_leave_the_batches_as_they_are():
     alone = [list(EpochBatches(50, batch_size=4, seed=1))]
     assert alone == [list(EpochBatches(50, batch_size=4, seed=1, groups=np.arange(50)))]
+
+
+def test_no_image_to_train_on_is_an_error():
+    with pytest.raises(UserError, match="no images to train on: all are in the test or the validation split"):
+        EpochBatches(0, batch_size=4)
