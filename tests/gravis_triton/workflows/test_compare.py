@@ -221,7 +221,7 @@ def test_several_processes_share_every_run(launch, write_grid, tmp_path):
         ("compare-synthetic", "random", 22),
         ("compare-budget", "simclr", 170),
         ("compare-budget-imagenet", "imagenet", 135),
-        ("compare-ham10000-imagenet", "imagenet", 5),
+        ("compare-ham10000-imagenet", "imagenet", 15),
         ("compare-attention", "uniform", 18),
         ("compare-length", "gravis", 6),
         ("compare-isic2017", "imagenet", 234),
