@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from glob import escape
 from itertools import groupby
 from pathlib import Path
@@ -24,9 +23,9 @@ from gravis_triton.files import atomic_write, checksum, writing
 from gravis_triton.report.display import Display
 from gravis_triton.settings.defaults import default_workers
 from gravis_triton.settings.jobs import EmbedSettings, PredictSettings
+from gravis_triton.training.setup import PATIENCE
 
 _PART_ROWS = 256
-_PATIENCE = timedelta(hours=12)  # processes wait for the slowest
 
 Rows = Callable[[Sequence[int], Any], pa.Table]
 """A row for each image of a batch, from their numbers; from none and None: no rows."""
@@ -34,7 +33,7 @@ Rows = Callable[[Sequence[int], Any], pa.Table]
 
 def join_processes() -> tuple[PartialState, Display]:
     """The processes started by `accelerate launch` or torchrun, and the display of the first one."""
-    processes = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    processes = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     return processes, Display(processes.is_main_process)
 
 

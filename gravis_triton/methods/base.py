@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
-import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -99,11 +98,6 @@ def mlp(*widths: int, batch_norm: bool = True) -> nn.Sequential:
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Without autocast, for losses: `with full_precision(z.device): loss = f(z.float())`."""
     return torch.autocast(device.type, enabled=False)
-
-
-def process_group() -> dist.ProcessGroup | None:
-    """The group of all processes, or None for a single one."""
-    return dist.group.WORLD if dist.is_initialized() else None
 
 
 @torch.no_grad()

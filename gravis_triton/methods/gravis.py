@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from gravis_kernels import GravisSettings, complete_settings, grouping_loss, nt_xent_loss
 from gravis_kernels.settings import Negatives, Penalty
@@ -21,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gravis_triton.data.loading.loader import ImageBatch
 from gravis_triton.errors import UserError
-from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, mlp, per_view, process_group
+from gravis_triton.methods.base import Method, Metrics, Positive, Width, full_precision, mlp, per_view
 from gravis_triton.models import feature_dim
 from gravis_triton.settings.fields import Argument
 from gravis_triton.views import ViewMaker
@@ -81,7 +82,7 @@ class JointEmbedding(Method):
 
     def loss(self, embeddings: Tensor) -> Tensor:
         """The loss of embeddings (images, views, dim), not normalized, and those of the other processes."""
-        return grouping_loss(embeddings, self.loss_settings, process_group=process_group(), ddp_scale=True)
+        return grouping_loss(embeddings, self.loss_settings, process_group=dist.group.WORLD, ddp_scale=True)
 
     def embed(self, views: Tensor) -> Tensor:
         """Embeddings (images, views, dim), not normalized.
@@ -156,7 +157,7 @@ class NTXent(JointEmbedding):
     def loss(self, embeddings: Tensor) -> Tensor:
         """NT-Xent of embeddings (images, views, dim), not normalized, and those of the other processes."""
         return nt_xent_loss(
-            embeddings, temperature=self.settings.temperature, process_group=process_group(), ddp_scale=True
+            embeddings, temperature=self.settings.temperature, process_group=dist.group.WORLD, ddp_scale=True
         )
 
 

@@ -62,19 +62,22 @@ def open_encoder(spec: str, *, model: str | None, image_size: int | None, defaul
     Raises UserError if there is no such encoder, or if a tensor of the architecture is missing or has another shape:
     no tensor is silently left at its random initial value.
     """
-    architecture, size = find_architecture(spec, model), image_size or default_size
+    size = image_size or default_size
     if spec in ("random", "imagenet"):
+        architecture = find_architecture(spec, model)
         encoder = build_encoder(architecture, image_size=size, pretrained=spec == "imagenet")
         tensors = len(encoder.state_dict())
         weights = "random weights" if spec == "random" else f"timm's ImageNet weights, {tensors} tensors"
         return OpenedEncoder(encoder, architecture, size, f"encoder: {architecture}, {weights}")
     if spec.endswith(WEIGHTS_FILES):
+        architecture = find_architecture(spec, model)
         encoder, prefix = _from_file(Path(spec), architecture, size)
         line = _loaded_line(encoder, architecture, spec) + (f" (without their prefix {prefix})" if prefix else "")
         return OpenedEncoder(encoder, architecture, size, line)
     directory = _directory(spec)
     verify_checksums(directory)
     config = _config(directory)
+    architecture = config["architecture"]
     if model is not None and model.split(".")[0] != architecture.split(".")[0]:
         raise UserError(f"--encoder {spec} holds a {architecture}, not a {model}: drop --model or change it")
     size = image_size or int(config.get("pretrained_cfg", {}).get("input_size", [3, default_size])[1])

@@ -100,7 +100,7 @@ _FORMATS = {
     "data_time": ".0%",
     "bad_steps": "d",
 }
-_NOT_SHOWN = ("step", "epoch", "epochs")
+NOT_METRICS = ("step", "epoch", "epochs")
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -108,7 +108,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
     return {
         name.replace("_per_second", "/s").replace("_", " "): f"{value:{_FORMATS.get(name, '.3f')}}"
         for name, value in metrics.items()
-        if name not in _NOT_SHOWN and not (name == "bad_steps" and not value)
+        if name not in NOT_METRICS and not (name == "bad_steps" and not value)
     }
 
 

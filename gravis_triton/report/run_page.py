@@ -15,6 +15,7 @@ from gravis_triton.comparison.bootstrap import ClassPredictions, MaskPredictions
 from gravis_triton.comparison.results import read_run_predictions
 from gravis_triton.comparison.subgroups import FEWEST
 from gravis_triton.files import read_metrics, reading
+from gravis_triton.report.display import NOT_METRICS
 from gravis_triton.report.figures import COLORS, class_label, styled
 from gravis_triton.report.html import Picture, Section, Table, write_page
 from gravis_triton.run_directory import RunDirectory
@@ -33,7 +34,6 @@ Points = Sequence[tuple[int, float]]
 Examples = Mapping[str, np.ndarray]
 """See `find_examples`."""
 
-_NOT_METRICS = ("step", "epoch", "epochs")
 _NOT_LISTED = (*IRRELEVANT, "data", "model")  # the last are in the title
 _MOST_POINTS = 500  # drawn per curve
 _CASES = 8  # best and worst ones
@@ -176,7 +176,7 @@ def curve_sections(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Sect
     (knn_..., similarity/...) share a figure.
     """
     training_first = sorted(chain(*runs.values()), key=lambda line: "loss" not in line)
-    names = list(dict.fromkeys(name for line in training_first for name in line if name not in _NOT_METRICS))
+    names = list(dict.fromkeys(name for line in training_first for name in line if name not in NOT_METRICS))
     words = Counter(_first_word(name) for name in names)
     panels: dict[str, dict[str, Points]] = defaultdict(dict)
     for name in names:

@@ -222,7 +222,7 @@ def _log_line(training: Training, epoch: int, meter: StepMeter) -> Metrics:
 @contextmanager
 def _step_timeout() -> Iterator[None]:
     """Inside, a process that does not respond is a UserError within minutes; outside, the others wait for hours."""
-    group = dist.group.WORLD if dist.is_initialized() else None
+    group = dist.group.WORLD  # None for a single process
     if group is None:
         yield
         return

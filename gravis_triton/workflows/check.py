@@ -163,7 +163,11 @@ def _findings(
 
     def across(pairs: list[tuple[int, int]], *, apart: bool) -> list[str]:
         chosen = [(a, b) for a, b in pairs if (records[a].split != records[b].split) == apart]
-        return [f"{records[a].id} and {records[b].id}" for a, b in chosen]
+        return [f"{records[a].id} and {records[b].id}{differing_labels(a, b)}" for a, b in chosen]
+
+    def differing_labels(a: int, b: int) -> str:
+        names = [collection.class_names(records[index]) for index in (a, b)]
+        return f" ({names[0]} and {names[1]})" if None not in names and names[0] != names[1] else ""
 
     splits_of: dict[str, set[str | None]] = defaultdict(set)
     for record in records:

@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import filterfalse
 from pathlib import Path
@@ -58,13 +58,14 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
     for path in is_mask if any(is_mask.values()) else ():
         if not is_mask[path]:
             images[_key(path, IMAGE_FOLDERS)].append(path)
-    numbers = [_IMAGE_WORD.sub("", key, 1) for key in images]
-    numbered = dict(zip(numbers, images, strict=True)) if len(set(numbers)) == len(numbers) else {}
+    numbered = _unique({key: _IMAGE_WORD.sub("", key, 1) for key in images})
+    named = _unique({key: key.rpartition("/")[2] for key in images})
     masks: dict[str, list[str]] = defaultdict(list)
     for path in filter(is_mask.get, is_mask):
         keys = list(_mask_keys(path))
         bare = keys[1]  # of mask_001: 001, whose image may be img_001
-        masks[next((key for key in keys if key in images), numbered.get(bare, bare))].append(path)
+        others = (numbered.get(bare), *(named.get(key.rpartition("/")[2]) for key in keys))
+        masks[next((key for key in (*keys, *others) if key in images), bare)].append(path)
     unmatched = [mask for key, found in masks.items() if key not in images for mask in found]
     if unmatched:
         raise UserError(
@@ -76,6 +77,12 @@ def pair_masks(directory: Path, paths: Iterable[str]) -> dict[str, str]:
             if len(found) > 1:
                 raise UserError(f"two {what}: {directory / found[0]} and {directory / found[1]}; remove one")
     return {images[key][0]: f"{directory}/{found[0]}" for key, found in masks.items()}
+
+
+def _unique(names: Mapping[str, str]) -> dict[str, str]:
+    """Name -> key, for the names that only one key has."""
+    counts = Counter(names.values())
+    return {name: key for key, name in names.items() if counts[name] == 1}
 
 
 def mask_key(path: str) -> str | None:

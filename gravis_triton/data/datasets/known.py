@@ -222,7 +222,8 @@ def _labels(
             f"{len(missing)} of {len(labels)} labels in {file} have no image in {where}, e.g. {', '.join(missing[:3])}"
         )
         if len(missing) > TOLERATED * len(labels):
-            raise UserError(text + archives_hint(root))
+            rest = "" if ", " in where else f"; add the missing images, or give only {where} as --data"
+            raise UserError(text + (archives_hint(root) or rest))
         return labels, [*notes, *([f"left out: {text}"] if missing else [])]
     return {}, []
 

@@ -52,6 +52,13 @@ def test_duplicates_in_two_splits_are_faults_and_in_one_warnings(data: Path) -> 
     assert len(result.faults) == 2
 
 
+def test_the_same_image_in_two_classes_is_named_with_both(data: Path) -> None:
+    draw(data / "train" / "melanoma" / "copy.jpg", seed=7)
+    draw(data / "train" / "nevus" / "copy.jpg", seed=7)
+    warnings = check(CheckSettings(data=str(data))).warnings
+    assert any("train/melanoma/copy.jpg and train/nevus/copy.jpg (melanoma and nevus)" in line for line in warnings)
+
+
 def test_unreadable_images_and_masks_are_named(tmp_path: Path) -> None:
     for seed, name in enumerate("abc"):
         draw(tmp_path / "images" / f"{name}.jpg", seed)

@@ -457,3 +457,11 @@ def test_accents_of_macos_are_those_of_others(tmp_path: Path, images, masks) -> 
     images(tmp_path / "masked" / "images", ["a\u0308.jpg"])
     masks(tmp_path / "masked" / "masks", ["\u00e4.png"])
     assert all(record.mask for record in open_collection(str(tmp_path / "masked")).records)
+
+
+def test_masks_of_all_classes_may_be_in_one_folder(tmp_path: Path, images, masks) -> None:
+    for name in ("mel", "nv"):
+        images(tmp_path / "images" / name, [f"{name}0.jpg"])
+    masks(tmp_path / "masks", ["mel0_segmentation.png", "nv0.png"])
+    records = open_collection(str(tmp_path)).records
+    assert [record.mask.path.name for record in records] == ["mel0_segmentation.png", "nv0.png"]
