@@ -33,7 +33,7 @@ SPLITS = {
 }
 
 _RIVALS = (COLUMNS["label"][:5], COLUMNS["label"][5:])  # of each only one can be meant
-_LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition")
+_LIKE_LABELS = ("diagnos", "label", "malignan", "class", "disease", "dx", "target", "condition", "category")
 
 _ID = r"[\W_]*(u?id|no|nr|num|number|code|key)"
 _LIKE_GROUPS = re.compile(
@@ -161,14 +161,15 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
 
     Raises UserError if there are two.
     """
-    binary = [name for name in free if is_binary(frame.cells(name))]
-    ones = [are_ones(frame.cells(name)) for name in binary]
-    sums = np.cumsum([[False] * len(frame), *ones], axis=0)
+    binary = [name for name in free if _is_binary(frame, name) and not _LIKE_SPLITS.search(name.lower())]
+    ones = [are_ones(frame.known(name)) for name in binary]
+    known = [[cell != "" for cell in frame.known(name)] for name in binary]
+    sums, knowns = (np.cumsum([[False] * len(frame), *each], axis=0) for each in (ones, known))
     runs = [
         binary[start:end]
         for start in range(len(binary))
         for end in range(start + 2, len(binary) + 1)
-        if len(frame) and (sums[end] - sums[start] == 1).all()
+        if len(frame) and ((sums[end] - sums[start] == 1) | (knowns[end] == knowns[start])).all()
     ]
     runs.sort(key=len, reverse=True)
     apart = [run for run in runs if not set(run) & set(runs[0])]
@@ -179,6 +180,8 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
         )
     if runs:
         rivals = [f"not read as labels: {some(apart[0])} (--columns label=A+B)"] if apart else []
+        if others := like_labels([name for name in free if name not in binary]):
+            rivals.append(f"not read as labels: {', '.join(others)} (--columns label=NAME)")
         return tuple(runs[0]), [f"labels: the 0/1 columns {some(runs[0])}", *rivals]
     like = like_labels(free) or [name for name in free if _has_few_values(frame, name)][:5]
     hint = [f"--columns label={name}" for name in like] or ["--columns label=NAME"]
@@ -186,6 +189,11 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
         kind = "label" if (sums[-1] <= 1).all() else "labels"
         hint.append(f"--columns {kind}={'+'.join(binary)} (one 0/1 column per class)")
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
+
+
+def _is_binary(frame: Frame, column: str) -> bool:
+    values = set(frame.known(column)) - {""}
+    return bool(values) and is_binary(values)
 
 
 def like_labels(names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -69,7 +70,10 @@ class Finder:
         found = found or self._alike(name)
         ends = (f"/{normal}", f"/{normal}.") if "/" in normal else ()
         same = [path for path in found if _normal(path) == normal]
-        return same or [path for path in found if any(end in f"/{_normal(path)}" for end in ends)] or found
+        below = [path for path in found if any(end in f"/{_normal(path)}" for end in ends)]
+        below = below or [path for path in found if "/" in path and f"/{normal}".endswith(f"/{_normal(path)}")]
+        split = _split_of_path(normal)
+        return same or below or [path for path in found if split is None or _split_of_path(path) in (None, split)]
 
     def _alike(self, name: str) -> list[str]:
         """Files whose names differ from this one in capitals, or in the suffix of an image."""
@@ -82,6 +86,16 @@ class Finder:
         """Whether cells name files: nearly all of the first ones."""
         some = list(islice(filter(None, cells), _ENOUGH))
         return sum(bool(self.match(cell)) for cell in some) > len(some) / 2
+
+
+@lru_cache
+def _split_named_in(folder: str) -> str | None:
+    return next(filter(None, map(split_named, folder.split("/"))), None)
+
+
+def _split_of_path(path: str) -> str | None:
+    """The split that the folders of a path name."""
+    return _split_named_in(path.rpartition("/")[0])
 
 
 def _normal(name: str) -> str:
@@ -106,11 +120,14 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
     if len(frames) == 1:
         return frames[0], []
     base = max(frames, key=lambda frame: listed_images(frame, named, images))
-    splits = {split: frame for frame in frames if (split := _split_of(frame)) and listed_images(frame, named, images)}
+    splits: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        if (split := _split_of(frame)) and listed_images(frame, named, images):
+            splits[split].append(frame)
     is_split = "train" in splits and len(splits) > 1
     if is_split:
-        base = Frame.stacked(splits)
-        frames = [frame for frame in frames if frame not in splits.values()]
+        base = Frame.stacked({split: _joined(own, named) for split, own in splits.items()})
+        frames = [frame for frame in frames if not any(frame in own for own in splits.values())]
     unread = []
     for other in [frame for frame in frames if frame is not base]:
         wanted = _lacking(base, other, named)
@@ -125,6 +142,20 @@ def join_tables(frames: Sequence[Frame], named: Chosen, images: Finder) -> tuple
         else:
             unread.append(other.file.name)
     return base, unread
+
+
+def _joined(frames: Sequence[Frame], named: Chosen) -> Frame:
+    """The first of several tables about the same images, with the columns that it lacks from the others."""
+    first, *others = frames
+    for other in others:
+        rows = _rows_of(first, other)
+        if rows is None or None in rows:
+            raise UserError(
+                f"{first.name} and {other.name} in {first.file.parent} are both of one split: join them in one table, "
+                "or give one as --data"
+            )
+        first.join(other, rows, _lacking(first, other, named))
+    return first
 
 
 def _split_of(frame: Frame) -> str | None:
@@ -164,14 +195,22 @@ def _rows_of(base: Frame, other: Frame) -> list[int | None] | None:
         its = next(iter(columns_named(other.header, keys)), None)
         if mine is None or its is None:
             continue
-        cells = [_key(cell) for cell in other.cells(its)]
-        index = {cell: row for row, cell in enumerate(cells)}
-        rows = [index.get(_key(cell)) for cell in base.cells(mine)]
-        if len(index) == len(cells) and any(row is not None for row in rows):
-            return rows
+        for key in (_id,) if keys in (LESIONS, PATIENTS) else (_image_name, _normal):
+            cells, own = [key(cell) for cell in other.cells(its)], [key(cell) for cell in base.cells(mine)]
+            index = {cell: row for row, cell in enumerate(cells)}
+            rows = [index.get(cell) for cell in own]
+            is_unique = len(index) == len(cells) and (key is not _image_name or len(set(own)) == len(own))
+            if is_unique and any(row is not None for row in rows):
+                return rows
     return None
 
 
-def _key(cell: str) -> str:
-    """An image's name without folders and suffix, or an id."""
-    return stem_of(_name(cell))
+def _image_name(cell: str) -> str:
+    """An image's name without folders and suffix."""
+    name = _name(cell)
+    return (stem_of(name) if is_image(name) else name).casefold()
+
+
+def _id(cell: str) -> str:
+    """A number that was read as a fraction is one without."""
+    return cell.removesuffix(".0")

@@ -51,10 +51,11 @@ class Frame:
     @classmethod
     def stacked(cls, frames: Mapping[str, "Frame"]) -> "Frame":
         """The rows of tables, value of the column split -> table, one after another."""
-        tables = [
-            pa.table({name: frame.cells(name) for name in frame.header} | {"split": [split] * len(frame)})
-            for split, frame in frames.items()
-        ]
+        names = {name.casefold(): name for frame in [*frames.values()][::-1] for name in reversed(frame.header)}
+        tables = []
+        for split, frame in frames.items():
+            columns = {names[name.casefold()]: frame.cells(name) for name in frame.header}
+            tables.append(pa.table({**columns, "split": [split] * len(frame)}))
         parts = list(frames.values())
         frame = cls(parts[0].file, pa.concat_tables(tables, promote_options="default"))
         frame.name, frame._parts = " + ".join(part.name for part in parts), parts

@@ -9,14 +9,15 @@ from itertools import chain
 import numpy as np
 
 from gravis_triton.data.datasets.frame import Frame, is_unknown
+from gravis_triton.data.datasets.image_files import composed
 from gravis_triton.data.datasets.layouts import Table
 from gravis_triton.errors import UserError
 
 _CASES = (10, 3)  # from this many classes with at most this many images each, on average, they are probably cases
 _ONES, _ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false")
 _SEPARATORS = "|;\n+,/"
-_SURE = "|;\n+"  # separators that are in no name of a class
-_WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([\d.]+)""")
+_SURE = "|;\n"  # separators that are in no name of a class
+_WEIGHT = re.compile(r"""(["'])(.+?)\1\s*:\s*([-+\d.eE]+)""")
 
 
 def is_binary(cells: Iterable[str]) -> bool:
@@ -74,7 +75,8 @@ def _by_name(frame: Frame, column: str, table: Table, classes: Sequence[str]) ->
 def _by_ones(
     frame: Frame, columns: Sequence[str], table: Table, classes: Sequence[str]
 ) -> tuple[list[int | None], list[str]]:
-    cells = ([table.values.get(cell.lower(), cell) for cell in spelled(frame.cells(column))] for column in columns)
+    read = frame.cells if classes else (lambda column: [cell or "0" for cell in frame.known(column)])
+    cells = ([table.values.get(cell.lower(), cell) for cell in spelled(read(column))] for column in columns)
     ones = np.array([_ones(frame, column, of_column) for column, of_column in zip(columns, cells, strict=True)])
     counts = ones.sum(axis=0)
     is_scored = np.ones(len(frame), bool)
@@ -93,7 +95,11 @@ def _by_ones(
     labels = np.where(counts > 0, ones.argmax(axis=0), classes.index(table.rest) if table.rest else -1)
     labels[~is_scored] = -1
     none = int(np.count_nonzero(counts == 0))
-    notes = [f"without a label: {none:,} rows, in which all of {some(columns)} are 0"] if none and not classes else []
+    notes = (
+        [f"without a label: {none:,} rows, in which all of {some(columns)} are 0 or empty"]
+        if none and not classes
+        else []
+    )
     return [None if label < 0 else label for label in labels.tolist()], notes
 
 
@@ -118,7 +124,7 @@ def read_multilabels(
         source = f"the 0/1 columns {some(columns)}"
     else:
         separator = next((one for one in _SEPARATORS if any(one in cell for cell in cells[0])), None)
-        parts = [[part.strip() for part in cell.split(separator)] for cell in cells[0]]
+        parts = [[part.strip() for part in cell.split(separator or "\0")] for cell in cells[0]]
         spelling = common_spellings(chain.from_iterable(parts))
         names = [{spelling[part] for part in own} for own in parts]
         classes = tuple(sorted(name for name in set().union(*names) if not is_unknown(name)))
@@ -171,8 +177,12 @@ def spelled(cells: Sequence[str]) -> list[str]:
 def common_spellings(names: Iterable[str]) -> dict[str, str]:
     """Each name -> the most common one of those that differ from it by capitals at most."""
     counts = Counter(names)
-    common = {name.casefold(): name for name in sorted(counts, key=lambda name: (counts[name], name))}
-    return {name: common[name.casefold()] for name in counts}
+    common = {_folded(name): name for name in sorted(counts, key=lambda name: (counts[name], name))}
+    return {name: common[_folded(name)] for name in counts}
+
+
+def _folded(name: str) -> str:
+    return composed(name).casefold()
 
 
 def alike_names(names: Iterable[str], key: Callable[[str], str] = str.casefold) -> list[str]:
@@ -198,7 +208,8 @@ def _is_number(text: str) -> bool:
 
 def _check_classes(frame: Frame, column: str, values: Sequence[str], classes: Sequence[str]) -> None:
     """Raise UserError for fractions, and for names of several classes in one cell."""
-    numbers = all(map(_is_number, classes))
+    numbers = all(_is_number(name.replace(",", ".").removesuffix("%")) for name in classes)
+    listed = {name for name, cell in zip(values, frame.cells(column), strict=True) if cell[:1] == "[" and "," in cell}
     for name in classes:
         if numbers and not name.lstrip("-").isdecimal():
             raise UserError(
@@ -208,7 +219,9 @@ def _check_classes(frame: Frame, column: str, values: Sequence[str], classes: Se
         for separator in _SEPARATORS:
             parts = {part.strip() for part in name.split(separator)} - {""}
             known = parts & set(classes)
-            if len(parts) > 1 and (known if separator in _SURE else known == parts):
+            if len(parts) > 1 and (
+                separator in _SURE or name in listed or (known if separator == "+" else known == parts)
+            ):
                 raise UserError(
                     f"{frame.place(values.index(name))}: {column} is {name!r}, several classes in one cell; an image "
                     "has one: correct these cells, leave them empty, or name another column with --columns label=NAME; "

@@ -1,8 +1,9 @@
 """Images listed in CSV or Parquet tables."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,7 +61,11 @@ def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
     for folder, _, names in walk(directory):
         like = [name for name in names if name.lower().endswith(_LIKE_TABLES) or _is_json(folder / name)]
         files = [*_tables(folder, names), *(folder / name for name in like if not name.lower().startswith(_NO_TABLES))]
-        others += [file.relative_to(directory).as_posix() for file in files if file.name not in " ".join(notes)]
+        others += [
+            file.relative_to(directory).as_posix()
+            for file in files
+            if not re.search(rf"(?<![\w.-]){re.escape(file.name)}", " ".join(notes))
+        ]
     return sorted(others)
 
 
@@ -165,8 +170,23 @@ def _columns_of(frame: Frame, layout: Table, named: Chosen, images: Finder) -> t
             f"{frame.file}: no image column among {', '.join(frame.header) or 'no columns'} (accepted: "
             f"{', '.join(COLUMNS['image'])}); name it with --columns image=NAME{hint}, or move the table elsewhere"
         )
+    if "image" not in {**named, **layout.columns}:
+        _check_image_columns(frame, images)
     used = ", ".join(f"{kind} = {_joined_by_plus(names)}" for kind, names in chosen.items() if names)
     return chosen, [f"table: {frame.name}, {len(frame):,} rows; columns {used}", *notes]
+
+
+def _check_image_columns(frame: Frame, images: Finder) -> None:
+    """Raise UserError for two columns of images that name different ones."""
+    rivals = [name for name in columns_named(frame.header, COLUMNS["image"]) if images.knows(frame.cells(name))]
+    for first, second in pairwise(rivals):
+        for row, (one, other) in enumerate(zip(frame.cells(first), frame.cells(second), strict=True)):
+            found = images.match(one), images.match(other)
+            if all(found) and not set(found[0]) & set(found[1]):
+                raise UserError(
+                    f"{frame.place(row)}: {first} is {one!r} and {second} is {other!r}, which are different images; "
+                    f"name one with --columns image={first} or --columns image={second}"
+                )
 
 
 def _joined_by_plus(names: Sequence[str]) -> str:

@@ -533,3 +533,93 @@ def test_files_that_cannot_be_opened_are_no_tables(tmp_path: Path, images) -> No
     collection = open_collection(str(tmp_path))
     assert collection.classes == ("mel", "nv")
     assert collection.notes == ("not read, as they hold no data: 1 bcc (broken link)",)
+
+
+def test_names_of_several_words_are_one_class_among_several_per_image(table) -> None:
+    data = table(rows("image,dx", "basal cell carcinoma", "nevus"))
+    assert open_collection(str(data), columns="labels=dx").classes == ("basal cell carcinoma", "nevus")
+
+
+def test_weights_of_classes_may_be_tiny(table) -> None:
+    cells = ("\"{'mel': 1e-05, 'nv': 0.9}\"", "\"{'mel': 0.6, 'nv': 4e-1}\"")
+    assert labels(table(rows("image,label", *cells)))[:2] == ["nv", "mel"]
+
+
+@pytest.mark.parametrize("cells", [("['mel', 'hair']", "['nv']"), ("mel|hair", "nv|ruler")])
+def test_several_classes_in_a_cell_are_a_question_also_if_none_is_alone(table, cells) -> None:
+    with pytest.raises(UserError, match="several classes in one cell"):
+        open_collection(str(table(rows("image,label", *(f'"{cell}"' for cell in cells)))))
+
+
+@pytest.mark.parametrize("cells", [("0,9", "0,1"), ("80%", "20%")])
+def test_fractions_in_other_writings_are_no_classes(table, cells) -> None:
+    with pytest.raises(UserError, match="has fractions such as"):
+        open_collection(str(table(rows("image,target", *(f'"{cell}"' for cell in cells)))))
+
+
+def test_two_columns_of_different_images_are_a_question(table) -> None:
+    data = table("image_id,file_name,dx\n" + "\n".join(f"{n},{9 - n}.jpg,nv" for n in range(10)))
+    with pytest.raises(UserError, match=r"--columns image=image_id or --columns image=file_name"):
+        open_collection(str(data))
+    assert len(open_collection(str(data), columns="image=file_name").records) == 10
+
+
+def test_an_image_of_another_split_is_not_the_one_of_the_table(tmp_path: Path, images) -> None:
+    images(tmp_path / "train", ["0.jpg", "1.jpg"])
+    (tmp_path / "table.csv").write_text("image,dx\ntest/0.jpg,nv\ntest/1.jpg,mel\n")
+    with pytest.raises(UserError, match="2 of 2 are missing"):
+        open_collection(str(tmp_path))
+
+
+def test_paths_of_another_machine_name_the_images_below(tmp_path: Path, images) -> None:
+    for center in ("a", "b"):
+        images(tmp_path / center, ["0.jpg"])
+    (tmp_path / "table.csv").write_text("image,dx\n/home/me/data/a/0.jpg,nv\n/home/me/data/b/0.jpg,mel\n")
+    assert labels(tmp_path) == ["nv", "mel"]
+
+
+@pytest.mark.parametrize(
+    ("key", "mine", "its"),
+    [("image", ("a/0.jpg", "b/0.jpg"), ("a/0.jpg",)), ("lesion_id", ("P0.1", "P0.2"), ("P0.1",))],
+)
+def test_tables_are_joined_by_whole_names(tmp_path: Path, images, key: str, mine, its) -> None:
+    for center in ("a", "b"):
+        images(tmp_path / center, ["0.jpg"])
+    files = ("a/0.jpg", "b/0.jpg")
+    columns = ("image", *([key] if key != "image" else []))
+    lines = [",".join((file, *([name] if key != "image" else []))) for file, name in zip(files, mine, strict=True)]
+    (tmp_path / "images.csv").write_text("\n".join([",".join(columns), *lines]) + "\n")
+    (tmp_path / "labels.csv").write_text("\n".join([f"{key},dx", *(f"{name},mel" for name in its)]) + "\n")
+    assert labels(tmp_path) == ["mel", None]
+
+
+def test_one_column_per_class_may_be_empty_in_the_test_set(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", [f"{number}.jpg" for number in range(4)])
+    (tmp_path / "train.csv").write_text("image,MEL,NV\n0,1,0\n1,0,1\n")
+    (tmp_path / "test.csv").write_text("Image\n2\n3\n")
+    collection = open_collection(str(tmp_path))
+    assert dict(zip((record.id for record in collection.records), labels(tmp_path), strict=True)) == {
+        "images/0.jpg": "MEL", "images/1.jpg": "NV", "images/2.jpg": None, "images/3.jpg": None,
+    }  # fmt: skip
+    assert [record.split for record in collection.records] == ["test", "test", "train", "train"]
+
+
+def test_flags_are_no_classes_and_other_labels_are_named(table) -> None:
+    notes = open_collection(str(table(rows("image,sex_m,sex_f,disease", "1,0,nv", "0,1,mel")))).notes
+    assert "not read as labels: disease (--columns label=NAME)" in notes
+    assert not open_collection(str(table(rows("image,is_train,is_test,disease", "1,0,nv", "0,1,mel")))).classes
+
+
+def test_two_tables_of_one_split_are_joined_or_a_question(tmp_path: Path, images) -> None:
+    images(tmp_path / "images", [f"{number}.jpg" for number in range(4)])
+    (tmp_path / "train_meta.csv").write_text("image,patient_id\n0,7\n1,8\n")
+    (tmp_path / "train_labels.csv").write_text("image,dx\n0,nv\n1,mel\n")
+    (tmp_path / "test.csv").write_text("image,dx\n2,nv\n3,mel\n")
+    collection = open_collection(str(tmp_path))
+    assert labels(tmp_path) == ["nv", "mel", "nv", "mel"]
+    assert {record.id: record.group for record in collection.records} == {
+        "images/0.jpg": "7", "images/1.jpg": "8", "images/2.jpg": None, "images/3.jpg": None,
+    }  # fmt: skip
+    (tmp_path / "train_labels.csv").write_text("image,dx\n2,nv\n")
+    with pytest.raises(UserError, match=r"are both of one split: join them in one table"):
+        open_collection(str(tmp_path))
