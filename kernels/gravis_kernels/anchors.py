@@ -91,9 +91,10 @@ def gather_anchors(
 
 def _find(labels: Tensor, column_labels: Tensor) -> tuple[Tensor, Tensor]:
     """Columns with each label, (labels, K), and whether they have it."""
-    values, order = column_labels.sort(stable=True)
+    labels, (values, order) = labels.long(), column_labels.long().sort(stable=True)
     first, end = torch.searchsorted(values, labels), torch.searchsorted(values, labels, right=True)
-    place = first[:, None] + torch.arange(max(1, int((end - first).max())), device=labels.device)
+    most = int((end - first).max()) if len(labels) else 1
+    place = first[:, None] + torch.arange(max(1, most), device=labels.device)
     return order[place.minimum(end[:, None] - 1).clamp(min=0)], place < end[:, None]
 
 

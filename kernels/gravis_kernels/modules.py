@@ -160,12 +160,14 @@ class NTXentLoss(_Loss):
         check_tensor("labels", labels)
         more = {"extra_negatives": extra_negatives, "weight": weight, **self.arguments}
         if labels.is_floating_point():
+            if (indices_tuple, ref_emb, ref_labels) != (None, None, None):
+                raise ValueError("two views have neither pairs of a miner nor references: pass labels instead")
             if labels.shape != embeddings.shape:
                 first, second = tuple(embeddings.shape), tuple(labels.shape)
                 raise ValueError(f"second views must have the shape of the first, {first}, got {second}")
             views = torch.stack([embeddings, labels], dim=1)
             return nt_xent_loss(views, temperature=self._temperature(0.5), **more)
-        references = _references(embeddings, indices_tuple, ref_emb, ref_labels)
+        references = _references(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         labels = labels.to(embeddings.device)
         return nt_xent_loss(embeddings, labels, references=references, temperature=self._temperature(0.07), **more)
 
@@ -190,7 +192,7 @@ class SupConLoss(_Loss):
             embeddings,
             labels.to(embeddings.device),
             extra_negatives=extra_negatives,
-            references=_references(embeddings, indices_tuple, ref_emb, ref_labels),
+            references=_references(embeddings, labels, indices_tuple, ref_emb, ref_labels),
             temperature=self._temperature(DEFAULT_TEMPERATURE),
             weight=weight,
             **self.arguments,
@@ -198,13 +200,20 @@ class SupConLoss(_Loss):
 
 
 def _references(
-    embeddings: Tensor, indices_tuple: None, ref_emb: Tensor | None, ref_labels: Tensor | None
+    embeddings: Tensor, labels: Tensor, indices_tuple: None, ref_emb: Tensor | None, ref_labels: Tensor | None
 ) -> tuple[Tensor, Tensor] | None:
     if indices_tuple is not None:
         raise ValueError("indices_tuple, the pairs of a miner, is not supported: every pair takes part in this loss")
     if (ref_emb is None) != (ref_labels is None):
         raise ValueError("ref_emb and ref_labels belong together: pass both or neither")
-    return None if ref_emb is None or ref_labels is None else (ref_emb, ref_labels.to(embeddings.device))
+    if ref_emb is None or ref_labels is None:
+        return None
+    if ref_emb is embeddings or ref_labels is labels:
+        raise ValueError(
+            "ref_emb or ref_labels are those of the embeddings, for which pytorch-metric-learning leaves out the pairs "
+            "of a row with itself: pass neither, or ref_labels.clone() to keep these pairs"
+        )
+    return ref_emb, ref_labels.to(embeddings.device)
 
 
 class _TowersLoss(nn.Module):
@@ -218,6 +227,8 @@ class _TowersLoss(nn.Module):
     ) -> None:
         super().__init__()
         if world_size > 1 and process_group is None:
+            if not dist.is_initialized():
+                raise ValueError(f"world_size {world_size} needs torch.distributed.init_process_group before")
             process_group, ddp_scale = dist.group.WORLD, True
         self.arguments: dict[str, Any] = {
             "reduction": reduction,

@@ -98,9 +98,11 @@ def check_references(references: tuple[Tensor, Tensor], embeddings: Tensor) -> N
     rows, labels = references
     check_tensor("references", rows)
     check_labeled(rows, labels, alone=False)
-    if (rows.shape[1], rows.dtype, rows.device) != (embeddings.shape[1], embeddings.dtype, embeddings.device):
+    if not len(rows):
+        raise ValueError("references must have at least one row")
+    if (rows.shape[1], rows.dtype, rows.device) != (embeddings.shape[-1], embeddings.dtype, embeddings.device):
         raise ValueError(
-            f"references must be (any, {embeddings.shape[1]}), {embeddings.dtype}, on {embeddings.device} like the "
+            f"references must be (any, {embeddings.shape[-1]}), {embeddings.dtype}, on {embeddings.device} like the "
             f"embeddings, got shape {tuple(rows.shape)}, {rows.dtype}, on {rows.device}"
         )
 

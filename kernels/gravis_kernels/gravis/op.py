@@ -172,7 +172,7 @@ def grouping_loss(
     if extra_negatives is not None:
         check_extra_negatives(extra_negatives, embeddings)
         extra_negatives = extra_negatives.detach()
-    plain = labels is None and weight is None and reduction == "mean" and not is_learned(settings.temperature)
+    plain = labels is None and weight is None and reduction == "mean" and not isinstance(settings.temperature, Tensor)
     check_reduction(reduction, weight, embeddings.shape[:-1], embeddings.device, plain, backend)
     loss = (
         _fused(embeddings, settings, extra_negatives, normalize, process_group, backend, products, learned)

@@ -81,6 +81,12 @@ def nt_xent_loss(
     check_member(process_group)
     if keys is not None:
         labels, references = _match_keys(embeddings, keys, labels, references, process_group)
+        if process_group is None and len(keys) < (1 if queue is not None else 2):
+            raise ValueError(f"the loss needs at least 2 queries, or 1 with a queue, got {len(keys)}")
+    elif queue is not None:
+        raise ValueError("queue holds the negatives of queries with keys: pass keys, or extra_negatives instead")
+    elif references is not None and labels is None:
+        raise ValueError("references need the labels of the embeddings: pass labels")
     if labels is None:
         check_embeddings(embeddings, alone=process_group is None)
     else:
