@@ -49,7 +49,8 @@ def setup_job(settings: Any, *, name: str) -> JobContext:
     """
     start = time.perf_counter()
     trains = hasattr(settings, "resume")
-    backbone = find_architecture(settings.encoder, chosen_model(settings)) if trains else None
+    is_open = trains and settings.mixed_precision == "auto"  # the precision then depends on the network
+    backbone = find_architecture(settings.encoder, chosen_model(settings)) if is_open else None
     accelerator = start_accelerator(settings, backbone=backbone)
     run = choose_run_dir(settings, accelerator, name=name)
     display = Display(accelerator.is_main_process)

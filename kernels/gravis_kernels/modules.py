@@ -160,7 +160,7 @@ class NTXentLoss(_Loss):
         check_tensor("labels", labels)
         more = {"extra_negatives": extra_negatives, "weight": weight, **self.arguments}
         if labels.is_floating_point():
-            if (indices_tuple, ref_emb, ref_labels) != (None, None, None):
+            if any(given is not None for given in (indices_tuple, ref_emb, ref_labels)):
                 raise ValueError("two views have neither pairs of a miner nor references: pass labels instead")
             if labels.shape != embeddings.shape:
                 first, second = tuple(embeddings.shape), tuple(labels.shape)

@@ -71,7 +71,7 @@ def lesion_pixels(mask: Image.Image) -> NDArray[np.uint8]:
     between, most = (sizes[32:224], sizes[224:].sum() / 2) if few else (sizes[96:160], values.size / 10)
     has_steps = len(levels) > 2 and values.size >= 1024 and between.sum() > min(most, values.size / 10)
     if is_dark or has_steps:
-        shown = ", ".join(map(str, levels)) if len(levels) <= 8 else f"{levels[0]} to {levels[-1]}"
+        shown = ", ".join(map(str, levels)) if few else f"{levels[0]} to {levels[-1]}"
         raise ValueError(f"mask has the values {shown}: lesion must be 255, all else 0")
     return _above(values)
 

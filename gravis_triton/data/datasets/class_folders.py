@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from gravis_triton.data.datasets.frame import is_unknown
 from gravis_triton.data.datasets.groups import describe_groups
@@ -45,11 +46,12 @@ def classes_and_cases(
     classes = tuple(sorted(name for name in names if not is_unknown(name)))
     unknown = sum(is_unknown(folders[index] or "") for index in inside)
     notes += [f"without a label: {unknown:,} images in folders such as unknown"] if unknown else []
-    return (
-        (classes, none, [*notes, *_describe_inner(parents, of_classes=True)]) if len(classes) > 1 else ((), none, notes)
-    )
+    if len(classes) < 2:
+        return (), none, notes
+    return classes, none, [*notes, *_describe_inner(parents, of_classes=True)]
 
 
+@lru_cache
 def _case_of(path: str) -> str | None:
     """The path of the outermost folder in it that is named as a case, else the path itself; None for none."""
     parts = path.split("/")

@@ -161,9 +161,9 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
 
     Raises UserError if there are two.
     """
-    binary = [name for name in free if _is_binary(frame, name) and not _LIKE_SPLITS.search(name.lower())]
-    ones = [are_ones(frame.known(name)) for name in binary]
-    known = [[cell != "" for cell in frame.known(name)] for name in binary]
+    cells = {name: frame.known(name) for name in free if not _LIKE_SPLITS.search(name.lower())}
+    binary = [name for name, column in cells.items() if any(column) and is_binary({*column} - {""})]
+    ones, known = ([read(cells[name]) for name in binary] for read in (are_ones, lambda column: [*map(bool, column)]))
     sums, knowns = (np.cumsum([[False] * len(frame), *each], axis=0) for each in (ones, known))
     runs = [
         binary[start:end]
@@ -189,11 +189,6 @@ def _one_hot(frame: Frame, free: Sequence[str]) -> tuple[tuple[str, ...], list[s
         kind = "label" if (sums[-1] <= 1).all() else "labels"
         hint.append(f"--columns {kind}={'+'.join(binary)} (one 0/1 column per class)")
     return (), [f"no labels are read from the columns {', '.join(frame.header)}: give {' or '.join(hint)}"]
-
-
-def _is_binary(frame: Frame, column: str) -> bool:
-    values = set(frame.known(column)) - {""}
-    return bool(values) and is_binary(values)
 
 
 def like_labels(names: Sequence[str]) -> list[str]:

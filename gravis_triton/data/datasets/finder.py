@@ -4,12 +4,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 from gravis_triton.data.datasets.columns import COLUMNS, SPLITS, Chosen, columns_named
-from gravis_triton.data.datasets.folder import split_named
+from gravis_triton.data.datasets.folder import split_named, split_of_path
 from gravis_triton.data.datasets.frame import Frame
 from gravis_triton.data.datasets.groups import LESIONS, PATIENTS
 from gravis_triton.data.datasets.image_files import composed, is_image, stem_of
@@ -72,8 +71,8 @@ class Finder:
         same = [path for path in found if _normal(path) == normal]
         below = [path for path in found if any(end in f"/{_normal(path)}" for end in ends)]
         below = below or [path for path in found if "/" in path and f"/{normal}".endswith(f"/{_normal(path)}")]
-        split = _split_of_path(normal)
-        return same or below or [path for path in found if split is None or _split_of_path(path) in (None, split)]
+        split = split_of_path(normal)
+        return same or below or [path for path in found if split is None or split_of_path(path) in (None, split)]
 
     def _alike(self, name: str) -> list[str]:
         """Files whose names differ from this one in capitals, or in the suffix of an image."""
@@ -86,16 +85,6 @@ class Finder:
         """Whether cells name files: nearly all of the first ones."""
         some = list(islice(filter(None, cells), _ENOUGH))
         return sum(bool(self.match(cell)) for cell in some) > len(some) / 2
-
-
-@lru_cache
-def _split_named_in(folder: str) -> str | None:
-    return next(filter(None, map(split_named, folder.split("/"))), None)
-
-
-def _split_of_path(path: str) -> str | None:
-    """The split that the folders of a path name."""
-    return _split_named_in(path.rpartition("/")[0])
 
 
 def _normal(name: str) -> str:

@@ -270,6 +270,11 @@ def split_named(folder: str) -> str | None:
     return SPLITS[found[2]] if found else None
 
 
+def split_of_path(path: str) -> str | None:
+    """The split that the folders of a path name."""
+    return next(filter(None, map(split_named, path.split("/")[:-1])), None)
+
+
 def _folders(path: str) -> list[str]:
     """The folders in a path, except those named images, kinds of photographs and numbered parts of all images."""
     return [part for part in path.split("/")[:-1] if part.lower() not in IMAGE_FOLDERS and not _is_part(part)]
@@ -290,7 +295,7 @@ def _describe_kinds(paths: Iterable[str]) -> list[str]:
 def label_folders(path: str, *, has_splits: bool) -> list[str]:
     """The folders in a path, except those named images and the split."""
     folders = _folders(path)
-    split = next(filter(None, map(split_named, folders)), None) if has_splits else None
+    split = split_of_path(path) if has_splits else None
     return folders if split is None else [folder for folder in folders if split_named(folder) != split]
 
 

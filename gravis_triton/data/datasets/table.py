@@ -57,21 +57,21 @@ def tables_in(directory: Path) -> list[Path]:
 
 def other_tables(directory: Path, notes: Sequence[str]) -> list[str]:
     """Files below `directory` that may be tables about its images, and that the lines for the user do not name."""
-    others = []
+    told, others = " ".join(notes), []
     for folder, _, names in walk(directory):
-        like = [name for name in names if name.lower().endswith(_LIKE_TABLES) or _is_json(folder / name)]
+        like = [n for n in names if n.lower().endswith(_LIKE_TABLES) or ("." not in n and _is_json(folder / n))]
         files = [*_tables(folder, names), *(folder / name for name in like if not name.lower().startswith(_NO_TABLES))]
         others += [
             file.relative_to(directory).as_posix()
             for file in files
-            if not re.search(rf"(?<![\w.-]){re.escape(file.name)}", " ".join(notes))
+            if not re.search(rf"(?<![\w.-]){re.escape(file.name)}", told)
         ]
     return sorted(others)
 
 
 def _is_json(file: Path) -> bool:
     """Whether a file without a suffix holds JSON, such as the descriptions of the ISIC Archive."""
-    if file.suffix or not file.is_file():
+    if not file.is_file():  # a broken link, or a pipe, which would be waited for
         return False
     with file.open("rb") as stream:
         return stream.read(1) == b"{"
